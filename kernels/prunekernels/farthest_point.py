@@ -1,0 +1,173 @@
+"""Farthest-point traversal (Gonzalez 1985): the greedy 2-approximation of k-center and of max-min diversity.
+
+    pick_1 = start,   pick_t = argmax_j  min_{i < t} distance(pick_i, j)
+
+DivPrune (CVPR 2025, arXiv:2503.02175) takes it over visual tokens, k-center coresets over embeddings. Earlier
+picks stand farther apart, and the first m of n picks are the picks for m. The minimum is kept from step to step,
+so that n picks of N rows cost O(n N) after the distances; the published loops take it afresh: O(n^2 N).
+
+The distances are float32 whatever the input: in bfloat16 cosines of neighbours tie. A picked row leaves the
+race, so that exact duplicates are picked last and never twice. Ties go to the lower index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+
+from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
+
+if TYPE_CHECKING:
+    import triton.language as tl
+
+Metric = Literal["cosine", "euclidean"]
+Start = int | Literal["isolated"]
+
+# up to here the distances of all pairs are kept (256 MiB); beyond, they are made row by row or block by block
+MAX_PAIRS = 8192**2
+
+
+def farthest_point(
+    features: torch.Tensor,
+    n: int | Sequence[int],
+    metric: Metric = "cosine",
+    start: Start = "isolated",
+    sizes: Sequence[int] | None = None,
+    *,
+    backend: Backend = "auto",
+) -> torch.Tensor:
+    """Pick `n` rows of `features` [N, D], far from each other; returns int64 [n], in the order of picking.
+
+    `start` is an index or "isolated", the row whose nearest neighbour is farthest. Features [B, N, D] are B sets
+    of the first `sizes` [B] rows each (default: all N) with one `n` for all or a sequence [B]; the picks are then
+    int64 [B, max n], filled up with -1. Raises ValueError for other shapes, a count that is not in [0, N], and for
+    NaN or infinity, with the row named.
+    """
+    batch = features[None] if features.ndim == 2 else features
+    if batch.ndim != 3:
+        raise ValueError(f"want features [N, D] or [B, N, D], got {[*features.shape]}")
+    lengths = [batch.shape[1]] * len(batch) if sizes is None else [int(size) for size in sizes]
+    counts = [n] * len(batch) if isinstance(n, int) else [int(count) for count in n]
+    _check(batch, counts, lengths, metric, start)
+    points = _prepare(batch, lengths, metric)
+    triton = use_triton(batch, backend) and 0 < batch.shape[1] ** 2 <= MAX_PAIRS and max(counts, default=0) > 0
+    if triton:
+        picks = _picks_triton(points, counts, lengths, start)
+    else:
+        rows = [
+            farthest_point_torch(points[i, :size], count, start)
+            for i, (count, size) in enumerate(zip(counts, lengths, strict=True))
+        ]
+        picks = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1) if rows else points.long()
+    return picks[0] if features.ndim == 2 else picks
+
+
+def farthest_point_torch(points: torch.Tensor, n: int, start: Start) -> torch.Tensor:
+    """Reference: `n` picks among `points` [N, D] by squared Euclidean distance, a running minimum over rows."""
+    picks = torch.empty(n, dtype=torch.int64, device=points.device)
+    if n == 0:
+        return picks
+    norms = points.square().sum(1)
+    pick = _isolated(points) if start == "isolated" else torch.tensor(start, device=points.device)
+    nearest = torch.full_like(norms, torch.inf)
+    for step in range(n):
+        picks[step] = pick
+        distance = (norms + norms[pick] - 2 * (points @ points[pick])).clamp(min=0)
+        nearest = torch.minimum(nearest, distance)
+        nearest[pick] = -torch.inf
+        pick = nearest.argmax()
+    return picks
+
+
+def _check(batch: torch.Tensor, counts: list[int], lengths: list[int], metric: Metric, start: Start) -> None:
+    if metric not in ("cosine", "euclidean"):
+        raise ValueError(f"want metric cosine or euclidean, got {metric!r}")
+    if not batch.is_floating_point():
+        raise ValueError(f"want floating-point features, got {batch.dtype}")
+    if len(counts) != len(batch) or len(lengths) != len(batch):
+        raise ValueError(f"want {len(batch)} counts and sizes, got {len(counts)} and {len(lengths)}")
+    for image, (count, size) in enumerate(zip(counts, lengths, strict=True)):
+        if not 0 <= size <= batch.shape[1]:
+            raise ValueError(f"set {image}: want a size in [0, {batch.shape[1]}], got {size}")
+        if not 0 <= count <= size:
+            raise ValueError(f"set {image}: want to pick between 0 and {size} rows, got {count}")
+        if start != "isolated" and (isinstance(start, str) or not 0 <= start < max(size, 1)):
+            raise ValueError(f'set {image}: want start "isolated" or an index under {size}, got {start!r}')
+
+
+def _prepare(batch: torch.Tensor, lengths: list[int], metric: Metric) -> torch.Tensor:
+    """Points whose squared Euclidean distances order as `metric` does; rows past a set's size become 0."""
+    points = batch.float()
+    inside = torch.arange(batch.shape[1], device=batch.device) < torch.tensor(lengths, device=batch.device)[:, None]
+    bad = inside & ~points.isfinite().all(-1)
+    if bad.any():
+        image, row = (int(index) for index in bad.nonzero()[0])
+        raise ValueError(f"row {row} of set {image} has NaN or infinity")
+    points = points.masked_fill(~inside[..., None], 0)
+    if metric == "cosine":
+        # scaled first, so that rows of tiny or huge numbers keep their direction; a zero row has cosine 0 to all
+        largest = points.abs().amax(-1, keepdim=True) if points.shape[-1] else points.sum(-1, keepdim=True)
+        return F.normalize(points / largest.masked_fill(largest == 0, 1), dim=-1)
+    # distances do not change with the origin, but rounding does: the centre is the best one
+    count = inside.sum(1).clamp(min=1)[:, None, None]
+    return torch.where(inside[..., None], points - points.sum(1, keepdim=True) / count, 0)
+
+
+def _isolated(points: torch.Tensor) -> torch.Tensor:
+    """The row whose nearest neighbour is farthest, block by block."""
+    norms = points.square().sum(1)
+    rows = max(1, MAX_PAIRS // max(len(points), 1))
+    nearest = []
+    for first in range(0, len(points), rows):
+        block = points[first : first + rows]
+        distance = _pairs(block, norms[first : first + rows], points, norms)
+        distance.diagonal(offset=first).fill_(torch.inf)
+        nearest.append(distance.amin(1))
+    return torch.cat(nearest).argmax()
+
+
+def _pairs(rows: torch.Tensor, row_norms: torch.Tensor, points: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+    """Squared Euclidean distances of `rows` to `points`, with the norms given."""
+    return (row_norms[..., :, None] + norms[..., None, :] - 2 * (rows @ points.mT)).clamp_(min=0)
+
+
+def _picks_triton(points: torch.Tensor, counts: list[int], lengths: list[int], start: Start) -> torch.Tensor:
+    device, n_columns, n_max = points.device, points.shape[1], max(counts)
+    norms = points.square().sum(-1)
+    distances = _pairs(points, norms, points, norms)
+    sizes = torch.tensor(lengths, device=device)
+    if start == "isolated":
+        outside = torch.arange(n_columns, device=device) >= sizes[:, None]
+        distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+        nearest = distances.masked_fill(outside[:, None], torch.inf).amin(-1)
+        starts = nearest.masked_fill(outside, -torch.inf).argmax(-1)
+    else:
+        starts = torch.full((len(points),), start, device=device)
+    picks = torch.full((len(points), n_max), -1, dtype=torch.int64, device=device)
+    block = next_power_of_2(n_columns)
+    _pick_kernel[(len(points),)](
+        distances, sizes, torch.tensor(counts, device=device), starts, picks, n_columns, n_max,
+        BLOCK=block, num_warps=4 if block <= 1024 else 8 if block <= 4096 else 16,
+    )  # fmt: skip
+    return picks
+
+
+@jit
+def _pick_kernel(  # type: ignore[no-untyped-def]
+    distances, sizes, counts, starts, picks, n_columns, n_max, BLOCK: tl.constexpr
+):  # fmt: skip
+    """All picks of one set in one program: a row of distances a step, the running minimum in registers."""
+    image = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK)
+    inside = columns < tl.load(sizes + image)
+    nearest = tl.where(inside, float("inf"), float("-inf"))
+    pick = tl.load(starts + image)
+    for step in range(0, tl.load(counts + image)):
+        tl.store(picks + image * n_max + step, pick)
+        row = distances + (image * n_columns + pick) * n_columns
+        nearest = tl.minimum(nearest, tl.load(row + columns, mask=inside, other=float("-inf")))
+        nearest = tl.where(columns == pick, float("-inf"), nearest)
+        pick = tl.argmax(nearest, axis=0).to(tl.int64)

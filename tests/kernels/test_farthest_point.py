@@ -1,0 +1,142 @@
+"""Farthest-point traversal on both backends, against the loop over all pairs in float64."""
+
+import pytest
+import torch
+
+from prunekernels.farthest_point import farthest_point
+
+
+def _brute(features: torch.Tensor, n: int, metric: str = "cosine", start: int | str = "isolated") -> list[int]:
+    points = features.double()
+    if metric == "cosine":
+        points = torch.nn.functional.normalize(points, dim=-1)
+    distances = (points[:, None] - points[None]).square().sum(-1)
+    if start == "isolated":
+        others = distances + torch.diag(torch.full((len(points),), torch.inf, dtype=torch.float64))
+        start = int(others.amin(1).argmax())
+    picks = [start]
+    while len(picks) < n:
+        nearest = distances[picks].amin(0)
+        nearest[picks] = -1
+        picks.append(int(nearest.argmax()))
+    return picks[:n]
+
+
+def test_by_hand(backend: str, device: torch.device) -> None:
+    line = torch.tensor([[0.0], [1.0], [4.0], [10.0]], device=device)
+    # nearest neighbours lie 1, 1, 3 and 6 away: 10 is isolated; then 0; then 4 (4 away) before 1 (1 away)
+    assert farthest_point(line, 4, "euclidean", backend=backend).tolist() == [3, 0, 2, 1]
+    assert farthest_point(line, 3, "euclidean", start=1, backend=backend).tolist() == [1, 3, 2]
+    turned = torch.tensor([[1.0, 0.0], [5.0, 0.1], [0.0, 2.0], [-3.0, 0.0]], device=device)
+    assert farthest_point(turned, 3, start=0, backend=backend).tolist() == [0, 3, 2]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("start", ["isolated", 0, 16])
+@pytest.mark.parametrize(("n_rows", "n_dims"), [(17, 3), (64, 8), (65, 40)])
+def test_agrees_with_brute_force(metric, start, n_rows, n_dims, backend: str, device: torch.device) -> None:
+    features = torch.randn(n_rows, n_dims, generator=torch.Generator().manual_seed(n_rows))
+    picks = farthest_point(features.to(device), n_rows // 2, metric, start, backend=backend)
+    assert picks.tolist() == _brute(features, n_rows // 2, metric, start)
+
+
+def test_picks_are_nested_and_turn_with_the_features(backend: str, device: torch.device) -> None:
+    features = torch.randn(40, 12, generator=torch.Generator().manual_seed(5), dtype=torch.float64).float()
+    rotation = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(6))).Q
+    picks = farthest_point(features.to(device), 20, backend=backend)
+    assert farthest_point(features.to(device), 7, backend=backend).tolist() == picks[:7].tolist()
+    assert farthest_point((features @ rotation).to(device), 20, backend=backend).tolist() == picks.tolist()
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(7))
+    shuffled = farthest_point(features[order].to(device), 20, backend=backend).cpu()
+    assert order[shuffled].tolist() == picks.tolist()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_duplicates_never_break_it(metric: str, backend: str, device: torch.device) -> None:
+    features = torch.eye(4).repeat(5, 1).to(device)
+    picks = farthest_point(features, 20, metric, start=0, backend=backend).tolist()
+    assert sorted(picks) == list(range(20))
+    assert {pick % 4 for pick in picks[:4]} == {0, 1, 2, 3}
+    assert farthest_point(torch.zeros(6, 3, device=device), 6, metric, backend=backend).tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
+
+
+def test_ties_go_to_the_lower_index(backend: str, device: torch.device) -> None:
+    # all coordinates and distances are small integers, so that ties are exact on every backend
+    square = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 4.0], [2.0, 2.0]], device=device)
+    assert farthest_point(square, 5, "euclidean", backend=backend).tolist() == [0, 3, 1, 2, 4]
+    assert farthest_point(square, 5, "euclidean", start=4, backend=backend).tolist() == [4, 0, 1, 2, 3]
+
+
+def test_batches_of_sets_of_different_sizes(backend: str, device: torch.device) -> None:
+    features = torch.randn(4, 30, 6, generator=torch.Generator().manual_seed(8)).to(device)
+    sizes, counts = [30, 11, 0, 1], [5, 11, 0, 1]
+    # what lies past a set's size must not be read
+    for image, size in enumerate(sizes):
+        features[image, size:] = torch.nan
+    picks = farthest_point(features, counts, sizes=sizes, backend=backend)
+    assert picks.shape == (4, 11)
+    for image, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        alone = farthest_point(features[image, :size], count, backend=backend).tolist()
+        assert picks[image].tolist() == alone + [-1] * (11 - count)
+
+
+def test_half_precision_is_widened_first(backend: str, device: torch.device) -> None:
+    features = torch.randn(50, 16, generator=torch.Generator().manual_seed(9)).bfloat16().to(device)
+    assert farthest_point(features, 25, backend=backend).tolist() == _brute(features.cpu(), 25)
+
+
+def test_scale_strides_and_edges(backend: str, device: torch.device) -> None:
+    features = torch.randn(20, 9, generator=torch.Generator().manual_seed(10)).to(device)
+    picks = farthest_point(features, 9, backend=backend)
+    scales = torch.logspace(-30, 30, 20, device=device)[:, None]
+    assert torch.equal(farthest_point(features * scales, 9, backend=backend), picks)
+    wide = torch.zeros(9, 40, device=device)
+    wide[:, ::2] = features.T
+    assert torch.equal(farthest_point(wide.T[::2], 9, backend=backend), picks)
+    assert farthest_point(features, 0, backend=backend).tolist() == []
+    assert farthest_point(features[:0], 0, backend=backend).tolist() == []
+    assert farthest_point(features[:1], 1, backend=backend).tolist() == [0]
+    assert farthest_point(features[None][:0], 0, backend=backend).shape[0] == 0
+
+
+def test_the_centre_does_not_matter(backend: str, device: torch.device) -> None:
+    features = torch.randn(30, 4, generator=torch.Generator().manual_seed(11))
+    far = (features + 1000).to(device)
+    assert farthest_point(far, 10, "euclidean", backend=backend).tolist() == _brute(far.cpu(), 10, "euclidean")
+
+
+def test_blocks_of_a_large_set_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    features = torch.randn(50, 5, generator=torch.Generator().manual_seed(12))
+    whole = farthest_point(features, 10, backend="torch")
+    monkeypatch.setattr(sys.modules["prunekernels.farthest_point"], "MAX_PAIRS", 7 * 50)
+    assert torch.equal(farthest_point(features, 10, backend="torch"), whole)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.zeros(3), 1), "features"),
+        ((torch.zeros(3, 2), 4), "between 0 and 3"),
+        ((torch.zeros(3, 2), -1), "between 0 and 3"),
+        ((torch.zeros(3, 2), 1, "manhattan"), "metric"),
+        ((torch.zeros(3, 2), 1, "cosine", 3), "start"),
+        ((torch.zeros(3, 2), 1, "cosine", "centre"), "start"),
+        ((torch.zeros(3, 2).long(), 1), "floating"),
+        ((torch.zeros(2, 3, 2), [1]), "counts"),
+        ((torch.zeros(2, 3, 2), 1, "cosine", "isolated", [3, 4]), "set 1"),
+        ((torch.tensor([[0.0], [torch.nan]]), 1), "row 1 of set 0"),
+        ((torch.tensor([[[0.0]], [[torch.inf]]]), 1), "row 0 of set 1"),
+    ],
+)
+def test_refuses(arguments, message: str, backend: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        farthest_point(*arguments, backend=backend)

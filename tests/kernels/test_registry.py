@@ -1,0 +1,89 @@
+"""The folder is the registry, and the text form of a method is its fields."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+from prunekernels import registry, spec
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    package = tmp_path / "shop" / "tools"
+    package.mkdir(parents=True)
+    (tmp_path / "shop" / "__init__.py").write_text("class Tool:\n    pass\n")
+    (package / "__init__.py").write_text("")
+    (package / "_shared.py").write_text("")
+    (package / "hammer.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\nfrom typing import Literal\nfrom shop import Tool\n"
+        "class Helper:\n    pass\n"
+        "@dataclass(frozen=True)\nclass Hammer(Tool):\n"
+        "    weight: float = 1.5\n    count: int = 2\n    name: str | None = None\n"
+        "    soft: bool = False\n    head: Literal['flat', 'round'] = 'flat'\n"
+    )
+    (package / "broken.py").write_text("from shop import Tool\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "shop.tools"
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+        del sys.modules[name]
+
+
+def _tool() -> type:
+    import shop
+
+    return shop.Tool
+
+
+def test_files_are_methods(folder: str) -> None:
+    assert registry.names(folder) == ["broken", "hammer"]
+    assert registry.load(folder, "hammer", _tool()).__name__ == "Hammer"
+
+
+def test_unknown_and_broken_methods(folder: str) -> None:
+    with pytest.raises(ValueError, match="no 'saw'; it has broken, hammer"):
+        registry.load(folder, "saw", _tool())
+    with pytest.raises(TypeError, match="one class"):
+        registry.load(folder, "broken", _tool())
+
+
+def test_entry_points_add_methods(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        name = "drill"
+
+        def load(self) -> type:
+            return type("Drill", (_tool(),), {})
+
+    class Points(list):
+        names = {"drill"}
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: Points([Point()]) if group == folder else Points())
+    assert registry.names(folder) == ["broken", "drill", "hammer"]
+    assert registry.load(folder, "drill", _tool()).__name__ == "Drill"
+
+
+def test_text_form(folder: str) -> None:
+    hammer = spec.build(folder, "hammer:weight=2,count=3,name=a=b,soft=true,head=round", _tool())
+    assert dataclasses.astuple(hammer) == (2.0, 3, "a=b", True, "round")
+    assert dataclasses.astuple(spec.build(folder, " hammer : name=None, count=4 ", _tool()))[1:3] == (4, None)
+    assert spec.describe(hammer) == "hammer:weight=2.0,count=3,name=a=b,soft=True,head=round"
+    assert spec.build(folder, spec.describe(hammer), _tool()) == hammer
+    assert spec.build(folder, "hammer", _tool()) == type(hammer)()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hammer:wieght=2", "weight, count"),
+        ("hammer:count", "field=value"),
+        ("hammer:count=two", "hammer.count wants int, got 'two'"),
+        ("hammer:soft=maybe", "hammer.soft wants bool"),
+        ("hammer:head=square", "hammer.head wants"),
+        ("saw", "no 'saw'"),
+    ],
+)
+def test_text_form_refuses(folder: str, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        spec.build(folder, text, _tool())
