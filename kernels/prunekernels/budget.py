@@ -85,7 +85,7 @@ def _project(target: torch.Tensor, total: int, floor: torch.Tensor, upper: torch
 
 def _round(exact: torch.Tensor, total: int, upper: torch.Tensor) -> torch.Tensor:
     """Largest remainder: floor everything, then one more to those that lost most, lower indices first."""
-    counts = (exact + 1e-9).floor().long().clamp(max=upper)
+    counts = exact.floor().long()
     while (missing := total - int(counts.sum())) > 0:
         loss = torch.where(counts < upper, exact - counts, -torch.inf)
         order = loss.sort(descending=True, stable=True).indices

@@ -16,18 +16,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
-import torch.nn.functional as F
 
+from prunekernels import _sets
 from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
+from prunekernels._sets import Sets, as_sets, directions, stack
 
 if TYPE_CHECKING:
     import triton.language as tl
 
 Metric = Literal["cosine", "euclidean"]
 Start = int | Literal["isolated"]
-
-# up to here the distances of all pairs are kept (256 MiB); beyond, they are made row by row or block by block
-MAX_PAIRS = 8192**2
 
 
 def farthest_point(
@@ -46,22 +44,15 @@ def farthest_point(
     int64 [B, max n], filled up with -1. Raises ValueError for other shapes, a count that is not in [0, N], and for
     NaN or infinity, with the row named.
     """
-    batch = features[None] if features.ndim == 2 else features
-    if batch.ndim != 3:
-        raise ValueError(f"want features [N, D] or [B, N, D], got {[*features.shape]}")
-    lengths = [batch.shape[1]] * len(batch) if sizes is None else [int(size) for size in sizes]
-    counts = [n] * len(batch) if isinstance(n, int) else [int(count) for count in n]
-    _check(batch, counts, lengths, metric, start)
-    points = _prepare(batch, lengths, metric)
-    triton = use_triton(batch, backend) and 0 < batch.shape[1] ** 2 <= MAX_PAIRS and max(counts, default=0) > 0
-    if triton:
-        picks = _picks_triton(points, counts, lengths, start)
+    sets = as_sets(features, n, sizes)
+    _check(sets, metric, start)
+    points = _prepare(sets, metric)
+    if use_triton(points, backend) and sets.fits_a_kernel():
+        picks = _picks_triton(sets, points, start)
     else:
-        rows = [
-            farthest_point_torch(points[i, :size], count, start)
-            for i, (count, size) in enumerate(zip(counts, lengths, strict=True))
-        ]
-        picks = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1) if rows else points.long()
+        pairs = zip(points, sets.sizes, sets.counts, strict=True)
+        rows = [farthest_point_torch(rows[:size], count, start) for rows, size, count in pairs]
+        picks = stack(rows, points.device)
     return picks[0] if features.ndim == 2 else picks
 
 
@@ -82,44 +73,29 @@ def farthest_point_torch(points: torch.Tensor, n: int, start: Start) -> torch.Te
     return picks
 
 
-def _check(batch: torch.Tensor, counts: list[int], lengths: list[int], metric: Metric, start: Start) -> None:
+def _check(sets: Sets, metric: Metric, start: Start) -> None:
     if metric not in ("cosine", "euclidean"):
         raise ValueError(f"want metric cosine or euclidean, got {metric!r}")
-    if not batch.is_floating_point():
-        raise ValueError(f"want floating-point features, got {batch.dtype}")
-    if len(counts) != len(batch) or len(lengths) != len(batch):
-        raise ValueError(f"want {len(batch)} counts and sizes, got {len(counts)} and {len(lengths)}")
-    for image, (count, size) in enumerate(zip(counts, lengths, strict=True)):
-        if not 0 <= size <= batch.shape[1]:
-            raise ValueError(f"set {image}: want a size in [0, {batch.shape[1]}], got {size}")
-        if not 0 <= count <= size:
-            raise ValueError(f"set {image}: want to pick between 0 and {size} rows, got {count}")
-        if start != "isolated" and (isinstance(start, str) or not 0 <= start < max(size, 1)):
+    if start == "isolated":
+        return
+    for image, size in enumerate(sets.sizes):
+        if isinstance(start, str) or not 0 <= start < max(size, 1):
             raise ValueError(f'set {image}: want start "isolated" or an index under {size}, got {start!r}')
 
 
-def _prepare(batch: torch.Tensor, lengths: list[int], metric: Metric) -> torch.Tensor:
-    """Points whose squared Euclidean distances order as `metric` does; rows past a set's size become 0."""
-    points = batch.float()
-    inside = torch.arange(batch.shape[1], device=batch.device) < torch.tensor(lengths, device=batch.device)[:, None]
-    bad = inside & ~points.isfinite().all(-1)
-    if bad.any():
-        image, row = (int(index) for index in bad.nonzero()[0])
-        raise ValueError(f"row {row} of set {image} has NaN or infinity")
-    points = points.masked_fill(~inside[..., None], 0)
+def _prepare(sets: Sets, metric: Metric) -> torch.Tensor:
+    """Points whose squared Euclidean distances order as `metric` does."""
     if metric == "cosine":
-        # scaled first, so that rows of tiny or huge numbers keep their direction; a zero row has cosine 0 to all
-        largest = points.abs().amax(-1, keepdim=True) if points.shape[-1] else points.sum(-1, keepdim=True)
-        return F.normalize(points / largest.masked_fill(largest == 0, 1), dim=-1)
+        return directions(sets.points)
     # distances do not change with the origin, but rounding does: the centre is the best one
-    count = inside.sum(1).clamp(min=1)[:, None, None]
-    return torch.where(inside[..., None], points - points.sum(1, keepdim=True) / count, 0)
+    count = sets.inside.sum(1).clamp(min=1)[:, None, None]
+    return (sets.points - sets.points.sum(1, keepdim=True) / count).masked_fill(~sets.inside[..., None], 0)
 
 
 def _isolated(points: torch.Tensor) -> torch.Tensor:
     """The row whose nearest neighbour is farthest, block by block."""
     norms = points.square().sum(1)
-    rows = max(1, MAX_PAIRS // max(len(points), 1))
+    rows = max(1, _sets.MAX_PAIRS // max(len(points), 1))
     nearest = []
     for first in range(0, len(points), rows):
         block = points[first : first + rows]
@@ -134,22 +110,21 @@ def _pairs(rows: torch.Tensor, row_norms: torch.Tensor, points: torch.Tensor, no
     return (row_norms[..., :, None] + norms[..., None, :] - 2 * (rows @ points.mT)).clamp_(min=0)
 
 
-def _picks_triton(points: torch.Tensor, counts: list[int], lengths: list[int], start: Start) -> torch.Tensor:
-    device, n_columns, n_max = points.device, points.shape[1], max(counts)
+def _picks_triton(sets: Sets, points: torch.Tensor, start: Start) -> torch.Tensor:
+    device, n_columns, n_max = points.device, points.shape[1], max(sets.counts)
     norms = points.square().sum(-1)
     distances = _pairs(points, norms, points, norms)
-    sizes = torch.tensor(lengths, device=device)
+    sizes, counts = torch.tensor(sets.sizes, device=device), torch.tensor(sets.counts, device=device)
     if start == "isolated":
-        outside = torch.arange(n_columns, device=device) >= sizes[:, None]
         distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-        nearest = distances.masked_fill(outside[:, None], torch.inf).amin(-1)
-        starts = nearest.masked_fill(outside, -torch.inf).argmax(-1)
+        nearest = distances.masked_fill(~sets.inside[:, None], torch.inf).amin(-1)
+        starts = nearest.masked_fill(~sets.inside, -torch.inf).argmax(-1)
     else:
         starts = torch.full((len(points),), start, device=device)
     picks = torch.full((len(points), n_max), -1, dtype=torch.int64, device=device)
     block = next_power_of_2(n_columns)
     _pick_kernel[(len(points),)](
-        distances, sizes, torch.tensor(counts, device=device), starts, picks, n_columns, n_max,
+        distances, sizes, counts, starts, picks, n_columns, n_max,
         BLOCK=block, num_warps=4 if block <= 1024 else 8 if block <= 4096 else 16,
     )  # fmt: skip
     return picks

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from prunekernels import _sets
 from prunekernels.farthest_point import farthest_point
 
 
@@ -87,6 +88,15 @@ def test_batches_of_sets_of_different_sizes(backend: str, device: torch.device) 
         assert picks[image].tolist() == alone + [-1] * (11 - count)
 
 
+def test_what_lies_past_a_set_is_no_candidate(backend: str, device: torch.device) -> None:
+    # a narrow cone: rows of zeros past the set's size would be the most isolated of all
+    features = torch.ones(2, 12, 5) + 0.01 * torch.randn(2, 12, 5, generator=torch.Generator().manual_seed(14))
+    for metric in ("cosine", "euclidean"):
+        picks = farthest_point(features.to(device), 6, metric, sizes=[6, 8], backend=backend)
+        assert sorted(picks[0].tolist()) == list(range(6))
+        assert picks[1].tolist() == _brute(features[1, :8], 6, metric)
+
+
 def test_half_precision_is_widened_first(backend: str, device: torch.device) -> None:
     features = torch.randn(50, 16, generator=torch.Generator().manual_seed(9)).bfloat16().to(device)
     assert farthest_point(features, 25, backend=backend).tolist() == _brute(features.cpu(), 25)
@@ -113,11 +123,9 @@ def test_the_centre_does_not_matter(backend: str, device: torch.device) -> None:
 
 
 def test_blocks_of_a_large_set_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     features = torch.randn(50, 5, generator=torch.Generator().manual_seed(12))
     whole = farthest_point(features, 10, backend="torch")
-    monkeypatch.setattr(sys.modules["prunekernels.farthest_point"], "MAX_PAIRS", 7 * 50)
+    monkeypatch.setattr(_sets, "MAX_PAIRS", 7 * 50)
     assert torch.equal(farthest_point(features, 10, backend="torch"), whole)
 
 
