@@ -240,9 +240,7 @@ def _lse_kernel(  # type: ignore[no-untyped-def]
             new_peak = tl.maximum(peak, tl.max(scores, 1))
             total = total * tl.exp(peak - new_peak) + tl.sum(tl.exp(scores - new_peak[:, None]), 1)
             peak = new_peak
-    # a row that saw nothing stays at HIDDEN, whatever its exponentials of zero added up to
-    value = tl.where(peak > HIDDEN, peak + tl.log(total), HIDDEN)
-    tl.store(lse + (sample * n_heads + head) * n_rows + row, value, mask=is_row)
+    tl.store(lse + (sample * n_heads + head) * n_rows + row, peak + tl.log(total), mask=is_row)
 
 
 @jit

@@ -34,10 +34,11 @@ def build(package: str, text: str, kind: type[Kind]) -> Kind:
 
 
 def describe(method: object) -> str:
-    """The text form of `method` with every field: what `build` reads back."""
+    """The text form of `method` with the fields that are not at their defaults: what `build` reads back."""
     name = type(method).__module__.rpartition(".")[2]
     fields = [field for field in dataclasses.fields(method) if field.init]  # type: ignore[arg-type]
-    return ":".join([name, ",".join(f"{field.name}={getattr(method, field.name)}" for field in fields)]).rstrip(":")
+    changed = [field.name for field in fields if getattr(method, field.name) != field.default]
+    return ":".join([name, ",".join(f"{field}={getattr(method, field)}" for field in changed)]).rstrip(":")
 
 
 def _read(name: str, text: str, hint: object) -> Value:

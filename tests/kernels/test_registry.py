@@ -71,6 +71,8 @@ def test_text_form(folder: str) -> None:
     assert spec.describe(hammer) == "hammer:weight=2.0,count=3,name=a=b,soft=True,head=round"
     assert spec.build(folder, spec.describe(hammer), _tool()) == hammer
     assert spec.build(folder, "hammer", _tool()) == type(hammer)()
+    assert spec.describe(type(hammer)()) == "hammer"
+    assert spec.describe(type(hammer)(count=5)) == "hammer:count=5"
 
 
 @pytest.mark.parametrize(

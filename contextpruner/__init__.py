@@ -1,0 +1,25 @@
+"""contextpruner: the sentences that a question needs, cut verbatim out of retrieved documents."""
+
+from contextpruner.document import Document, SplitDocument
+from contextpruner.labeler import Labeler, Labels
+from contextpruner.policy import Policy
+from contextpruner.pruner import ContextPruner
+from contextpruner.result import PrunedDocument, Result, Span
+from contextpruner.splitter import split
+from contextpruner.tokens import estimate_tokens
+from contextpruner.unit import Unit
+
+__all__ = [
+    "ContextPruner",
+    "Document",
+    "Labeler",
+    "Labels",
+    "Policy",
+    "PrunedDocument",
+    "Result",
+    "Span",
+    "SplitDocument",
+    "Unit",
+    "estimate_tokens",
+    "split",
+]

@@ -1,0 +1,50 @@
+"""Words before a full stop that need a second look, lower-cased and without their last stop.
+
+Small closed lists of the languages in which a full stop is also the sign of an abbreviation. A word that
+stands in none of them ends its sentence wherever a capital, a digit or a letter without case follows.
+"""
+
+from __future__ import annotations
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# a name, a number or an explanation follows: the sentence never ends here
+NEVER = _words(
+    "dr mr mrs ms mx prof profs gen col lt sgt cpl capt cmdr adm maj rev hon sen rep reps gov pres supt "
+    "messrs mme mlle sra srta dra dña hr frl dipl vs e.g i.e cf viz approx ca circa resp z.b d.h u.a bzw "
+    "evtl ggf p.ej т.е т.к напр им проф ул"
+)
+
+# an abbreviation before a digit or a Roman number, a word of its own anywhere else
+BEFORE_NUMBER = _words(
+    "no nos nr núm n vol vols fig figs p pp ch chap sec sect art arts eq eqs ref refs para op tab abb s b "
+    "c d f r jan feb mar apr jun jul aug sep sept oct nov dec ver v стр рис гл"
+)
+
+# may end a sentence or stand inside it: the word that follows decides
+EITHER = _words(
+    "st ste mt ft inc ltd co corp bros llc plc jr sr esq etc al ed eds trans dept univ assn est ave blvd "
+    "rd hwy pl sq usw u.s.w gmbh jh jhs chr v.chr n.chr cie sig sigg uu ee т.д т.п др г гг в вв руб млн "
+    "млрд тыс"
+)
+
+# capitalised words that far more often begin a sentence than go on with a name
+STARTERS = _words(
+    "the a an this that these those he she it they we you i his her its their our my there here in on at "
+    "by for from with of to as if when while after before since because although though however but and "
+    "or so then thus during under over both some many most all each every one two no not what who whom "
+    "whose why how where which today now later also only once until unless according despite following "
+    "other another such more der die das ein eine er sie es wir im am auf bei nach mit von zu und aber "
+    "doch auch als wenn seit diese dieser le la les un une il elle ils elles ce cette ces dans en sur "
+    "pour par avec mais et el los las una ella ellos este esta estos estas al del pero según desde "
+    "durante он она оно они это этот эта в на с по и но а из при после для"
+)
+
+# German writes ordinals with a full stop: "am 3. Oktober", "im 19. Jahrhundert"
+AFTER_ORDINAL = _words(
+    "januar februar märz april mai juni juli august september oktober november dezember jahrhundert "
+    "jahrhunderts jahrhunderte jh jahrestag geburtstag jahrtausend platz mal auflage klasse"
+)

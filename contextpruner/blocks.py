@@ -1,0 +1,109 @@
+"""Blocks: the lines of a text as paragraphs, headings, list items, table rows, rules and fenced code.
+
+Markdown's rules in so far as they show without nesting. A line that opens no block of its own continues the
+paragraph or the list item before it, and blank lines belong to the block before them. A fenced block is one
+block with both of its fences, up to the end of the text where the second is missing; a table's header row
+takes the line of dashes below it with it. Indented code is read as prose.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Literal, NamedTuple
+
+from contextpruner.unit import Kind
+
+BlockKind = Literal["prose"] | Kind
+
+HEADING = re.compile(r"#{1,6}(?:\s|$)")
+FENCE = re.compile(r"`{3,}|~{3,}")
+BULLET = re.compile(r"[-*+•‣◦▪●○]\s")
+FIRST_ITEM = re.compile(r"\(?(?:1|[aA])\)\s|1\.\s")
+ITEM = re.compile(r"\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})\)\s|\d{1,3}\.\s|[–—]\s")
+
+
+class Block(NamedTuple):
+    """The characters [start, end) of a text, whole lines."""
+
+    start: int
+    end: int
+    kind: BlockKind
+
+
+def cut(text: str) -> list[Block]:
+    """The blocks of `text`, which partition it."""
+    reader = _Reader()
+    for line in text.splitlines(keepends=True):
+        reader.read(line)
+    if not text:
+        return []
+    # blank lines at the head of a text belong to its first block
+    kinds = [kind for _, kind in reader.begun] or ["prose"]
+    edges = [0, *(start for start, _ in reader.begun[1:]), len(text)]
+    return [Block(*edge, kind) for edge, kind in zip(itertools.pairwise(edges), kinds, strict=True)]
+
+
+class _Reader:
+    """Goes through the lines once and remembers where blocks begin."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[int, BlockKind]] = []
+        self.position = 0
+        self.fence = ""
+        # the kind of the block that the next line may continue, and how many lines it has so far
+        self.open: BlockKind | None = None
+        self.n_lines = 0
+
+    def read(self, line: str) -> None:
+        bare = line.strip()
+        if self.fence:
+            if bare.startswith(self.fence) and not bare.strip(self.fence[0]):
+                self.fence = ""
+        elif not bare:
+            self.open = None
+        elif self._closes_header(bare):
+            self.n_lines += 1
+        else:
+            self._begin_or_continue(bare)
+        self.position += len(line)
+
+    def _begin_or_continue(self, bare: str) -> None:
+        kind = self._kind(bare)
+        if kind == "prose" and self.open in ("prose", "list_item"):
+            self.n_lines += 1
+            return
+        self.begun.append((self.position, kind))
+        self.open, self.n_lines = kind, 1
+        if kind == "code":
+            fence = FENCE.match(bare)
+            self.fence, self.open = fence.group() if fence else "", None
+
+    def _closes_header(self, bare: str) -> bool:
+        """A line of dashes or equal signs under one line of text makes that a heading or a table's header."""
+        if self.n_lines != 1 or self.open not in ("prose", "table_row") or bare.strip("|:-= \t"):
+            return False
+        start = self.begun[-1][0]
+        if "|" in bare and "-" in bare and "=" not in bare:
+            self.begun[-1] = (start, "table_row")
+            self.open = "table_row"
+            return True
+        if self.open == "prose" and len(bare) > 1 and (not bare.strip("=") or not bare.strip("-")):
+            self.begun[-1] = (start, "heading")
+            self.open = None
+            return True
+        return False
+
+    def _kind(self, bare: str) -> BlockKind:
+        first = bare[0]
+        if first in "`~" and FENCE.match(bare):
+            return "code"
+        if (first == "#" and HEADING.match(bare)) or (len(bare) > 4 and bare[:2] == bare[-2:] == "=="):
+            return "heading"
+        if first == "|" or bare.count("\t") > 1 or (self.open == "table_row" and "|" in bare):
+            return "table_row"
+        if first in "-*_" and len(bare) > 2 and not bare.strip(f"{first} \t") and bare.count(first) > 2:
+            return "rule"
+        # a number at the head of a line is an item's only where no sentence can be running on
+        item = FIRST_ITEM if self.open == "prose" else ITEM
+        return "list_item" if BULLET.match(bare) or item.match(bare) else "prose"

@@ -1,0 +1,73 @@
+"""The contract of labelers: a question and split documents in, a number for every unit and document out.
+
+A labeler writes only `label`. `score` is what callers use: it checks the shape and range of what comes back,
+so that a broken labeler stops here and not as a wrong choice later. Higher means more worth keeping, always.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from contextpruner.document import SplitDocument
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What a labeler says.
+
+    `probabilities` has one float32 array [units] in [0, 1] for each document; `scores` is finite float32
+    [documents] and orders the documents.
+    """
+
+    probabilities: tuple[np.ndarray, ...]
+    scores: np.ndarray
+
+    @classmethod
+    def best_unit(cls, probabilities: Sequence[np.ndarray]) -> Labels:
+        """Labels in which a document is worth as much as its best unit, and 0 if it has none."""
+        scores = [float(values.max(initial=0)) for values in probabilities]
+        return cls(tuple(probabilities), np.array(scores, dtype=np.float32))
+
+
+class Labeler(ABC):
+    """Base of all labelers: frozen dataclasses with a default for every field."""
+
+    # whether a unit's probability may change with the other documents of the call
+    depends_on_batch: ClassVar[bool] = False
+
+    # whether 0.8 means that 80 of 100 such units are relevant; otherwise the numbers only order units
+    is_calibrated: ClassVar[bool] = False
+
+    def prepare(self) -> None:  # noqa: B027
+        """Load what the labeler needs, once; called before the first `score`, so that it is timed apart."""
+
+    def score(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
+        """Label every unit of `documents`; raises ValueError where the labeler breaks its contract."""
+        labels = self.label(question, documents)
+        _check(type(self).__name__, labels, documents)
+        return labels
+
+    @abstractmethod
+    def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
+        """The labeler's own rule; its docstring says what the numbers mean."""
+
+
+def _check(name: str, labels: Labels, documents: Sequence[SplitDocument]) -> None:
+    wanted = [len(document.units) for document in documents]
+    if (got := [len(values) for values in labels.probabilities]) != wanted:
+        raise ValueError(f"{name}: want a probability for each unit, {wanted}, got {got}")
+    for index, values in enumerate(labels.probabilities):
+        if values.dtype != np.float32 or values.ndim != 1:
+            raise ValueError(f"{name}: want float32 [units], got {values.dtype} {[*values.shape]}")
+        # NaN fails this comparison too
+        bad = np.flatnonzero(~((values >= 0) & (values <= 1)))
+        if len(bad):
+            raise ValueError(f"{name}: unit {bad[0]} of document {index} wants [0, 1], got {values[bad[0]]}")
+    scores = labels.scores
+    if scores.dtype != np.float32 or scores.shape != (len(wanted),) or not np.isfinite(scores).all():
+        raise ValueError(f"{name}: want finite float32 scores [{len(wanted)}], got {scores!r}")

@@ -1,0 +1,72 @@
+"""Bi-encoder: question and unit embedded apart and compared (RECOMP's extractive form, Xu et al. 2023).
+
+    probability(u) = max(0, cos(e(question), e(u)))
+
+Any sentence-transformers model, a folder or a hub id; its own query and document prompts are used. Higher =
+closer in meaning. It is a cosine, not a probability, and its scale is the model's own: 0.3 to 0.5 is where to
+begin with MiniLM. With `use_title` a unit is read as its document's title, a line break, and the unit. What
+is longer than the model's window is judged by its beginning.
+
+Equal texts are embedded once, and batches are sorted by length; a unit's number is the same in any company
+up to float32 rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from contextpruner.document import SplitDocument
+from contextpruner.labeler import Labeler, Labels
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+@dataclass(frozen=True)
+class BiEncoder(Labeler):
+    """Cosine of the question's and the unit's embeddings, from any sentence-transformers model."""
+
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    device: str | None = None
+    batch_size: int = 64
+    use_title: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"bi_encoder wants a batch_size of at least 1, got {self.batch_size}")
+
+    def prepare(self) -> None:
+        _ = self._encoder
+
+    def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
+        texts = [[self._text(document, text) for text in document.texts] for document in documents]
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(text for row in texts for text in row))}
+        if not distinct:
+            return Labels.best_unit([np.zeros(0, np.float32) for _ in documents])
+        options = {"batch_size": self.batch_size, "normalize_embeddings": True, "show_progress_bar": False}
+        asked = self._encoder.encode_query([question], **options)[0]
+        cosine = self._encoder.encode_document(list(distinct), **options) @ asked
+        probability = np.clip(cosine, 0, 1).astype(np.float32)
+        return Labels.best_unit([probability[[distinct[text] for text in row]] for row in texts])
+
+    def _text(self, document: SplitDocument, text: str) -> str:
+        title = document.document.title if self.use_title else None
+        return f"{title}\n{text.strip()}" if title else text.strip()
+
+    @cached_property
+    def _encoder(self) -> SentenceTransformer:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise ImportError('bi_encoder needs sentence-transformers: pip install "prunekit[context]"') from error
+        return SentenceTransformer(
+            self.model,
+            device=self.device,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )

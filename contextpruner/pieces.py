@@ -1,0 +1,96 @@
+"""Pieces: what has no stops, or too few of them, is cut at white space.
+
+Scripts that write no spaces between words (Thai, Lao, Khmer, Burmese) set one between clauses and sentences:
+there a piece ends at the first space after `CLAUSE_CHARACTERS`. Any other stretch longer than the limit is
+cut at the last white space of a window's second half, else behind a comma, else anywhere but inside a
+character that a reader sees as one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+CLAUSE_CHARACTERS = 80
+
+LETTER = "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff"
+SPACELESS = re.compile(f"[{LETTER}]")
+SPACELESS_GAP = re.compile(rf"(?<=[{LETTER}])\s++(?=[{LETTER}])")
+SPACE = re.compile(r"(?s:.*)\s")
+LINE = re.compile(r"(?s:.*)\n")
+COMMA = re.compile(r"(?s:.*)[,;:、，；：،؛]")
+SPACES = re.compile(r"\s*+")
+
+
+def has_spaceless_script(text: str) -> bool:
+    """Whether any letter of `text` belongs to a script that writes no spaces between words."""
+    return not text.isascii() and SPACELESS.search(text) is not None
+
+
+def cut(text: str, start: int, end: int, limit: int, by_line: bool = False) -> list[int]:
+    """Where the pieces of text[start:end] end, in order: up to `limit` characters each, then white space."""
+    ends: list[int] = []
+    for stop in _clauses(text, start, end):
+        ends += _bounded(text, start, stop, limit, by_line)
+        start = stop
+    return ends
+
+
+def is_joined(text: str, position: int) -> bool:
+    """Whether the characters on both sides of `position` make one: combining marks, joiners, CR LF, flags."""
+    if not 0 < position < len(text):
+        return False
+    before, after = text[position - 1], text[position]
+    if after == "\n":
+        return before == "\r"
+    if after.isascii() or before in "\r\n":
+        return before == "\u200d"
+    if before == "\u200d" or unicodedata.category(after)[0] == "M":
+        return True
+    code = ord(after)
+    return (
+        code in (0x200C, 0x200D)
+        or 0x1F3FB <= code <= 0x1F3FF
+        or 0xE0020 <= code <= 0xE007F
+        or 0x1160 <= code <= 0x11FF
+        or (0x1F1E6 <= code <= 0x1F1FF and 0x1F1E6 <= ord(before) <= 0x1F1FF)
+    )
+
+
+def _clauses(text: str, start: int, end: int) -> list[int]:
+    ends: list[int] = []
+    for gap in SPACELESS_GAP.finditer(text, start, end):
+        if gap.start() - start >= CLAUSE_CHARACTERS:
+            start = gap.end()
+            ends.append(start)
+    return [*ends, end]
+
+
+def _bounded(text: str, start: int, end: int, limit: int, by_line: bool) -> list[int]:
+    ends: list[int] = []
+    stop = start + len(text[start:end].rstrip())
+    first = _skip_space(text, start)
+    while stop - first > limit:
+        # pieces of about one size rather than full ones and a rest
+        size = math.ceil((stop - first) / math.ceil((stop - first) / limit))
+        first = _place(text, first, size, by_line)
+        ends.append(first)
+    return [*ends, end]
+
+
+def _place(text: str, first: int, size: int, by_line: bool) -> int:
+    """The best place to cut in (first + size / 2, first + size], moved behind the white space that follows it."""
+    low, high = first + size // 2, first + size
+    for pattern in (LINE, SPACE) if by_line else (SPACE, COMMA):
+        match = pattern.match(text, low, high)
+        if match and not is_joined(text, _skip_space(text, match.end())):
+            return _skip_space(text, match.end())
+    for position in range(high, low, -1):
+        if not is_joined(text, position) and not is_joined(text, _skip_space(text, position)):
+            return _skip_space(text, position)
+    return high
+
+
+def _skip_space(text: str, position: int) -> int:
+    return SPACES.match(text, position).end()  # type: ignore[union-attr]

@@ -1,0 +1,110 @@
+"""Policies: from probabilities to kept units, each kept or dropped for a reason.
+
+    threshold    keeps every unit whose probability is at least the threshold
+    top_k        keeps the k most probable units over all documents, ties to the earlier
+    max_tokens   keeps what fits a token budget over all documents (`budget`)
+
+Where nothing passes, `empty` decides: "keep_best" keeps the most probable unit, "original" everything,
+"empty" nothing; for the question as a whole, or with empty_per="document" for every document by itself. A
+token budget holds in any case: what does not fit is not brought back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from contextpruner import budget
+from contextpruner.document import SplitDocument
+from contextpruner.tokens import TokenCounter
+
+Reason = Literal[
+    "threshold", "top_k", "budget", "keep_best", "original", "below_threshold", "below_top_k", "over_budget"
+]
+RULES = ("threshold", "top_k", "max_tokens")
+KEPT: dict[str, Reason] = {"threshold": "threshold", "top_k": "top_k", "max_tokens": "budget"}
+DROPPED: dict[str, Reason] = {
+    "threshold": "below_threshold",
+    "top_k": "below_top_k",
+    "max_tokens": "over_budget",
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Exactly one of `threshold` in [0, 1], `top_k` and `max_tokens`; and what to do where nothing passes."""
+
+    threshold: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
+    empty: Literal["keep_best", "original", "empty"] = "keep_best"
+    empty_per: Literal["question", "document"] = "question"
+
+    def __post_init__(self) -> None:
+        given = [rule for rule in RULES if getattr(self, rule) is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            raise ValueError(f"want exactly one of threshold, top_k and max_tokens, got {got}")
+        value = self.threshold
+        if value is not None and (not _is_number(value, float) or not 0 <= value <= 1):
+            raise ValueError(f"threshold wants a number in [0, 1], got {value!r}")
+        for name, count, least in (("top_k", self.top_k, 1), ("max_tokens", self.max_tokens, 0)):
+            if count is not None and (not _is_number(count, int) or count < least):
+                raise ValueError(f"{name} wants an integer of at least {least}, got {count!r}")
+        if self.empty not in ("keep_best", "original", "empty"):
+            raise ValueError(f"empty wants keep_best, original or empty, got {self.empty!r}")
+        if self.empty_per not in ("question", "document"):
+            raise ValueError(f"empty_per wants question or document, got {self.empty_per!r}")
+
+    @property
+    def rule(self) -> str:
+        """The name of the rule that was given."""
+        return next(rule for rule in RULES if getattr(self, rule) is not None)
+
+
+def choose(
+    policy: Policy,
+    documents: Sequence[SplitDocument],
+    probabilities: Sequence[np.ndarray],
+    count_tokens: TokenCounter,
+) -> list[list[Reason]]:
+    """Why each unit of each document is kept or dropped; the kept ones are those of `is_kept`."""
+    flat = np.concatenate(probabilities)
+    ranked = np.argsort(-flat, kind="stable")
+    if policy.threshold is not None:
+        # as float32, so that a unit whose probability prints as the threshold passes it
+        passed = flat >= np.float32(policy.threshold)
+    elif policy.top_k is not None:
+        passed = np.zeros(len(flat), dtype=bool)
+        passed[ranked[: policy.top_k]] = True
+    else:
+        passed = budget.within(documents, ranked, policy.max_tokens or 0, count_tokens)
+    kept, dropped = KEPT[policy.rule], DROPPED[policy.rule]
+    reasons: list[Reason] = [kept if is_passed else dropped for is_passed in passed]
+    edges = np.cumsum([0, *map(len, probabilities)]).tolist()
+    groups = [(edges[0], edges[-1])] if policy.empty_per == "question" else list(zip(edges, edges[1:], strict=False))
+    for start, end in groups:
+        if policy.max_tokens is None and start < end and not passed[start:end].any():
+            reasons[start:end] = _rescue(policy, flat[start:end], dropped)
+    return [reasons[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+
+
+def is_kept(reason: Reason) -> bool:
+    """Whether a unit with this reason stays."""
+    return reason not in DROPPED.values()
+
+
+def _rescue(policy: Policy, probabilities: np.ndarray, dropped: Reason) -> list[Reason]:
+    reasons: list[Reason] = [dropped] * len(probabilities)
+    if policy.empty == "original":
+        return ["original"] * len(probabilities)
+    if policy.empty == "keep_best":
+        reasons[int(probabilities.argmax())] = "keep_best"
+    return reasons
+
+
+def _is_number(value: object, kind: type) -> bool:
+    return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)

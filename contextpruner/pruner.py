@@ -1,0 +1,121 @@
+"""The entry: a question and documents in, the parts of the documents that the question needs out.
+
+read -> split -> label -> choose -> spans. Every text that comes out is a verbatim slice of what went in, and
+what went in is never changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from contextpruner.document import HasText, SplitDocument, check_text, read
+from contextpruner.labeler import Labeler, Labels
+from contextpruner.policy import Policy, Reason, choose, is_kept
+from contextpruner.result import PrunedDocument, Result, Span
+from contextpruner.splitter import split
+from contextpruner.tokens import TokenCounter, count_checked, estimate_tokens
+from contextpruner.unit import Unit
+from prunekernels import spec
+
+LABELERS = "contextpruner.labelers"
+
+Splitter = Callable[[str], Sequence[Unit]]
+
+
+def build(text: str) -> Labeler:
+    """The labeler that `text` describes, say "bm25" or "bm25:k1=1.5"."""
+    return spec.build(LABELERS, text, Labeler)  # type: ignore[type-abstract]
+
+
+class ContextPruner:
+    """Prunes documents for a question with one labeler, given as an object or in its text form."""
+
+    def __init__(
+        self,
+        labeler: str | Labeler = "bm25",
+        *,
+        splitter: Splitter = split,
+        count_tokens: TokenCounter = estimate_tokens,
+    ) -> None:
+        self.labeler = build(labeler) if isinstance(labeler, str) else labeler
+        if not isinstance(self.labeler, Labeler):
+            raise ValueError(f"want a labeler or its text form, got {type(labeler).__name__}")
+        self.splitter = splitter
+        self.count_tokens = count_tokens
+
+    def prune(
+        self,
+        question: str,
+        documents: Iterable[str | Mapping[str, object] | HasText],
+        policy: Policy | None = None,
+        *,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        max_tokens: int | None = None,
+    ) -> Result:
+        """Keep what `question` needs of `documents` under exactly one rule.
+
+        A document is a string, or a mapping or object with `text` and perhaps `id` and `title`. Rules besides
+        the three keywords, and what to do where nothing passes, are a `Policy`. Raises ValueError before
+        anything is labelled if the question is empty, a document is no text, or no or two rules are given.
+        """
+        if not check_text("the question", question).strip():
+            raise ValueError("want a question, got an empty text")
+        rule = _policy(policy, threshold, top_k, max_tokens)
+        cut = [SplitDocument(document, tuple(self.splitter(document.text))) for document in read(documents)]
+        for index, document in enumerate(cut):
+            _check_partition(index, document)
+        self.labeler.prepare()
+        started = time.perf_counter()
+        labels = self.labeler.score(question, cut)
+        labelling_ms = (time.perf_counter() - started) * 1000
+        reasons = choose(rule, cut, labels.probabilities, self.count_tokens)
+        pruned = [self._pruned(index, cut[index], labels, reasons[index]) for index in range(len(cut))]
+        return Result(question, tuple(pruned), rule, _describe(self.labeler), labelling_ms)
+
+    def _pruned(self, index: int, document: SplitDocument, labels: Labels, reasons: list[Reason]) -> PrunedDocument:
+        probabilities = labels.probabilities[index].tolist()
+        spans = tuple(
+            Span(unit.start, unit.end, probability, is_kept(reason), reason, unit.kind)
+            for unit, probability, reason in zip(document.units, probabilities, reasons, strict=True)
+        )
+        source = document.document
+        kept = "".join(source.text[span.start : span.end] for span in spans if span.kept)
+        return PrunedDocument(
+            id=source.id,
+            title=source.title,
+            original=source.text,
+            spans=spans,
+            score=float(labels.scores[index]),
+            n_tokens_before=count_checked(self.count_tokens, source.text),
+            n_tokens_after=count_checked(self.count_tokens, kept),
+        )
+
+
+def _describe(labeler: Labeler) -> str:
+    """Its text form; a labeler of the user's own that is no dataclass has a name only."""
+    return spec.describe(labeler) if dataclasses.is_dataclass(labeler) else type(labeler).__name__
+
+
+def _policy(policy: Policy | None, threshold: float | None, top_k: int | None, max_tokens: int | None) -> Policy:
+    if policy is None:
+        return Policy(threshold=threshold, top_k=top_k, max_tokens=max_tokens)
+    if not (threshold is None and top_k is None and max_tokens is None):
+        raise ValueError("want a policy or one of threshold, top_k and max_tokens, got both")
+    return policy
+
+
+def _check_partition(index: int, document: SplitDocument) -> None:
+    """A splitter of the user's own may lose or repeat text; then nothing here would be verbatim."""
+    position = 0
+    for unit in document.units:
+        if unit.start != position or unit.end <= position:
+            raise ValueError(
+                f"document {index}: want units that partition the text, "
+                f"got [{unit.start}, {unit.end}) at character {position}"
+            )
+        position = unit.end
+    if position != len(document.document.text):
+        raise ValueError(f"document {index}: want units up to {len(document.document.text)}, got {position}")

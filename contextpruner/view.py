@@ -1,0 +1,105 @@
+"""The view in a terminal, document by document: kept text green, dropped text dim and struck through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contextpruner.result import PrunedDocument, Result, Span
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+KEPT = "green"
+DROPPED = "dim strike"
+
+
+def show(result: Result, console: Console, details: bool = False) -> None:
+    """Print `result`; `details` gives every unit a line with its probability and reason."""
+    from rich.text import Text
+
+    console.print(Text.assemble(("Question  ", "dim"), (printable(result.question.strip()), "bold")))
+    for index, document in enumerate(result.documents):
+        console.print()
+        console.print(_header(index, document), overflow="ellipsis", no_wrap=True)
+        if not document.spans:
+            console.print(Text("(empty)", "dim italic"))
+        elif details:
+            for span in document.spans:
+                console.print(_line(document, span))
+        else:
+            console.print(_body(document))
+    console.print()
+    console.print(_footer(result))
+
+
+def printable(text: str) -> str:
+    """`text` with control characters as pictures, so that no document can steer a terminal or a page."""
+    return text.replace("\r\n", "\n").translate(PICTURES)
+
+
+PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {
+    127: "\u2421",
+    **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
+    # these turn the direction of the text that follows
+    **dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"),
+}
+
+
+def name_of(index: int, document: PrunedDocument) -> str:
+    """The title, else the id, else the place of a document."""
+    if document.title:
+        return document.title
+    return f"document {index + 1}" if document.id is None else str(document.id)
+
+
+def percent(after: int, before: int) -> str:
+    """`after` as a share of `before`; nothing of nothing is 0 %."""
+    return f"{100 * after / max(before, 1):.0f} %"
+
+
+def _header(index: int, document: PrunedDocument) -> Text:
+    from rich.text import Text
+
+    kept = percent(document.n_characters_after, document.n_characters_before)
+    n_kept = sum(span.kept for span in document.spans)
+    return Text.assemble(
+        (f"{index + 1}  ", "cyan"),
+        (printable(name_of(index, document)).replace("\n", " "), "bold cyan"),
+        (f"   score {document.score:.2f}   kept {kept}, {n_kept} of {len(document.spans)} units", "cyan"),
+    )
+
+
+def _body(document: PrunedDocument) -> Text:
+    from rich.text import Text
+
+    text = Text()
+    for span in document.spans:
+        slice_ = printable(document.original[span.start : span.end])
+        bare = slice_.rstrip()
+        # a struck space would join two dropped sentences into one line
+        text.append(bare, KEPT if span.kept else DROPPED).append(slice_[len(bare) :])
+    text.rstrip()
+    return text
+
+
+def _line(document: PrunedDocument, span: Span) -> Text:
+    from rich.text import Text
+
+    slice_ = " ".join(printable(document.original[span.start : span.end]).split())
+    mark, style = ("+", KEPT) if span.kept else ("-", DROPPED)
+    return Text.assemble(
+        (f"{mark} {span.probability:.2f} {span.reason:<15} ", KEPT if span.kept else "dim"), (slice_, style)
+    )
+
+
+def _footer(result: Result) -> Text:
+    from rich.text import Text
+
+    characters = percent(result.n_characters_after, result.n_characters_before)
+    return Text(
+        f"kept {result.n_characters_after:,} of {result.n_characters_before:,} characters ({characters}), "
+        f"{result.n_tokens_after:,} of {result.n_tokens_before:,} tokens; "
+        f"{result.labeler} took {result.labelling_ms:.1f} ms",
+        "dim",
+    )

@@ -1,0 +1,243 @@
+"""The splitter: units partition any text, in linear time, at the places where a reader would cut."""
+
+import gc
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contextpruner import split
+from contextpruner.pieces import is_joined
+from contextpruner.splitter import MAX_CHARACTERS
+
+# texts dense in everything that opens, ends or hides a boundary
+MARKUP = st.lists(
+    st.sampled_from(
+        [*"aB1.!?…\"'”)([]*_|-#`~:=,; \n\t\r", "\r\n", "\n\n", "```", "| a | b |", "|---|---|", "# ", "- ", "1. "]
+        + [
+            "。",
+            "？",
+            "」",
+            "「",
+            "।",
+            "؟",
+            "ก ",
+            "天",
+            "e\u0301",
+            "\u0301",
+            "\u200d",
+            "👩‍🚀",
+            "🇫🇷",
+            "\u00a0",
+            "\u2028",
+            "\x00",
+        ]
+        + ["Dr. ", "U.S. ", "e.g. ", "J. ", "3.14", "The ", "said ", "http://a.b/c?d "]
+    ),
+    max_size=60,
+).map("".join)
+ANY = st.one_of(st.text(max_size=300), MARKUP)
+
+
+def texts(text: str) -> list[str]:
+    return [text[unit.start : unit.end] for unit in split(text)]
+
+
+def kinds(text: str) -> list[str]:
+    return [unit.kind for unit in split(text)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=ANY, limit=st.integers(min_value=1, max_value=40))
+def test_units_partition_the_text_and_are_bounded(text: str, limit: int) -> None:
+    for units, most in ((split(text), MAX_CHARACTERS), (split(text, limit), limit)):
+        edges = [0, *(unit.end for unit in units)]
+        assert [unit.start for unit in units] == edges[:-1]
+        assert edges[-1] == len(text)
+        assert all(unit.start < unit.end for unit in units)
+        assert all(len(text[unit.start : unit.end].strip()) <= most for unit in units)
+    assert split(text) == split(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=ANY)
+def test_white_space_belongs_to_the_unit_before_it(text: str) -> None:
+    for unit in split(text)[1:]:
+        head = text[unit.start : unit.end]
+        # but for the indentation of a line that begins a block
+        indent = head[: len(head) - len(head.lstrip())]
+        assert not indent or (len(text[: unit.start].splitlines()) < len((text[: unit.start] + "x").splitlines()))
+        assert len(f"x{indent}".splitlines()) == 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=ANY)
+def test_no_unit_begins_inside_a_character(text: str) -> None:
+    for unit in split(text)[1:]:
+        mark = unicodedata.category(text[unit.start])[0] == "M"
+        # at the head of a line a mark stands for itself
+        assert not mark or text[unit.start - 1] in "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+        assert text[unit.start - 1 : unit.start + 1] != "\r\n"
+        assert text[unit.start - 1] != "\u200d"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    paragraphs=st.lists(
+        st.text(alphabet="aB .!?。é,", min_size=1, max_size=80).filter(lambda text: text.strip()), max_size=5
+    )
+)
+def test_paragraphs_are_cut_as_if_each_stood_alone(paragraphs: list[str]) -> None:
+    joined = "\n\n".join(text.strip() for text in paragraphs)
+    alone = [unit for text in paragraphs for unit in texts(text.strip())]
+    assert [unit.strip() for unit in texts(joined)] == [unit.strip() for unit in alone]
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["Dr. Smith met J. R. R. Tolkien in Washington, D.C. on Monday. ", "They left."],
+        ["It was in Washington, D.C. ", "The U.S. Army came at 5 p.m. ", "He left the U.S. ", "It rained."],
+        ['"Why?" she asked. ', '"No!" ', "He left."],
+        ["He ran... and ran. ", "Then he stopped… ", "Why?! ", "Nobody knows."],
+        ["Pi is 3.14. ", "See e.g. Fig. 3 or p. 12. ", "No. 5 is alive. ", "I said no. ", "Then I left."],
+        ["Go to http://a.b/c?d=e.f now. ", "Mail a.b@c.de. ", "Run main.py. ", "Done."],
+        ["(He left.) ", "He said “yes.” ", "[It ended.] ", "So it was.[12] ", "Right."],
+        ["John F. Kennedy spoke. ", "Smith et al. (2020) agree. ", "Cats, dogs, etc. ", "The end."],
+        ["Yahoo! is big. ", "Mr. and Mrs. Jones vs. St. Louis. ", "Acme Inc. ", "It is old."],
+        ["Am 3. Oktober 1990 kam er. ", "Im 19. Jahrhundert z.B. war es so. ", "Er war 12. ", "Der Hund bellte."],
+        ["M. Dupont est là. ", "« Pourquoi ? » dit-elle. ", "Il part."],
+        ["¿Qué pasa? ", "¡Nada! ", "El Sr. García vive en EE. UU. ", "Es alto."],
+        ["i went home. ", "then i slept. ", "ok"],
+        ["为什么？", "天气很好。", "今天３．１４度！", "“好。”他说。", "“走吧！”", "“好。”"],
+        ["「行きますか？」と彼女は聞いた。", "はい。", "行きます。"],
+        ["ما هذا؟ ", "هذا كتاب. ", "نعم."],
+        ["यह एक किताब है। ", "वह घर है॥ ", "ठीक।"],
+        ["Он родился в 1990 г. в Москве. ", "Это так и т.д. ", "Он ушёл."],
+        ["Wrapped\nlines are\none sentence. ", "Two."],
+    ],
+)
+def test_sentences_end_where_a_reader_ends_them(sentences: list[str]) -> None:
+    assert texts("".join(sentences)) == sentences
+
+
+def test_blocks_of_markdown() -> None:
+    parts = [
+        ("heading", "\n# Title\n\n"),
+        ("sentence", "Text one. "),
+        ("sentence", "Text two\nwraps. "),
+        ("sentence", "End.\n\n"),
+        ("heading", "Setext\n------\n"),
+        ("list_item", "- item one. It has two\n  lines\n"),
+        ("list_item", "- item two\n\n"),
+        ("list_item", "1. first\n"),
+        ("list_item", "2. second\n\n"),
+        ("table_row", "| a | b |\n|---|---|\n"),
+        ("table_row", "| 1 | 2 |\n\n"),
+        ("table_row", "c | d\n--|--\n"),
+        ("table_row", "3 | 4\n\n"),
+        ("code", "```py\nx = 1\n\n# no heading\n```text\n~~~\n```\n"),
+        ("sentence", "After. "),
+        ("sentence", "And\n12. more of it.\n\n"),
+        ("rule", "---\n"),
+        ("heading", "== Wiki ==\r\n"),
+        ("table_row", "x\ty\tz\r\n"),
+        ("code", "~~~\nopen to the end. Really."),
+    ]
+    text = "".join(part for _, part in parts)
+    assert list(zip(kinds(text), texts(text), strict=True)) == parts
+
+
+def test_a_long_list_item_is_cut_into_sentences_and_a_long_code_block_at_lines() -> None:
+    item = "1. " + "This sentence is here. " * 20
+    assert len(split(item)) == 20
+    assert set(kinds(item)) == {"list_item"}
+    code = "```\n" + "value = 1\n" * 200 + "```"
+    assert len(split(code)) == 2
+    assert all(text.endswith("\n") for text in texts(code)[:-1])
+
+
+def test_thai_is_cut_at_spaces_between_clauses() -> None:
+    clause = "แมวนั่งอยู่บนเสื่อในบ้านหลังใหญ่ที่ริมแม่น้ำเจ้าพระยาในกรุงเทพมหานครเมื่อวานนี้ตอนเช้าตรู่ "
+    assert len(clause) > 80
+    assert texts(clause * 3) == [clause] * 3
+
+
+def test_a_long_text_without_stops_gives_bounded_units() -> None:
+    for text in ("word " * 20000, "x" * 100_000, "天" * 100_000, "👩‍🚀" * 20000, "e\u0301" * 50_000, "a,b" * 30_000):
+        units = split(text)
+        assert len(units) <= 1.1 * len(text) / MAX_CHARACTERS + 2
+        assert not any(is_joined(text, unit.start) for unit in units)
+
+
+def test_a_mark_is_not_torn_from_the_space_it_stands_on() -> None:
+    text = "a" * 15 + " \u0301" + "b" * 15
+    assert " \u0301" in "|".join(text[unit.start : unit.end] for unit in split(text, max_characters=20))
+
+
+def test_characters_that_a_reader_sees_as_one() -> None:
+    for text in ("e\u0301", "\r\n", "👩‍🚀", "👍🏽", "🇫🇷", "❤️", "각"):
+        assert any(is_joined(text, place) for place in range(1, len(text))) == (text != "각")
+    assert not is_joined("ab", 1)
+    assert not is_joined("\n\u0301", 1)
+
+
+HARD = [
+    "x",
+    ".",
+    ".x",
+    ". ",
+    '."',
+    "a.",
+    ".[1",
+    "A. ",
+    "a. b. c. ",
+    "1. ",
+    "\n",
+    "\r\n",
+    "|\n",
+    "```\n",
+    "- \n",
+    "a\n=\n",
+]
+HARD += [" \u0301", "a\u0301", "\u0301", "ก ", "天", "。」", "((", "🇫🇷", "\u200d", "  ", "--|--\n", "#"]
+
+
+@pytest.mark.parametrize("piece", HARD)
+def test_time_is_linear_on_hard_texts(piece: str) -> None:
+    def seconds(n: int) -> float:
+        text = piece * (n // len(piece))
+        best = float("inf")
+        # the collector walks everything that other tests hold, which is not the splitter's time
+        gc.disable()
+        try:
+            for _ in range(3):
+                started = time.process_time()
+                split(text)
+                best = min(best, time.process_time() - started)
+        finally:
+            gc.enable()
+        return best
+
+    # four times the text in about four times the time; a quadratic rule would take sixteen times as long
+    assert seconds(80_000) < 9 * seconds(20_000) + 0.05
+
+
+def test_speed_on_prose() -> None:
+    text = "The cat sat on the mat, and Dr. Smith saw it at 5 p.m. in the garden. Nobody else was there. " * 5000
+    started = time.process_time()
+    split(text)
+    # half a million characters at the promised two million a second, times eight for a busy machine
+    assert time.process_time() - started < 8 * len(text) / 2e6
+
+
+def test_no_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_characters of at least 1, got 0"):
+        split("a", max_characters=0)
+
+
+def test_nothing_has_no_units_and_white_space_is_one() -> None:
+    assert split("") == []
+    assert texts(" \n\n\t ") == [" \n\n\t "]
