@@ -1,0 +1,7 @@
+"""tokenpruner: a vision-language model sees fewer visual tokens, and is left exactly as it was found."""
+
+from tokenpruner.api import prepare, prune
+from tokenpruner.method import Context, Method
+from tokenpruner.report import Report
+
+__all__ = ["Context", "Method", "Report", "prepare", "prune"]

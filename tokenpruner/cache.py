@@ -1,0 +1,174 @@
+"""A cache layer that knows its logical length: how many tokens the sequence would have without pruning.
+
+    logical = physical + removed
+
+`get_seq_length` is logical, so that generate(), manual decoding and later turns count on as if nothing had been
+dropped; `get_mask_sizes` describes the physical slots, which start at offset `removed`. What a later forward pass
+has to know about the rows lies in the layer, so that it follows the cache through beams, copies and batch selections:
+which slots hold a token, and by how much later positions are lowered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from transformers import Cache
+from transformers.cache_utils import DynamicLayer
+
+OUTSIDE = "this cache holds pruned rows that need their own mask or positions: go on inside `with prune(...)`"
+WAY_OUT = "use model.generate(**prepare(model, method, **inputs))"
+STATIC = f"a static cache has its mask made before tokens can be dropped: {WAY_OUT}"
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The slots of a pruned cache: `mask` bool [B, P], True where a token stands, and `shift` int64 [B].
+
+    The last `tail` slots stand for the last `tail` tokens: nothing was dropped among them. `is_padded` and
+    `is_shifted` say whether any slot is empty and any shift not 0, looked up once.
+    """
+
+    mask: torch.Tensor
+    shift: torch.Tensor
+    tail: int
+    is_padded: bool
+    is_shifted: bool
+
+    @classmethod
+    def of(cls, mask: torch.Tensor, shift: torch.Tensor, tail: int) -> Prefix:
+        """The prefix of these slots and shifts."""
+        return cls(mask, shift, tail, not bool(mask.all()), bool(shift.any()))
+
+    def rows(self, index: torch.Tensor) -> Prefix:
+        """The prefix of the batch rows `index`."""
+        index = index.to(self.mask.device)
+        return replace(self, mask=self.mask[index], shift=self.shift[index])
+
+    def cropped(self, count: int) -> Prefix:
+        """The prefix without its last `count` slots."""
+        return replace(self, mask=self.mask[:, : self.mask.shape[1] - count], tail=self.tail - count)
+
+
+class PrunedLayer(DynamicLayer):
+    """A dynamic layer from whose past `removed` tokens a row are missing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.removed = 0
+        self.prefix: Prefix | None = None
+        self.is_covered = False
+
+    def get_seq_length(self) -> int:
+        """The logical length."""
+        physical = self.physical_length
+        return physical + self.removed if physical else 0
+
+    @property
+    def physical_length(self) -> int:
+        """How many slots there are."""
+        return super().get_seq_length()
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Length and offset of the slots that the next mask describes."""
+        needs_help = self.prefix is not None and (self.prefix.is_padded or self.prefix.is_shifted)
+        if needs_help and not self.is_covered:
+            raise ValueError(OUTSIDE)
+        return self.physical_length + query_length, self.removed
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Take off the last tokens (a negative count), or cut to a logical length (a positive one)."""
+        count = -tokens_to_remove if tokens_to_remove <= 0 else max(self.get_seq_length() - tokens_to_remove, 0)
+        if self.prefix is not None:
+            inside = max(0, count - self.physical_length + self.prefix.mask.shape[1])
+            if inside > self.prefix.tail:
+                free = count - inside + self.prefix.tail
+                raise ValueError(f"want at most the {free} tokens behind the last dropped one cropped, got {count}")
+            self.prefix = self.prefix.cropped(inside)
+        if count:
+            super().crop(-count)
+
+    def reset(self) -> None:
+        """Empty the layer; what comes next is not pruned."""
+        self.keys = self.values = None
+        self.is_initialized = False
+        self.removed, self.prefix = 0, None
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        """Reorder the rows."""
+        super().reorder_cache(beam_idx)
+        self._take_rows(beam_idx)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat each row."""
+        super().batch_repeat_interleave(repeats)
+        if self.prefix is not None:
+            rows = torch.arange(len(self.prefix.shift), device=self.prefix.shift.device)
+            self._take_rows(rows.repeat_interleave(repeats))
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Take some rows."""
+        super().batch_select_indices(indices)
+        self._take_rows(indices)
+
+    def _take_rows(self, index: torch.Tensor) -> None:
+        if self.prefix is not None:
+            self.prefix = self.prefix.rows(index)
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a cache holds before a forward pass: slots, removed tokens, and the prefix that pruning left."""
+
+    physical: int = 0
+    removed: int = 0
+    prefix: Prefix | None = None
+
+    @property
+    def logical(self) -> int:
+        """The length that everybody else counts."""
+        return self.physical + self.removed
+
+
+def is_pruned(cache: Cache | None) -> bool:
+    """True where `cache` lacks tokens."""
+    return any(isinstance(layer, PrunedLayer) and layer.prefix is not None for layer in getattr(cache, "layers", ()))
+
+
+def read(cache: Cache | None) -> Past:
+    """What `cache` holds; a cache that was never pruned is all physical."""
+    if cache is None or not cache.layers:
+        return Past()
+    layer = cache.layers[0]
+    if isinstance(layer, PrunedLayer):
+        return Past(layer.physical_length, layer.removed, layer.prefix)
+    return Past(int(cache.get_seq_length()))
+
+
+def check(cache: Cache | None) -> None:
+    """Raise unless pruned tokens can be written to `cache`; names the way out."""
+    if cache is None:
+        return
+    if cache.is_compileable:
+        raise ValueError(STATIC)
+    kinds = {type(layer) for layer in cache.layers} or {cache.layer_class_to_replicate}
+    if not kinds <= {DynamicLayer, PrunedLayer}:
+        names = ", ".join(sorted(kind.__name__ for kind in kinds if kind))
+        raise ValueError(f"want a dynamic cache with full attention layers, got {names}: {WAY_OUT}")
+
+
+def commit(cache: Cache, removed: int, prefix: Prefix) -> None:
+    """Tell every layer of `cache` what it lacks."""
+    for number, layer in enumerate(cache.layers):
+        if not isinstance(layer, PrunedLayer):
+            pruned = PrunedLayer()
+            pruned.__dict__.update(layer.__dict__)
+            cache.layers[number] = layer = pruned
+        layer.removed, layer.prefix = removed, prefix
+
+
+def cover(cache: Cache | None, is_covered: bool) -> None:
+    """Vouch, or stop vouching, that the next mask and positions fit the prefix."""
+    for layer in cache.layers if cache is not None else ():
+        if isinstance(layer, PrunedLayer):
+            layer.is_covered = is_covered

@@ -1,0 +1,94 @@
+"""What a method is: it ranks or picks the visual tokens of one image; the base counts, breaks ties and checks.
+
+A method is a frozen dataclass with a default for every field. It writes only what is its own: `importance`
+(higher is kept) or `keep`. It sees one image at a time, so that its picks cannot depend on the other images or
+rows of a batch, nor on padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+
+from prunekernels import budget, select
+
+# "keep": tokens stay at their positions, with gaps; "compact": they are numbered anew, without gaps
+Positions = Literal["keep", "compact"]
+Need = Literal["visual", "text"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """One image on its way into the decoder.
+
+    `visual` [N, D] are its embeddings behind the projector; `grid` its patches' rows and columns where they are
+    known; `row` and `image` its place: the batch row, and which image of that row; `text` [T, D] the row's
+    other embeddings without padding, given to methods that need them.
+    """
+
+    visual: torch.Tensor
+    grid: tuple[int, int] | None = None
+    row: int = 0
+    image: int = 0
+    text: torch.Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """How many visual tokens the image has."""
+        return len(self.visual)
+
+
+@dataclass(frozen=True)
+class Method:
+    """The base of all methods; `keep_ratio` in (0, 1] is the fraction of each image's tokens that is kept."""
+
+    keep_ratio: float = 0.5
+    positions: Positions = "keep"
+
+    # what `importance` or `keep` reads of the context; it is checked to be finite before they are called
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def __post_init__(self) -> None:
+        budget.check_keep_ratio(self.keep_ratio)
+        if self.positions not in get_args(Positions):
+            raise ValueError(f'want positions "keep" or "compact", got {self.positions!r}')
+
+    def importance(self, context: Context) -> torch.Tensor:
+        """Score the image's tokens; float32 [N], higher is kept."""
+        raise NotImplementedError(f"{type(self).__name__} writes neither importance nor keep")
+
+    def keep(self, context: Context, n: int) -> torch.Tensor:
+        """Pick `n` of the image's tokens; int64 [n], distinct, ascending. By default the most important ones."""
+        scores = self.importance(context)
+        if scores.shape != (context.size,):
+            raise ValueError(f"{type(self).__name__}: want importance [{context.size}], got {[*scores.shape]}")
+        return select.top(scores.float(), n)
+
+    def select(self, context: Context) -> torch.Tensor:
+        """The tokens that stay, as many as `keep_ratio` says; int64 [n], distinct, ascending."""
+        n = budget.n_keep(context.size, self.keep_ratio)
+        if n == context.size:
+            return torch.arange(n, device=context.visual.device)
+        for need in sorted(self.needs):
+            _check_finite(need, context)
+        picks = self.keep(context, n)
+        ordered = picks.dtype == torch.int64 and picks.shape == (n,) and bool((picks.diff() > 0).all())
+        if not ordered or picks[0] < 0 or picks[-1] >= context.size:
+            raise ValueError(
+                f"{type(self).__name__}: want {n} distinct ascending int64 indices below {context.size}, "
+                f"got {picks.dtype} {[*picks.shape]}"
+            )
+        return picks
+
+
+def _check_finite(need: Need, context: Context) -> None:
+    embeddings = context.visual if need == "visual" else context.text
+    if embeddings is None:
+        raise ValueError(f"want {need} embeddings for image {context.image} of row {context.row}, got none")
+    finite = embeddings.isfinite().all(-1)
+    if not finite.all():
+        token = int((~finite).nonzero()[0])
+        place = f"image {context.image} of row {context.row}"
+        raise ValueError(f"{need} embedding {token} of {place} has NaN or infinity")

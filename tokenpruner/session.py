@@ -1,0 +1,152 @@
+"""The hooks of `prune`: thin the tokens that enter the text backbone, and keep later passes on a pruned cache right.
+
+A pass that shows images is thinned. A pass without images on a pruned cache gets the mask and positions that
+fit what the cache holds. Any other pass goes through untouched. What a pass leaves for later lies in its cache;
+nothing is remembered here but the numbers for the report.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from tokenpruner import cache as caches
+from tokenpruner import images, thin
+from tokenpruner.adapter import Adapter, Sighting
+from tokenpruner.entering import Entering, Kwargs, continued, thinned
+from tokenpruner.measure import Costs, clock
+from tokenpruner.method import Method
+from tokenpruner.overrides import overridden
+from tokenpruner.report import Prefill, Report
+
+
+@dataclass
+class Pass:
+    """One forward pass of the backbone, between its two hooks: what it will have dropped, and its numbers."""
+
+    cache: caches.Cache | None
+    removed: int = 0
+    prefix: caches.Prefix | None = None
+    record: Prefill | None = None
+    started: float = 0.0
+
+
+class Local(threading.local):
+    """The pass that runs in this thread, and why it could not be pruned if it had images."""
+
+    current: Pass | None = None
+    refusal: str | None = None
+
+
+class Session:
+    """One model being pruned by one method into one report."""
+
+    def __init__(self, adapter: Adapter, method: Method, report: Report) -> None:
+        self.adapter, self.method, self.report = adapter, method, report
+        self.sighting, self.local, self.lock = Sighting(), Local(), threading.Lock()
+        self.costs = Costs.of(adapter.backbone)
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """While open, every pass of the model is pruned, whichever thread runs it; then all is as it was."""
+        model, backbone = self.adapter.model, self.adapter.backbone
+        with ExitStack() as stack:
+            stack.enter_context(self.adapter.watch(self.sighting))
+            for handle in (
+                model.register_forward_pre_hook(self._before_model, with_kwargs=True),
+                backbone.register_forward_pre_hook(self._before_backbone, with_kwargs=True),
+                backbone.register_forward_hook(self._after_backbone, with_kwargs=True, always_call=True),
+            ):
+                stack.callback(handle.remove)
+            if hasattr(model, "generate"):
+                stack.enter_context(overridden(model, "generate", self._guarded))
+            yield
+
+    def _guarded(self, generate: Callable[..., object]) -> Callable[..., object]:
+        """`generate`, refused before it starts where hooks cannot work: masks made ahead, prompts in pieces."""
+        model = self.adapter.model
+
+        @functools.wraps(generate)
+        def guarded(*args: object, **kwargs: object) -> object:
+            has_images = any(name.startswith("pixel_values") or name == "mm_encoder_outputs" for name in kwargs)
+            if has_images and self.method.keep_ratio < 1:
+                config = kwargs.get("generation_config", args[1] if len(args) > 1 else None)
+                config = getattr(model, "generation_config", None) if config is None else config
+                cache = kwargs.get("cache_implementation", getattr(config, "cache_implementation", None))
+                chunk = kwargs.get("prefill_chunk_size", getattr(config, "prefill_chunk_size", None))
+                if isinstance(cache, str) and "static" in cache:
+                    raise ValueError(f"cache_implementation={cache!r}: {caches.STATIC}")
+                if chunk is not None:
+                    # an image may be cut in two
+                    got = f"got prefill_chunk_size={chunk}"
+                    raise ValueError(f"want the prompt in one piece, {got}: leave it out, or {caches.WAY_OUT}")
+            return generate(*args, **kwargs)
+
+        return guarded
+
+    def _before_model(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
+        self.local.refusal = None
+        if kwargs.get("labels") is not None:
+            self.local.refusal = "want no labels: the loss would be over tokens that were dropped"
+        elif isinstance(kwargs.get("logits_to_keep"), torch.Tensor):
+            self.local.refusal = "want logits_to_keep as a count: indices change when tokens are dropped"
+
+    def _before_backbone(
+        self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
+    ) -> tuple[tuple[object, ...], Kwargs] | None:
+        visual, sizes, refusal = self.sighting.visual, self.sighting.sizes, self.local.refusal
+        self.sighting.clear()
+        self.local.current, self.local.refusal = None, None
+        cache = kwargs.get("past_key_values")
+        if visual is None and not caches.is_pruned(cache):
+            return None
+        entering, past = Entering.of(kwargs), caches.read(cache)
+        if visual is not None and self.method.keep_ratio < 1:
+            if refusal:
+                raise ValueError(refusal)
+            caches.check(cache)
+            entering.alone(kwargs)
+        self.local.current = current = Pass(cache)
+        caches.cover(cache, True)
+        changed = continued(entering, past)
+        if visual is not None:
+            changed |= self._thinned(entering, past, current, images.find(visual, sizes))
+            current.started = clock(self.costs.device)
+        return (args, {**kwargs, **changed}) if changed else None
+
+    def _thinned(self, entering: Entering, past: caches.Past, current: Pass, found: list[images.Image]) -> Kwargs:
+        """What the backbone gets in place of the tokens that came; nothing where all of them stay."""
+        started = clock(self.costs.device)
+        if self.method.keep_ratio == 1 and entering.attention_mask is not None and entering.attention_mask.ndim != 2:
+            # a prepared mask of a static cache: nothing will be dropped, so that it only serves to count
+            entering = replace(entering, attention_mask=None)
+        mask = entering.masks(past)[1]
+        choice = thin.choose(entering.embeds, mask, found, self.method, self.adapter.grid)
+        changed: Kwargs = {}
+        if not choice.is_whole:
+            changed, current.removed, current.prefix = thinned(entering, past, choice, self.method.positions)
+        elapsed = clock(self.costs.device) - started
+        current.record = self.costs.record(choice, mask, (past.logical, past.physical), elapsed)
+        return changed
+
+    def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
+        current, self.local.current = self.local.current, None
+        if current is None:
+            return
+        caches.cover(current.cache, False)
+        # the hook is called without output where the pass raised
+        if output is None:
+            return
+        cache = getattr(output, "past_key_values", None) if current.cache is None else current.cache
+        if current.prefix is not None and cache is not None:
+            caches.commit(cache, current.removed, current.prefix)
+        if current.record is not None:
+            elapsed = clock(self.costs.device) - current.started
+            with self.lock:
+                self.report.prefills.append(replace(current.record, prefill_ms=1000 * elapsed))

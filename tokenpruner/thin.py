@@ -1,0 +1,74 @@
+"""The core of both forms: choose tokens image by image, then gather what stays of the sequence.
+
+Nothing here knows about models, hooks or caches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tokenpruner import positions
+from tokenpruner.images import Image
+from tokenpruner.method import Context, Method, Positions
+from tokenpruner.report import KeptImage
+
+Grid = Callable[[int], tuple[int, int] | None]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """New tokens of the decoder: `embeds` [B, L, D], `mask` bool [B, L], `position_ids` int64 [..., B, L]."""
+
+    embeds: torch.Tensor
+    mask: torch.Tensor
+    position_ids: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen: `dropped` bool [B, L] and, image by image, the kept tokens."""
+
+    dropped: torch.Tensor
+    images: tuple[KeptImage, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """True where every token stays."""
+        return all(len(image.kept) == image.size for image in self.images)
+
+
+def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], method: Method, grid: Grid) -> Choice:
+    """Let `method` pick among the visual tokens of each image of `embeds` [B, L, D]; `mask` [B, L] is bool."""
+    dropped = torch.zeros(mask.shape, dtype=torch.bool, device=embeds.device)
+    visual = dropped.clone()
+    for image in images:
+        visual[image.row, image.columns] = True
+    kept_images = []
+    for image in images:
+        text = embeds[image.row, mask[image.row] & ~visual[image.row]] if "text" in method.needs else None
+        size = len(image.columns)
+        own = embeds[image.row, image.columns]
+        picks = method.select(Context(own, grid(size), image.row, image.number, text))
+        dropped[image.row, image.columns] = True
+        dropped[image.row, image.columns[picks]] = False
+        kept_images.append(KeptImage(image.row, image.number, size, tuple(picks.tolist()), grid(size)))
+    choice, hidden = Choice(dropped, tuple(kept_images)), (visual & ~mask).any(1)
+    if not choice.is_whole and hidden.any():
+        raise ValueError(f"row {int(hidden.nonzero()[0])}: want attention_mask 1 on image tokens, got 0")
+    return choice
+
+
+def gather(tokens: Tokens, dropped: torch.Tensor, policy: Positions) -> Tokens:
+    """The tokens that are neither `dropped` [B, L] nor padding, rows filled up on the left to the longest one."""
+    kept = tokens.mask & ~dropped
+    length = int(kept.sum(1).max())
+    # a stable sort of False before True: each row ends with its kept tokens, in order
+    index = kept.long().argsort(dim=1, stable=True)[:, kept.shape[1] - length :]
+    mask = kept.gather(1, index)
+    embeds = tokens.embeds.gather(1, index[..., None].expand(-1, -1, tokens.embeds.shape[-1]))
+    position_ids = positions.cut(tokens.position_ids, index, dropped, policy)
+    # padding holds what was dropped; a NaN there would reach the others through 0 * NaN
+    return Tokens(embeds.masked_fill(~mask[..., None], 0), mask, position_ids.masked_fill(~mask, 0))
