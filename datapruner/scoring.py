@@ -1,0 +1,184 @@
+"""`score`: from a corpus to a score table. Goes on where a killed run stopped, chunk by chunk."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from datapruner.files import LOCK, TEMPORARY, locked, remove_leftovers
+from datapruner.fingerprint import fingerprint, stamps
+from datapruner.lineage import method_name, text_form
+from datapruner.passes import fill_columns, read_rows
+from datapruner.scorer import Scorer
+from datapruner.source import Source, as_source
+from datapruner.table import MANIFEST, ROWS, Column, Input, ScoreTable
+from prunekernels import spec
+
+PACKAGE = "datapruner.scorers"
+
+
+def score(
+    source: str | Path | Sequence[str | Path] | Source,
+    scorers: str | Scorer | Sequence[str | Scorer],
+    out: str | Path,
+) -> ScoreTable:
+    """Score every row of `source` into the folder `out`; a scorer is an instance or "[name=]method:field=value".
+
+    What is there already is not scored again: columns and chunks of a finished or killed run are kept. Raises
+    ValueError where `out` holds scores of another input, or a column of the same name made otherwise.
+    """
+    source, folder = as_source(source), Path(out)
+    columns = named(scorers)
+    described = {name: describe(scorer) for name, scorer in columns.items()}
+    before, table_input = stamps(source), describe_input(source)
+    _check_folder(folder, table_input, described)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        remove_leftovers(folder)
+        table = _open(folder, table_input, described)
+        try:
+            read_rows(source, table)
+            _refuse_changed(source, before)
+        except (ValueError, OSError):
+            _discard(table, made)
+            raise
+        _fill(source, table, columns, described, before)
+    return table
+
+
+def named(scorers: str | Scorer | Sequence[str | Scorer]) -> dict[str, Scorer]:
+    """Column names and scorers; a column is named by its method unless the text form names it."""
+    given = [scorers] if isinstance(scorers, str | Scorer) else [*scorers]
+    columns: dict[str, Scorer] = {}
+    for item in given:
+        name = None
+        if isinstance(item, str):
+            match = re.match(r"(?:(\w+)=)?(.*)", item, re.DOTALL)
+            name, text = match.groups() if match else (None, item)
+            item = spec.build(PACKAGE, text, Scorer)
+        name = name or method_name(item)
+        if name in columns or name == ROWS:
+            raise ValueError(f"column {name!r} is taken: give another name, as in 'other={method_name(item)}'")
+        columns[name] = item
+    return columns
+
+
+def describe(scorer: Scorer) -> Column:
+    """The manifest's entry for a column that is to be made."""
+    scorer.check()
+    return Column(
+        method=method_name(scorer),
+        spec=text_form(scorer),
+        fields=scorer.scoring_fields(),
+        version=scorer.version,
+        identity=scorer.identity(),
+        direction=scorer.direction,
+        package=_package_version(),
+        complete=False,
+    )
+
+
+def describe_input(source: Source) -> Input:
+    """The manifest's entry for the input."""
+    files = fingerprint(source)
+    return Input(files=files, text=source.text, uid=source.uid, group=source.group, chunk_rows=source.chunk_rows)
+
+
+def _package_version() -> str:
+    try:
+        return metadata.version("prunekit")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> None:
+    """Refuse before anything is changed."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"want a folder for the scores, got the file {folder}")
+    if (folder / MANIFEST).exists():
+        table = ScoreTable(folder)
+        if table.manifest["rows"] is not None:
+            _refuse_mismatch(table, wanted, columns)
+    elif folder.is_dir():
+        other = [f.name for f in folder.iterdir() if f.name != LOCK and not f.name.startswith(TEMPORARY)]
+        if other:
+            raise ValueError(f"{folder} is no score table and not empty: it has {sorted(other)[0]}")
+
+
+def _refuse_mismatch(table: ScoreTable, wanted: Input, columns: dict[str, Column]) -> None:
+    table.refuse_other_input(wanted["files"])
+    for key in ("text", "uid", "group", "chunk_rows"):
+        old, new = table.manifest["input"][key], wanted[key]
+        if old != new:
+            raise ValueError(f"{table.path} was made with {key}={old!r}, wanted is {key}={new!r}")
+    for name, column in columns.items():
+        found = table.manifest["columns"].get(name)
+        if found is None:
+            continue
+        for key in ("method", "version", "fields", "identity"):
+            old, new = found[key], column[key]  # type: ignore[literal-required]
+            if old != new:
+                raise ValueError(
+                    f"{table.path} has a column {name!r} with {key} {old}, wanted is {new}: "
+                    f"give it another name, as in 'other={column['spec']}'"
+                )
+
+
+def _open(folder: Path, wanted: Input, columns: dict[str, Column]) -> ScoreTable:
+    """The table of `folder`, begun where there is none; checked again, now that nobody else writes."""
+    table = ScoreTable(folder) if (folder / MANIFEST).exists() else ScoreTable.create(folder, wanted)
+    if table.manifest["rows"] is None and table.manifest["input"] != wanted:
+        # killed while it read another input: there is no score to lose
+        shutil.rmtree(folder / ROWS, ignore_errors=True)
+        table = ScoreTable.create(folder, wanted)
+    _refuse_mismatch(table, wanted, columns)
+    return table
+
+
+def _fill(
+    source: Source,
+    table: ScoreTable,
+    scorers: dict[str, Scorer],
+    described: dict[str, Column],
+    before: list[tuple[int, int]],
+) -> None:
+    """Make the columns that are not complete."""
+    missing = {name: scorer for name, scorer in scorers.items() if name not in table.columns}
+    if not missing:
+        return
+    # said before the first part is written: a later run must not go on with other fields
+    for name in missing:
+        table.manifest["columns"].setdefault(name, described[name])
+    table.save()
+    fill_columns(source, table, missing)
+    try:
+        _refuse_changed(source, before)
+    except ValueError:
+        for name in missing:
+            del table.manifest["columns"][name]
+            shutil.rmtree(table.path / name, ignore_errors=True)
+        table.save()
+        raise
+    for name in missing:
+        table.manifest["columns"][name]["complete"] = True
+    table.save()
+
+
+def _refuse_changed(source: Source, before: list[tuple[int, int]]) -> None:
+    if stamps(source) != before:
+        raise ValueError(f"{', '.join(map(str, source.files()))}: the input was changed while it was read")
+
+
+def _discard(table: ScoreTable, made: bool) -> None:
+    """Remove a table whose input could not be read to its end; one that already was holds scores and stays."""
+    if table.manifest["rows"] is not None and any(table.manifest["columns"]):
+        return
+    shutil.rmtree(table.path / ROWS, ignore_errors=True)
+    for name in (MANIFEST, LOCK):
+        (table.path / name).unlink(missing_ok=True)
+    if made:
+        table.path.rmdir()

@@ -1,0 +1,152 @@
+"""The score table: a folder with `manifest.json` and Parquet parts, one per chunk of rows and column.
+
+    scores/manifest.json                what the input was, and for each column how it was made
+    scores/rows/00000000.parquet        row, uid, key (64-bit hash of the uid), group, characters
+    scores/perplexity/00000000.parquet  score (float32), and details where the scorer has them
+
+Every file appears whole (temporary name, then renamed) and holds no time or place, so that a run which was
+killed and went on leaves the same bytes as one that was not. A column is complete when the manifest says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+
+from datapruner.extras import require
+from datapruner.files import replacing
+from datapruner.fingerprint import File, difference
+from datapruner.scorer import Value
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+ROWS = "rows"
+
+
+class Input(TypedDict):
+    """The corpus as the table read it."""
+
+    files: list[File]
+    text: str
+    uid: str | None
+    group: str | None
+    chunk_rows: int
+
+
+class Column(TypedDict):
+    """How a column was made."""
+
+    method: str
+    spec: str
+    fields: dict[str, Value]
+    version: int
+    identity: dict[str, str]
+    direction: str
+    package: str
+    complete: bool
+
+
+class Manifest(TypedDict):
+    """What `manifest.json` holds; `rows` and `chunks` are None until the input was read to its end."""
+
+    format: int
+    input: Input
+    rows: int | None
+    chunks: int | None
+    columns: dict[str, Column]
+
+
+class ScoreTable:
+    """A score table on disk; raises ValueError where `path` holds none."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        file = self.path / MANIFEST
+        if not file.is_file():
+            raise ValueError(f"{self.path} is no score table: it has no {MANIFEST}")
+        try:
+            self.manifest: Manifest = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{file}: want JSON: {error}") from error
+        if not isinstance(self.manifest, dict) or self.manifest.get("format") != FORMAT:
+            raise ValueError(f"{file}: want a manifest of format {FORMAT}")
+
+    @classmethod
+    def create(cls, path: Path, described: Input) -> ScoreTable:
+        """Begin a table in the folder `path`."""
+        save(path, Manifest(format=FORMAT, input=described, rows=None, chunks=None, columns={}))
+        return cls(path)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns that are complete."""
+        return sorted(name for name, column in self.manifest["columns"].items() if column["complete"])
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows the input has; raises where it was not yet read to its end."""
+        if self.manifest["rows"] is None:
+            raise ValueError(f"{self.path} is not finished: run the same `score` again, it goes on")
+        return self.manifest["rows"]
+
+    def refuse_other_input(self, files: Sequence[File]) -> None:
+        """Raise ValueError unless the table was made from `files`."""
+        reason = difference(self.manifest["input"]["files"], files)
+        if reason is not None:
+            raise ValueError(f"{self.path} is the score table of another input: {reason}")
+
+    def part(self, column: str, chunk: int) -> Path:
+        """Where the part of `column` for chunk number `chunk` is or will be."""
+        return self.path / column / f"{chunk:08d}.parquet"
+
+    def scores(self, column: str) -> np.ndarray:
+        """The scores of `column`, float32 [n] in the order of the rows."""
+        if column not in self.columns:
+            known = ", ".join(self.columns) or "none"
+            raise ValueError(f"{self.path} has no finished column {column!r}; finished: {known}")
+        return self.read(column, "score").to_numpy()
+
+    def read(self, column: str, field: str) -> pa.ChunkedArray:
+        """One field of every part of `column`, in the order of the rows."""
+        pa = require("pyarrow")
+        n_rows = self.n_rows
+        parts = [self.read_part(column, chunk, field) for chunk in range(self.manifest["chunks"] or 0)]
+        joined = pa.chunked_array([chunk for part in parts for chunk in part.chunks])
+        if len(joined) != n_rows:
+            raise ValueError(f"{self.path / column}: want {n_rows} rows, got {len(joined)}")
+        return joined
+
+    def read_part(self, column: str, chunk: int, field: str) -> pa.ChunkedArray:
+        """One field of one part."""
+        pa, pq = require("pyarrow"), require("pyarrow.parquet")
+        path = self.part(column, chunk)
+        try:
+            return pq.read_table(path, columns=[field], partitioning=None).column(0)
+        except (OSError, pa.ArrowException) as error:
+            raise ValueError(f"{path}: want a part with a field {field!r}: {error}") from error
+
+    def write_part(self, column: str, chunk: int, table: pa.Table) -> None:
+        """Write one part; it appears whole."""
+        pq = require("pyarrow.parquet")
+        path = self.part(column, chunk)
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    def save(self) -> None:
+        """Write the manifest."""
+        save(self.path, self.manifest)
+
+
+def save(path: Path, manifest: Manifest) -> None:
+    """Write `manifest` into the folder `path`; it appears whole."""
+    with replacing(path / MANIFEST) as temporary:
+        text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,71 @@
+"""What the command line shows: tables of numbers for people."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from datapruner.scorer import Scorer
+from datapruner.selection import Selection
+from datapruner.selector import Selector
+from datapruner.table import ScoreTable
+from prunekernels import registry
+
+QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+
+
+def show_table(table: ScoreTable) -> None:
+    """Rows, input files, and for each column quantiles and how it was made."""
+    console = Console()
+    used = table.manifest["input"]
+    names = ", ".join(file["name"] for file in used["files"][:3]) + (" ..." if len(used["files"]) > 3 else "")
+    if table.manifest["rows"] is None:
+        console.print(f"{escape(str(table.path))}: {escape(names)} was not read to its end yet")
+        return
+    console.print(f"{escape(str(table.path))}: {table.n_rows:,} rows of {escape(names)}")
+    shown = Table("column", *("min" if q == 0 else "max" if q == 1 else f"{q:.0%}" for q in QUANTILES))
+    for name in table.columns:
+        values = np.quantile(table.scores(name), QUANTILES)
+        shown.add_row(name, *(f"{value:.4g}" for value in values))
+    if table.columns:
+        console.print(shown)
+    for name, column in sorted(table.manifest["columns"].items()):
+        state = "" if column["complete"] else " - not finished: run the same command again"
+        console.print(f"[bold]{name}[/]: {escape(column['spec'])}; {column['direction']}{state}")
+
+
+def show_selection(selection: Selection, path: Path) -> None:
+    """How many rows are kept and why the others are not."""
+    console = Console()
+    rows = selection.n_rows
+    shown = Table("rows", "share", "")
+    shown.columns[0].justify = shown.columns[1].justify = "right"
+    shown.add_row(f"{selection.n_kept:,}", f"{selection.n_kept / rows:.1%}", "[green]kept[/]", end_section=True)
+    for reason, count in sorted(selection.counts().items(), key=lambda item: (-item[1], item[0])):
+        shown.add_row(f"{count:,}", f"{count / rows:.1%}", f"[red]dropped[/]: {escape(reason)}")
+    console.print(shown)
+    console.print(f"{escape(str(path))}")
+
+
+def show_methods() -> None:
+    """Every scorer and selector: its fields with their defaults, and its rule."""
+    console = Console()
+    kinds: list[tuple[str, type[Scorer] | type[Selector]]] = [("scorers", Scorer), ("selectors", Selector)]
+    for title, kind in kinds:
+        shown = Table("name", "rule", "fields and defaults", title=title, title_justify="left", show_lines=True)
+        for name in registry.names(f"datapruner.{title}"):
+            method = registry.load(f"datapruner.{title}", name, kind)
+            fields = [f"{field.name}={field.default}" for field in dataclasses.fields(method) if field.init]
+            rule = (method.__doc__ or "").strip().splitlines()[0]
+            shown.add_row(name, escape(rule), escape("\n".join(fields)))
+        console.print(shown)
+
+
+def show_error(text: str) -> None:
+    """One line on stderr."""
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(text)}", highlight=False)

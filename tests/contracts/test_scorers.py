@@ -1,0 +1,174 @@
+"""What every scorer promises. Each file of datapruner/scorers is enrolled by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datapruner import Batch, Scorer
+from datapruner.scoring import PACKAGE
+from prunekernels import registry, spec
+from tests.datapruner.tiny_models import save_tiny_model
+
+NAMES = registry.names(PACKAGE)
+ROOT = Path(__file__).resolve().parents[2]
+
+# scorers with a model may differ by rounding when the shape of a batch differs; float32 over a few layers
+ROUNDING = 5e-5
+
+TEXTS = (
+    "The quick brown fox jumps over the lazy dog.",
+    "",
+    "x",
+    " \n\t ",
+    "naïve café, 猫が好き。 नमस्ते 🏛️👩‍🚀 e\u0301\x00\r\n\u2028.",
+    "The quick brown fox jumps over the lazy dog.",
+    "The quick brown fox jumps over the lazy cat.",
+    "word " * 300,
+    "!!! ???",
+    "def f(x):\n    return x ** 2\n",
+    "y" * 700,
+    "Ünïcödé",
+)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _class(name: str) -> type[Scorer]:
+    return registry.load(PACKAGE, name, Scorer)
+
+
+def _text(name: str, model: Path) -> str:
+    """The text form with defaults; a scorer with a field `model` gets the tiny one."""
+    fields = {field.name for field in dataclasses.fields(_class(name))}
+    return f"{name}:model={model}" if "model" in fields else name
+
+
+@pytest.fixture(params=NAMES)
+def scorer(request: pytest.FixtureRequest, model: Path) -> Scorer:
+    return spec.build(PACKAGE, _text(request.param, model), Scorer)
+
+
+def batch_of(order: list[int]) -> Batch:
+    """A corpus of TEXTS in another order: row numbers are places, uids stay with their texts."""
+    return Batch(np.arange(len(order)), [f"u{i}" for i in order], [TEXTS[i] for i in order], ["g"] * len(order))
+
+
+def part(batch: Batch, indices: list[int]) -> Batch:
+    return Batch(batch.rows[indices], [batch.uids[i] for i in indices], [batch.texts[i] for i in indices])
+
+
+def fitted(scorer: Scorer, batch: Batch) -> np.ndarray:
+    scorer.check()
+    scorer.fit([batch])
+    return scorer.checked(batch)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_a_frozen_dataclass_with_defaults_and_words(name: str) -> None:
+    scorer = _class(name)()
+    assert dataclasses.is_dataclass(scorer)
+    assert type(scorer).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert re.match(r"(Paper|Rule): \S", str(type(scorer).__doc__)), "the docstring begins with its paper or rule"
+    assert type(scorer).direction
+    assert "\n" not in type(scorer).direction
+    assert inspect.getmodule(type(scorer)).__doc__  # type: ignore[union-attr]
+    assert scorer == _class(name)()
+
+
+def test_text_form_reads_back(scorer: Scorer) -> None:
+    assert spec.build(PACKAGE, spec.describe(scorer), Scorer) == scorer
+    assert set(scorer.scoring_fields()) <= {field.name for field in dataclasses.fields(scorer)}
+
+
+def test_scores_are_float32_finite_and_one_a_row(scorer: Scorer) -> None:
+    batch = batch_of(list(range(12)))
+    scores = fitted(scorer, batch)
+    assert scores.dtype == np.float32
+    assert scores.shape == (12,)
+    assert len(set(scores.tolist())) > 2
+    for name, values in scorer.details(batch).items():
+        assert name != "score"
+        assert len(values) == 12
+
+
+def test_empty_batch_and_one_row(scorer: Scorer) -> None:
+    for order in ([], [0], [1]):
+        batch = batch_of(order)
+        assert fitted(scorer, batch).shape == (len(order),)
+        assert all(len(values) == len(order) for values in scorer.details(batch).values())
+
+
+def test_batching_and_neighbours_change_nothing(scorer: Scorer) -> None:
+    batch = batch_of(list(range(12)))
+    whole = fitted(scorer, batch)
+    for pieces in ([[i] for i in range(12)], [[11, 3, 0], [7, 1, 2, 10], [4, 5, 9, 8, 6]]):
+        for piece in pieces:
+            np.testing.assert_allclose(scorer.checked(part(batch, piece)), whole[piece], rtol=ROUNDING, atol=1e-6)
+    assert (scorer.checked(batch) == whole).all()
+
+
+def test_order_of_the_corpus_changes_nothing(scorer: Scorer) -> None:
+    whole = fitted(scorer, batch_of(list(range(12))))
+    for seed in range(3):
+        order = random.Random(seed).sample(range(12), 12)
+        fresh = dataclasses.replace(scorer)
+        np.testing.assert_allclose(fitted(fresh, batch_of(order)), whole[order], rtol=ROUNDING, atol=1e-6)
+
+
+def test_fitting_in_batches_changes_nothing(scorer: Scorer) -> None:
+    batch = batch_of(list(range(12)))
+    whole = fitted(scorer, batch)
+    fresh = dataclasses.replace(scorer)
+    fresh.fit([part(batch, [*range(i, min(i + 5, 12))]) for i in range(0, 12, 5)])
+    assert (fresh.checked(batch) == whole).all()
+
+
+SCRIPT = """
+import sys, torch
+torch.set_num_threads(1)
+from prunekernels import spec
+from datapruner import Scorer
+from tests.contracts.test_scorers import PACKAGE, batch_of, fitted
+for text in sys.argv[1:]:
+    print(fitted(spec.build(PACKAGE, text, Scorer), batch_of(list(range(12)))).tobytes().hex())
+"""
+
+
+def test_a_second_process_says_the_same(model: Path) -> None:
+    texts = [_text(name, model) for name in NAMES]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *texts],
+        capture_output=True,
+        text=True,
+        # hashes of Python's own strings differ from process to process
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "123"},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    for text, said in zip(texts, done.stdout.split(), strict=True):
+        scorer = spec.build(PACKAGE, text, Scorer)
+        assert fitted(scorer, batch_of(list(range(12)))).tobytes().hex() == said, text

@@ -1,0 +1,129 @@
+"""The command line: the two ways through it, what it prints, and its errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from datapruner import progress
+from datapruner.cli import app
+from tests.datapruner.conftest import make_rows, write_jsonl
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: object) -> Result:
+    # wide enough that nothing is wrapped
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+def test_step_by_step_and_at_once(corpus: Path, tmp_path: Path) -> None:
+    fields = ["--uid", "id", "--group", "source", "--chunk-rows", "20"]
+    scored = run("score", corpus, "--scorer", "length", "--scorer", "r=random:seed=1", "--out", tmp_path / "t", *fields)
+    assert scored.exit_code == 0, scored.output
+    assert "103 rows of corpus.jsonl" in scored.output
+    assert "length:unit=characters; higher is longer" in scored.output
+    rule = ["--selector", "middle", "--keep-ratio", "0.3", "--per", "source"]
+    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    filtered = run("select", tmp_path / "t", "--selector", "threshold:minimum=0.2", "--by", "r", "--out", one)
+    assert filtered.exit_code == 0, filtered.output
+    selected = run("select", tmp_path / "t", *rule, "--by", "length", "--out", two)
+    assert selected.exit_code == 0, selected.output
+    assert "31 │ 30.1%" in selected.output
+    within = run(
+        "select", tmp_path / "t", *rule, "--by", "length", "--within", one, "--out", tmp_path / "three.parquet"
+    )
+    assert "r below the minimum 0.2" in within.output
+    written = run("write", corpus, "--selection", two, "--out", tmp_path / "pruned")
+    assert written.exit_code == 0, written.output
+    at_once = run("prune", corpus, "--scorer", "length", "--out", tmp_path / "once", *rule, *fields)
+    assert at_once.exit_code == 0, at_once.output
+    assert (tmp_path / "once" / "kept.jsonl").read_bytes() == (tmp_path / "pruned" / "kept.jsonl").read_bytes()
+    for path, expected in ((tmp_path / "t", "r: random:seed=1"), (two, "30.1%"), (tmp_path / "once", "30.1%")):
+        assert expected in run("inspect", path).output
+
+
+def test_lists_methods_and_helps() -> None:
+    listed = run("methods").output
+    for expected in ("near_duplicate", "perplexity", "threshold", "window=1024", "n rows around the median score"):
+        assert expected in listed
+    helped = run("--help").output
+    for command in ("score", "select", "write", "prune", "inspect", "methods"):
+        assert command in helped
+        assert run(command, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"content": '{"text": "a"}\n{"text": \n'}, "c.jsonl, line 2: want a JSON object"),
+        ({"content": '{"text": "a"}\n{"body": "b"}\n'}, "c.jsonl, line 2: want a field 'text', got body"),
+        ({"content": '{"text": "a", "id": 1}\n' * 2, "uid": "id"}, "line 2: uid '1' was already used in"),
+        ({"content": ""}, "want at least one row, got none"),
+        ({"ratio": "0"}, "want a number in (0, 1], got 0"),
+        ({"ratio": "1.5"}, "want a number in (0, 1], got 1.5"),
+        ({"scorer": "length:unit=furlongs"}, "length.unit wants"),
+        ({"scorer": "size"}, "datapruner.scorers has no 'size'"),
+        ({"input": "missing.jsonl"}, "missing.jsonl: no such file"),
+    ],
+)
+def test_errors_are_one_line(tmp_path: Path, change: dict[str, str], message: str) -> None:
+    (tmp_path / "c.jsonl").write_text(change.get("content", '{"text": "a"}\n'))
+    options = ["--scorer", change.get("scorer", "length"), "--keep-ratio", change.get("ratio", "0.5")]
+    uid = ["--uid", change["uid"]] if "uid" in change else []
+    result = run("prune", tmp_path / change.get("input", "c.jsonl"), *options, *uid, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["c.jsonl"]
+
+
+def test_refuses_a_table_of_another_corpus(tmp_path: Path) -> None:
+    mine, other = (write_jsonl(tmp_path / f"{seed}.jsonl", make_rows(9, seed)) for seed in (1, 2))
+    assert run("score", mine, "--scorer", "length", "--out", tmp_path / "t").exit_code == 0
+    options = ["--scorer", "length", "--keep-ratio", "0.5", "--scores", tmp_path / "t", "--out", tmp_path / "out"]
+    for result in (
+        run("score", other, "--scorer", "length", "--out", tmp_path / "t"),
+        run("prune", other, *options),
+    ):
+        assert result.exit_code == 2
+        assert "is the score table of another input: 2.jsonl has" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_example_runs() -> None:
+    example = str(ROOT / "examples" / "prune_corpus.py")
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
+    env = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run([sys.executable, example], capture_output=True, text=True, timeout=120, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "kept" in done.stdout
+
+
+def test_progress_counts_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    progress.advance(3, 10)
+    with progress.display() as shown:
+        assert shown is None
+        bar = progress.Bar(shown, "scoring", 10)
+        bar.skip(4)
+        with bar.working(8):
+            progress.advance(1.5, 7)
+            progress.advance(0.5, 2)
+            assert (bar.done, bar.tokens) == (6, 9)
+        assert bar.done == 8
+    assert capsys.readouterr().err == ""
+
+
+def test_dropped_rows_read_back(corpus: Path, tmp_path: Path) -> None:
+    run("prune", corpus, "--scorer", "length", "--selector", "top", "--keep-ratio", "0.5", "--out", tmp_path / "out")
+    lines = (tmp_path / "out" / "dropped.jsonl").read_text().splitlines()
+    notes = [json.loads(line)["prunekit"] for line in lines]
+    assert len(notes) == 51
+    assert all(note["reason"].startswith("length ") for note in notes)
