@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: demo test check gpu clean
 
 demo: .venv/.demo
-	@$(BIN)/python demo/run.py
+	@$(BIN)/python -m demo.run
 
 test: .venv/.test check
 	$(BIN)/python -m pytest
