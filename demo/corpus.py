@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 from demo import assets
 
@@ -32,21 +34,39 @@ BOILERPLATE = (
 )
 
 
-def write_corpus(folder: Path, seed: int = 0) -> tuple[Path, list[str]]:
-    """Write `folder`/corpus.jsonl; returns it and what each row is: "good" or a kind of damage."""
+class Row(NamedTuple):
+    """What a row is, "good" or a kind of damage, and its text."""
+
+    kind: str
+    text: str
+
+
+def write_corpus(folder: Path, seed: int = 0) -> tuple[Path, list[Row]]:
+    """Write `folder`/corpus.jsonl; returns it and what its rows are."""
     dice = random.Random(seed)
     english, french = (_introductions(language) for language in ("en-us", "fr-fr"))
     good = dice.sample(english, N_GOOD)
-    rows = [("good", text) for text in good]
+    rows = [Row("good", text) for text in good]
     for kind in DAMAGE:
         sources = dice.sample(good, N_EACH)
-        rows += [(kind, _damaged(kind, text, french, dice)) for text in sources]
+        rows += [Row(kind, _damaged(kind, text, french, dice)) for text in sources]
     dice.shuffle(rows)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "corpus.jsonl"
     lines = [json.dumps({"id": f"doc-{number:04}", "text": text}) for number, (_, text) in enumerate(rows)]
     path.write_text("\n".join(lines) + "\n", "utf-8")
-    return path, [kind for kind, _ in rows]
+    return path, rows
+
+
+def dropped_by_kind(rows: list[Row], dropped: set[int]) -> Counter[str]:
+    """How many rows of each kind `dropped` holds; of two exact copies, the one that stays counts as the good one."""
+    gone = Counter(rows[number].kind for number in dropped)
+    originals = {row.text: number for number, row in enumerate(rows) if row.kind == "good"}
+    swapped = sum(
+        row.kind == "exact copy" and number not in dropped and originals[row.text] in dropped
+        for number, row in enumerate(rows)
+    )
+    return gone + Counter({"exact copy": swapped}) - Counter({"good": swapped})
 
 
 def _introductions(language: str) -> list[str]:

@@ -31,7 +31,7 @@ class Outcome:
 def run(out: Path, console: Console) -> Path:
     """Prune the corpus into `out`; returns the folder of the pruned dataset."""
     shutil.rmtree(out, ignore_errors=True)
-    path, kinds = corpus.write_corpus(out)
+    path, rows = corpus.write_corpus(out)
     source = datapruner.Source(path, uid="id", chunk_rows=100)
     scorers = [f"perplexity:model={assets.smollm2()}", "near_duplicate", "random"]
     table = datapruner.score(source, scorers, out / "scores")
@@ -39,17 +39,17 @@ def run(out: Path, console: Console) -> Path:
     kept = datapruner.select(table, "bottom", by="perplexity", keep_ratio=KEEP_RATIO, within=distinct)
     # the baseline drops as many rows
     random = datapruner.select(table, "top", by="random", keep_ratio=kept.n_kept / kept.n_rows)
-    console.print(_table(outcomes(kinds, distinct, kept, random), kept))
+    console.print(_table(outcomes(rows, distinct, kept, random), kept))
     return datapruner.write(source, kept, out / "pruned")
 
 
 def outcomes(
-    kinds: list[str], distinct: datapruner.Selection, kept: datapruner.Selection, random: datapruner.Selection
+    rows: list[corpus.Row], distinct: datapruner.Selection, kept: datapruner.Selection, random: datapruner.Selection
 ) -> list[Outcome]:
     """Counts by kind of row, good text last."""
-    planted = Counter(kinds)
+    planted = Counter(row.kind for row in rows)
     gone, all_gone, at_random = (
-        Counter(kinds[row] for row in selection.dropped) for selection in (distinct, kept, random)
+        corpus.dropped_by_kind(rows, set(selection.dropped.tolist())) for selection in (distinct, kept, random)
     )
     return [
         Outcome(kind, planted[kind], gone[kind], all_gone[kind] - gone[kind], at_random[kind])

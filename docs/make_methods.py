@@ -35,7 +35,7 @@ def page() -> str:
 
 
 def _row(folder: str, name: str, kind: type) -> str:
-    method = registry.load(folder, name, kind)
+    method: type = registry.load(folder, name, kind)
     says = " ".join((method.__doc__ or "").strip().split("\n\n")[0].split())
     fields = [field for field in dataclasses.fields(method) if field.init]
     shown = ", ".join(f"`{field.name}={field.default}`" for field in fields)

@@ -51,15 +51,6 @@ def refuse_non_finite(batch: torch.Tensor, inside: torch.Tensor) -> None:
         raise ValueError(f"row {row} of set {image} has NaN or infinity")
 
 
-def directions(points: torch.Tensor) -> torch.Tensor:
-    """Rows of length 1, whose products are cosines; a row of zeros stays one and has cosine 0 to all."""
-    if not points.shape[-1]:
-        return points
-    # scaled by the largest number first, so that rows of tiny or huge numbers keep their direction
-    largest = points.abs().amax(-1, keepdim=True)
-    return torch.nn.functional.normalize(points / largest.masked_fill(largest == 0, 1), dim=-1)
-
-
 def stack(rows: list[torch.Tensor], device: torch.device) -> torch.Tensor:
     """Picks of several sets as int64 [B, max n], filled up with -1."""
     if not rows:

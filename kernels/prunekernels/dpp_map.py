@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
-from prunekernels._sets import Sets, as_sets, directions, refuse_non_finite, stack
+from prunekernels._sets import Sets, as_sets, refuse_non_finite, stack
+from prunekernels._unit import unit_rows
 
 if TYPE_CHECKING:
     import triton.language as tl
@@ -44,7 +45,7 @@ def dpp_map(
         raise ValueError(f"want quality {[*features.shape[:-1]]}, got {[*quality.shape]}")
     sets = as_sets(features, n, sizes)
     strength = _strength(quality[None] if features.ndim == 2 else quality, sets)
-    rows = directions(sets.points) * strength[..., None]
+    rows = unit_rows(sets.points) * strength[..., None]
     if use_triton(rows, backend) and sets.fits_a_kernel():
         picks = _picks_triton(sets, rows)
     else:

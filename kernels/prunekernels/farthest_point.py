@@ -19,7 +19,8 @@ import torch
 
 from prunekernels import _sets
 from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
-from prunekernels._sets import Sets, as_sets, directions, stack
+from prunekernels._sets import Sets, as_sets, stack
+from prunekernels._unit import unit_rows
 
 if TYPE_CHECKING:
     import triton.language as tl
@@ -86,7 +87,7 @@ def _check(sets: Sets, metric: Metric, start: Start) -> None:
 def _prepare(sets: Sets, metric: Metric) -> torch.Tensor:
     """Points whose squared Euclidean distances order as `metric` does."""
     if metric == "cosine":
-        return directions(sets.points)
+        return unit_rows(sets.points)
     # distances do not change with the origin, but rounding does: the centre is the best one
     count = sets.inside.sum(1).clamp(min=1)[:, None, None]
     return (sets.points - sets.points.sum(1, keepdim=True) / count).masked_fill(~sets.inside[..., None], 0)

@@ -1,0 +1,47 @@
+"""The machine, the versions and the commit that a benchmark ran on."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def machine() -> dict[str, object]:
+    """What a record says of where it was taken."""
+    has_triton = importlib.util.find_spec("triton") is not None
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":!benchmarks/results")
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": commit,
+        # without git nobody knows what ran
+        "dirty": changes != "",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else next(_cpu_names(), platform.machine()),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "triton": importlib.import_module("triton").__version__ if has_triton else None,
+    }
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], check=False, cwd=ROOT, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu_names() -> Iterator[str]:
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text("utf-8").splitlines() if info.exists() else []:
+        if line.startswith("model name"):
+            yield f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"

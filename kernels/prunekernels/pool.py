@@ -1,0 +1,93 @@
+"""Fewer vectors for a document in late-interaction retrieval: similar ones become their mean.
+
+Methods, all with max(N // factor, 1) clusters of the N vectors that are not protected:
+
+    hierarchical   Ward linkage on 1 - cos, cluster means scaled to length 1: the default
+    pylate         the same clusters, means as they are: the form of pylate's pool_embeddings_hierarchical
+    colpali        Ward linkage of the rows of the matrix 1 - cos as points, means scaled to length 1: the form of
+                   colpali-engine's HierarchicalTokenPooler; other clusters than the two above
+    kmeans         spherical k-means, means scaled to length 1
+
+The cut takes the first N - k merges, hence exactly k clusters also where heights tie; k-means may leave fewer
+where there are duplicates. Torch and scipy only: Ward's
+merges wait for each other, N^2 numbers read in all, 1 million for a page of 1,030 vectors.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from prunekernels._sums import sum_rows
+from prunekernels._unit import check_rows, unit_rows
+from prunekernels.kmeans import kmeans
+
+PoolMethod = Literal["hierarchical", "pylate", "colpali", "kmeans"]
+
+
+class Pooled(NamedTuple):
+    """`vectors` [M, D] in the dtype given, `assignment` int64 [N]: which of them stands for each vector."""
+
+    vectors: torch.Tensor
+    assignment: torch.Tensor
+
+
+def pool(vectors: torch.Tensor, factor: int, method: PoolMethod = "hierarchical", protected: int = 0) -> Pooled:
+    """Pool `vectors` [N, D] of one document by `factor`; the first `protected` stay, bit for bit, at the front.
+
+    Pooled vectors stand in the order of their clusters' first members. Raises ValueError for other shapes, a
+    factor under 1, and NaN or infinity, with the row named; ImportError where scipy is missing.
+    """
+    if vectors.ndim != 2:
+        raise ValueError(f"want vectors [N, D], got {[*vectors.shape]}")
+    if method not in ("hierarchical", "pylate", "colpali", "kmeans"):
+        raise ValueError(f"want method hierarchical, pylate, colpali or kmeans, got {method!r}")
+    if factor < 1 or protected < 0:
+        raise ValueError(f"want factor of at least 1 and protected of at least 0, got {factor} and {protected}")
+    check_rows("vectors", vectors)
+    fixed, rest = vectors[:protected], vectors[protected:]
+    n_clusters = min(max(len(rest) // factor, 1), len(rest))
+    if n_clusters == len(rest):
+        labels = torch.arange(len(rest), device=vectors.device)
+    elif method == "kmeans":
+        labels = _in_order(kmeans(rest, n_clusters).assignment)
+    else:
+        labels = _in_order(_ward(rest, n_clusters, as_points=method == "colpali"))
+    n_clusters = int(labels.max()) + 1 if len(labels) else 0
+    wide = rest.to(torch.promote_types(rest.dtype, torch.float32))
+    counts = sum_rows(torch.ones_like(wide[:, :1]), labels, n_clusters)
+    means = sum_rows(wide, labels, n_clusters) / counts
+    if method != "pylate":
+        means = F.normalize(means, dim=1)
+    own = torch.arange(len(fixed), device=vectors.device)
+    return Pooled(torch.cat([fixed, means.to(vectors.dtype)]), torch.cat([own, labels + len(fixed)]))
+
+
+def _ward(vectors: torch.Tensor, n_clusters: int, as_points: bool) -> torch.Tensor:
+    """Cluster labels [N] of Ward linkage, cut at exactly `n_clusters`; labels are arbitrary numbers."""
+    try:
+        from scipy.cluster.hierarchy import linkage
+        from scipy.spatial.distance import pdist, squareform
+    except ImportError as error:
+        raise ImportError('hierarchical pooling needs scipy: pip install "prunekit[data]"') from error
+    unit = unit_rows(vectors).double().cpu()
+    distances = (1 - unit @ unit.T).clamp(min=0).fill_diagonal_(0).numpy()
+    merges = linkage(pdist(distances) if as_points else squareform(distances, checks=False), method="ward")
+    # row m of the merges joins two clusters into number N + m
+    parent = list(range(2 * len(vectors)))
+    for number, (left, right) in enumerate(merges[: len(vectors) - n_clusters, :2].astype(int).tolist()):
+        parent[left] = parent[right] = len(vectors) + number
+    # a child's number is below its parent's
+    for cluster in reversed(range(2 * len(vectors))):
+        parent[cluster] = parent[parent[cluster]]
+    return torch.tensor(parent[: len(vectors)], device=vectors.device)
+
+
+def _in_order(labels: torch.Tensor) -> torch.Tensor:
+    """Renumber `labels` from 0 in the order of their first appearance."""
+    _, inverse = labels.unique(return_inverse=True)
+    places = torch.arange(len(labels), device=labels.device)
+    first = places.new_full((int(inverse.max()) + 1,), len(labels)).scatter_reduce(0, inverse, places, "amin")
+    return first.argsort().argsort()[inverse]
