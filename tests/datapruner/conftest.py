@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from datapruner import ScoreTable, Source, score
 from tests.datapruner.tiny_models import save_tiny_model
 
 WORDS = [f"word{i}" for i in range(500)]
@@ -49,3 +50,9 @@ def write_jsonl(path: Path, rows: list[dict[str, object]]) -> Path:
 def corpus(tmp_path: Path) -> Path:
     """103 rows as JSON lines."""
     return write_jsonl(tmp_path / "corpus.jsonl", make_rows(103))
+
+
+@pytest.fixture
+def table(corpus: Path, tmp_path: Path) -> ScoreTable:
+    source = Source(corpus, uid="id", group="source", chunk_rows=20)
+    return score(source, ["length", "random", "near_duplicate"], tmp_path / "t")
