@@ -18,9 +18,10 @@ check: .venv/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# the GPU machine's own python and packages: torch, triton, numpy and pytest
+# the GPU machine's own python and packages: torch, triton, numpy and pytest; the budget tests need hypothesis
 gpu:
-	PYTHONPATH=.:kernels $(PYTHON) -m pytest tests/kernels -p no:cacheprovider
+	PYTHONPATH=.:kernels $(PYTHON) -m pytest tests/kernels --ignore tests/kernels/test_budget.py
+	PYTHONPATH=.:kernels $(PYTHON) benchmarks/kernels.py
 
 # a stamp is younger than the requirements that it stands for; torch goes first, so that nothing pulls another one
 .venv/.demo: requirements/demo.txt requirements/assets.txt pyproject.toml
