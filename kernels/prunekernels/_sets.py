@@ -40,11 +40,18 @@ def as_sets(features: torch.Tensor, n: int | Sequence[int], sizes: Sequence[int]
             raise ValueError(f"set {image}: want to pick between 0 and {size} rows, got {count}")
     inside = torch.arange(batch.shape[1], device=batch.device) < torch.tensor(lengths, device=batch.device)[:, None]
     refuse_non_finite(batch, inside)
-    return Sets(batch.float().masked_fill(~inside[..., None], 0), inside, lengths, counts)
+    points = batch.float()
+    if min(lengths, default=0) < batch.shape[1]:
+        points = points.masked_fill(~inside[..., None], 0)
+    return Sets(points, inside, lengths, counts)
 
 
 def refuse_non_finite(batch: torch.Tensor, inside: torch.Tensor) -> None:
     """Raise for NaN or infinity in the rows of `batch` [B, N, ...] that are `inside` [B, N]."""
+    # a row that is not finite has a length that is not; a row of huge numbers may have one, too, and is looked at
+    lengths = torch.linalg.vector_norm(batch.flatten(2), dim=-1, dtype=torch.promote_types(batch.dtype, torch.float32))
+    if (lengths.isfinite() | ~inside).all():
+        return
     bad = inside & ~batch.flatten(2).isfinite().all(-1)
     if bad.any():
         image, row = (int(index) for index in bad.nonzero()[0])

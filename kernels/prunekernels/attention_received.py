@@ -19,8 +19,8 @@ from prunekernels._backend import Backend, is_interpreting, jit, next_power_of_2
 if TYPE_CHECKING:
     import triton.language as tl
 
-# the reference holds this many probabilities at a time: 64 MiB of float32
-MAX_SCORES = 2**24
+# the reference holds this many probabilities at a time: 4 MiB of float32, which a CPU's cache holds
+MAX_SCORES = 2**20
 
 # a score that softmax cannot see, finite so that a row without keys has no inf - inf
 HIDDEN = -1e30
@@ -114,10 +114,15 @@ def _columns_torch(rows: Rows, k: torch.Tensor, weights: torch.Tensor) -> torch.
     received = torch.zeros(1, dtype=torch.promote_types(rows.q.dtype, torch.float32), device=k.device)
     for block in _blocks(rows, k):
         scores = _scores(rows, k, block)
-        lse = scores.logsumexp(-1) if rows.lse is None else rows.lse[:, :, block].to(scores.dtype)
-        # a row that sees no key attends to nothing, rather than to all alike
-        probabilities = (scores - lse[..., None]).exp().masked_fill(scores <= HIDDEN, 0)
-        received = received + torch.einsum("bhrn,bhr->bhn", probabilities, weights[:, :, block].to(scores.dtype))
+        weight = weights[:, :, block].to(scores.dtype)
+        if rows.lse is None:
+            # a row that sees no key attends to nothing, rather than to all alike
+            weight = weight.masked_fill(scores.amax(-1) <= HIDDEN, 0)
+            probabilities = scores.softmax(-1)
+        else:
+            lse = rows.lse[:, :, block, None].to(scores.dtype)
+            probabilities = (scores - lse).exp_().masked_fill_(scores <= HIDDEN, 0)
+        received = received + (weight[:, :, None] @ probabilities)[:, :, 0]
     return received
 
 

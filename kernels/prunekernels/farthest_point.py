@@ -62,12 +62,20 @@ def farthest_point_torch(points: torch.Tensor, n: int, start: Start) -> torch.Te
     picks = torch.empty(n, dtype=torch.int64, device=points.device)
     if n == 0:
         return picks
-    norms = points.square().sum(1)
-    pick = _isolated(points) if start == "isolated" else torch.tensor(start, device=points.device)
+    norms, pairs = points.square().sum(1), None
+    if start == "isolated" and len(points) ** 2 <= _sets.MAX_PAIRS:
+        # the start needs all pairs, so that the steps may as well read them
+        pairs = _pairs(points, norms, points, norms)
+        pick = pairs.fill_diagonal_(torch.inf).amin(1).argmax()
+    else:
+        pick = _isolated(points) if start == "isolated" else torch.tensor(start, device=points.device)
     nearest = torch.full_like(norms, torch.inf)
     for step in range(n):
         picks[step] = pick
-        distance = (norms + norms[pick] - 2 * (points @ points[pick])).clamp(min=0)
+        if pairs is None:
+            distance = (norms + norms[pick] - 2 * (points @ points[pick])).clamp(min=0)
+        else:
+            distance = pairs[pick]
         nearest = torch.minimum(nearest, distance)
         nearest[pick] = -torch.inf
         pick = nearest.argmax()
@@ -108,7 +116,9 @@ def _isolated(points: torch.Tensor) -> torch.Tensor:
 
 def _pairs(rows: torch.Tensor, row_norms: torch.Tensor, points: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
     """Squared Euclidean distances of `rows` to `points`, with the norms given."""
-    return (row_norms[..., :, None] + norms[..., None, :] - 2 * (rows @ points.mT)).clamp_(min=0)
+    # few passes, in place: over all pairs a copy is as dear as a step
+    product = torch.addmm if rows.ndim == 2 else torch.baddbmm
+    return product(norms[..., None, :], rows, points.mT, alpha=-2).add_(row_norms[..., :, None]).clamp_(min=0)
 
 
 def _picks_triton(sets: Sets, points: torch.Tensor, start: Start) -> torch.Tensor:
