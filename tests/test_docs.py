@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import tables
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 # a python block, and right after it the text block that it prints
@@ -47,6 +49,12 @@ def test_snippet_prints_what_the_readme_shows(
 def test_methods_page_is_up_to_date() -> None:
     done = subprocess.run([sys.executable, ROOT / "docs" / "make_methods.py", "--check"], cwd=ROOT, env=_environment())
     assert done.returncode == 0, "run python docs/make_methods.py"
+
+
+def test_measured_tables_are_those_of_the_results(tmp_path: Path) -> None:
+    copy = tmp_path / "README.md"
+    copy.write_text(README, "utf-8")
+    assert not tables.refresh(copy)
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
