@@ -24,6 +24,8 @@ from prunekernels.token_stats import token_stats
 
 NAMES = ("farthest_point", "max_cosine", "token_stats", "attention_received")
 IS_GPU = DEVICE.type == "cuda"
+# what a model's numbers are here: halves on a GPU, where they have units of their own
+HALF = torch.bfloat16 if IS_GPU else torch.float32
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,12 @@ def _alone(make: Callable[[int], torch.Tensor]) -> Callable[[int], tuple[torch.T
 
 def cases() -> list[Case]:
     """Shapes of real models: LLaVA-1.5 and LLaVA-NeXT, SmolLM2's head, attention over 4,096 tokens."""
-    half = torch.bfloat16 if IS_GPU else torch.float32
     found = []
     for name, n, picks in (("LLaVA-1.5", 576, 57), ("LLaVA-NeXT", 2880, 283)):
-        x = _random(n, 4096, dtype=half)
+        x = _random(n, 4096, dtype=HALF)
         found.append(
             Case(f"farthest_point, {name}: {picks} of {n} x 4096", _alone(x), partial(farthest_point, n=picks),
-                 partial(published_loop, n=picks), 2 * n * n * 4096, n * 4096 * half.itemsize)
+                 partial(published_loop, n=picks), 2 * n * n * 4096, n * 4096 * HALF.itemsize)
         )  # fmt: skip
     x, groups = _random(20000, 384), torch.randint(0, 500, (50000,), generator=torch.Generator().manual_seed(0))
     found.append(
@@ -125,14 +126,14 @@ def cases() -> list[Case]:
         Case("max_cosine, 50,000 x 256 in 500 groups", lambda seed: (y(seed), groups),
              lambda y, g: max_cosine(y, groups=g), groups_whole, 50000 * 100 * 256, 50000 * 256 * 4)
     )  # fmt: skip
-    h, w, t, v, d = _random(2048, 576, dtype=half), _random(49152, 576, dtype=half), 2048, 49152, 576
+    h, w, t, v, d = _random(2048, 576, dtype=HALF), _random(49152, 576, dtype=HALF), 2048, 49152, 576
     found.append(
         Case("token_stats, SmolLM2's head: 2,048 tokens, 49,152 words",
              lambda seed: (h(seed), w(seed) * 0.05, torch.arange(t, device=DEVICE) * 7 % v),
-             token_stats, head_and_softmax, 2 * t * v * d, v * d * half.itemsize)
+             token_stats, head_and_softmax, 2 * t * v * d, v * d * HALF.itemsize)
     )  # fmt: skip
     n = 4096 if IS_GPU else 2048
-    q, k = _random(1, 8, n, 64, dtype=half), _random(1, 8, n, 64, dtype=half)
+    q, k = _random(1, 8, n, 64, dtype=HALF), _random(1, 8, n, 64, dtype=HALF)
     found.append(
         Case(f"attention_received, 8 heads, {n:,} tokens, causal, its own log-sum-exp",
              lambda seed: (q(seed), k(seed + 99)), lambda q, k: attention_received(q, k, causal=True),
@@ -145,7 +146,7 @@ def main() -> None:
     """Run the tests, then every case; append the record."""
     require_green([f"tests/kernels/test_{name}.py" for name in NAMES])
     torch.set_num_threads(2)
-    copy, rates = copy_bandwidth(), {dtype: gemm_rate(dtype) for dtype in {torch.float32, cases()[0].make(0)[0].dtype}}
+    copy, rates = copy_bandwidth(), {dtype: gemm_rate(dtype) for dtype in {torch.float32, HALF}}
     rows = []
     for case in cases():
         inputs = input_sets(case.make, at_most=1 if case.is_slow else 4)
