@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Metric = Literal["cosine", "euclidean"]
 Start = int | Literal["isolated"]
 
+# rows that are compared with all others at once, and sets so small that all pairs cost less than rounds
+CHUNK, SMALL = 64, 1024
+
 
 def farthest_point(
     features: torch.Tensor,
@@ -58,28 +61,83 @@ def farthest_point(
 
 
 def farthest_point_torch(points: torch.Tensor, n: int, start: Start) -> torch.Tensor:
-    """Reference: `n` picks among `points` [N, D] by squared Euclidean distance, a running minimum over rows."""
+    """Reference: `n` picks among `points` [N, D] by squared Euclidean distance.
+
+    A row's distance to the nearest pick only falls, so that what is known of it is an upper bound. In each round
+    all rows learn the new picks in one product; then the rows on top, among themselves, are picked for as long as
+    they stand above the bound of all others. The picks are those of the plain loop.
+    """
     picks = torch.empty(n, dtype=torch.int64, device=points.device)
     if n == 0:
         return picks
-    norms, pairs = points.square().sum(1), None
-    if start == "isolated" and len(points) ** 2 <= _sets.MAX_PAIRS:
-        # the start needs all pairs, so that the steps may as well read them
-        pairs = _pairs(points, norms, points, norms)
-        pick = pairs.fill_diagonal_(torch.inf).amin(1).argmax()
-    else:
-        pick = _isolated(points) if start == "isolated" else torch.tensor(start, device=points.device)
+    norms = points.square().sum(1)
+    whole = _all_pairs(points, norms) if start == "isolated" and len(points) <= SMALL else None
     nearest = torch.full_like(norms, torch.inf)
-    for step in range(n):
-        picks[step] = pick
-        if pairs is None:
-            distance = (norms + norms[pick] - 2 * (points @ points[pick])).clamp(min=0)
-        else:
-            distance = pairs[pick]
-        nearest = torch.minimum(nearest, distance)
-        nearest[pick] = -torch.inf
-        pick = nearest.argmax()
+    if start == "isolated":
+        picks[0] = _isolated(points, norms) if whole is None else whole.fill_diagonal_(torch.inf).amin(1).argmax()
+    else:
+        picks[0] = start
+    known, count = 0, 1
+    while count < n:
+        nearest = torch.minimum(nearest, _nearest_of(points, norms, picks[known:count]))
+        nearest[picks[known:count]], known = -torch.inf, count
+        front, limit, next_row = _front(nearest, SMALL if whole is not None else max(CHUNK, min(SMALL, n)))
+        bound, pairs = nearest[front], _all_pairs(points[front], norms[front]) if whole is None else whole
+        at = int(bound.argmax())
+        while count < n:
+            picks[count], count = front[at], count + 1
+            torch.minimum(bound, pairs[at], out=bound)
+            bound[at] = -torch.inf
+            at = int(bound.argmax())
+            # a row outside wins where its bound is larger, or is as large and its index lower
+            if (-float(bound[at]), int(front[at])) > (-limit, next_row):
+                break
     return picks
+
+
+def _front(nearest: torch.Tensor, size: int) -> tuple[torch.Tensor, float, int]:
+    """The `size` rows with the largest values, ascending; the largest value of the others, and the first with it."""
+    order = nearest.argsort(descending=True, stable=True)
+    front = order[:size].sort().values
+    if len(order) <= size:
+        return front, -torch.inf, len(order)
+    return front, float(nearest[order[size]]), int(order[size])
+
+
+def _all_pairs(points: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+    """Squared distances of `points` to each other: one half is a product, the other its mirror."""
+    pairs = points.new_empty(len(points), len(points))
+    for first in range(0, len(points), CHUNK):
+        block = slice(first, first + CHUNK)
+        lower = _pairs(points[first:], norms[first:], points[block], norms[block])
+        pairs[first:, block], pairs[block, first:] = lower, lower.T
+    return pairs
+
+
+def _nearest_of(points: torch.Tensor, norms: torch.Tensor, picks: torch.Tensor) -> torch.Tensor:
+    """The squared distance of each row to the nearest of `picks`."""
+    blocks = picks.split(max(1, _sets.MAX_PAIRS // len(points)))
+    # a tall product is faster than a wide one
+    each = [_pairs(points, norms, points[block], norms[block]).amin(1) for block in blocks]
+    return torch.stack(each).amin(0)
+
+
+def _isolated(points: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+    """The row whose nearest neighbour is farthest; rows that a chunk of others rules out are never looked at."""
+    bound = torch.full_like(norms, torch.inf)
+    nearest = torch.full_like(norms, -torch.inf)
+    size = max(1, min(CHUNK, _sets.MAX_PAIRS // len(points)))
+    while True:
+        # equal rows stay in the race, for the lower index to win
+        open_bound = bound.masked_fill(nearest > -torch.inf, -torch.inf)
+        rows = open_bound.topk(min(size, len(points))).indices
+        rows = rows[(open_bound[rows] >= nearest.max()) & (nearest[rows] == -torch.inf)]
+        if not len(rows):
+            return nearest.argmax()
+        distance = _pairs(points, norms, points[rows], norms[rows])
+        distance[rows, torch.arange(len(rows), device=rows.device)] = torch.inf
+        nearest[rows] = distance.amin(0)
+        bound = torch.minimum(bound, distance.amin(1))
 
 
 def _check(sets: Sets, metric: Metric, start: Start) -> None:
@@ -99,19 +157,6 @@ def _prepare(sets: Sets, metric: Metric) -> torch.Tensor:
     # distances do not change with the origin, but rounding does: the centre is the best one
     count = sets.inside.sum(1).clamp(min=1)[:, None, None]
     return (sets.points - sets.points.sum(1, keepdim=True) / count).masked_fill(~sets.inside[..., None], 0)
-
-
-def _isolated(points: torch.Tensor) -> torch.Tensor:
-    """The row whose nearest neighbour is farthest, block by block."""
-    norms = points.square().sum(1)
-    rows = max(1, _sets.MAX_PAIRS // max(len(points), 1))
-    nearest = []
-    for first in range(0, len(points), rows):
-        block = points[first : first + rows]
-        distance = _pairs(block, norms[first : first + rows], points, norms)
-        distance.diagonal(offset=first).fill_(torch.inf)
-        nearest.append(distance.amin(1))
-    return torch.cat(nearest).argmax()
 
 
 def _pairs(rows: torch.Tensor, row_norms: torch.Tensor, points: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:

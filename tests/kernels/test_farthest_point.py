@@ -1,5 +1,7 @@
 """Farthest-point traversal on both backends, against the loop over all pairs in float64."""
 
+import sys
+
 import pytest
 import torch
 
@@ -120,6 +122,39 @@ def test_the_centre_does_not_matter(backend: str, device: torch.device) -> None:
     features = torch.randn(30, 4, generator=torch.Generator().manual_seed(11))
     far = (features + 1000).to(device)
     assert farthest_point(far, 10, "euclidean", backend=backend).tolist() == _brute(far.cpu(), 10, "euclidean")
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("start", ["isolated", 3])
+@pytest.mark.parametrize("chunk", [1, 3, 8, 70])
+def test_rounds_of_every_size_pick_the_same(metric, start, chunk, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = torch.randn(70, 5, generator=torch.Generator().manual_seed(12))
+    # a hundred rows around one place and one far away: most bounds rule nothing out
+    features = torch.cat([features, features[:30] * 0.01 + 1, torch.full((1, 5), 9.0)])
+    monkeypatch.setattr(sys.modules["prunekernels.farthest_point"], "CHUNK", chunk)
+    for n in (1, 2, 33, 101):
+        picks = farthest_point(features, n, metric, start, backend="torch").tolist()
+        assert picks == _brute(features, n, metric, start)
+
+
+@pytest.mark.parametrize("chunk", [2, 8])
+def test_the_isolated_row_is_found_among_near_rivals(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["prunekernels.farthest_point"], "CHUNK", chunk)
+    for seed in range(100):
+        features = torch.randn(60, 3, generator=torch.Generator().manual_seed(seed))
+        assert farthest_point(features, 1, backend="torch").tolist() == _brute(features, 1)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5])
+def test_rounds_leave_ties_to_the_lower_index(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["prunekernels.farthest_point"], "CHUNK", chunk)
+    # whole numbers and twins: every distance is exact and ties with others
+    grid = torch.cartesian_prod(torch.arange(5.0), torch.arange(5.0)).repeat(3, 1)
+    for start in ("isolated", 7):
+        picks = farthest_point(grid, 75, "euclidean", start, backend="torch").tolist()
+        assert picks == _brute(grid, 75, "euclidean", start)
+        # once one of each is taken, the twins follow in their order
+        assert picks[25:] == sorted(picks[25:])
 
 
 def test_blocks_of_a_large_set_agree(monkeypatch: pytest.MonkeyPatch) -> None:
