@@ -10,20 +10,13 @@ walks over the queries, so that nothing is added atomically and two runs give th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import torch
 
-from prunekernels._backend import Backend, is_interpreting, jit, next_power_of_2, use_triton
-
-if TYPE_CHECKING:
-    import triton.language as tl
+from prunekernels._attention import HIDDEN, Rows, columns_triton, lse_triton
+from prunekernels._backend import Backend, use_triton
 
 # the reference holds this many probabilities at a time: 4 MiB of float32, which a CPU's cache holds
 MAX_SCORES = 2**20
-
-# a score that softmax cannot see, finite so that a row without keys has no inf - inf
-HIDDEN = -1e30
 
 
 def attention_received(
@@ -53,16 +46,6 @@ def attention_received(
         where = [int(index) for index in (~received.isfinite()).nonzero()[0]]
         raise ValueError(f"head {where[1]} of sample {where[0]} has NaN or infinity in q, k or lse")
     return received.float()
-
-
-class Rows(NamedTuple):
-    """The query rows that count, ready for either backend."""
-
-    q: torch.Tensor  # [B, H, R, D]
-    lse: torch.Tensor | None  # [B, H, R]
-    positions: torch.Tensor  # int64 [B, R]: the last key that a row sees
-    numbers: torch.Tensor  # int64 [B, R]: the sequence of a row, 0 where it does not count
-    key_numbers: torch.Tensor  # int64 [B, N]
 
 
 def plain_rows(
@@ -99,13 +82,13 @@ def weighted_columns(rows: Rows, k: torch.Tensor, weights: torch.Tensor, triton:
     """sum_i weights_i softmax_j(q_i . k_j / sqrt(D)) for `weights` [B, H, R]; returns [B, H, N]."""
     if not weights.numel() or not k.shape[2]:
         return torch.zeros(*weights.shape[:2], k.shape[2], dtype=weights.dtype, device=k.device)
-    return (_columns_triton if triton else _columns_torch)(rows, k, weights)
+    return (columns_triton if triton else _columns_torch)(rows, k, weights)
 
 
 def log_sum_exp(rows: Rows, k: torch.Tensor, triton: bool) -> torch.Tensor:
     """The rows' log-sum-exp of the scaled scores, [B, H, R]; HIDDEN or less where a row sees no key."""
     if triton:
-        return _lse_triton(rows, k)
+        return lse_triton(rows, k)
     return torch.cat([_scores(rows, k, block).logsumexp(-1) for block in _blocks(rows, k)], 2)
 
 
@@ -168,124 +151,5 @@ def _check(
     if query_rows.dtype != torch.int64 or not fits:
         raise ValueError(f"want query_rows int64 [R] or [{len(q)}, R], got {[*query_rows.shape]} {query_rows.dtype}")
     if query_rows.numel() and (query_rows.min() < -1 or query_rows.max() >= q.shape[2]):
-        raise ValueError(
-            f"want query_rows in [-1, {q.shape[2]}), got {int(query_rows.min())} to {int(query_rows.max())}"
-        )
-
-
-def _launch(rows: Rows, k: torch.Tensor) -> tuple[Rows, torch.Tensor, dict[str, int]]:
-    """The inputs as the interpreter wants them, and the tile sizes."""
-    if is_interpreting():
-        # the interpreter's dot multiplies the bits of a bfloat16 as if they were a whole number
-        rows, k = rows._replace(q=rows.q.float()), k.float()
-    wide = max(16, next_power_of_2(k.shape[3]))
-    halves = k.dtype.itemsize == 2
-    tile = (128 if wide <= 64 else 64) if halves else 32
-    return rows, k, {"TILE_Q": tile, "TILE_K": tile, "TILE_D": wide, "num_warps": 4 if wide <= 128 else 8}
-
-
-def _lse_triton(rows: Rows, k: torch.Tensor) -> torch.Tensor:
-    rows, k, tiles = _launch(rows, k)
-    n_samples, n_heads, n_rows, n_dims = rows.q.shape
-    lse = torch.empty(n_samples, n_heads, n_rows, dtype=torch.float32, device=k.device)
-    _lse_kernel[(-(-n_rows // tiles["TILE_Q"]), n_samples * n_heads)](
-        rows.q, k, lse, rows.positions, rows.numbers, rows.key_numbers, n_rows, k.shape[2], n_dims, n_heads,
-        n_heads // k.shape[1], n_dims**-0.5, *rows.q.stride(), *k.stride(), HIDDEN=HIDDEN, **tiles,
-    )  # fmt: skip
-    return lse
-
-
-def _columns_triton(rows: Rows, k: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    lse = _lse_triton(rows, k) if rows.lse is None else rows.lse.float().contiguous()
-    rows, k, tiles = _launch(rows, k)
-    n_samples, n_heads, n_rows, n_dims = rows.q.shape
-    received = torch.empty(n_samples, n_heads, k.shape[2], dtype=torch.float32, device=k.device)
-    _columns_kernel[(-(-k.shape[2] // tiles["TILE_K"]), n_samples * n_heads)](
-        rows.q, k, lse, weights.float().contiguous(), received, rows.positions, rows.numbers, rows.key_numbers,
-        n_rows, k.shape[2], n_dims, n_heads, n_heads // k.shape[1], n_dims**-0.5, *rows.q.stride(), *k.stride(),
-        HIDDEN=HIDDEN, **tiles,
-    )  # fmt: skip
-    return received
-
-
-@jit
-def _lse_kernel(  # type: ignore[no-untyped-def]
-    q, k, lse, positions, numbers, key_numbers, n_rows, n_keys, n_dims, n_heads, group, scale,
-    stride_qb, stride_qh, stride_qr, stride_qd, stride_kb, stride_kh, stride_kn, stride_kd,
-    HIDDEN: tl.constexpr, TILE_Q: tl.constexpr, TILE_K: tl.constexpr, TILE_D: tl.constexpr,
-):  # fmt: skip
-    """A tile of query rows walks over the keys."""
-    sample = tl.program_id(1).to(tl.int64) // n_heads
-    head = tl.program_id(1).to(tl.int64) % n_heads
-    row = tl.program_id(0).to(tl.int64) * TILE_Q + tl.arange(0, TILE_Q)
-    is_row = row < n_rows
-    dims = tl.arange(0, TILE_D)
-    is_dim = dims < n_dims
-    q_tile = tl.load(
-        q + sample * stride_qb + head * stride_qh + row[:, None] * stride_qr + dims[None, :] * stride_qd,
-        mask=is_row[:, None] & is_dim[None, :], other=0.0,
-    )  # fmt: skip
-    position = tl.load(positions + sample * n_rows + row, mask=is_row, other=-1)
-    number = tl.load(numbers + sample * n_rows + row, mask=is_row, other=0)
-    last = tl.max(position)
-    peak = tl.full([TILE_Q], HIDDEN, tl.float32)
-    total = tl.zeros([TILE_Q], tl.float32)
-    for first in range(0, n_keys, TILE_K):
-        key = first + tl.arange(0, TILE_K)
-        key_number = tl.load(key_numbers + sample * n_keys + key, mask=key < n_keys, other=0)
-        if (first <= last) & (tl.max(key_number) >= tl.min(number)) & (tl.min(key_number) <= tl.max(number)):
-            k_tile = tl.load(
-                k + sample * stride_kb + (head // group) * stride_kh
-                + key[None, :].to(tl.int64) * stride_kn + dims[:, None] * stride_kd,
-                mask=(key < n_keys)[None, :] & is_dim[:, None], other=0.0,
-            )  # fmt: skip
-            scores = tl.dot(q_tile, k_tile, input_precision="ieee") * scale
-            seen = (number[:, None] == key_number[None, :]) & (number[:, None] != 0) & (key < n_keys)[None, :]
-            scores = tl.where(seen & (key[None, :] <= position[:, None]), scores, HIDDEN)
-            new_peak = tl.maximum(peak, tl.max(scores, 1))
-            total = total * tl.exp(peak - new_peak) + tl.sum(tl.exp(scores - new_peak[:, None]), 1)
-            peak = new_peak
-    tl.store(lse + (sample * n_heads + head) * n_rows + row, peak + tl.log(total), mask=is_row)
-
-
-@jit
-def _columns_kernel(  # type: ignore[no-untyped-def]
-    q, k, lse, weights, received, positions, numbers, key_numbers, n_rows, n_keys, n_dims, n_heads, group, scale,
-    stride_qb, stride_qh, stride_qr, stride_qd, stride_kb, stride_kh, stride_kn, stride_kd,
-    HIDDEN: tl.constexpr, TILE_Q: tl.constexpr, TILE_K: tl.constexpr, TILE_D: tl.constexpr,
-):  # fmt: skip
-    """A tile of keys walks over the query rows."""
-    sample = tl.program_id(1).to(tl.int64) // n_heads
-    head = tl.program_id(1).to(tl.int64) % n_heads
-    key = tl.program_id(0).to(tl.int64) * TILE_K + tl.arange(0, TILE_K)
-    is_key = key < n_keys
-    dims = tl.arange(0, TILE_D)
-    is_dim = dims < n_dims
-    k_tile = tl.load(
-        k + sample * stride_kb + (head // group) * stride_kh
-        + key[:, None] * stride_kn + dims[None, :] * stride_kd,
-        mask=is_key[:, None] & is_dim[None, :], other=0.0,
-    )  # fmt: skip
-    key_number = tl.load(key_numbers + sample * n_keys + key, mask=is_key, other=0)
-    first_key = tl.min(key)
-    sums = tl.zeros([TILE_K], tl.float32)
-    for first in range(0, n_rows, TILE_Q):
-        row = first + tl.arange(0, TILE_Q)
-        is_row = row < n_rows
-        position = tl.load(positions + sample * n_rows + row, mask=is_row, other=-1)
-        number = tl.load(numbers + sample * n_rows + row, mask=is_row, other=0)
-        overlap = (tl.max(key_number) >= tl.min(number)) & (tl.min(key_number) <= tl.max(number))
-        if overlap & (tl.max(position) >= first_key):
-            q_tile = tl.load(
-                q + sample * stride_qb + head * stride_qh
-                + row[None, :].to(tl.int64) * stride_qr + dims[:, None] * stride_qd,
-                mask=is_row[None, :] & is_dim[:, None], other=0.0,
-            )  # fmt: skip
-            place = (sample * n_heads + head) * n_rows + row
-            row_lse = tl.load(lse + place, mask=is_row, other=0.0)
-            weight = tl.load(weights + place, mask=is_row, other=0.0)
-            scores = tl.dot(k_tile, q_tile, input_precision="ieee") * scale - row_lse[None, :]
-            seen = (key_number[:, None] == number[None, :]) & (number[None, :] != 0) & is_row[None, :]
-            scores = tl.where(seen & (key[:, None] <= position[None, :]), scores, HIDDEN)
-            sums += tl.sum(tl.exp(scores) * weight[None, :], 1)
-    tl.store(received + (sample * n_heads + head) * n_keys + key, sums, mask=is_key)
+        low, high = int(query_rows.min()), int(query_rows.max())
+        raise ValueError(f"want query_rows in [-1, {q.shape[2]}), got {low} to {high}")
