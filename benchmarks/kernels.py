@@ -1,31 +1,31 @@
 """The core's primitives side by side with what a user would write, and with the floor measured in the same run.
 
     PYTHONPATH=.:kernels python benchmarks/kernels.py        runs the tests first; red tests stop it
+    ... benchmarks/kernels.py --only page_rank               some cases, neither tested first nor recorded
 
-The peers are plain torch: for `farthest_point` the published greedy loop of DivPrune, which takes the minimum over
-all picks afresh in each step, and for k-center the form that keeps every distance to every pick; for `max_cosine`
-each group's whole matrix; for `token_stats` the head and log_softmax; for `attention_received` the whole matrix.
+The cases stand in kernel_cases.py, the peers in kernel_peers.py. A row is one case against one peer, and is taken
+only where both results agree (kernel_checks.py). A peer that is missing or fails costs its own row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
-import torch.nn.functional as F
 
-from benchmarks.harness import DEVICE, Timing, copy_bandwidth, gemm_rate, input_sets, measure, record, require_green
-from prunekernels.attention_received import attention_received
-from prunekernels.farthest_point import farthest_point
-from prunekernels.max_cosine import max_cosine
-from prunekernels.token_stats import token_stats
+from benchmarks.harness import Timing, copy_bandwidth, gemm_rate, input_sets, measure, record, require_green
+from benchmarks.kernel_cases import HALF, IS_GPU, Case, Peer, Tensors, cases
 
-NAMES = ("farthest_point", "max_cosine", "token_stats", "attention_received")
-IS_GPU = DEVICE.type == "cuda"
-# what a model's numbers are here: halves on a GPU, where they have units of their own
-HALF = torch.bfloat16 if IS_GPU else torch.float32
+NAMES = (
+    "farthest_point", "dpp_map", "page_rank", "bipartite_merge", "attention_received", "token_stats", "el2n",
+    "max_cosine", "kmeans",
+)  # fmt: skip
+
+# on a CPU a first call of so many seconds is the only one: warming up changes little there
+ONCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -33,129 +33,131 @@ class Row:
     """Milliseconds as p20 / p50 / p80; the floor is the larger of FLOPs over GEMM rate and bytes over copy rate."""
 
     case: str
+    peer: str
     ours_ms: Timing
-    plain_torch_ms: Timing
+    peer_ms: Timing
     speed_up: float
     floor_ms: float
     over_floor: float
+    note: str
 
 
 @dataclass(frozen=True)
-class Case:
-    """Two functions of one input, and the fewest FLOPs and bytes that the job needs."""
+class Outcome:
+    """What the first inputs gave, how long a call takes, and the bytes it took beside them (0 on a CPU)."""
 
-    name: str
-    make: Callable[[int], tuple[torch.Tensor, ...]]
-    ours: Callable[..., object]
-    plain: Callable[..., object]
-    flops: float
-    n_bytes: float
-    is_slow: bool = False
+    result: object
+    time: Timing
+    extra_bytes: int
 
 
-def published_loop(x: torch.Tensor, n: int) -> torch.Tensor:
-    """DivPrune's pseudo-code: all distances, then the minimum over all picks in every step."""
-    unit = F.normalize(x.float(), dim=-1)
-    distances = 1 - unit @ unit.T
-    picks = [int(distances.topk(2, dim=0, largest=False).values[1].argmax())]
-    while len(picks) < n:
-        picks.append(int(distances[picks].amin(0).argmax()))
-    return torch.tensor(picks)
+class Bench:
+    """Times cases against the floors of this machine; keeps the rows, and what went wrong with our side."""
+
+    def __init__(self, copy: float, rates: dict[torch.dtype, float]) -> None:
+        self.copy, self.rates = copy, rates
+        self.rows: list[Row] = []
+        self.wrong: list[str] = []
+        # cases that share inputs and a peer share its outcome: the slow ones run once
+        self._peers: dict[tuple[object, Peer], Outcome] = {}
+
+    def run(self, case: Case) -> None:
+        """Add a row for each peer that ran and agreed."""
+        try:
+            inputs = input_sets(case.make, at_most=case.at_most)
+            ours = outcome(case.ours, inputs)
+        except Exception as error:  # noqa: BLE001
+            # the other cases are worth their time whatever broke here
+            self._report(f"{case.name}: {_reason(error)}")
+            return
+        floor = 1e3 * max(case.flops / self.rates[inputs[0][0].dtype], case.n_bytes / self.copy)
+        for peer in case.peers:
+            try:
+                theirs = self._outcome(case, peer, inputs)
+            except Exception as error:  # noqa: BLE001
+                # a package that is missing, memory that is not there, a kernel that does not compile
+                print(f"{case.name}, {peer.name}: skipped, {_reason(error)}", flush=True)
+                continue
+            try:
+                notes = [peer.check(inputs[0], ours.result, theirs.result), _memory(case, ours, theirs)]
+            except Exception as error:  # noqa: BLE001
+                # unequal results, or too little memory left to compare them: no row either way
+                self._report(f"{case.name}, {peer.name}: {_reason(error)}")
+                continue
+            speed_up, note = theirs.time.p50 / ours.time.p50, "; ".join(filter(None, notes))
+            row = Row(case.name, peer.name, ours.time, theirs.time, speed_up, floor, ours.time.p50 / floor, note)
+            self.rows.append(row)
+            print(
+                f"{row.case}: {row.ours_ms.p50:.3g} ms, {row.peer} {row.peer_ms.p50:.3g} ms, {row.speed_up:.3g} x, "
+                f"floor {row.floor_ms:.3g} ms, {row.note or 'equal'}", flush=True,
+            )  # fmt: skip
+
+    def _outcome(self, case: Case, peer: Peer, inputs: Sequence[Tensors]) -> Outcome:
+        key = case.make, peer
+        if key not in self._peers:
+            self._peers[key] = outcome(peer.run, inputs)
+        return self._peers[key]
+
+    def _report(self, text: str) -> None:
+        print(f"no row: {text}", flush=True)
+        self.wrong.append(text)
 
 
-def all_distances_kept(x: torch.Tensor, n: int) -> torch.Tensor:
-    """k-center with every distance to every pick in memory."""
-    kept, picks = x.new_full((len(x), n), torch.inf), [0]
-    for step in range(n):
-        kept[:, step] = (x - x[picks[-1]]).square().sum(1)
-        picks.append(int(kept.amin(1).argmax()))
-    return torch.tensor(picks[:n])
+def outcome(run: Callable[..., object], inputs: Sequence[Tensors]) -> Outcome:
+    """Call `run` on the first inputs, then time it on all of them."""
+    before = _memory_peak(start=True)
+    start = time.perf_counter()
+    result = run(*inputs[0])
+    first = time.perf_counter() - start
+    extra = _memory_peak() - before
+    if first >= ONCE and not IS_GPU:
+        return Outcome(result, Timing(1e3 * first, 1e3 * first, 1e3 * first), extra)
+    return Outcome(result, measure(run, inputs, warmup=0, repeats=10, seconds=4), extra)
 
 
-def groups_whole(x: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-    """Each group's whole matrix of cosines, below its diagonal."""
-    unit, best = F.normalize(x, dim=-1), x.new_full((len(x),), -1)
-    for group in range(int(groups.max()) + 1):
-        rows = (groups == group).nonzero().flatten()
-        cosines = (unit[rows] @ unit[rows].T).tril(-1) - torch.ones(len(rows), len(rows), device=x.device).triu()
-        best[rows] = cosines.amax(1)
-    return best
+def _memory_peak(start: bool = False) -> int:
+    """The most bytes of the GPU held since the last `start`."""
+    if not IS_GPU:
+        return 0
+    if start:
+        torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.max_memory_allocated()
 
 
-def head_and_softmax(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The same numbers from stored logits."""
-    log_p = F.linear(hidden, weight).float().log_softmax(-1)
-    p = log_p.exp()
-    own = log_p.gather(1, labels[:, None])[:, 0]
-    return -own, -(p * log_p).sum(1), p.square().sum(1), own.exp()
+def _memory(case: Case, ours: Outcome, theirs: Outcome) -> str:
+    if not case.logits_bytes or not IS_GPU:
+        return ""
+    shares = [f"{100 * each.extra_bytes / case.logits_bytes:.2g}" for each in (ours, theirs)]
+    return f"memory {' / '.join(shares)} % of the logits"
 
 
-def eager_columns(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-    """The whole matrix of causal attention, summed over its rows."""
-    n = q.shape[2]
-    scores = (q @ k.mT).float() * q.shape[-1] ** -0.5
-    hidden = torch.ones(n, n, dtype=torch.bool, device=q.device).triu(1)
-    return scores.masked_fill(hidden, -torch.inf).softmax(-1).sum(2)
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
-def _random(*shape: int, dtype: torch.dtype = torch.float32) -> Callable[[int], torch.Tensor]:
-    return lambda seed: torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE, dtype)
-
-
-def _alone(make: Callable[[int], torch.Tensor]) -> Callable[[int], tuple[torch.Tensor, ...]]:
-    return lambda seed: (make(seed),)
-
-
-def cases() -> list[Case]:
-    """Shapes of real models: LLaVA-1.5 and LLaVA-NeXT, SmolLM2's head, attention over 4,096 tokens."""
-    found = []
-    for name, n, picks in (("LLaVA-1.5", 576, 57), ("LLaVA-NeXT", 2880, 283)):
-        x = _random(n, 4096, dtype=HALF)
-        found.append(
-            Case(f"farthest_point, {name}: {picks} of {n} x 4096", _alone(x), partial(farthest_point, n=picks),
-                 partial(published_loop, n=picks), 2 * n * n * 4096, n * 4096 * HALF.itemsize)
-        )  # fmt: skip
-    x, groups = _random(20000, 384), torch.randint(0, 500, (50000,), generator=torch.Generator().manual_seed(0))
-    found.append(
-        Case("farthest_point, k-center: 1,000 of 20,000 x 384", _alone(x),
-             partial(farthest_point, n=1000, metric="euclidean", start=0), partial(all_distances_kept, n=1000),
-             2 * 1000 * 20000 * 384, 1000 * 20000 * 384 * 4, is_slow=True)
-    )  # fmt: skip
-    y, groups = _random(50000, 256), groups.to(DEVICE)
-    found.append(
-        Case("max_cosine, 50,000 x 256 in 500 groups", lambda seed: (y(seed), groups),
-             lambda y, g: max_cosine(y, groups=g), groups_whole, 50000 * 100 * 256, 50000 * 256 * 4)
-    )  # fmt: skip
-    h, w, t, v, d = _random(2048, 576, dtype=HALF), _random(49152, 576, dtype=HALF), 2048, 49152, 576
-    found.append(
-        Case("token_stats, SmolLM2's head: 2,048 tokens, 49,152 words",
-             lambda seed: (h(seed), w(seed) * 0.05, torch.arange(t, device=DEVICE) * 7 % v),
-             token_stats, head_and_softmax, 2 * t * v * d, v * d * HALF.itemsize)
-    )  # fmt: skip
-    n = 4096 if IS_GPU else 2048
-    q, k = _random(1, 8, n, 64, dtype=HALF), _random(1, 8, n, 64, dtype=HALF)
-    found.append(
-        Case(f"attention_received, 8 heads, {n:,} tokens, causal, its own log-sum-exp",
-             lambda seed: (q(seed), k(seed + 99)), lambda q, k: attention_received(q, k, causal=True),
-             eager_columns, 2 * n * n * 64 * 8, 4 * n * 64 * 8)
-    )  # fmt: skip
-    return found
-
-
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run the tests, then every case; append the record."""
-    require_green([f"tests/kernels/test_{name}.py" for name in NAMES])
+    parser = argparse.ArgumentParser(description="Time the core's primitives against their peers.")
+    parser.add_argument("--only", default="", metavar="WORDS", help="cases with these words in their name, unrecorded")
+    parser.add_argument("--no-record", action="store_true", help="all cases, neither tested first nor recorded")
+    options = parser.parse_args(words)
+    chosen = [case for case in cases() if options.only in case.name]
+    if not chosen:
+        raise SystemExit(f"no case has {options.only!r} in its name")
+    is_recorded = not options.only and not options.no_record
+    if is_recorded:
+        require_green([f"tests/kernels/test_{name}.py" for name in NAMES])
     torch.set_num_threads(2)
-    copy, rates = copy_bandwidth(), {dtype: gemm_rate(dtype) for dtype in {torch.float32, HALF}}
-    rows = []
-    for case in cases():
-        inputs = input_sets(case.make, at_most=1 if case.is_slow else 4)
-        warmup, repeats = (0, 1) if case.is_slow and not IS_GPU else (1, 10)
-        ours, plain = (measure(run, inputs, warmup=warmup, repeats=repeats) for run in (case.ours, case.plain))
-        floor = 1e3 * max(case.flops / rates[inputs[0][0].dtype], case.n_bytes / copy)
-        rows.append(Row(case.name, ours, plain, plain.p50 / ours.p50, floor, ours.p50 / floor))
-        print(f"{case.name}: {ours.p50:.3g} ms, plain torch {plain.p50:.3g} ms, floor {floor:.3g} ms", flush=True)
-    print(record("kernels", rows))
+    bench = Bench(copy_bandwidth(), {dtype: gemm_rate(dtype) for dtype in {torch.float32, HALF}})
+    for case in chosen:
+        bench.run(case)
+        if IS_GPU:
+            # what a large case held must not make the next one fail
+            torch.cuda.empty_cache()
+    if is_recorded:
+        print(record("kernels", bench.rows))
+    if bench.wrong:
+        raise SystemExit("\n".join(["wrong:", *bench.wrong]))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import harness, machine, tables
+from benchmarks import harness, kernel_cases, kernel_checks, kernels, machine, tables
 
 CPU = torch.device("cpu")
+RATES = {torch.float32: 1e11, torch.bfloat16: 1e11}
+SMALL = [
+    kernel_cases.farthest("tiny", 70, 9, 16),
+    kernel_cases.k_center(90, 9, 5),
+    kernel_cases.determinantal("tiny", 40, 11, 24),
+    kernel_cases.ranked(2, 3, 17, 5),
+    kernel_cases.merged(3, 33, 12, 7),
+    kernel_cases.attention("tiny", (2, 6, 2, 33, 8), causal=True),
+    kernel_cases.attention("tiny", (2, 6, 2, 33, 8), causal=False),
+    kernel_cases.attention_with_lse((2, 6, 2, 33, 8), device="both"),
+    kernel_cases.head("tiny", 19, 301, 8),
+    kernel_cases.errors(17, 5),
+    kernel_cases.grouped(200, 8, 20),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,3 +164,123 @@ def test_each_device_shows_its_newest_run(tmp_path: Path) -> None:
     assert "shape" not in text
     assert "| only here |" in text
     assert "commit unknown with changes" in text
+
+
+def _bench() -> kernels.Bench:
+    return kernels.Bench(1e10, RATES)
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+def test_ours_and_every_peer_agree(case: kernel_cases.Case) -> None:
+    bench = _bench()
+    bench.run(case)
+    assert bench.wrong == []
+    assert [row.peer for row in bench.rows] == [peer.name for peer in case.peers]
+    for row in bench.rows:
+        assert row.speed_up == row.peer_ms.p50 / row.ours_ms.p50
+        assert row.over_floor == row.ours_ms.p50 / row.floor_ms
+
+
+def _spoiled(result: object) -> object:
+    """Two picks exchanged, or one number of a result off by a tenth."""
+    if isinstance(result, tuple):
+        return _spoiled(result[0]), *result[1:]
+    assert isinstance(result, torch.Tensor)
+    wrong = result.clone()
+    if result.dtype == torch.int64:
+        wrong[1:3] = result[1:3].flip(0)
+    else:
+        wrong.view(-1)[len(wrong.view(-1)) // 2] *= 1.1
+    return wrong
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+def test_an_unequal_result_has_no_row(case: kernel_cases.Case) -> None:
+    bench, peer = _bench(), case.peers[0]
+    wrong = dataclasses.replace(peer, run=lambda *inputs: _spoiled(peer.run(*inputs)))
+    bench.run(dataclasses.replace(case, peers=(wrong, peer)))
+    assert [row.peer for row in bench.rows] == [peer.name]
+    assert len(bench.wrong) == 1
+    assert "UnequalError" in bench.wrong[0]
+
+
+def _exact(x: torch.Tensor, groups: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    unit = torch.nn.functional.normalize(x, dim=1)
+    return ((unit @ unit.T).tril(-1) >= 0.95).any(1)
+
+
+def test_planted_rows_are_found_and_a_shared_peer_runs_once() -> None:
+    runs: list[int] = []
+    given, bench = kernel_cases.planted(600, 64, 6), _bench()
+    peer = dataclasses.replace(given[0].peers[0], run=lambda *inputs: (runs.append(1), _exact(*inputs))[1])
+    for case in given:
+        bench.run(dataclasses.replace(case, peers=(peer,)))
+    assert [row.note for row in bench.rows] == ["recall 1.00 / 1.00"] * 2
+    # one call for the result, then those that are timed; none for the second case
+    assert len(runs) == 11
+    inputs = given[0].make(0)
+    assert len(inputs[2]) == 12
+    found = _exact(*inputs)
+    for ours, words in ((torch.zeros_like(found), "recall"), (torch.ones_like(found), "no duplicate")):
+        with pytest.raises(kernel_checks.UnequalError, match=words):
+            kernel_checks.same_recall(inputs, ours, found)
+
+
+def test_picks_may_differ_at_ties() -> None:
+    square = torch.tensor([[0.0, 0], [1, 0], [0, 1], [1, 1], [0, 1]])
+    one, other, wrong = (torch.tensor(picks) for picks in ([0, 3, 1], [0, 3, 2], [0, 1, 3]))
+    assert kernel_checks.same_picks((square,), one, other, cosine=False) == "picks differ at ties"
+    with pytest.raises(kernel_checks.UnequalError, match="row 1"):
+        kernel_checks.same_picks((square,), one, wrong, cosine=False)
+    with pytest.raises(kernel_checks.UnequalError, match="starts"):
+        kernel_checks.same_picks((square,), one, other.flip(0), cosine=False)
+    basis = torch.eye(4)
+    quality = torch.tensor([1.0, 0.5, 0.5, 0.25])
+    one, other, wrong = (torch.tensor(picks) for picks in ([0, 1, 2], [0, 2, 1], [0, 3, 1]))
+    assert kernel_checks.same_volume((basis, quality), one, other) == "picks differ at ties"
+    with pytest.raises(kernel_checks.UnequalError, match="row 3"):
+        kernel_checks.same_volume((basis, quality), one, wrong)
+
+
+def _raise(*_: object) -> None:
+    raise ImportError("no such package\nand more")
+
+
+def test_what_fails_costs_its_own_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    bench, case = _bench(), SMALL[3]
+    missing = kernel_cases.Peer("missing", _raise)
+    bench.run(dataclasses.replace(case, peers=(missing, *case.peers)))
+    assert [row.peer for row in bench.rows] == [peer.name for peer in case.peers]
+    assert bench.wrong == []
+    assert "missing: skipped, ImportError: no such package\n" in capsys.readouterr().out
+    bench.run(dataclasses.replace(case, ours=_raise))
+    assert len(bench.rows) == len(case.peers)
+    assert bench.wrong == [f"{case.name}: ImportError: no such package"]
+
+
+def test_a_slow_call_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "ONCE", 0.0)
+    monkeypatch.setattr(kernels, "IS_GPU", False)
+    seen: list[torch.Tensor] = []
+    kernels.outcome(seen.append, [(torch.zeros(1),), (torch.ones(1),)])
+    assert len(seen) == 1
+
+
+def test_only_a_whole_green_run_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+    monkeypatch.setattr(kernels, "cases", lambda: SMALL[3:5])
+    monkeypatch.setattr(kernels, "copy_bandwidth", lambda: 1e10)
+    monkeypatch.setattr(kernels, "gemm_rate", lambda dtype: 1e11)
+    monkeypatch.setattr(kernels, "require_green", done.append)
+    monkeypatch.setattr(kernels, "record", lambda name, rows: done.append((name, len(rows))))
+    kernels.main(["--only", "page_rank"])
+    kernels.main(["--no-record"])
+    assert done == []
+    kernels.main([])
+    assert done[1:] == [("kernels", 2)]
+    with pytest.raises(SystemExit, match="nothing here"):
+        kernels.main(["--only", "nothing here"])
+    monkeypatch.setattr(kernels, "cases", lambda: [dataclasses.replace(SMALL[3], ours=_raise)])
+    with pytest.raises(SystemExit, match="no such package"):
+        kernels.main(["--no-record"])

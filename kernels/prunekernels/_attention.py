@@ -29,6 +29,7 @@ class Rows(NamedTuple):
     positions: torch.Tensor  # int64 [B, R]: the last key that a row sees
     numbers: torch.Tensor  # int64 [B, R]: the sequence of a row, 0 where it does not count
     key_numbers: torch.Tensor  # int64 [B, N]
+    sees_all: bool  # whether every row sees every key
 
 
 def _launch(rows: Rows, k: torch.Tensor) -> tuple[Rows, torch.Tensor, int, int, dict[str, int]]:

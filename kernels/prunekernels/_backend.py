@@ -66,6 +66,11 @@ def use_triton(tensor: torch.Tensor, backend: Backend) -> bool:
     return True
 
 
+def is_hopper(tensor: torch.Tensor) -> bool:
+    """True on a GPU of compute capability 9 or more, whose matrix units take larger tiles before registers spill."""
+    return tensor.is_cuda and torch.cuda.get_device_capability(tensor.device)[0] >= 9
+
+
 def next_power_of_2(n: int) -> int:
     """The smallest power of two that is at least `n` and at least 1."""
     return 1 << max(n - 1, 0).bit_length()

@@ -38,7 +38,7 @@ def nearest_triton(
     if n_rows:
         _nearest_kernel[(tiles, slices)](
             rows, columns, first.contiguous(), last.contiguous(), best, place, n_rows, n_columns, rows.shape[1],
-            TILE_R=TILE_R, TILE_C=TILE_C, TILE_D=TILE_D, num_warps=4,
+            TILE_R=TILE_R, TILE_C=TILE_C, TILE_D=TILE_D, num_warps=8,
         )  # fmt: skip
     # the first of equal maxima: slices stand in the order of the columns
     winner = best.argmax(0, keepdim=True)

@@ -12,16 +12,16 @@ MAX_PAIRS = 8192**2
 
 
 class Sets(NamedTuple):
-    """`points` [B, N, D] in float32, zero past a set's size; how many rows each set has, and how many are wanted."""
+    """`rows` [B, N, D], zero past a set's size; how many rows each set has, and how many are wanted."""
 
-    points: torch.Tensor
+    rows: torch.Tensor
     inside: torch.Tensor
     sizes: list[int]
     counts: list[int]
 
     def fits_a_kernel(self) -> bool:
         """True where there is work and the matrices over pairs are small enough to be kept."""
-        return 0 < self.points.shape[1] ** 2 <= MAX_PAIRS and max(self.counts, default=0) > 0
+        return 0 < self.rows.shape[1] ** 2 <= MAX_PAIRS and max(self.counts, default=0) > 0
 
 
 def as_sets(features: torch.Tensor, n: int | Sequence[int], sizes: Sequence[int] | None) -> Sets:
@@ -40,10 +40,9 @@ def as_sets(features: torch.Tensor, n: int | Sequence[int], sizes: Sequence[int]
             raise ValueError(f"set {image}: want to pick between 0 and {size} rows, got {count}")
     inside = torch.arange(batch.shape[1], device=batch.device) < torch.tensor(lengths, device=batch.device)[:, None]
     refuse_non_finite(batch, inside)
-    points = batch.float()
     if min(lengths, default=0) < batch.shape[1]:
-        points = points.masked_fill(~inside[..., None], 0)
-    return Sets(points, inside, lengths, counts)
+        batch = batch.masked_fill(~inside[..., None], 0)
+    return Sets(batch, inside, lengths, counts)
 
 
 def refuse_non_finite(batch: torch.Tensor, inside: torch.Tensor) -> None:

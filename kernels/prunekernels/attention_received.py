@@ -75,7 +75,8 @@ def plain_rows(
         lse = None if lse is None else lse.gather(2, index[:, None].expand(-1, q.shape[1], -1))
     if not causal:
         positions = torch.full_like(positions, n_keys)
-    return Rows(q, lse, positions.contiguous(), numbers.contiguous(), key_numbers.contiguous())
+    sees_all = not causal and mask is None and query_rows is None
+    return Rows(q, lse, positions.contiguous(), numbers.contiguous(), key_numbers.contiguous(), sees_all)
 
 
 def weighted_columns(rows: Rows, k: torch.Tensor, weights: torch.Tensor, triton: bool) -> torch.Tensor:
@@ -100,7 +101,7 @@ def _columns_torch(rows: Rows, k: torch.Tensor, weights: torch.Tensor) -> torch.
         weight = weights[:, :, block].to(scores.dtype)
         if rows.lse is None:
             # a row that sees no key attends to nothing, rather than to all alike
-            weight = weight.masked_fill(scores.amax(-1) <= HIDDEN, 0)
+            weight = weight if rows.sees_all else weight.masked_fill(scores.amax(-1) <= HIDDEN, 0)
             probabilities = scores.softmax(-1)
         else:
             lse = rows.lse[:, :, block, None].to(scores.dtype)
@@ -121,6 +122,8 @@ def _scores(rows: Rows, k: torch.Tensor, block: slice) -> torch.Tensor:
     grouped = q.unflatten(1, (heads, q.shape[1] // heads))
     scores = (grouped * q.shape[-1] ** -0.5) @ k.to(dtype)[:, :, None].mT
     scores = scores.flatten(1, 2)
+    if rows.sees_all:
+        return scores
     keys = torch.arange(k.shape[2], device=k.device)
     seen = rows.numbers[:, block, None] == rows.key_numbers[:, None]
     seen &= (rows.numbers[:, block, None] != 0) & (keys <= rows.positions[:, block, None])

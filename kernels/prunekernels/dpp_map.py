@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from prunekernels import _sets
 from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
+from prunekernels._gram import unit_gram
 from prunekernels._sets import Sets, as_sets, refuse_non_finite, stack
 from prunekernels._unit import unit_rows
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     import triton.language as tl
 
 SPANNED = 1e-5
+
+# rows for each pick up to which the torch form makes all pairs: a product reads its rows once, a step each time
+PAIRS_PER_PICK = 10
 
 
 def dpp_map(
@@ -45,10 +50,10 @@ def dpp_map(
         raise ValueError(f"want quality {[*features.shape[:-1]]}, got {[*quality.shape]}")
     sets = as_sets(features, n, sizes)
     strength = _strength(quality[None] if features.ndim == 2 else quality, sets)
-    rows = unit_rows(sets.points) * strength[..., None]
-    if use_triton(rows, backend) and sets.fits_a_kernel():
-        picks = _picks_triton(sets, rows)
+    if use_triton(features, backend) and sets.fits_a_kernel():
+        picks = _picks_triton(sets, unit_gram(sets.rows) * strength[:, None] * strength[..., None])
     else:
+        rows = unit_rows(sets.rows) * strength[..., None]
         each = zip(rows, sets.sizes, sets.counts, strict=True)
         picks = stack([dpp_map_torch(row[:size], count) for row, size, count in each], rows.device)
     return picks[0] if features.ndim == 2 else picks
@@ -60,6 +65,8 @@ def dpp_map_torch(rows: torch.Tensor, n: int) -> torch.Tensor:
     own = rows.square().sum(1)
     residual, taken = own.clone(), torch.zeros_like(own, dtype=torch.bool)
     factor = rows.new_zeros(n, len(rows))
+    # one product of all pairs beats a product with all rows a step, unless most pairs would never be read
+    pairs = rows @ rows.T if len(rows) <= min(PAIRS_PER_PICK * n, _sets.MAX_PAIRS**0.5) else None
     for step in range(n):
         # spanned rows compete below all others, ordered by quality between -1 and 0
         key = torch.where(residual > SPANNED * own, residual, -1 / (1 + own)).masked_fill(taken, -torch.inf)
@@ -67,7 +74,8 @@ def dpp_map_torch(rows: torch.Tensor, n: int) -> torch.Tensor:
         picks[step], taken[pick] = pick, True
         past = factor[:step]
         free = residual[pick] > SPANNED * own[pick]
-        new = (rows @ rows[pick] - past[:, pick] @ past) / residual[pick].clamp(min=SPANNED * own[pick]).sqrt()
+        own_row = rows @ rows[pick] if pairs is None else pairs[pick]
+        new = (own_row - past[:, pick] @ past) / residual[pick].clamp(min=SPANNED * own[pick]).sqrt()
         factor[step] = torch.where(free, new, 0)
         residual = residual - factor[step].square()
     return picks
@@ -84,13 +92,12 @@ def _strength(quality: torch.Tensor, sets: Sets) -> torch.Tensor:
     return strength / largest.masked_fill(largest == 0, 1)
 
 
-def _picks_triton(sets: Sets, rows: torch.Tensor) -> torch.Tensor:
-    device, n_columns, n_max = rows.device, rows.shape[1], max(sets.counts)
-    matrix = rows @ rows.mT
-    factor = torch.empty(len(rows), n_max, n_columns, dtype=torch.float32, device=device)
-    picks = torch.full((len(rows), n_max), -1, dtype=torch.int64, device=device)
+def _picks_triton(sets: Sets, matrix: torch.Tensor) -> torch.Tensor:
+    device, n_columns, n_max = matrix.device, matrix.shape[1], max(sets.counts)
+    factor = torch.empty(len(matrix), n_max, n_columns, dtype=torch.float32, device=device)
+    picks = torch.full((len(matrix), n_max), -1, dtype=torch.int64, device=device)
     block = next_power_of_2(n_columns)
-    _dpp_kernel[(len(rows),)](
+    _dpp_kernel[(len(matrix),)](
         matrix, torch.tensor(sets.sizes, device=device), torch.tensor(sets.counts, device=device), factor, picks,
         n_columns, n_max, SPANNED=SPANNED, BLOCK=block, num_warps=4 if block <= 1024 else 8 if block <= 4096 else 16,
     )  # fmt: skip

@@ -19,6 +19,7 @@ import torch
 
 from prunekernels import _sets
 from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
+from prunekernels._gram import plain_gram, unit_gram
 from prunekernels._sets import Sets, as_sets, stack
 from prunekernels._unit import unit_rows
 
@@ -50,39 +51,49 @@ def farthest_point(
     """
     sets = as_sets(features, n, sizes)
     _check(sets, metric, start)
-    points = _prepare(sets, metric)
-    if use_triton(points, backend) and sets.fits_a_kernel():
-        picks = _picks_triton(sets, points, start)
+    triton = use_triton(features, backend) and sets.fits_a_kernel()
+    if triton or sets.rows.shape[1] <= SMALL:
+        distances = _distances(sets, metric)
+        starts = _starts(distances, sets, start)
+        picks = (_walk_triton if triton else _walk)(distances, starts, sets)
     else:
-        pairs = zip(points, sets.sizes, sets.counts, strict=True)
-        rows = [farthest_point_torch(rows[:size], count, start) for rows, size, count in pairs]
-        picks = stack(rows, points.device)
+        points = unit_rows(sets.rows) if metric == "cosine" else _centred(sets)
+        each = zip(points, sets.sizes, sets.counts, strict=True)
+        picks = stack([_rounds(rows[:size], count, start) for rows, size, count in each], features.device)
     return picks[0] if features.ndim == 2 else picks
 
 
-def farthest_point_torch(points: torch.Tensor, n: int, start: Start) -> torch.Tensor:
-    """Reference: `n` picks among `points` [N, D] by squared Euclidean distance.
+def _walk(distances: torch.Tensor, starts: torch.Tensor, sets: Sets) -> torch.Tensor:
+    """Reference: the formula as printed, for all sets at once, with the minimum kept from step to step."""
+    picks = torch.full((len(starts), max(sets.counts, default=0)), -1, device=starts.device)
+    nearest = torch.full(distances.shape[:2], torch.inf, device=starts.device).masked_fill(~sets.inside, -torch.inf)
+    image, pick, counts = torch.arange(len(starts)), starts, torch.tensor(sets.counts, device=starts.device)
+    for step in range(picks.shape[1]):
+        picks[:, step] = pick.masked_fill(step >= counts, -1)
+        torch.minimum(nearest, distances[image, pick], out=nearest)
+        nearest[image, pick] = -torch.inf
+        pick = nearest.argmax(1)
+    return picks
+
+
+def _rounds(points: torch.Tensor, n: int, start: Start) -> torch.Tensor:
+    """`n` picks among many `points` [N, D] by squared Euclidean distance, without all pairs; those of `_walk`.
 
     A row's distance to the nearest pick only falls, so that what is known of it is an upper bound. In each round
     all rows learn the new picks in one product; then the rows on top, among themselves, are picked for as long as
-    they stand above the bound of all others. The picks are those of the plain loop.
+    they stand above the bound of all others.
     """
     picks = torch.empty(n, dtype=torch.int64, device=points.device)
     if n == 0:
         return picks
-    norms = points.square().sum(1)
-    whole = _all_pairs(points, norms) if start == "isolated" and len(points) <= SMALL else None
+    norms = (points[:, None] @ points[..., None]).flatten()
     nearest = torch.full_like(norms, torch.inf)
-    if start == "isolated":
-        picks[0] = _isolated(points, norms) if whole is None else whole.fill_diagonal_(torch.inf).amin(1).argmax()
-    else:
-        picks[0] = start
-    known, count = 0, 1
+    picks[0], known, count = _isolated(points, norms) if start == "isolated" else start, 0, 1
     while count < n:
         nearest = torch.minimum(nearest, _nearest_of(points, norms, picks[known:count]))
         nearest[picks[known:count]], known = -torch.inf, count
-        front, limit, next_row = _front(nearest, SMALL if whole is not None else max(CHUNK, min(SMALL, n)))
-        bound, pairs = nearest[front], _all_pairs(points[front], norms[front]) if whole is None else whole
+        front, limit, next_row = _front(nearest, max(CHUNK, min(16 * CHUNK, n)))
+        bound, pairs = nearest[front], _squared(plain_gram(points[front][None]))[0]
         at = int(bound.argmax())
         while count < n:
             picks[count], count = front[at], count + 1
@@ -102,16 +113,6 @@ def _front(nearest: torch.Tensor, size: int) -> tuple[torch.Tensor, float, int]:
     if len(order) <= size:
         return front, -torch.inf, len(order)
     return front, float(nearest[order[size]]), int(order[size])
-
-
-def _all_pairs(points: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
-    """Squared distances of `points` to each other: one half is a product, the other its mirror."""
-    pairs = points.new_empty(len(points), len(points))
-    for first in range(0, len(points), CHUNK):
-        block = slice(first, first + CHUNK)
-        lower = _pairs(points[first:], norms[first:], points[block], norms[block])
-        pairs[first:, block], pairs[block, first:] = lower, lower.T
-    return pairs
 
 
 def _nearest_of(points: torch.Tensor, norms: torch.Tensor, picks: torch.Tensor) -> torch.Tensor:
@@ -150,36 +151,44 @@ def _check(sets: Sets, metric: Metric, start: Start) -> None:
             raise ValueError(f'set {image}: want start "isolated" or an index under {size}, got {start!r}')
 
 
-def _prepare(sets: Sets, metric: Metric) -> torch.Tensor:
-    """Points whose squared Euclidean distances order as `metric` does."""
-    if metric == "cosine":
-        return unit_rows(sets.points)
-    # distances do not change with the origin, but rounding does: the centre is the best one
-    count = sets.inside.sum(1).clamp(min=1)[:, None, None]
-    return (sets.points - sets.points.sum(1, keepdim=True) / count).masked_fill(~sets.inside[..., None], 0)
+def _centred(sets: Sets) -> torch.Tensor:
+    """Distances do not change with the origin, but rounding does: the centre is the best one."""
+    points, count = sets.rows.float(), sets.inside.sum(1).clamp(min=1)[:, None, None]
+    return (points - points.sum(1, keepdim=True) / count).masked_fill(~sets.inside[..., None], 0)
+
+
+def _distances(sets: Sets, metric: Metric) -> torch.Tensor:
+    """Squared Euclidean distances [B, N, N] that order as `metric` does."""
+    return _squared(unit_gram(sets.rows) if metric == "cosine" else plain_gram(_centred(sets)))
+
+
+def _squared(gram: torch.Tensor) -> torch.Tensor:
+    """Squared distances from dot products, in their place."""
+    norms = gram.diagonal(dim1=1, dim2=2).clone()
+    return gram.mul_(-2).add_(norms[:, None]).add_(norms[..., None]).clamp_(min=0)
+
+
+def _starts(distances: torch.Tensor, sets: Sets, start: Start) -> torch.Tensor:
+    """The first pick of each set, int64 [B]."""
+    if start != "isolated" or not distances.numel():
+        return torch.full((len(distances),), 0 if start == "isolated" else start, device=distances.device)
+    distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    nearest = distances.masked_fill(~sets.inside[:, None], torch.inf).amin(-1)
+    return nearest.masked_fill(~sets.inside, -torch.inf).argmax(-1)
 
 
 def _pairs(rows: torch.Tensor, row_norms: torch.Tensor, points: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
     """Squared Euclidean distances of `rows` to `points`, with the norms given."""
     # few passes, in place: over all pairs a copy is as dear as a step
-    product = torch.addmm if rows.ndim == 2 else torch.baddbmm
-    return product(norms[..., None, :], rows, points.mT, alpha=-2).add_(row_norms[..., :, None]).clamp_(min=0)
+    return torch.addmm(norms, rows, points.mT, alpha=-2).add_(row_norms[:, None]).clamp_(min=0)
 
 
-def _picks_triton(sets: Sets, points: torch.Tensor, start: Start) -> torch.Tensor:
-    device, n_columns, n_max = points.device, points.shape[1], max(sets.counts)
-    norms = points.square().sum(-1)
-    distances = _pairs(points, norms, points, norms)
+def _walk_triton(distances: torch.Tensor, starts: torch.Tensor, sets: Sets) -> torch.Tensor:
+    device, n_columns, n_max = distances.device, distances.shape[1], max(sets.counts)
     sizes, counts = torch.tensor(sets.sizes, device=device), torch.tensor(sets.counts, device=device)
-    if start == "isolated":
-        distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-        nearest = distances.masked_fill(~sets.inside[:, None], torch.inf).amin(-1)
-        starts = nearest.masked_fill(~sets.inside, -torch.inf).argmax(-1)
-    else:
-        starts = torch.full((len(points),), start, device=device)
-    picks = torch.full((len(points), n_max), -1, dtype=torch.int64, device=device)
+    picks = torch.full((len(distances), n_max), -1, dtype=torch.int64, device=device)
     block = next_power_of_2(n_columns)
-    _pick_kernel[(len(points),)](
+    _pick_kernel[(len(distances),)](
         distances, sizes, counts, starts, picks, n_columns, n_max,
         BLOCK=block, num_warps=4 if block <= 1024 else 8 if block <= 4096 else 16,
     )  # fmt: skip

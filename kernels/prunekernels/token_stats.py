@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from prunekernels._backend import Backend, is_interpreting, jit, use_triton
+from prunekernels._backend import Backend, is_hopper, is_interpreting, jit, use_triton
 
 if TYPE_CHECKING:
     import triton.language as tl
@@ -138,7 +138,10 @@ def token_stats_triton(
         # the interpreter's dot multiplies the bits of a bfloat16 as if they were a whole number
         hidden, weight = hidden.float(), weight.float()
     n_tokens, n_words = len(hidden), len(weight)
-    tile_t, tile_v, tile_d = (64, 128, 64) if hidden.dtype.itemsize == 2 else (32, 64, 32)
+    if hidden.dtype.itemsize == 2:
+        tile_t, tile_v, tile_d, warps = 128 if is_hopper(hidden) else 64, 128, 64, 8
+    else:
+        tile_t, tile_v, tile_d, warps = 32, 64, 32, 4
     tiles = -(-n_words // tile_v)
     slices = min(tiles, max(1, PROGRAMS * tile_t // n_tokens))
     tiles_per_slice = -(-tiles // slices)
@@ -151,7 +154,7 @@ def token_stats_triton(
         hidden.stride(0), hidden.stride(1), weight.stride(0), weight.stride(1), labels.stride(0),
         1 if bias is None else bias.stride(0), HAS_BIAS=bias is not None,
         TILE_T=tile_t, TILE_V=tile_v, TILE_D=tile_d, LOWEST=LOWEST, LABEL=LABEL,
-        num_warps=8 if hidden.dtype.itemsize == 2 else 4,
+        num_warps=warps,
     )  # fmt: skip
     return _join(sums, own)
 

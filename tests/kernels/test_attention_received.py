@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+from prunekernels import _attention
 from prunekernels.attention_received import attention_received
 
 
@@ -82,7 +83,12 @@ def test_padding_equals_singles(causal: bool, left: bool, backend: str, device: 
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_packed_sequences_equal_singles(causal: bool, backend: str, device: torch.device) -> None:
+@pytest.mark.parametrize("scan", [1024, 16])
+def test_packed_sequences_equal_singles(
+    causal: bool, scan: int, backend: str, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # programs look for their first and last position 1,024 at a time: one look, or several
+    monkeypatch.setattr(_attention, "SCAN", scan)
     q, k = (item.to(device) for item in _problem((1, 2, 2, 75, 75, 16)))
     numbers = torch.tensor([1] * 31 + [2] * 2 + [5] * 40 + [0] * 2, device=device)[None]
     received = attention_received(q, k, causal=causal, mask=numbers, backend=backend)

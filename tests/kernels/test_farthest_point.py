@@ -8,6 +8,9 @@ import torch
 from prunekernels import _sets
 from prunekernels.farthest_point import farthest_point
 
+# the function of the same name hides it from a plain import
+module = sys.modules["prunekernels.farthest_point"]
+
 
 def _brute(features: torch.Tensor, n: int, metric: str = "cosine", start: int | str = "isolated") -> list[int]:
     points = features.double()
@@ -130,8 +133,9 @@ def test_the_centre_does_not_matter(backend: str, device: torch.device) -> None:
 def test_rounds_of_every_size_pick_the_same(metric, start, chunk, monkeypatch: pytest.MonkeyPatch) -> None:
     features = torch.randn(70, 5, generator=torch.Generator().manual_seed(12))
     # a hundred rows around one place and one far away: most bounds rule nothing out
-    features = torch.cat([features, features[:30] * 0.01 + 1, torch.full((1, 5), 9.0)])
-    monkeypatch.setattr(sys.modules["prunekernels.farthest_point"], "CHUNK", chunk)
+    features = torch.cat([features, features[:30] * 0.3 + 1, torch.full((1, 5), 9.0)])
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "SMALL", 0)
     for n in (1, 2, 33, 101):
         picks = farthest_point(features, n, metric, start, backend="torch").tolist()
         assert picks == _brute(features, n, metric, start)
@@ -139,7 +143,8 @@ def test_rounds_of_every_size_pick_the_same(metric, start, chunk, monkeypatch: p
 
 @pytest.mark.parametrize("chunk", [2, 8])
 def test_the_isolated_row_is_found_among_near_rivals(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["prunekernels.farthest_point"], "CHUNK", chunk)
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "SMALL", 0)
     for seed in range(100):
         features = torch.randn(60, 3, generator=torch.Generator().manual_seed(seed))
         assert farthest_point(features, 1, backend="torch").tolist() == _brute(features, 1)
@@ -147,7 +152,8 @@ def test_the_isolated_row_is_found_among_near_rivals(chunk: int, monkeypatch: py
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 def test_rounds_leave_ties_to_the_lower_index(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["prunekernels.farthest_point"], "CHUNK", chunk)
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "SMALL", 0)
     # whole numbers and twins: every distance is exact and ties with others
     grid = torch.cartesian_prod(torch.arange(5.0), torch.arange(5.0)).repeat(3, 1)
     for start in ("isolated", 7):
@@ -161,6 +167,7 @@ def test_blocks_of_a_large_set_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     features = torch.randn(50, 5, generator=torch.Generator().manual_seed(12))
     whole = farthest_point(features, 10, backend="torch")
     monkeypatch.setattr(_sets, "MAX_PAIRS", 7 * 50)
+    monkeypatch.setattr(module, "SMALL", 0)
     assert torch.equal(farthest_point(features, 10, backend="torch"), whole)
 
 
