@@ -56,7 +56,7 @@ def _step(step: Step) -> str:
 
 
 def _fields(selection: Selection) -> str:
-    used = selection.input
+    used = selection.input["fields"]
     uid = "content hash and occurrence" if used["uid"] is None else f"`{used['uid']}`"
     group = "" if used["group"] is None else f", group `{used['group']}`"
     return f"text `{used['text']}`, uid {uid}{group}"

@@ -45,7 +45,7 @@ def score(
 ) -> None:
     """Score every row into a table; a killed run goes on where it stopped."""
     with _clear_errors():
-        source = datapruner.Source([*files], text, uid, group, chunk_rows)
+        source = datapruner.Source([*files], text, uid, group, chunk_rows=chunk_rows)
         view.show_table(datapruner.score(source, scorer, out))
 
 
@@ -99,7 +99,7 @@ def prune(
 ) -> None:
     """Score, select and write in one go."""
     with _clear_errors():
-        source = datapruner.Source([*files], text, uid, group or per, chunk_rows)
+        source = datapruner.Source([*files], text, uid, group or per, chunk_rows=chunk_rows)
         output = datapruner.Output(out, overwrite, not no_dropped, scores)
         view.show_selection(datapruner.prune(source, scorer, selector, keep_ratio, output, per), out)
 

@@ -1,92 +1,120 @@
-"""The two passes over the corpus that make a score table: read and check every row, then score what is missing."""
+"""The passes over the corpus that score what is missing in a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from datapruner import progress, uids
+from datapruner import progress
 from datapruner.extras import require
-from datapruner.scorer import Batch, Scorer
+from datapruner.scorer import NOTHING, Batch, Scorer, State
 from datapruner.source import Chunk, Source
 from datapruner.table import ROWS, ScoreTable
 
 
-def read_rows(source: Source, table: ScoreTable) -> None:
-    """Read and check every row and give it its uid, before any is scored; write the parts of `rows`."""
-    if table.manifest["rows"] is not None:
-        return
-    chunks = rows = 0
-    with progress.display() as shown:
-        bar = progress.Bar(shown, "reading", None)
-        for chunk in source.identified():
-            chunks, rows = chunks + 1, rows + len(chunk.rows)
-            with bar.working(rows):
-                if not table.part(ROWS, chunk.index).exists():
-                    _write_rows(table, chunk)
-    if not rows:
-        raise ValueError(f"{', '.join(map(str, source.files()))}: want at least one row, got none")
-    table.manifest["rows"], table.manifest["chunks"] = rows, chunks
-    table.save()
-
-
 def fill_columns(source: Source, table: ScoreTable, scorers: dict[str, Scorer]) -> None:
-    """Write the parts of the columns `scorers` that are not there; all of them in one pass."""
-    last = table.manifest["chunks"] or 0
-    waiting = {name: [not table.part(name, chunk).exists() for chunk in range(last)] for name in scorers}
-    with progress.display() as shown:
-        for name, scorer in scorers.items():
-            if any(waiting[name]):
-                scorer.fit(Corpus(source, table, shown, name))
-        bars = {name: progress.Bar(shown, name, table.n_rows) for name in scorers}
-        for chunk in source.raw_chunks(whole=False):
-            end = chunk.start + len(chunk.rows)
-            todo = [name for name in scorers if waiting[name][chunk.index]]
-            batch = _batch(source.parsed(chunk), table) if todo else None
-            for name, bar in bars.items():
-                if batch is None or name not in todo:
-                    bar.skip(end)
-                    continue
-                with bar.working(end):
-                    _write_scores(table, name, chunk.index, scorers[name], batch)
+    """Write the parts of the columns `scorers` that are not there: one pass for all that need no other column."""
+    for stage in _stages(scorers):
+        with progress.display() as shown:
+            states = {name: _state(source, table, stage, name, shown) for name in stage}
+            _score(source, table, stage, states, shown)
+        for name in stage:
+            table.manifest["columns"][name]["complete"] = True
+        table.save()
+
+
+def _stages(scorers: dict[str, Scorer]) -> Iterator[dict[str, Scorer]]:
+    """`scorers` in groups: each reads vectors only of columns before it, or that are made already."""
+    left = dict(scorers)
+    while left:
+        ready = {name: scorer for name, scorer in left.items() if not left.keys() & set(scorer.vectors())}
+        if not ready:
+            raise ValueError(f"columns that read each other: {', '.join(sorted(left))}")
+        yield ready
+        left = {name: scorer for name, scorer in left.items() if name not in ready}
+
+
+def _state(
+    source: Source, table: ScoreTable, scorers: Mapping[str, Scorer], name: str, shown: progress.Display
+) -> State:
+    """What `fit` found, now or in an earlier run; it is on disk before the first score."""
+    scorer = scorers[name]
+    if type(scorer).fit is Scorer.fit:
+        return NOTHING
+    if not table.has_state(name):
+        table.write_state(name, scorer.fit(Corpus(source, table, shown, name, scorer)))
+    return table.state(name)
+
+
+def _score(
+    source: Source,
+    table: ScoreTable,
+    scorers: Mapping[str, Scorer],
+    states: Mapping[str, State],
+    shown: progress.Display,
+) -> None:
+    waiting = {name: table.missing_parts(name) for name in scorers}
+    bars = {name: progress.Bar(shown, name, table.n_rows) for name in scorers}
+    for chunk in source.raw_chunks(whole=False, more=_fields(table, scorers)):
+        end = chunk.start + len(chunk.rows)
+        todo = [name for name in scorers if chunk.index in waiting[name]]
+        batch = batch_of(source, table, chunk, {name: scorers[name] for name in todo}) if todo else None
+        for name, bar in bars.items():
+            if batch is None or name not in todo:
+                bar.skip(end)
+                continue
+            with bar.working(end):
+                write_scores(table, name, chunk.index, scorers[name].checked(batch, states[name]),
+                             scorers[name].details(batch, states[name]))  # fmt: skip
 
 
 class Corpus:
-    """The rows of a table as batches; each iteration reads the source anew."""
+    """The rows of a table as batches for one scorer's `fit`; each iteration reads the source anew."""
 
-    def __init__(self, source: Source, table: ScoreTable, shown: progress.Display, name: str) -> None:
-        self.source, self.table, self.shown, self.name = source, table, shown, name
+    def __init__(self, source: Source, table: ScoreTable, shown: progress.Display, name: str, scorer: Scorer) -> None:
+        self.source, self.table, self.shown, self.name, self.scorer = source, table, shown, name, scorer
 
     def __iter__(self) -> Iterator[Batch]:
         bar = progress.Bar(self.shown, f"{self.name}: fit", self.table.n_rows)
-        for chunk in self.source.chunks():
+        for chunk in self.source.raw_chunks(whole=False, more=_fields(self.table, {self.name: self.scorer})):
             with bar.working(chunk.start + len(chunk.rows)):
-                yield _batch(chunk, self.table)
+                yield batch_of(self.source, self.table, chunk, {self.name: self.scorer})
 
 
-def _batch(chunk: Chunk, table: ScoreTable) -> Batch:
+def batch_of(source: Source, table: ScoreTable, chunk: Chunk, scorers: Mapping[str, Scorer]) -> Batch:
+    """The rows of `chunk` with all that `scorers` ask for; raises ValueError where the source has none of it."""
+    for name, scorer in scorers.items():
+        _check_needs(source, name, scorer)
+    parsed = source.parsed(chunk)
     rows = np.arange(chunk.start, chunk.start + len(chunk.rows), dtype=np.int64)
     names = table.read_part(ROWS, chunk.index, "uid").to_pylist()
     if len(names) != len(rows):
         raise ValueError(f"{table.part(ROWS, chunk.index)}: want {len(rows)} rows, got {len(names)}")
-    return Batch(rows, names, chunk.texts, chunk.groups)
+    vectors = {name: source.vectors(chunk, name) for name in _fields(table, scorers)}
+    made = {name for scorer in scorers.values() for name in scorer.vectors()} - vectors.keys()
+    vectors |= {name: table.vectors(name, chunk.index) for name in made}
+    return Batch(rows, names, parsed.texts, parsed.groups, parsed.labels, None, vectors)
 
 
-def _write_rows(table: ScoreTable, chunk: Chunk) -> None:
+def _fields(table: ScoreTable, scorers: Mapping[str, Scorer]) -> list[str]:
+    """The vectors that `scorers` read and that are no column of the table: fields of the source."""
+    wanted = dict.fromkeys(name for scorer in scorers.values() for name in scorer.vectors())
+    return [name for name in wanted if name not in table.vector_columns]
+
+
+def _check_needs(source: Source, name: str, scorer: Scorer) -> None:
+    if "labels" in scorer.needs and source.label is None:
+        raise ValueError(f"{name} wants labels: name their field, as in Source(..., label='label')")
+
+
+def write_scores(
+    table: ScoreTable, name: str, chunk: int, scores: np.ndarray, details: Mapping[str, np.ndarray]
+) -> None:
+    """Write one part of a column; a vector is a list of one length."""
     pa = require("pyarrow")
-    groups = [None] * len(chunk.rows) if chunk.groups is None else chunk.groups
-    columns = {
-        "row": np.arange(chunk.start, chunk.start + len(chunk.rows), dtype=np.int64),
-        "uid": pa.array(chunk.uids, pa.string()),
-        "key": uids.hash64(chunk.uids),
-        "group": pa.array(groups, pa.string()),
-        "characters": np.array([len(text) for text in chunk.texts], dtype=np.int64),
-    }
-    table.write_part(ROWS, chunk.index, pa.table(columns))
-
-
-def _write_scores(table: ScoreTable, name: str, chunk: int, scorer: Scorer, batch: Batch) -> None:
-    pa = require("pyarrow")
-    scores = scorer.checked(batch)
-    table.write_part(name, chunk, pa.table({"score": scores, **scorer.details(batch)}))
+    if scores.ndim == 2:
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1)), scores.shape[1])
+        table.write_part(name, chunk, pa.table({"vector": vectors, **details}))
+    else:
+        table.write_part(name, chunk, pa.table({"score": scores, **details}))

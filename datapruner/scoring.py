@@ -11,13 +11,14 @@ from pathlib import Path
 from datapruner.files import LOCK, TEMPORARY, locked, remove_leftovers
 from datapruner.fingerprint import fingerprint, stamps
 from datapruner.lineage import method_name, text_form
-from datapruner.passes import fill_columns, read_rows
+from datapruner.passes import fill_columns
+from datapruner.reading import read_rows
 from datapruner.scorer import Scorer
 from datapruner.source import Source, as_source
 from datapruner.table import MANIFEST, ROWS, Column, Input, ScoreTable
-from prunekernels import spec
+from prunekernels import registry, spec
 
-PACKAGE = "datapruner.scorers"
+PACKAGE, EMBEDDERS = "datapruner.scorers", "datapruner.embedders"
 
 
 def score(
@@ -59,7 +60,8 @@ def named(scorers: str | Scorer | Sequence[str | Scorer]) -> dict[str, Scorer]:
         if isinstance(item, str):
             match = re.match(r"(?:(\w+)=)?(.*)", item, re.DOTALL)
             name, text = match.groups() if match else (None, item)
-            item = spec.build(PACKAGE, text, Scorer)
+            package = EMBEDDERS if text.partition(":")[0].strip() in registry.names(EMBEDDERS) else PACKAGE
+            item = spec.build(package, text, Scorer)
         name = name or method_name(item)
         if name in columns or name == ROWS:
             raise ValueError(f"column {name!r} is taken: give another name, as in 'other={method_name(item)}'")
@@ -78,6 +80,7 @@ def describe(scorer: Scorer) -> Column:
         identity=scorer.identity(),
         direction=scorer.direction,
         package=_package_version(),
+        is_vector=scorer.is_vector,
         complete=False,
     )
 
@@ -85,7 +88,8 @@ def describe(scorer: Scorer) -> Column:
 def describe_input(source: Source) -> Input:
     """The manifest's entry for the input."""
     files = fingerprint(source)
-    return Input(files=files, text=source.text, uid=source.uid, group=source.group, chunk_rows=source.chunk_rows)
+    fields = {"text": source.text, "uid": source.uid, "group": source.group, "label": source.label}
+    return Input(files=files, fields=fields, chunk_rows=source.chunk_rows)
 
 
 def _package_version() -> str:
@@ -111,10 +115,10 @@ def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> No
 
 def _refuse_mismatch(table: ScoreTable, wanted: Input, columns: dict[str, Column]) -> None:
     table.refuse_other_input(wanted["files"])
-    for key in ("text", "uid", "group", "chunk_rows"):
-        old, new = table.manifest["input"][key], wanted[key]
-        if old != new:
-            raise ValueError(f"{table.path} was made with {key}={old!r}, wanted is {key}={new!r}")
+    made = {**table.manifest["input"]["fields"], "chunk_rows": table.manifest["input"]["chunk_rows"]}
+    for key, new in {**wanted["fields"], "chunk_rows": wanted["chunk_rows"]}.items():
+        if made[key] != new:
+            raise ValueError(f"{table.path} was made with {key}={made[key]!r}, wanted is {key}={new!r}")
     for name, column in columns.items():
         found = table.manifest["columns"].get(name)
         if found is None:
@@ -163,9 +167,6 @@ def _fill(
             shutil.rmtree(table.path / name, ignore_errors=True)
         table.save()
         raise
-    for name in missing:
-        table.manifest["columns"][name]["complete"] = True
-    table.save()
 
 
 def _refuse_changed(source: Source, before: list[tuple[int, int]]) -> None:

@@ -76,9 +76,9 @@ def check_keep_ratio(rule: Selector, keep_ratio: float | None) -> None:
 def _column(table: ScoreTable, rule: Selector, by: str | None) -> str | None:
     if by is not None or not rule.needs_scores:
         return by
-    if len(table.columns) != 1:
-        raise ValueError(f"{table.path}: want by=<column>, one of {', '.join(table.columns) or 'none'}")
-    return table.columns[0]
+    if len(table.score_columns) != 1:
+        raise ValueError(f"{table.path}: want by=<column>, one of {', '.join(table.score_columns) or 'none'}")
+    return table.score_columns[0]
 
 
 def _candidates(table: ScoreTable, by: str | None, per: str | None) -> Candidates:
@@ -86,7 +86,7 @@ def _candidates(table: ScoreTable, by: str | None, per: str | None) -> Candidate
     scores = np.zeros(len(keys), dtype=np.float32) if by is None else table.scores(by)
     ids, names = np.zeros(len(keys), dtype=np.int64), None
     if per is not None:
-        group = table.manifest["input"]["group"]
+        group = table.manifest["input"]["fields"]["group"]
         if per != group:
             has = "no group column" if group is None else f"the group column {group!r}"
             raise ValueError(f"{table.path} was scored with {has}, got per={per!r}: score with group={per!r}")

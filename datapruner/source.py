@@ -23,12 +23,13 @@ FORMATS = (jsonl, parquet)
 
 @dataclass(frozen=True)
 class Source:
-    """Where the rows are: a file, a folder or a list of files; which fields are text, uid and group."""
+    """Where the rows are: a file, a folder or a list of files; which fields are text, uid, group and label."""
 
     path: str | Path | Sequence[str | Path]
     text: str = "text"
     uid: str | None = None
     group: str | None = None
+    label: str | None = None
     chunk_rows: int = 4096
 
     def __post_init__(self) -> None:
@@ -45,9 +46,13 @@ class Source:
             raise ValueError(f"want files of one format, got {', '.join(sorted({f.suffix for f in files}))}")
         return files
 
-    def raw_chunks(self, whole: bool = True) -> Iterator[Chunk]:
-        """Rows as they stand; not `whole`: only the columns that make a record, where the format has columns."""
-        columns = None if whole else [name for name in (self.text, self.uid, self.group) if name is not None]
+    def raw_chunks(self, whole: bool = True, more: Sequence[str] = ()) -> Iterator[Chunk]:
+        """Rows as they stand; not `whole`: only the columns that make a record and `more`, in formats with columns."""
+        columns = (
+            None
+            if whole
+            else [*more] + [name for name in (self.text, self.uid, self.group, self.label) if name is not None]
+        )
         index = start = 0
         for file in self.files():
             for rows in format_of(file).read(file, self.chunk_rows, columns):
@@ -56,14 +61,23 @@ class Source:
 
     def parsed(self, chunk: Chunk) -> Chunk:
         """`chunk` with texts, groups and given uids, each checked by itself."""
-        wanted = [name for name in (self.text, self.group, self.uid) if name is not None]
+        wanted = [name for name in (self.text, self.group, self.uid, self.label) if name is not None]
         values = dict(zip(wanted, chunk.rows.fields(wanted), strict=True))
         return dataclasses.replace(
             chunk,
             texts=_texts(chunk.rows, self.text, values[self.text]),
             groups=None if self.group is None else _names(chunk.rows, self.group, values[self.group]),
+            labels=None if self.label is None else _labels(chunk.rows, self.label, values[self.label]),
             uids=[] if self.uid is None else _names(chunk.rows, self.uid, values[self.uid]),
         )
+
+    def vectors(self, chunk: Chunk, name: str) -> np.ndarray:
+        """The field `name` of `chunk`, lists of numbers of one length, as float32 [n, d]."""
+        values = chunk.rows.fields([name])[0]
+        lengths = {len(value) if isinstance(value, list | tuple | np.ndarray) else -1 for value in values}
+        if len(lengths) > 1 or -1 in lengths:
+            raise ValueError(f"{chunk.rows.place(0)} and after: want lists of one length in field {name!r}")
+        return np.array(values, dtype=np.float32)
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, parsed; uids only where they are given."""
@@ -101,6 +115,7 @@ class Chunk:
     rows: Rows
     texts: list[str] = field(default_factory=list)
     groups: list[str] | None = None
+    labels: list[str | int] | None = None
     uids: list[str] = field(default_factory=list)
 
 
@@ -153,6 +168,17 @@ def _names(rows: Rows, name: str, values: list[object]) -> list[str]:
         names.append(str(value))
         _check_unicode(names[-1], rows, index, name)
     return names
+
+
+def _labels(rows: Rows, name: str, values: list[object]) -> list[str | int]:
+    """`values` of the field `name` as classes: strings and whole numbers, as they are."""
+    labels: list[str | int] = []
+    for index, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            kind = "null" if value is None else type(value).__name__
+            raise ValueError(f"{rows.place(index)}: want a string or whole number in field {name!r}, got {kind}")
+        labels.append(value)
+    return labels
 
 
 def _check_unicode(text: str, rows: Rows, index: int, name: str) -> None:

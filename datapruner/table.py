@@ -3,6 +3,8 @@
     scores/manifest.json                what the input was, and for each column how it was made
     scores/rows/00000000.parquet        row, uid, key (64-bit hash of the uid), group, characters
     scores/perplexity/00000000.parquet  score (float32), and details where the scorer has them
+    scores/minilm/00000000.parquet      vector (float32 [d]), where the column is an embedder's
+    scores/density/fit.safetensors      what `fit` found, where the scorer sees the whole corpus first
 
 Every file appears whole (temporary name, then renamed) and holds no time or place, so that a run which was
 killed and went on leaves the same bytes as one that was not. A column is complete when the manifest says so.
@@ -11,7 +13,7 @@ killed and went on leaves the same bytes as one that was not. A column is comple
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -28,15 +30,14 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "manifest.json"
 ROWS = "rows"
+FIT = "fit.safetensors"
 
 
 class Input(TypedDict):
     """The corpus as the table read it."""
 
     files: list[File]
-    text: str
-    uid: str | None
-    group: str | None
+    fields: dict[str, str | None]
     chunk_rows: int
 
 
@@ -50,6 +51,7 @@ class Column(TypedDict):
     identity: dict[str, str]
     direction: str
     package: str
+    is_vector: bool
     complete: bool
 
 
@@ -90,6 +92,16 @@ class ScoreTable:
         return sorted(name for name, column in self.manifest["columns"].items() if column["complete"])
 
     @property
+    def vector_columns(self) -> list[str]:
+        """Those of the complete columns that hold vectors."""
+        return [name for name in self.columns if self.manifest["columns"][name]["is_vector"]]
+
+    @property
+    def score_columns(self) -> list[str]:
+        """Those of the complete columns that hold scores."""
+        return [name for name in self.columns if not self.manifest["columns"][name]["is_vector"]]
+
+    @property
     def n_rows(self) -> int:
         """How many rows the input has; raises where it was not yet read to its end."""
         if self.manifest["rows"] is None:
@@ -108,10 +120,42 @@ class ScoreTable:
 
     def scores(self, column: str) -> np.ndarray:
         """The scores of `column`, float32 [n] in the order of the rows."""
-        if column not in self.columns:
-            known = ", ".join(self.columns) or "none"
-            raise ValueError(f"{self.path} has no finished column {column!r}; finished: {known}")
+        self._refuse_unknown("column", column, self.score_columns)
         return self.read(column, "score").to_numpy()
+
+    def vectors(self, column: str, chunk: int) -> np.ndarray:
+        """The vectors of one part of `column`, float32 [n, d]."""
+        self._refuse_unknown("vector column", column, self.vector_columns)
+        lists = self.read_part(column, chunk, "vector").combine_chunks()
+        return lists.flatten().to_numpy().reshape(len(lists), lists.type.list_size)
+
+    def _refuse_unknown(self, kind: str, column: str, columns: Sequence[str]) -> None:
+        if column not in columns:
+            known = ", ".join(columns) or "none"
+            raise ValueError(f"{self.path} has no finished {kind} {column!r}; finished: {known}")
+
+    def has_state(self, column: str) -> bool:
+        """Whether the column's `fit` is done."""
+        return (self.path / column / FIT).exists()
+
+    def state(self, column: str) -> dict[str, np.ndarray]:
+        """What the column's `fit` found."""
+        from safetensors.numpy import load_file
+
+        return load_file(self.path / column / FIT)
+
+    def write_state(self, column: str, state: Mapping[str, np.ndarray]) -> None:
+        """Keep what the column's `fit` found; it appears whole."""
+        from safetensors.numpy import save_file
+
+        path = self.path / column / FIT
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as temporary:
+            save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, temporary)
+
+    def missing_parts(self, column: str) -> set[int]:
+        """The numbers of the chunks that have no part of `column` yet."""
+        return {chunk for chunk in range(self.manifest["chunks"] or 0) if not self.part(column, chunk).exists()}
 
     def read(self, column: str, field: str) -> pa.ChunkedArray:
         """One field of every part of `column`, in the order of the rows."""

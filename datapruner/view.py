@@ -29,10 +29,10 @@ def show_table(table: ScoreTable) -> None:
         return
     console.print(f"{escape(str(table.path))}: {table.n_rows:,} rows of {escape(names)}")
     shown = Table("column", *("min" if q == 0 else "max" if q == 1 else f"{q:.0%}" for q in QUANTILES))
-    for name in table.columns:
+    for name in table.score_columns:
         values = np.quantile(table.scores(name), QUANTILES)
         shown.add_row(name, *(f"{value:.4g}" for value in values))
-    if table.columns:
+    if table.score_columns:
         console.print(shown)
     for name, column in sorted(table.manifest["columns"].items()):
         state = "" if column["complete"] else " - not finished: run the same command again"

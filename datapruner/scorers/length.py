@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from datapruner.scorer import Batch, Scorer
+from datapruner.scorer import NOTHING, Batch, Scorer, State
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,6 @@ class Length(Scorer):
         if self.unit not in ("characters", "words"):
             raise ValueError(f"length.unit wants characters or words, got {self.unit!r}")
 
-    def score(self, batch: Batch) -> np.ndarray:
+    def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         counts = [len(text) if self.unit == "characters" else len(text.split()) for text in batch.texts]
         return np.array(counts, dtype=np.float32)

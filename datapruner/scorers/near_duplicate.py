@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from datapruner import minhash
 from datapruner.extras import require
-from datapruner.scorer import Batch, Scorer
+from datapruner.scorer import NOTHING, Batch, Scorer, State
 from datapruner.uids import hash64
 
 
@@ -34,9 +34,6 @@ class NearDuplicate(Scorer):
     permutations: int = 128
     bands: int = 32
     seed: int = 0
-
-    # equal places int32 [n] and the most similar row int64 [n], from `fit`
-    _found: tuple[np.ndarray, np.ndarray] | None = field(default=None, init=False, repr=False, compare=False)
 
     direction: ClassVar[str] = "higher is more unlike every longer text of the corpus; 0 is a duplicate"
 
@@ -53,7 +50,7 @@ class NearDuplicate(Scorer):
     def identity(self) -> dict[str, str]:
         return {"minhash": str(require("rensa").RMinHash.ALGORITHM_VERSION)}
 
-    def fit(self, corpus: Iterable[Batch]) -> None:
+    def fit(self, corpus: Iterable[Batch]) -> State:
         self.check()
         lengths, keys = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)]
         with tempfile.TemporaryFile() as file:
@@ -67,18 +64,14 @@ class NearDuplicate(Scorer):
             shape = (len(order), self.permutations)
             # a file without bytes cannot be mapped
             signed = np.memmap(file, np.uint32, "r", shape=shape) if len(order) else np.zeros(shape, np.uint32)
-            found = minhash.nearest_before(signed, order, self.bands)
-        object.__setattr__(self, "_found", found)
+            equal, nearest = minhash.nearest_before(signed, order, self.bands)
+        return {"equal": equal, "nearest_row": nearest}
 
-    def score(self, batch: Batch) -> np.ndarray:
-        equal = self._fitted()[0][batch.rows]
-        return (1 - equal / self.permutations).astype(np.float32)
+    def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
+        if "equal" not in state:
+            raise ValueError("near_duplicate wants the state that fit(corpus) returned")
+        return (1 - state["equal"][batch.rows] / self.permutations).astype(np.float32)
 
-    def details(self, batch: Batch) -> dict[str, np.ndarray]:
+    def details(self, batch: Batch, state: State = NOTHING) -> dict[str, np.ndarray]:
         """`nearest_row`: the row number of the most similar earlier row, -1 where none was found."""
-        return {"nearest_row": self._fitted()[1][batch.rows]}
-
-    def _fitted(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._found is None:
-            raise ValueError("near_duplicate wants fit(corpus) before score(batch)")
-        return self._found
+        return {"nearest_row": state["nearest_row"][batch.rows]}

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from datapruner import language_model, progress
-from datapruner.scorer import COSMETIC, Batch, Scorer
+from datapruner.scorer import COSMETIC, NOTHING, Batch, Scorer, State
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Perplexity(Scorer):
         return {"model": language_model.identity(self.model)}
 
     @torch.inference_mode()
-    def score(self, batch: Batch) -> np.ndarray:
+    def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         documents = self._loaded.tokenize(batch.texts)
         windows = [window for i, ids in enumerate(documents) for window in _windows(i, ids, self.window)]
         share = 1 / np.bincount([window.document for window in windows], minlength=len(documents)).clip(1)

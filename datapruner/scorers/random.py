@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from datapruner.scorer import Batch, Scorer
+from datapruner.scorer import NOTHING, Batch, Scorer, State
 from datapruner.uids import hash64, mix
 
 
@@ -20,8 +20,9 @@ class Random(Scorer):
 
     seed: int = 0
 
+    needs: ClassVar[tuple[str, ...]] = ()
     direction: ClassVar[str] = "none: uniform in [0, 1)"
 
-    def score(self, batch: Batch) -> np.ndarray:
+    def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         # 24 bits are what a float32 holds exactly: 1 is never reached
         return ((mix(hash64(batch.uids), self.seed) >> np.uint64(40)) / 2**24).astype(np.float32)

@@ -82,8 +82,7 @@ def part(batch: Batch, indices: list[int]) -> Batch:
 
 def fitted(scorer: Scorer, batch: Batch) -> np.ndarray:
     scorer.check()
-    scorer.fit([batch])
-    return scorer.checked(batch)
+    return scorer.checked(batch, scorer.fit([batch]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -109,7 +108,7 @@ def test_scores_are_float32_finite_and_one_a_row(scorer: Scorer) -> None:
     assert scores.dtype == np.float32
     assert scores.shape == (12,)
     assert len(set(scores.tolist())) > 2
-    for name, values in scorer.details(batch).items():
+    for name, values in scorer.details(batch, scorer.fit([batch])).items():
         assert name != "score"
         assert len(values) == 12
 
@@ -118,16 +117,18 @@ def test_empty_batch_and_one_row(scorer: Scorer) -> None:
     for order in ([], [0], [1]):
         batch = batch_of(order)
         assert fitted(scorer, batch).shape == (len(order),)
-        assert all(len(values) == len(order) for values in scorer.details(batch).values())
+        assert all(len(values) == len(order) for values in scorer.details(batch, scorer.fit([batch])).values())
 
 
 def test_batching_and_neighbours_change_nothing(scorer: Scorer) -> None:
     batch = batch_of(list(range(12)))
-    whole = fitted(scorer, batch)
+    whole, state = fitted(scorer, batch), scorer.fit([batch])
     for pieces in ([[i] for i in range(12)], [[11, 3, 0], [7, 1, 2, 10], [4, 5, 9, 8, 6]]):
         for piece in pieces:
-            np.testing.assert_allclose(scorer.checked(part(batch, piece)), whole[piece], rtol=ROUNDING, atol=1e-6)
-    assert (scorer.checked(batch) == whole).all()
+            np.testing.assert_allclose(
+                scorer.checked(part(batch, piece), state), whole[piece], rtol=ROUNDING, atol=1e-6
+            )
+    assert (scorer.checked(batch, state) == whole).all()
 
 
 def test_order_of_the_corpus_changes_nothing(scorer: Scorer) -> None:
@@ -141,9 +142,8 @@ def test_order_of_the_corpus_changes_nothing(scorer: Scorer) -> None:
 def test_fitting_in_batches_changes_nothing(scorer: Scorer) -> None:
     batch = batch_of(list(range(12)))
     whole = fitted(scorer, batch)
-    fresh = dataclasses.replace(scorer)
-    fresh.fit([part(batch, [*range(i, min(i + 5, 12))]) for i in range(0, 12, 5)])
-    assert (fresh.checked(batch) == whole).all()
+    state = scorer.fit([part(batch, [*range(i, min(i + 5, 12))]) for i in range(0, 12, 5)])
+    assert (scorer.checked(batch, state) == whole).all()
 
 
 SCRIPT = """

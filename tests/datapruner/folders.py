@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from datapruner import Batch, Scorer
+from datapruner.scorer import NOTHING, State
 
 
 def folder_bytes(folder: Path) -> dict[str, bytes]:
@@ -20,7 +21,7 @@ class Counting(Scorer):
 
     fails_at: int | None = None
 
-    def score(self, batch: Batch) -> np.ndarray:
+    def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         if self.fails_at is not None and batch.rows[0] >= self.fails_at:
             raise RuntimeError("the power is gone")
         SEEN.extend(batch.rows.tolist())

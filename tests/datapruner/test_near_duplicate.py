@@ -18,8 +18,7 @@ def batch_of(texts: list[str], uids: list[str] | None = None) -> Batch:
 def scores(texts: list[str], uids: list[str] | None = None, scorer: NearDuplicate | None = None) -> np.ndarray:
     scorer = scorer or NearDuplicate()
     batch = batch_of(texts, uids)
-    scorer.fit([batch])
-    return scorer.checked(batch)
+    return scorer.checked(batch, scorer.fit([batch]))
 
 
 def test_shingles_by_hand() -> None:
@@ -148,8 +147,7 @@ def test_of_equally_near_rows_the_first_is_named() -> None:
 def test_names_the_nearest_row() -> None:
     a = "one two three four five six seven eight"
     scorer, batch = NearDuplicate(), batch_of([a, "nothing of that kind at all", a + " nine"])
-    scorer.fit([batch])
-    assert scorer.details(batch)["nearest_row"].tolist() == [2, -1, -1]
+    assert scorer.details(batch, scorer.fit([batch]))["nearest_row"].tolist() == [2, -1, -1]
 
 
 def test_several_batches_are_one_corpus() -> None:
@@ -157,8 +155,8 @@ def test_several_batches_are_one_corpus() -> None:
     whole = batch_of(texts)
     parts = [Batch(whole.rows[i : i + 7], whole.uids[i : i + 7], texts[i : i + 7]) for i in range(0, len(texts), 7)]
     scorer = NearDuplicate()
-    scorer.fit(parts)
-    assert (np.concatenate([scorer.checked(part) for part in parts]) == scores(texts)).all()
+    state = scorer.fit(parts)
+    assert (np.concatenate([scorer.checked(part, state) for part in parts]) == scores(texts)).all()
 
 
 def test_refuses() -> None:

@@ -84,10 +84,10 @@ SCRIPT = """
     from datapruner.scorers.length import Length
     from datapruner.scorers.near_duplicate import NearDuplicate
     plain = Length.score
-    def slowly(self, batch):
+    def slowly(self, batch, state):
         time.sleep(0.01)
         print(batch.rows[0], file=open(sys.argv[3], "a"))
-        return plain(self, batch)
+        return plain(self, batch, state)
     Length.score = slowly
     print("ready", flush=True)
     score(Source(sys.argv[1], chunk_rows=5), ["near_duplicate", "length"], sys.argv[2])

@@ -13,6 +13,7 @@ import pytest
 import datapruner
 from datapruner import Batch, Scorer, Source, prune, score, select, write
 from datapruner.files import locked
+from datapruner.scorer import NOTHING, State
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import Counting, folder_bytes
 
@@ -127,10 +128,10 @@ def test_a_mended_input_is_not_held_up_by_a_killed_first_pass(corpus: Path, tmp_
 def test_refuses_input_that_changes_while_it_is_read(corpus: Path, tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class Meddling(Counting):
-        def score(self, batch: Batch) -> np.ndarray:
+        def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
             with open(corpus, "a") as file:
                 file.write('{"text": "late"}\n')
-            return super().score(batch)
+            return super().score(batch, state)
 
     score(corpus, "length", tmp_path / "t")
     before = folder_bytes(tmp_path / "t")
@@ -145,7 +146,7 @@ class Wrong(Scorer):
 
     how: str = "nan"
 
-    def score(self, batch: Batch) -> np.ndarray:
+    def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         scores = np.ones(len(batch), dtype=np.float32)
         if self.how == "double":
             return scores.astype(np.float64)
