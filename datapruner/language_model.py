@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # what decides a model's scores; README, generation settings and chat templates do not
 _PARTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt")
+# of sentence-transformers: the list of its modules, their folders, and the prompts
+_MODULES = ("modules.json", "*sentence*.json", "[0-9]_*/*.json", "[0-9]_*/*.safetensors")
 # logits of a model that needs its own are held whole: at most so many numbers at a time
 _LOGITS = 1 << 26
 
@@ -95,10 +97,10 @@ def identity(name: str) -> str:
         with _reasons(name):
             config = require("transformers").AutoConfig.from_pretrained(name, trust_remote_code=False)
         return f"commit {config._commit_hash}"
-    files = sorted({file for pattern in _PARTS for file in folder.glob(pattern) if file.is_file()})
+    files = sorted({file for pattern in _PARTS + _MODULES for file in folder.glob(pattern) if file.is_file()})
     if not any(file.suffix == ".safetensors" for file in files):
         raise ValueError(f"{folder}: want a transformers folder with .safetensors weights")
-    summary = "".join(f"{file.name} {digest(file)}\n" for file in files)
+    summary = "".join(f"{file.relative_to(folder)} {digest(file)}\n" for file in files)
     return f"blake2b {blake2b(summary.encode(), digest_size=16).hexdigest()}"
 
 

@@ -6,8 +6,8 @@ in this process, another one or another run. What else it has to say of a row go
 the same part. A field that cannot change a score (a batch size, the place of a model whose hash `identity`
 gives) says so with `metadata=COSMETIC`; any other field makes another column.
 
-An embedder is a scorer in `embedders/<name>.py` whose `score` gives a vector a row, float32 [n, d]: a column that
-scorers and selectors read by its name, made once.
+An embedder (embedder.py) is a scorer in `embedders/<name>.py` whose `score` gives a vector a row, float32 [n, d]: a
+column that scorers and selectors read by its name, made once.
 """
 
 from __future__ import annotations

@@ -56,6 +56,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+VECTORS = np.random.default_rng(0).normal(size=(len(TEXTS), 5)).astype(np.float32)
+
+
 def _class(name: str) -> type[Scorer]:
     return registry.load(PACKAGE, name, Scorer)
 
@@ -72,12 +75,21 @@ def scorer(request: pytest.FixtureRequest, model: Path) -> Scorer:
 
 
 def batch_of(order: list[int]) -> Batch:
-    """A corpus of TEXTS in another order: row numbers are places, uids stay with their texts."""
-    return Batch(np.arange(len(order)), [f"u{i}" for i in order], [TEXTS[i] for i in order], ["g"] * len(order))
+    """A corpus of TEXTS in another order: row numbers are places, all else stays with its text."""
+    return Batch(
+        np.arange(len(order)),
+        [f"u{i}" for i in order],
+        [TEXTS[i] for i in order],
+        ["g"] * len(order),
+        [i % 3 for i in order],
+        vectors={name: VECTORS[order] for name in ("embedding", "logits")},
+    )
 
 
 def part(batch: Batch, indices: list[int]) -> Batch:
-    return Batch(batch.rows[indices], [batch.uids[i] for i in indices], [batch.texts[i] for i in indices])
+    names = ("uids", "texts", "groups", "labels")
+    lists = {name: [getattr(batch, name)[i] for i in indices] for name in names}
+    return Batch(batch.rows[indices], **lists, vectors={name: rows[indices] for name, rows in batch.vectors.items()})
 
 
 def fitted(scorer: Scorer, batch: Batch) -> np.ndarray:

@@ -1,0 +1,50 @@
+"""Embeddings of any sentence-transformers model, scaled to length 1.
+
+What is longer than the model's window is judged by its beginning. Texts are sorted by length into batches by
+the library; a text's vector is the same in any company up to float32 rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from datapruner import language_model
+from datapruner.embedder import Embedder
+from datapruner.extras import require
+from datapruner.scorer import COSMETIC, NOTHING, Batch, State
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+@dataclass(frozen=True)
+class SentenceTransformerEmbedder(Embedder):
+    """Rule: the model's own document embedding, of length 1; `model` is a folder or hub id."""
+
+    model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata=COSMETIC)
+    batch_size: int = field(default=64, metadata=COSMETIC)
+    device: str | None = field(default=None, metadata=COSMETIC)
+
+    direction: ClassVar[str] = "closer in meaning is a larger dot product"
+
+    def check(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"sentence_transformer wants a batch_size of at least 1, got {self.batch_size}")
+
+    def identity(self) -> dict[str, str]:
+        return {"model": language_model.identity(self.model)}
+
+    def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
+        if not len(batch):
+            return np.zeros((0, self._model.get_embedding_dimension() or 0), np.float32)
+        options = {"batch_size": self.batch_size, "normalize_embeddings": True, "show_progress_bar": False}
+        return self._model.encode_document(list(batch.texts), **options).astype(np.float32)
+
+    @cached_property
+    def _model(self) -> SentenceTransformer:
+        library = require("sentence_transformers", "context")
+        return library.SentenceTransformer(self.model, device=self.device, trust_remote_code=False)
