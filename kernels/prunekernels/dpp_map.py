@@ -19,7 +19,7 @@ import torch
 
 from prunekernels import _sets
 from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
-from prunekernels._gram import unit_gram
+from prunekernels._gram import plain_gram, unit_gram
 from prunekernels._sets import Sets, as_sets, refuse_non_finite, stack
 from prunekernels._unit import unit_rows
 
@@ -63,21 +63,21 @@ def dpp_map_torch(rows: torch.Tensor, n: int) -> torch.Tensor:
     """Reference: `n` picks for L = rows rows^T, `rows` [N, D] being directions times quality."""
     picks = torch.empty(n, dtype=torch.int64, device=rows.device)
     own = rows.square().sum(1)
-    residual, taken = own.clone(), torch.zeros_like(own, dtype=torch.bool)
+    residual, limit = own.clone(), SPANNED * own
+    # spanned rows compete below all others, ordered by quality between -1 and 0
+    spanned = -1 / (1 + own)
     factor = rows.new_zeros(n, len(rows))
     # one product of all pairs beats a product with all rows a step, unless most pairs would never be read
-    pairs = rows @ rows.T if len(rows) <= min(PAIRS_PER_PICK * n, _sets.MAX_PAIRS**0.5) else None
+    pairs = plain_gram(rows[None])[0] if len(rows) <= min(PAIRS_PER_PICK * n, _sets.MAX_PAIRS**0.5) else None
     for step in range(n):
-        # spanned rows compete below all others, ordered by quality between -1 and 0
-        key = torch.where(residual > SPANNED * own, residual, -1 / (1 + own)).masked_fill(taken, -torch.inf)
-        pick = key.argmax()
-        picks[step], taken[pick] = pick, True
-        past = factor[:step]
-        free = residual[pick] > SPANNED * own[pick]
-        own_row = rows @ rows[pick] if pairs is None else pairs[pick]
-        new = (own_row - past[:, pick] @ past) / residual[pick].clamp(min=SPANNED * own[pick]).sqrt()
-        factor[step] = torch.where(free, new, 0)
-        residual = residual - factor[step].square()
+        pick = int(torch.where(residual > limit, residual, spanned).argmax())
+        left = float(residual[pick])
+        if left > float(limit[pick]):
+            own_row = rows @ rows[pick] if pairs is None else pairs[pick]
+            torch.sub(own_row, factor[:step, pick] @ factor[:step], out=factor[step])
+            factor[step] /= left**0.5
+            residual.addcmul_(factor[step], factor[step], value=-1)
+        picks[step], residual[pick], spanned[pick] = pick, -torch.inf, -torch.inf
     return picks
 
 
