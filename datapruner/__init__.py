@@ -1,20 +1,25 @@
 """datapruner: score a corpus once, select from it many times, write what is kept and why the rest is not."""
 
+from datapruner.budgets import Budget, Per
+from datapruner.candidates import Candidates
 from datapruner.pruning import prune
 from datapruner.scorer import Batch, Scorer
 from datapruner.scoring import score
 from datapruner.selecting import select
 from datapruner.selection import Selection
-from datapruner.selector import Candidates, Outcome, Selector
+from datapruner.selector import Choice, Outcome, Selector
 from datapruner.source import Source
 from datapruner.table import ScoreTable
 from datapruner.writer import Output, write
 
 __all__ = [
     "Batch",
+    "Budget",
     "Candidates",
+    "Choice",
     "Outcome",
     "Output",
+    "Per",
     "ScoreTable",
     "Scorer",
     "Selection",

@@ -15,7 +15,7 @@ def kept_hash(selection: Selection) -> str:
     """BLAKE2b of the kept uids in the order of the corpus, each after its length; 32 hex digits."""
     digest = hashlib.blake2b(digest_size=16)
     for start in range(0, selection.n_rows, _BLOCK):
-        names = selection.uids.slice(start, _BLOCK).to_pylist()
+        names = selection.uid_range(start, min(start + _BLOCK, selection.n_rows))
         for index in np.flatnonzero(selection.codes[start : start + _BLOCK] < 0).tolist():
             uid = names[index].encode()
             digest.update(len(uid).to_bytes(8, "little") + uid)

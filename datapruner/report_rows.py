@@ -118,7 +118,7 @@ def _side(selection: Selection, rows: StepRows, named: tuple[int, str], groups: 
     far = _distances(values, inside, rows.left, rows.dropped)
     gone = _distances(values, inside, rows.dropped, rows.left)
     examples = [
-        tuple(Example(row, selection.uids[row].as_py(), float(values[row]), selection.reason(row)) for row in found)
+        tuple(Example(row, selection.uid(row), float(values[row]), selection.reason(row)) for row in found)
         for found in (_nearest(far, rows.left & final, most), _nearest(gone, rows.dropped, most))
     ]
     return Side(by, number, examples[0], examples[1])
@@ -157,7 +157,7 @@ def _pairs(selection: Selection, table: ScoreTable, name: str) -> Duplicates:
     pairs = []
     for row in map(int, chosen):
         both = row, int(nearest[row])
-        uids = tuple(selection.uids[place].as_py() for place in both)
+        uids = tuple(selection.uid(place) for place in both)
         kept = tuple(bool(selection.codes[place] < 0) for place in both)
         pairs.append(Pair(*both, (uids[0], uids[1]), (kept[0], kept[1]), float(scores[row])))
     return Duplicates(name, int(equal.sum()), tuple(pairs))

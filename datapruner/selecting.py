@@ -2,59 +2,75 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from datapruner import ranking
+from datapruner.budgets import Budget, Per, as_budget, as_per
+from datapruner.candidates import Candidates
+from datapruner.grouping import Groups
 from datapruner.lineage import method_name, text_form
+from datapruner.row_uids import TableUids
 from datapruner.selection import Selection, Step, join
-from datapruner.selector import Candidates, Selector
+from datapruner.selector import Outcome, Selector
+from datapruner.spending import rows_for_tokens
 from datapruner.table import ROWS, ScoreTable
-from prunekernels import budget, spec
+from datapruner.table_rows import TableRows
+from prunekernels import spec
 
 PACKAGE = "datapruner.selectors"
+
+# below it a rule that looks at nothing but the score loses to a draw (Ayed and Hayou 2023)
+FEW = 0.3
 
 
 def select(
     table: str | Path | ScoreTable,
     selector: str | Selector = "middle",
-    by: str | None = None,
-    keep_ratio: float | None = None,
-    per: str | None = None,
+    by: str | Mapping[str, float] | None = None,
+    keep_ratio: float | Budget | None = None,
+    per: str | Per | None = None,
     within: str | Path | Selection | None = None,
 ) -> Selection:
-    """Keep `keep_ratio` of the rows by the column `by` (which may stay away where there is but one).
+    """Keep `keep_ratio` of the rows, or a `Budget`, by the column `by` (which may stay away where there is but one).
 
-    `per` names the group column: the rule is applied inside each group, which keeps its share. `within` is an
-    earlier selection: only the rows it keeps compete, `keep_ratio` is of those, and its drops stay with their
+    A mapping of columns to weights ranks by the weighted sum of their ranks in [0, 1]. `per` names the group
+    column: rule and ranks are those inside each group, which keeps its share or gets what `Per` says. `within` is
+    an earlier selection: only the rows it keeps compete, `keep_ratio` is of those, and its drops stay with their
     reasons. A selector that decides the count itself, as threshold does, takes no `keep_ratio`.
     """
     table = table if isinstance(table, ScoreTable) else ScoreTable(table)
-    rule = as_selector(selector)
-    check_keep_ratio(rule, keep_ratio)
+    rule, shares = as_selector(selector), None if per is None else as_per(per)
+    rule.check()
+    check_keep_ratio(rule, keep_ratio, shares)
     earlier = within if within is None or isinstance(within, Selection) else Selection.load(within)
     if earlier is not None:
         table.refuse_other_input(earlier.input["files"])
-    by = _column(table, rule, by)
-    rows = np.arange(table.n_rows) if earlier is None else earlier.kept
-    candidates = _candidates(table, by, per).take(rows)
-    outcome = rule.select(candidates, _counts(candidates, keep_ratio) if rule.counts else ())
-    codes = np.full(table.n_rows, -1, dtype=np.int32)
-    codes[rows] = outcome.codes
-    step = Step(
-        selector=text_form(rule),
-        by=by,
-        keep_ratio=keep_ratio,
-        per=per,
-        rows=len(rows),
-        kept=len(outcome.kept),
-        column=None if by is None else table.manifest["columns"][by],
+    ranks = _ranks(table, rule, by)
+    at = None if earlier is None else earlier.kept
+    rows = TableRows(table)
+    groups = None if shares is None else _groups(rows, shares, at)
+    scores = {name: rows.scores(name) for name in ranks}
+    candidates = _candidates(rows, scores, ranks, groups, at)
+    counts = _counts(rule, candidates, keep_ratio, shares, groups) if rule.counts else None
+    outcome = rule.select(candidates, [0] * _n_groups(groups) if counts is None else counts, groups)
+    step = _step(rule, table, ranks, keep_ratio, shares)
+    _finish(step, rule, outcome)
+    if len(ranks) > 1:
+        scores[candidates.by] = _spread(candidates.scores, at, table.n_rows, np.nan)
+    found = Selection(
+        codes=_spread(outcome.codes, at, table.n_rows, -1),
+        reasons=outcome.reasons,
+        scores=scores,
+        input=table.manifest["input"],
+        steps=(step,),
+        uids=TableUids(table),
+        weights=None if outcome.weights is None else _spread(outcome.weights, at, table.n_rows, 0),
     )
-    scores = {} if by is None else {by: table.scores(by)}
-    uids = table.read(ROWS, "uid")
-    found = Selection(uids, codes, outcome.reasons, scores, table.manifest["input"], (step,))
-    return found if earlier is None else join(earlier, rows, found)
+    return found if earlier is None else join(earlier, found)
 
 
 def as_selector(selector: str | Selector) -> Selector:
@@ -62,46 +78,158 @@ def as_selector(selector: str | Selector) -> Selector:
     return spec.build(PACKAGE, selector, Selector) if isinstance(selector, str) else selector
 
 
-def check_keep_ratio(rule: Selector, keep_ratio: float | None) -> None:
+def check_keep_ratio(rule: Selector, keep_ratio: float | Budget | None, per: str | Per | None = None) -> None:
     """Raise where a count is asked of a rule that has its own, or none of a rule that needs one."""
-    name = method_name(rule)
-    if rule.counts:
+    name, given = method_name(rule), isinstance(per, Per) and per.counts is not None
+    if not rule.counts:
+        if keep_ratio is not None or given:
+            wanted = keep_ratio if keep_ratio is not None else "counts"
+            raise ValueError(f"{name} decides itself how many rows are kept: want no keep_ratio, got {wanted}")
+    elif given and keep_ratio is not None:
+        raise ValueError(f"want either a keep_ratio or counts for the groups, got both, {keep_ratio} and {per}")
+    elif not given:
         if keep_ratio is None:
             raise ValueError(f"{name} wants a keep_ratio in (0, 1]")
-        budget.check_keep_ratio(keep_ratio)
-    elif keep_ratio is not None:
-        raise ValueError(f"{name} decides itself how many rows are kept: want no keep_ratio, got {keep_ratio}")
+        as_budget(keep_ratio)
 
 
-def _column(table: ScoreTable, rule: Selector, by: str | None) -> str | None:
-    if by is not None or not rule.needs_scores:
-        return by
+def _ranks(table: ScoreTable, rule: Selector, by: str | Mapping[str, float] | None) -> dict[str, float]:
+    """The columns that are selected by, each with its weight; none where the rule looks at no scores."""
+    if isinstance(by, Mapping):
+        if not by or not np.isfinite([*by.values()]).all() or not any(by.values()):
+            raise ValueError(f"want columns with weights that are numbers and not all 0, got {dict(by)}")
+        return {name: float(weight) for name, weight in by.items()}
+    if by is None:
+        by = rule.default_by()
+    if by is not None:
+        return {by: 1.0}
+    if not rule.needs_scores:
+        return {}
     if len(table.score_columns) != 1:
         raise ValueError(f"{table.path}: want by=<column>, one of {', '.join(table.score_columns) or 'none'}")
-    return table.score_columns[0]
+    return {table.score_columns[0]: 1.0}
 
 
-def _candidates(table: ScoreTable, by: str | None, per: str | None) -> Candidates:
-    keys = table.read(ROWS, "key").to_numpy()
-    scores = np.zeros(len(keys), dtype=np.float32) if by is None else table.scores(by)
-    ids, names = np.zeros(len(keys), dtype=np.int64), None
-    if per is not None:
-        group = table.manifest["input"]["fields"]["group"]
-        if per != group:
-            has = "no group column" if group is None else f"the group column {group!r}"
-            raise ValueError(f"{table.path} was scored with {has}, got per={per!r}: score with group={per!r}")
-        encoded = table.read(ROWS, "group").dictionary_encode().combine_chunks()
-        found = encoded.dictionary.to_pylist()
-        # ids in the order of the names, so that the rounding of shares does not hang on the order of the rows
-        names = tuple(sorted(found))
-        number = {name: place for place, name in enumerate(names)}
-        ids = np.array([number[name] for name in found], dtype=np.int64)[encoded.indices.to_numpy()]
-    return Candidates(torch.from_numpy(np.array(scores)), keys, torch.from_numpy(ids), by or "score", names)
+def _groups(rows: TableRows, per: Per, at: np.ndarray | None) -> Groups:
+    group = rows.table.manifest["input"]["fields"]["group"]
+    if per.column != group:
+        has = "no group column" if group is None else f"the group column {group!r}"
+        raise ValueError(
+            f"{rows.table.path} was scored with {has}, got per={per.column!r}: score with group={per.column!r}"
+        )
+    groups = rows.groups()
+    return groups if at is None else groups.take(at)
 
 
-def _counts(candidates: Candidates, keep_ratio: float | None) -> list[int]:
-    """The exact count of the whole, shared over the groups in proportion to their sizes."""
-    total = budget.n_keep(len(candidates), keep_ratio or 0)
-    n_groups = 1 if candidates.groups is None else len(candidates.groups)
-    sizes = torch.bincount(candidates.group_ids, minlength=n_groups)
-    return budget.allocate(total, sizes).tolist()
+def _candidates(
+    rows: TableRows,
+    scores: Mapping[str, np.ndarray],
+    ranks: Mapping[str, float],
+    groups: Groups | None,
+    at: np.ndarray | None,
+) -> Candidates:
+    taken = {name: values if at is None else values[at] for name, values in scores.items()}
+    n_rows = rows.table.n_rows if at is None else len(at)
+    if not taken:
+        # a view of a single 0
+        return Candidates(np.broadcast_to(np.float32(0), n_rows), rows, at)
+    if len(taken) == 1 and [*ranks.values()] == [1.0]:
+        ((name, values),) = taken.items()
+        return Candidates(values, rows, at, name)
+    total = np.zeros(n_rows)
+    for name, values in taken.items():
+        for members in [slice(None)] if groups is None else groups.members():
+            total[members] += ranks[name] * ranking.rank(values[members])
+    # as float32 sums that differ by rounding alone tie, as they should
+    return Candidates(total.astype(np.float32), rows, at, sum_text(ranks))
+
+
+def sum_text(ranks: Mapping[str, float]) -> str:
+    """A weighted sum of ranks in words, as in "0.5 rank(length) - 1 rank(perplexity)"."""
+    terms = [f"{'-' if weight < 0 else '+'} {abs(weight):g} rank({name})" for name, weight in ranks.items()]
+    text = " ".join(terms)
+    return text[2:] if text[0] == "+" else f"-{text[2:]}"
+
+
+def _n_groups(groups: Groups | None) -> int:
+    return 1 if groups is None else len(groups.names)
+
+
+def _counts(
+    rule: Selector,
+    candidates: Candidates,
+    keep_ratio: float | Budget | None,
+    per: Per | None,
+    groups: Groups | None,
+) -> list[int]:
+    """The exact count of each group, one of all where there are none."""
+    per, names = per or Per(""), ("",) if groups is None else groups.names
+    sizes = [len(candidates)] if groups is None else groups.sizes()
+    if per.counts is not None:
+        return per.given_counts(names, sizes)
+    budget = as_budget(keep_ratio or 0)
+    if not budget.counts_tokens:
+        return per.share_out(budget.amount(len(candidates)), names, sizes)
+    tokens = candidates.field(ROWS, "tokens")
+    costs = [int(tokens.sum(dtype=np.int64))] if groups is None else groups.sizes(tokens)
+    amount = budget.amount(sum(costs))
+    shares = per.share_out(amount, names, costs)
+    if groups is None:
+        counts = [rows_for_tokens(rule, candidates, tokens, amount)]
+    else:
+        counts = [
+            rows_for_tokens(rule, candidates.take(members), tokens[members], share)
+            for members, share in zip(groups.members(), shares, strict=True)
+        ]
+    if len(candidates) and not any(counts):
+        raise ValueError(f"want a budget that keeps at least one row, got {amount} tokens")
+    return counts
+
+
+def _step(
+    rule: Selector,
+    table: ScoreTable,
+    ranks: Mapping[str, float],
+    keep_ratio: float | Budget | None,
+    per: Per | None,
+) -> Step:
+    """What was asked; the counts are not known yet."""
+    budget = None if keep_ratio is None else as_budget(keep_ratio)
+    single = len(ranks) == 1 and [*ranks.values()] == [1.0]
+    by = None if not ranks else next(iter(ranks)) if single else sum_text(ranks)
+    return Step(
+        selector=text_form(rule),
+        by=by,
+        ranks={} if single else dict(ranks),
+        keep_ratio=None if budget is None else budget.ratio,
+        budget={} if budget is None else {k: v for k, v in vars(budget).items() if v is not None},
+        per=None if per is None else per.column,
+        quota=None if per is None else per.quota if isinstance(per.quota, str) else dict(per.quota),
+        counts=None if per is None or per.counts is None else dict(per.counts),
+        rows=0,
+        kept=0,
+        column=table.manifest["columns"][by] if single and by is not None else None,
+        columns={name: table.manifest["columns"][name] for name in ranks},
+        warnings=[],
+    )
+
+
+def _finish(step: Step, rule: Selector, outcome: Outcome) -> None:
+    """Add the counts, and say so where a rule keeps so little that a draw would do better."""
+    step["rows"], step["kept"] = len(outcome.codes), int(np.count_nonzero(outcome.codes < 0))
+    if rule.score_only and step["kept"] < FEW * step["rows"]:
+        text = (
+            f"{method_name(rule)} keeps {step['kept'] / step['rows']:.1%} of the rows by {step['by']} alone: under "
+            f"{FEW:.0%} such rules often do worse than random; calibrated or coverage_centric mend it"
+        )
+        step["warnings"].append(text)
+        warnings.warn(text, stacklevel=3)
+
+
+def _spread(values: np.ndarray, at: np.ndarray | None, n_rows: int, elsewhere: float) -> np.ndarray:
+    """`values` of the rows `at` among all rows, `elsewhere` for the others."""
+    if at is None:
+        return values
+    spread = np.full(n_rows, elsewhere, dtype=values.dtype)
+    spread[at] = values
+    return spread

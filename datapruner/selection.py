@@ -1,51 +1,58 @@
-"""What a selector decided, for every row of the corpus, and how it came to be; one Parquet file on disk."""
+"""What a selector decided, for every row of the corpus, and how it came to be."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
-from datapruner.extras import require
-from datapruner.files import replacing
+from datapruner.grouping import counts, smallest_type
+from datapruner.row_uids import Uids, pieces
 from datapruner.table import Column, Input
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_KEY = b"prunekit.selection"
 
 
 class Step(TypedDict):
-    """One use of a selector."""
+    """One use of a selector.
+
+    `by` is a column or, in words, the sum of `ranks`, which are weights by column; `column` and `columns` say how
+    they were made. `budget` is what was asked, by its one field, and `keep_ratio` the same where that is the ratio
+    of rows; `quota` and `counts` say how the groups of `per` shared it. `rows` competed, `kept` of them are kept.
+    """
 
     selector: str
     by: str | None
+    ranks: dict[str, float]
     keep_ratio: float | None
+    budget: dict[str, float]
     per: str | None
+    quota: str | dict[str, float] | None
+    counts: dict[str, int] | None
     rows: int
     kept: int
     column: Column | None
+    columns: dict[str, Column]
+    warnings: list[str]
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Decisions in the order of the corpus.
+    """Decisions in the order of the corpus; one Parquet file on disk.
 
-    `uids` string [n]; `codes` int32 [n], -1 for a kept row, else the number of its reason in `reasons`; `scores`
-    the columns that were selected by, float32 [n]; `input` what the corpus was; `steps` the selectors in order.
+    `codes` [n] of the narrowest type, -1 for a kept row, else the number of its reason in `reasons`; `scores` the
+    columns that were selected by, float32 [n]; `input` what the corpus was; `steps` the selectors in order; `uids`
+    where the uids are read from; `weights` float32 [n], 0 where dropped, None where no selector gives any.
     """
 
-    uids: pa.ChunkedArray
     codes: np.ndarray
     reasons: tuple[str, ...]
     scores: dict[str, np.ndarray]
     input: Input
     steps: tuple[Step, ...]
+    uids: Uids
+    weights: np.ndarray | None = None
 
     @property
     def n_rows(self) -> int:
@@ -55,7 +62,7 @@ class Selection:
     @property
     def n_kept(self) -> int:
         """Rows that are kept."""
-        return int((self.codes < 0).sum())
+        return int(np.count_nonzero(self.codes < 0))
 
     @property
     def kept(self) -> np.ndarray:
@@ -68,9 +75,28 @@ class Selection:
         return np.flatnonzero(self.codes >= 0)
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the steps warn of."""
+        return tuple(text for step in self.steps for text in step["warnings"])
+
+    @property
     def kept_uids(self) -> list[str]:
         """Uids of the kept rows in the order of the corpus."""
-        return self.uids.filter(require("pyarrow").array(self.codes < 0)).to_pylist()
+        found: list[str] = []
+        for start, uids in pieces(self.uids, 0, self.n_rows):
+            places = np.flatnonzero(self.codes[start : start + len(uids)] < 0)
+            found += uids.take(places).to_pylist()
+        return found
+
+    def uid(self, row: int) -> str:
+        """Uid of row number `row`."""
+        return self.uid_range(row, row + 1)[0]
+
+    def uid_range(self, start: int, stop: int) -> list[str]:
+        """Uids of the rows from `start` up to `stop`, read from the score table or the file."""
+        if not 0 <= start <= stop <= self.n_rows:
+            raise ValueError(f"want rows of [0, {self.n_rows}], got [{start}, {stop}]")
+        return [uid for _, uids in pieces(self.uids, start, stop) for uid in uids.to_pylist()]
 
     def reason(self, row: int) -> str | None:
         """Why row number `row` is dropped, None where it is kept."""
@@ -78,56 +104,45 @@ class Selection:
 
     def counts(self) -> dict[str, int]:
         """How many rows were dropped for each reason."""
-        counted = np.bincount(self.codes[self.codes >= 0], minlength=len(self.reasons))
-        return dict(zip(self.reasons, counted.tolist(), strict=True))
+        counted = counts(self.codes[self.codes >= 0], len(self.reasons)).tolist()
+        return dict(zip(self.reasons, counted, strict=True))
 
     def save(self, path: str | Path) -> None:
-        """Write one Parquet file with row, uid, kept, reason and the scores; it appears whole."""
-        pa, pq = require("pyarrow"), require("pyarrow.parquet")
-        codes = pa.array(self.codes, mask=self.codes < 0)
-        columns: dict[str, object] = {
-            "row": np.arange(self.n_rows, dtype=np.int64),
-            "uid": self.uids,
-            "kept": self.codes < 0,
-            "reason": pa.DictionaryArray.from_arrays(codes, pa.array(self.reasons, pa.string())),
-        }
-        columns.update({f"score_{name}": values for name, values in self.scores.items()})
-        about = {"reasons": self.reasons, "input": self.input, "steps": self.steps}
-        table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)})
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        """Write one Parquet file with row, uid, kept, reason, the scores and weights; it appears whole."""
+        from datapruner import selection_file
+
+        selection_file.save(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Selection:
         """Read what `save` wrote; raises ValueError where `path` is something else."""
-        pa, pq = require("pyarrow"), require("pyarrow.parquet")
-        try:
-            table = pq.read_table(path, partitioning=None)
-            about = json.loads((table.schema.metadata or {})[_KEY])
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path}: no such file") from None
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise ValueError(f"{path} is no selection: want the file that `select` wrote") from error
-        numbers = {text: number for number, text in enumerate(about["reasons"])}
-        reason = table.column("reason").combine_chunks().dictionary_encode()
-        known = [numbers[text] for text in reason.dictionary.to_pylist()]
-        codes = np.append(np.array(known, dtype=np.int32), np.int32(-1))[
-            reason.indices.fill_null(len(known)).to_numpy()
-        ]
-        prefix = "score_"
-        scores = {n[len(prefix) :]: table.column(n).to_numpy() for n in table.column_names if n.startswith(prefix)}
-        steps = tuple(about["steps"])
-        return cls(table.column("uid"), codes, tuple(about["reasons"]), scores, about["input"], steps)
+        from datapruner import selection_file
+
+        return selection_file.load(Path(path))
 
 
-def join(earlier: Selection, rows: np.ndarray, later: Selection) -> Selection:
-    """`later` was selected from `rows`, those that `earlier` keeps: the drops of both, in the earlier's order."""
+def join(earlier: Selection, later: Selection) -> Selection:
+    """`later` was selected from the rows that `earlier` keeps: the drops of both, in the earlier's order."""
     texts = list(dict.fromkeys([*earlier.reasons, *later.reasons]))
-    renumber = np.array([texts.index(text) for text in later.reasons] + [-1], dtype=np.int32)
-    codes = earlier.codes.copy()
-    codes[rows] = renumber[later.codes[rows]]
-    scores = {**earlier.scores, **later.scores}
-    steps = (*earlier.steps, *later.steps)
-    return dataclasses.replace(later, codes=codes, reasons=tuple(texts), scores=scores, steps=steps)
+    place = {text: number for number, text in enumerate(texts)}
+    kind = smallest_type(max(1, len(texts)), signed=True)
+    renumber = np.array([place[text] for text in later.reasons] + [-1], dtype=kind)
+    codes = renumber[later.codes]
+    gone = earlier.codes >= 0
+    codes[gone] = earlier.codes[gone]
+    return dataclasses.replace(
+        later,
+        codes=codes,
+        reasons=tuple(texts),
+        scores={**earlier.scores, **later.scores},
+        steps=(*earlier.steps, *later.steps),
+        weights=_joined(earlier.weights, later.weights, codes < 0),
+    )
+
+
+def _joined(earlier: np.ndarray | None, later: np.ndarray | None, kept: np.ndarray) -> np.ndarray | None:
+    """A row stands for as many as the later step says, each of which stood for others already."""
+    if earlier is None or later is None:
+        given = earlier if later is None else later
+        return given if given is None else given * kept
+    return earlier * later

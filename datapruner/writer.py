@@ -109,7 +109,7 @@ def _write_rows(source: Source, selection: Selection, partial: Path, dropped: bo
 
 
 def _notes(selection: Selection, chunk: Chunk, indices: Sequence[int]) -> list[Note]:
-    names = selection.uids.slice(chunk.start, len(chunk.rows)).to_pylist()
+    names = selection.uid_range(chunk.start, chunk.start + len(chunk.rows))
     notes = []
     for index in indices:
         row = chunk.start + index

@@ -1,23 +1,26 @@
 """Keep the scores around the median rank (Marion et al. 2023, When Less is More, arXiv:2309.04564).
 
-Of N rows floor((N - n) / 2) are dropped below and the others above. Nothing is nested: a smaller keep_ratio
-shifts both cuts.
+Of N rows floor((N - n) / 2) are dropped below and the others above. One row more widens the window at one end:
+a smaller keep_ratio keeps a subset of what a larger one keeps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
 
-import torch
-
-from datapruner.selector import Candidates, Selector
-from prunekernels import select
+from datapruner import ranking
+from datapruner.candidates import Candidates
+from datapruner.selector import Choice, Selector
 
 
 @dataclass(frozen=True)
 class Middle(Selector):
     """Paper: Marion et al. 2023 (arXiv:2309.04564); the n rows around the median score."""
 
-    def choose(self, candidates: Candidates, n_keep: Sequence[int]) -> torch.Tensor:
-        return select.middle(candidates.scores, n_keep, candidates.group_ids)
+    nested: ClassVar[bool] = True
+    score_only: ClassVar[bool] = True
+
+    def choose(self, candidates: Candidates, n: int) -> Choice:
+        return Choice(ranking.middle(candidates.scores, n, partial(candidates.lots, self.seed)))

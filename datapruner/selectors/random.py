@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 
-from datapruner.selector import Candidates, Selector
-from prunekernels import select
+from datapruner import ranking
+from datapruner.candidates import Candidates
+from datapruner.selector import Choice, Selector
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,10 @@ class Random(Selector):
     """Rule: n rows drawn by a hash of uid and seed; the baseline."""
 
     needs_scores: ClassVar[bool] = False
+    nested: ClassVar[bool] = True
 
-    def choose(self, candidates: Candidates, n_keep: Sequence[int]) -> torch.Tensor:
-        # the base has put the rows in the order of that hash: the first ones are a draw
-        place = torch.arange(len(candidates), dtype=torch.float64)
-        return select.bottom(place, n_keep, candidates.group_ids)
+    def choose(self, candidates: Candidates, n: int) -> Choice:
+        return Choice(ranking.lowest(candidates.lots(self.seed), n))
 
-    def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        return np.zeros(len(candidates), dtype=np.int64), [f"not drawn by random with seed {self.seed}"]
+    def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
+        return np.zeros(len(candidates), dtype=np.int8), [f"not drawn by random with seed {self.seed}"]

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 
-from datapruner.selector import Candidates, Selector
-from prunekernels import select
+from datapruner.candidates import Candidates
+from datapruner.selector import Choice, Selector
 
 
 @dataclass(frozen=True)
@@ -25,20 +24,24 @@ class Threshold(Selector):
     maximum: float | None = None
 
     counts: ClassVar[bool] = False
+    score_only: ClassVar[bool] = True
 
-    def choose(self, candidates: Candidates, n_keep: Sequence[int]) -> torch.Tensor:
+    def check(self) -> None:
         low, high = self._range()
-        return select.threshold(candidates.scores, low, high)
+        if not low <= high:
+            raise ValueError(f"threshold wants minimum <= maximum, got {low} and {high}")
 
-    def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    def choose(self, candidates: Candidates, n: int) -> Choice:
+        low, high = self._range()
+        return Choice((candidates.scores >= low) & (candidates.scores <= high))
+
+    def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
         low, high = self._range()
         texts = [f"{candidates.by} below the minimum {low:g}", f"{candidates.by} above the maximum {high:g}"]
-        return (candidates.scores.numpy() > high).astype(np.int64), texts
+        return (candidates.scores > high).view(np.int8), texts
 
     def _range(self) -> tuple[float, float]:
         # in float32, as the scores are: a score that reads 0.7 is not below a minimum of 0.7
         low = -math.inf if self.minimum is None else float(np.float32(self.minimum))
         high = math.inf if self.maximum is None else float(np.float32(self.maximum))
-        if not low <= high:
-            raise ValueError(f"threshold wants minimum <= maximum, got {low} and {high}")
         return low, high

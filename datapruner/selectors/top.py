@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
 
-import torch
-
-from datapruner.selector import Candidates, Selector
-from prunekernels import select
+from datapruner import ranking
+from datapruner.candidates import Candidates
+from datapruner.selector import Choice, Selector
 
 
 @dataclass(frozen=True)
 class Top(Selector):
     """Rule: the n rows with the highest scores."""
 
-    def choose(self, candidates: Candidates, n_keep: Sequence[int]) -> torch.Tensor:
-        return select.top(candidates.scores, n_keep, candidates.group_ids)
+    nested: ClassVar[bool] = True
+    score_only: ClassVar[bool] = True
+
+    def choose(self, candidates: Candidates, n: int) -> Choice:
+        return Choice(ranking.highest(candidates.scores, n, partial(candidates.lots, self.seed)))

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from datapruner import Candidates, ScoreTable, Selection, Source, score, select, write
+from datapruner.candidates import ArrayRows
 from datapruner.selectors.threshold import Threshold
 from datapruner.uids import hash64
 from prunekernels import budget
@@ -43,8 +43,8 @@ def test_worked_by_hand(tmp_path: Path) -> None:
 
 def test_both_ends_of_a_threshold_are_kept() -> None:
     # 0.7 as a float32 is below 0.7 as a float64, and 0.1 above
-    scores = torch.tensor([0.1, 0.3, 0.7, 0.70001, 0.09999])
-    given = Candidates(scores, hash64("abcde"), torch.zeros(5, dtype=torch.int64))
+    scores = np.array([0.1, 0.3, 0.7, 0.70001, 0.09999], dtype=np.float32)
+    given = Candidates(scores, ArrayRows(hash64("abcde")))
     assert Threshold(minimum=0.1, maximum=0.7).select(given).kept.tolist() == [0, 1, 2]
     assert Threshold(minimum=0.7).select(given).kept.tolist() == [2, 3]
     assert Threshold(maximum=0.1).select(given).kept.tolist() == [0, 4]
@@ -94,7 +94,7 @@ def test_per_group_is_the_rule_inside_each_group(table: ScoreTable) -> None:
         assert all(str(per.reason(row)).startswith(f"{name}: length ") for row in np.setdiff1d(members, kept))
 
 
-@pytest.mark.parametrize("selector", ["top", "bottom", "random:seed=4"])
+@pytest.mark.parametrize("selector", ["top", "bottom", "middle", "random:seed=4", "calibrated:alpha=0.3"])
 def test_a_smaller_ratio_is_a_subset(table: ScoreTable, selector: str) -> None:
     ratios = (0.05, 0.2, 0.21, 0.7, 1.0)
     kept = [set(select(table, selector, "length", ratio).kept.tolist()) for ratio in ratios]
@@ -126,7 +126,7 @@ def test_saved_and_loaded(table: ScoreTable, tmp_path: Path) -> None:
         selection.save(tmp_path / "deep" / "s.parquet")
         loaded = Selection.load(tmp_path / "deep" / "s.parquet")
         assert (loaded.codes == selection.codes).all()
-        assert loaded.codes.dtype == np.int32
+        assert loaded.codes.dtype == selection.codes.dtype == np.int8
         assert (loaded.reasons, loaded.input, loaded.steps) == (selection.reasons, selection.input, selection.steps)
         assert loaded.kept_uids == selection.kept_uids == [f"doc-{row}" for row in selection.kept]
         assert loaded.scores.keys() == selection.scores.keys()

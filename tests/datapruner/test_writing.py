@@ -42,7 +42,7 @@ def test_jsonl_is_written_byte_for_byte(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in dropped]
     assert rows[0]["prunekit"] == {
         "row": 1,
-        "uid": selection.uids[1].as_py(),
+        "uid": selection.uid(1),
         "reason": "length above 2, the highest that is kept",
         "scores": {"length": 6.0},
     }

@@ -1,0 +1,95 @@
+"""A selection on disk: one Parquet file, a row for every row of the corpus, written and read a piece at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from datapruner.extras import require
+from datapruner.files import replacing
+from datapruner.grouping import smallest_type
+from datapruner.row_uids import FileUids, pieces
+from datapruner.selection import Selection
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+# rows of one row group
+ROWS = 2**20
+
+_KEY, _SCORE = b"prunekit.selection", "score_"
+
+
+def save(selection: Selection, path: Path) -> None:
+    """Write `selection` to `path`; the file appears whole."""
+    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    about = {"reasons": selection.reasons, "input": selection.input, "steps": selection.steps}
+    numbers = {**_numbers(selection), **({} if selection.weights is None else {"weight": selection.weights})}
+    fields = [("row", pa.int64()), ("uid", pa.string()), ("kept", pa.bool_())]
+    fields += [("reason", pa.dictionary(pa.int32(), pa.string())), *((name, pa.float32()) for name in numbers)]
+    schema = pa.schema(fields, {_KEY: json.dumps(about, sort_keys=True)})
+    reasons = pa.array(selection.reasons, pa.string())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # a dictionary of uids or scores would be as long as they are
+    options = {"compression": "zstd", "use_dictionary": ["reason"], "column_encoding": {"row": "DELTA_BINARY_PACKED"}}
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as file:
+        for start in range(0, selection.n_rows, ROWS):
+            rows = slice(start, min(start + ROWS, selection.n_rows))
+            uids = pa.chunked_array([piece for _, piece in pieces(selection.uids, rows.start, rows.stop)], pa.string())
+            kept = selection.codes[rows] < 0
+            codes = pa.array(selection.codes[rows].astype(np.int32), mask=kept)
+            columns = [np.arange(rows.start, rows.stop), uids, kept, pa.DictionaryArray.from_arrays(codes, reasons)]
+            columns += [values[rows] for values in numbers.values()]
+            file.write_table(pa.table(columns, schema=schema), row_group_size=ROWS)
+
+
+def load(path: Path) -> Selection:
+    """Read what `save` wrote; raises ValueError where `path` is something else."""
+    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    try:
+        with pq.ParquetFile(path) as file:
+            about = json.loads((file.schema_arrow.metadata or {})[_KEY])
+            codes = _codes(file, about["reasons"])
+            names = [name for name in file.schema_arrow.names if name.startswith(_SCORE) or name == "weight"]
+            numbers = {name: _read(file, name) for name in names}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no selection: want the file that `select` wrote") from error
+    weights = numbers.pop("weight", None)
+    scores = {name.removeprefix(_SCORE): values for name, values in numbers.items()}
+    steps, reasons = tuple(about["steps"]), tuple(about["reasons"])
+    return Selection(codes, reasons, scores, about["input"], steps, FileUids(path), weights)
+
+
+def _numbers(selection: Selection) -> dict[str, np.ndarray]:
+    return {_SCORE + name: values for name, values in selection.scores.items()}
+
+
+def _codes(file: pq.ParquetFile, reasons: list[str]) -> np.ndarray:
+    """The numbers of the reasons, -1 where there is none; each row group has a dictionary of its own."""
+    numbers = {text: number for number, text in enumerate(reasons)}
+    codes = np.empty(file.metadata.num_rows, dtype=smallest_type(max(1, len(reasons)), signed=True))
+    start = 0
+    for group in range(file.num_row_groups):
+        for piece in file.read_row_group(group, columns=["reason"]).column(0).chunks:
+            known = [numbers[text] for text in piece.dictionary.to_pylist()]
+            # the place after the last is that of the kept
+            places = piece.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
+            codes[start : start + len(piece)] = np.array([*known, -1], dtype=codes.dtype)[places]
+            start += len(piece)
+    return codes
+
+
+def _read(file: pq.ParquetFile, name: str) -> np.ndarray:
+    values = np.empty(file.metadata.num_rows, dtype=np.float32)
+    start = 0
+    for group in range(file.num_row_groups):
+        piece: pa.ChunkedArray = file.read_row_group(group, columns=[name]).column(0)
+        values[start : start + len(piece)] = piece.to_numpy()
+        start += len(piece)
+    return values
