@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from contextpruner.labeler import Labeler
+from datapruner.embedder import Embedder
 from datapruner.scorer import Scorer
 from datapruner.selector import Selector
 from prunekernels import registry
@@ -19,6 +20,7 @@ from tokenpruner.method import Method
 PAGE = Path(__file__).resolve().parent / "methods.md"
 FOLDERS: dict[str, tuple[type, str]] = {
     "datapruner.scorers": (Scorer, "Scorers give each row of a corpus a number"),
+    "datapruner.embedders": (Embedder, "Embedders give each row a vector, which scorers and selectors read"),
     "datapruner.selectors": (Selector, "Selectors turn numbers into kept rows"),
     "tokenpruner.methods": (Method, "Token methods choose visual tokens"),
     "contextpruner.labelers": (Labeler, "Labelers judge the units of documents for a question"),
