@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datapruner.fingerprint import File
 from datapruner.selection import Selection, Step
 
 
@@ -12,7 +13,7 @@ def render(selection: Selection, kept_file: str) -> str:
         "---",
         "configs:",
         "- config_name: default",
-        f"  data_files: {kept_file}",
+        f"  data_files: {kept_file if '.' in kept_file else f'{kept_file}/**'}",
         "tags:",
         "- prunekit",
         "---",
@@ -32,7 +33,7 @@ def render(selection: Selection, kept_file: str) -> str:
     for number, step in enumerate(selection.steps, start=1):
         lines += [f"{number}. {_step(step)}"]
     lines += ["", "## What it was made from", "", "Fields: " + _fields(selection) + ".", ""]
-    files = [[f["name"], f"{f['bytes']:,}", f"`{f['blake2b']}`"] for f in selection.input["files"]]
+    files = [[f["name"], f"{f['bytes']:,}", f"`{f['blake2b']}`{_of(f)}"] for f in selection.input["files"]]
     return "\n".join([*lines, *_table(["file", "bytes", "BLAKE2b"], files), ""])
 
 
@@ -58,8 +59,13 @@ def _step(step: Step) -> str:
 def _fields(selection: Selection) -> str:
     used = selection.input["fields"]
     uid = "content hash and occurrence" if used["uid"] is None else f"`{used['uid']}`"
-    group = "" if used["group"] is None else f", group `{used['group']}`"
-    return f"text `{used['text']}`, uid {uid}{group}"
+    named = [f"{name} `{used[name]}`" for name in ("text", "image", "group", "label") if used.get(name) is not None]
+    tokens = "" if used.get("tokens") is None else f"; tokens by {used['tokens']}"
+    return f"{', '.join([*named, f'uid {uid}'])}{tokens}"
+
+
+def _of(file: File) -> str:
+    return f" (of {file['of']})" if "of" in file else ""
 
 
 def _share(part: int, whole: int) -> str:

@@ -14,14 +14,25 @@ TEMPORARY = ".tmp-"
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An error of the machine that does not say where (a full disk) is raised again with `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None or str(path) in str(error):
+            raise
+        raise OSError(error.errno, f"{path} could not be written, what was there is untouched: {error}") from error
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name in `path`'s folder, renamed to `path` when the block ends well and removed when not."""
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        with naming(path):
+            yield temporary
+            _to_disk(temporary)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -63,11 +74,23 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     partial.mkdir()
     try:
         # a lock ends with its process, however that ends: it tells the living from the abandoned
-        with _held(partial):
+        with _held(partial), naming(out):
             yield partial
+            for path in partial.iterdir():
+                _to_disk(path)
+            _to_disk(partial)
             _exchange(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk: a rename must not come there before them."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -1,32 +1,48 @@
-"""What an input is: the size and BLAKE2b hash of each file, in order. Names are recorded, not compared."""
+"""What an input is, in pieces: the size and BLAKE2b hash of each file, in order. Names are recorded, not compared.
+
+A remote file is known by the hash that its server gives (an etag) where there is one, else it is read. Data sets and
+arrays are known by their rows, a hub data set at a full commit hash by that, an image folder by paths and files.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
+from datapruner.extras import require
+from datapruner.formats import Limits, held
+from datapruner.formats.held import Held, HubDataset
+from datapruner.formats.images import ImageFolder
+from datapruner.pieces import Piece
+from datapruner.remote import Remote, open_file
 from datapruner.source import Source
+
+# what file systems call a hash of the content
+ETAGS = ("ETag", "etag", "md5Hash", "md5", "content_hash", "sha256")
 
 
 class File(TypedDict):
-    """One input file as the manifest has it."""
+    """One input file as the manifest has it; `of` says what was hashed where it is not the bytes of the file."""
 
     name: str
     bytes: int
     blake2b: str
+    of: NotRequired[str]
 
 
 def fingerprint(source: Source) -> list[File]:
     """Read every file of `source` once and hash it."""
-    return [File(name=path.name, bytes=path.stat().st_size, blake2b=digest(path)) for path in source.files()]
+    return [_identify(piece) for piece in source.files()]
 
 
 def digest(path: Path) -> str:
     """BLAKE2b of the file's bytes, 32 hex digits."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(file, _blake2b).hexdigest()
 
 
 def difference(recorded: Sequence[File], found: Sequence[File]) -> str | None:
@@ -34,6 +50,9 @@ def difference(recorded: Sequence[File], found: Sequence[File]) -> str | None:
     if len(recorded) != len(found):
         return f"it was made from {len(recorded)} files, the input has {len(found)}"
     for old, new in zip(recorded, found, strict=True):
+        if old.get("of") != new.get("of"):
+            ways = [item.get("of", "its bytes") for item in (new, old)]
+            return f"{new['name']} is known by {ways[0]}, {old['name']}, which was recorded, by {ways[1]}"
         if old["bytes"] != new["bytes"]:
             return f"{new['name']} has {new['bytes']} bytes, recorded are {old['bytes']} ({old['name']})"
         if old["blake2b"] != new["blake2b"]:
@@ -43,4 +62,74 @@ def difference(recorded: Sequence[File], found: Sequence[File]) -> str | None:
 
 def stamps(source: Source) -> list[tuple[int, int]]:
     """Sizes and modification times: a cheap look whether a file was changed while it was read."""
-    return [(path.stat().st_size, path.stat().st_mtime_ns) for path in source.files()]
+    return [stamp for piece in source.files() for stamp in _stamps(piece)]
+
+
+def _stamps(piece: Piece) -> Iterable[tuple[int, int]]:
+    if isinstance(piece, Path):
+        return [(piece.stat().st_size, piece.stat().st_mtime_ns)]
+    if isinstance(piece, ImageFolder):
+        found = [(piece.path / name).stat() for name in piece.files]
+        return [(stat.st_size, stat.st_mtime_ns) for stat in found]
+    if isinstance(piece, Remote):
+        about = repr(sorted((key, str(value)) for key, value in piece.info().items()))
+        return [(_size(piece), int.from_bytes(_blake2b(about.encode()).digest()[:7], "big"))]
+    # what is held in memory, or downloaded and cached, changes with the object
+    return [(id(piece.rows), 0)]
+
+
+def _identify(piece: Piece) -> File:
+    if isinstance(piece, Path):
+        return File(name=piece.name, bytes=piece.stat().st_size, blake2b=digest(piece))
+    if isinstance(piece, Remote):
+        return _remote(piece)
+    if isinstance(piece, ImageFolder):
+        lines = [f"{name}\n{digest(piece.path / name)}\n" for name in piece.files]
+        size = sum((piece.path / name).stat().st_size for name in piece.files)
+        return File(name=piece.name, bytes=size, blake2b=_hash(lines), of="paths and hashes of its images")
+    return _held(piece)
+
+
+def _remote(file: Remote) -> File:
+    about = file.info()
+    etag = next((f"{key} {about[key]}" for key in ETAGS if about.get(key)), None)
+    if etag is not None:
+        return File(name=file.name, bytes=_size(file), blake2b=_hash([etag]), of="the hash that its server gives")
+    hashed, size = _blake2b(), 0
+    with closing(open_file(file)) as opened:
+        while block := opened.read(1 << 20):
+            hashed.update(block)
+            size += len(block)
+    return File(name=file.name, bytes=size, blake2b=hashed.hexdigest())
+
+
+def _size(file: Remote) -> int:
+    size = file.info().get("size")
+    return size if isinstance(size, int) else 0
+
+
+def _held(piece: Held) -> File:
+    rows = piece.rows
+    if isinstance(rows, HubDataset) and re.fullmatch(r"[0-9a-f]{40}", rows.revision or ""):
+        about = [f"{rows.path}\n{rows.name}\n{rows.files}\n{rows.split}\n{rows.revision}\n"]
+        return File(name=rows.path, bytes=0, blake2b=_hash(about), of="its commit")
+    pa = require("pyarrow")
+    hashed, size = _blake2b(), 0
+    # steps of a fixed size: the hash must not hang on how a reader cuts chunks
+    for part in held.read(piece, Limits(1000, 1 << 62)):
+        # taken rows lie in fresh arrays, whatever they were cut from
+        table = part.table.take(pa.array(range(len(part)), pa.int64())).combine_chunks()
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema.remove_metadata()) as stream:
+            stream.write_table(table.replace_schema_metadata(None))
+        hashed.update(sink.getvalue())
+        size += table.nbytes
+    return File(name=piece.name, bytes=size, blake2b=hashed.hexdigest(), of="its rows")
+
+
+def _hash(lines: Iterable[str]) -> str:
+    return _blake2b("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _blake2b(data: bytes = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(data, digest_size=16)

@@ -6,36 +6,46 @@ import numpy as np
 
 from datapruner import progress, uids
 from datapruner.extras import require
+from datapruner.places import Place, load_places, save_places
 from datapruner.source import Chunk, Source
 from datapruner.table import ROWS, ScoreTable
+from datapruner.tokens import Counter, counter
+
+__all__ = ["Place", "load_places", "read_rows"]
 
 
 def read_rows(source: Source, table: ScoreTable) -> None:
-    """Write the parts of `rows`; does nothing where that is done."""
+    """Write the parts of `rows` and the places of the chunks; does nothing where that is done."""
     if table.manifest["rows"] is not None:
         return
-    chunks = rows = 0
+    places: list[Place] = []
+    counting, rows = counter(source.tokens), 0
     with progress.display() as shown:
         bar = progress.Bar(shown, "reading", None)
         for chunk in source.identified():
-            chunks, rows = chunks + 1, rows + len(chunk.rows)
+            places.append(chunk.place)
+            rows += len(chunk.rows)
             with bar.working(rows):
                 if not table.part(ROWS, chunk.index).exists():
-                    _write_rows(table, chunk)
+                    _write_rows(table, chunk, counting)
     if not rows:
         raise ValueError(f"{', '.join(map(str, source.files()))}: want at least one row, got none")
-    table.manifest["rows"], table.manifest["chunks"] = rows, chunks
+    save_places(table.path, places)
+    table.manifest["rows"], table.manifest["chunks"] = rows, len(places)
     table.save()
 
 
-def _write_rows(table: ScoreTable, chunk: Chunk) -> None:
+def _write_rows(table: ScoreTable, chunk: Chunk, counting: Counter) -> None:
     pa = require("pyarrow")
-    groups = [None] * len(chunk.rows) if chunk.groups is None else chunk.groups
+    # without texts there is nothing to count
+    missing = [None] * len(chunk.rows)
+    texts = chunk.texts or None
     columns = {
         "row": np.arange(chunk.start, chunk.start + len(chunk.rows), dtype=np.int64),
         "uid": pa.array(chunk.uids, pa.string()),
         "key": uids.hash64(chunk.uids),
-        "group": pa.array(groups, pa.string()),
-        "characters": np.array([len(text) for text in chunk.texts], dtype=np.int64),
+        "group": pa.array(missing if chunk.groups is None else chunk.groups, pa.string()),
+        "characters": pa.array(missing if texts is None else [len(text) for text in texts], pa.int64()),
+        "tokens": pa.array(missing if texts is None else counting.count(texts), pa.int64()),
     }
     table.write_part(ROWS, chunk.index, pa.table(columns))

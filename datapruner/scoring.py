@@ -12,10 +12,12 @@ from datapruner.files import LOCK, TEMPORARY, locked, remove_leftovers
 from datapruner.fingerprint import fingerprint, stamps
 from datapruner.lineage import method_name, text_form
 from datapruner.passes import fill_columns
+from datapruner.places import CHUNKS
 from datapruner.reading import read_rows
 from datapruner.scorer import Scorer
 from datapruner.source import Source, as_source
 from datapruner.table import MANIFEST, ROWS, Column, Input, ScoreTable
+from datapruner.tokens import counter
 from prunekernels import registry, spec
 
 PACKAGE, EMBEDDERS = "datapruner.scorers", "datapruner.embedders"
@@ -88,8 +90,8 @@ def describe(scorer: Scorer) -> Column:
 def describe_input(source: Source) -> Input:
     """The manifest's entry for the input."""
     files = fingerprint(source)
-    fields = {"text": source.text, "uid": source.uid, "group": source.group, "label": source.label}
-    return Input(files=files, fields=fields, chunk_rows=source.chunk_rows)
+    fields = {**source.fields(), "tokens": counter(source.tokens).described}
+    return Input(files=files, fields=fields, chunk_rows=source.chunk_rows, chunk_bytes=source.chunk_bytes)
 
 
 def _package_version() -> str:
@@ -113,12 +115,18 @@ def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> No
             raise ValueError(f"{folder} is no score table and not empty: it has {sorted(other)[0]}")
 
 
+def _settings(described: Input) -> dict[str, str | int | None]:
+    """All but the files, which must be the same for a table to go on."""
+    sizes = {"chunk_rows": described["chunk_rows"], "chunk_bytes": described.get("chunk_bytes")}
+    return {**described["fields"], **sizes}
+
+
 def _refuse_mismatch(table: ScoreTable, wanted: Input, columns: dict[str, Column]) -> None:
     table.refuse_other_input(wanted["files"])
-    made = {**table.manifest["input"]["fields"], "chunk_rows": table.manifest["input"]["chunk_rows"]}
-    for key, new in {**wanted["fields"], "chunk_rows": wanted["chunk_rows"]}.items():
-        if made[key] != new:
-            raise ValueError(f"{table.path} was made with {key}={made[key]!r}, wanted is {key}={new!r}")
+    made = _settings(table.manifest["input"])
+    for key, new in _settings(wanted).items():
+        if made.get(key) != new:
+            raise ValueError(f"{table.path} was made with {key}={made.get(key)!r}, wanted is {key}={new!r}")
     for name, column in columns.items():
         found = table.manifest["columns"].get(name)
         if found is None:
@@ -179,7 +187,7 @@ def _discard(table: ScoreTable, made: bool) -> None:
     if table.manifest["rows"] is not None and any(table.manifest["columns"]):
         return
     shutil.rmtree(table.path / ROWS, ignore_errors=True)
-    for name in (MANIFEST, LOCK):
+    for name in (MANIFEST, CHUNKS, LOCK):
         (table.path / name).unlink(missing_ok=True)
     if made:
         table.path.rmdir()

@@ -1,83 +1,123 @@
-"""The corpus: JSONL or Parquet files, read in chunks of rows and never whole.
+"""The corpus: files, data sets, arrays or images, read in chunks of rows and never whole.
 
-A row has a text, a uid (a given column, or content hash plus occurrence, see uids.py) and, where a column is
-named for it, a group. A folder stands for the files of one format in it, in the order of their names. Chunks
-end where a file ends.
+A row has a text, an image or both, or neither where only its vectors matter; a uid (a given column, or content hash
+plus occurrence, see uids.py); and, where columns are named for them, a group and a label. A folder stands for the
+files of one format in it, in the order of their names; folders inside it are not entered. In a folder of images
+the fields are "image", "file" and "folder", the class: `label="folder"` makes it the label.
+
+Chunks end where a file ends, after `chunk_rows` rows, or before the row that would take them over `chunk_bytes`
+(what bytes are, each format says): they hang on nothing but the rows and these two fields.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
-from datapruner import uids
-from datapruner.formats import Rows, jsonl, parquet
+from datapruner import columns, uids
+from datapruner.formats import Limits, Rows
+from datapruner.formats.images import ImageFolder
+from datapruner.pieces import Given, Piece, format_of, pieces_of, taken
+from datapruner.places import Place
 
-FORMATS = (jsonl, parquet)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the rows are: a file, a folder or a list of files; which fields are text, uid, group and label."""
+    """Where the rows are, and which fields are text, uid, group, label and image.
 
-    path: str | Path | Sequence[str | Path]
-    text: str = "text"
+    `path`: a file, a folder, a URL that fsspec knows, or a list of them; "hf://datasets/<owner>/<name>" or a
+    `HubDataset`; a `datasets` data set; or arrays by name. `tokens`: a folder or hub id whose tokenizer counts the
+    tokens; None estimates them (tokens.py). `text` is None, or not looked at, where a folder of images has none.
+    """
+
+    path: Given
+    text: str | None = "text"
     uid: str | None = None
     group: str | None = None
     label: str | None = None
     chunk_rows: int = 4096
+    image: str | None = None
+    tokens: str | None = None
+    chunk_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
-        if self.chunk_rows < 1:
-            raise ValueError(f"want chunk_rows of at least 1, got {self.chunk_rows}")
+        for name in ("chunk_rows", "chunk_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"want {name} of at least 1, got {getattr(self, name)}")
+        object.__setattr__(self, "path", taken(self.path))
 
-    def files(self) -> tuple[Path, ...]:
-        """The files in order, all of one format; raises where there is none or one is missing."""
-        given = [self.path] if isinstance(self.path, str | Path) else [*self.path]
-        files = tuple(file for path in given for file in _expand(Path(path)))
-        if not files:
-            raise ValueError(f"want at least one file, got {self.path!r}")
-        if len({format_of(file) for file in files}) > 1:
-            raise ValueError(f"want files of one format, got {', '.join(sorted({f.suffix for f in files}))}")
-        return files
+    def files(self) -> tuple[Piece, ...]:
+        """The files (or other pieces) in order, all of one format; raises where there is none or one is missing."""
+        return pieces_of(self.path)
+
+    def fields(self) -> dict[str, str | None]:
+        """Which field is the text, uid, group, label and image of a row; None: it has none."""
+        text, image = (None, "image") if self._is_folder_of_images else (self.text, self.image)
+        return {"text": text, "uid": self.uid, "group": self.group, "label": self.label, "image": image}
+
+    @cached_property
+    def _is_folder_of_images(self) -> bool:
+        return isinstance(self.files()[0], ImageFolder)
+
+    def has(self, part: str) -> bool:
+        """Whether rows have `part`: texts, images, labels, groups."""
+        return self.fields()[part.removesuffix("s")] is not None
 
     def raw_chunks(self, whole: bool = True, more: Sequence[str] = ()) -> Iterator[Chunk]:
         """Rows as they stand; not `whole`: only the columns that make a record and `more`, in formats with columns."""
-        columns = (
-            None
-            if whole
-            else [*more] + [name for name in (self.text, self.uid, self.group, self.label) if name is not None]
-        )
         index = start = 0
-        for file in self.files():
-            for rows in format_of(file).read(file, self.chunk_rows, columns):
-                yield Chunk(index, start, rows)
+        names = None if whole else self.names(more)
+        for number, piece in enumerate(self.files()):
+            for rows in format_of(piece).read(piece, self.limits(), names):
+                yield Chunk(index, start, rows, file=number)
                 index, start = index + 1, start + len(rows)
 
+    def limits(self) -> Limits:
+        """How large a chunk is at most."""
+        return Limits(self.chunk_rows, self.chunk_bytes)
+
+    def names(self, more: Sequence[str] = ()) -> list[str] | None:
+        """The fields that make a record, and `more`; None where a row is known by all its fields."""
+        used = self.fields()
+        if used["text"] is None and used["image"] is None and self.uid is None:
+            return None
+        return [*more] + [name for name in used.values() if name is not None]
+
     def parsed(self, chunk: Chunk) -> Chunk:
-        """`chunk` with texts, groups and given uids, each checked by itself."""
-        wanted = [name for name in (self.text, self.group, self.uid, self.label) if name is not None]
-        values = dict(zip(wanted, chunk.rows.fields(wanted), strict=True))
+        """`chunk` with texts, images, groups, labels and given uids, each checked by itself."""
+        used, rows = self.fields(), chunk.rows
+        wanted = [name for name in used.values() if name is not None]
+        values = dict(zip(wanted, rows.fields(wanted), strict=True))
+
+        def of(kind: str, check: Callable[[Rows, str, Sequence[object]], list[T]]) -> list[T] | None:
+            name = used[kind]
+            return None if name is None else check(rows, name, values[name])
+
         return dataclasses.replace(
             chunk,
-            texts=_texts(chunk.rows, self.text, values[self.text]),
-            groups=None if self.group is None else _names(chunk.rows, self.group, values[self.group]),
-            labels=None if self.label is None else _labels(chunk.rows, self.label, values[self.label]),
-            uids=[] if self.uid is None else _names(chunk.rows, self.uid, values[self.uid]),
+            texts=of("text", columns.texts) or [],
+            images=of("image", columns.images),
+            groups=of("group", columns.names),
+            labels=of("label", columns.labels),
+            uids=of("uid", columns.names) or [],
         )
 
     def vectors(self, chunk: Chunk, name: str) -> np.ndarray:
-        """The field `name` of `chunk`, lists of numbers of one length, as float32 [n, d]."""
-        values = chunk.rows.fields([name])[0]
-        lengths = {len(value) if isinstance(value, list | tuple | np.ndarray) else -1 for value in values}
-        if len(lengths) > 1 or -1 in lengths:
-            raise ValueError(f"{chunk.rows.place(0)} and after: want lists of one length in field {name!r}")
-        return np.array(values, dtype=np.float32)
+        """The field `name` of `chunk`, lists of finite numbers of one length, as float32 [n, d]."""
+        return columns.vectors(chunk.rows, name)
+
+    def reader(self, places: Sequence[Place], more: Sequence[str] = ()) -> Callable[[int], Chunk]:
+        """Chunks by their number, rows as in `raw_chunks(whole=False, more=more)`; see reader.py."""
+        from datapruner.reader import Reader
+
+        return Reader(self, tuple(places), tuple(more))
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, parsed; uids only where they are given."""
@@ -88,7 +128,7 @@ class Source:
         seen = uids.Seen()
         for chunk in self.chunks():
             if self.uid is None:
-                yield dataclasses.replace(chunk, uids=uids.content_uids(chunk.texts, seen))
+                yield dataclasses.replace(chunk, uids=uids.content_uids(chunk.contents(), seen))
                 continue
             for index in np.flatnonzero(seen.count_and_add(uids.hash64(chunk.uids))).tolist():
                 self._refuse_repeated(chunk, index)
@@ -108,7 +148,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive rows: `rows` as they stand in the file, and what was read from them."""
+    """Consecutive rows: `rows` as they stand in piece number `file`, and what was read from them."""
 
     index: int
     start: int
@@ -117,73 +157,26 @@ class Chunk:
     groups: list[str] | None = None
     labels: list[str | int] | None = None
     uids: list[str] = field(default_factory=list)
+    images: list[bytes] | None = None
+    file: int = 0
+
+    @property
+    def place(self) -> Place:
+        """Where the chunk begins."""
+        begin = self.rows.begin
+        return Place(self.file, begin.offset, begin.number, self.start, len(self.rows))
+
+    def contents(self) -> list[bytes]:
+        """What a row is known by: its text, its encoded image, both, or all its fields where it has neither."""
+        texts = [text.encode() for text in self.texts]
+        if self.images is None:
+            return texts or self.rows.contents()
+        if not texts:
+            return self.images
+        # the length says where the one ends
+        return [b"%d:%b%b" % (len(text), text, image) for text, image in zip(texts, self.images, strict=True)]
 
 
-def as_source(source: str | Path | Sequence[str | Path] | Source) -> Source:
-    """A `Source` from itself or from a path."""
+def as_source(source: Given | Source) -> Source:
+    """A `Source` from itself or from what its `path` may be."""
     return source if isinstance(source, Source) else Source(source)
-
-
-def format_of(path: Path) -> ModuleType:
-    """The format that `path`'s ending names."""
-    for known in FORMATS:
-        if path.suffix.lower() in known.SUFFIXES:
-            return known
-    endings = ", ".join(suffix for known in FORMATS for suffix in known.SUFFIXES)
-    raise ValueError(f"{path}: want a file that ends in {endings}")
-
-
-def _expand(path: Path) -> list[Path]:
-    if path.is_dir():
-        known = {suffix for item in FORMATS for suffix in item.SUFFIXES}
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in known and file.is_file())
-        if not found:
-            raise ValueError(f"{path}: want a folder with files that end in {', '.join(sorted(known))}")
-        return found
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    format_of(path)
-    return [path]
-
-
-def _texts(rows: Rows, name: str, values: list[object]) -> list[str]:
-    """`values` of the field `name`, each of which must be valid text."""
-    texts: list[str] = []
-    for index, value in enumerate(values):
-        if not isinstance(value, str):
-            kind = "null" if value is None else type(value).__name__
-            raise ValueError(f"{rows.place(index)}: want a string in field {name!r}, got {kind}")
-        _check_unicode(value, rows, index, name)
-        texts.append(value)
-    return texts
-
-
-def _names(rows: Rows, name: str, values: list[object]) -> list[str]:
-    """`values` of the field `name` as names: strings, and whole numbers as strings."""
-    names: list[str] = []
-    for index, value in enumerate(values):
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            kind = "null" if value is None else type(value).__name__
-            raise ValueError(f"{rows.place(index)}: want a string or whole number in field {name!r}, got {kind}")
-        names.append(str(value))
-        _check_unicode(names[-1], rows, index, name)
-    return names
-
-
-def _labels(rows: Rows, name: str, values: list[object]) -> list[str | int]:
-    """`values` of the field `name` as classes: strings and whole numbers, as they are."""
-    labels: list[str | int] = []
-    for index, value in enumerate(values):
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            kind = "null" if value is None else type(value).__name__
-            raise ValueError(f"{rows.place(index)}: want a string or whole number in field {name!r}, got {kind}")
-        labels.append(value)
-    return labels
-
-
-def _check_unicode(text: str, rows: Rows, index: int, name: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        place = f"{rows.place(index)}: field {name!r}"
-        raise ValueError(f"{place} has half a surrogate pair at character {error.start}, which is no text") from error

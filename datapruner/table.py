@@ -1,7 +1,8 @@
 """The score table: a folder with `manifest.json` and Parquet parts, one per chunk of rows and column.
 
     scores/manifest.json                what the input was, and for each column how it was made
-    scores/rows/00000000.parquet        row, uid, key (64-bit hash of the uid), group, characters
+    scores/rows/00000000.parquet        row, uid, key (64-bit hash of the uid), group, characters, tokens
+    scores/chunks.parquet               where each chunk begins in the input
     scores/perplexity/00000000.parquet  score (float32), and details where the scorer has them
     scores/minilm/00000000.parquet      vector (float32 [d]), where the column is an embedder's
     scores/density/fit.safetensors      what `fit` found, where the scorer sees the whole corpus first
@@ -39,6 +40,7 @@ class Input(TypedDict):
     files: list[File]
     fields: dict[str, str | None]
     chunk_rows: int
+    chunk_bytes: int
 
 
 class Column(TypedDict):

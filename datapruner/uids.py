@@ -1,8 +1,8 @@
 """Row identities: 64-bit hashes of strings, and a compact memory of those that were seen.
 
-A row's uid is a column of the input, or "<content hash>-<occurrence>": 16 hex digits of the text's BLAKE2b
-hash, and how many earlier rows have the same hash. Occurrences are counted by that very hash, so that such
-uids are unique whatever collides.
+A row's uid is a column of the input, or "<content hash>-<occurrence>": 16 hex digits of the BLAKE2b hash of its
+content (the text's UTF-8, the encoded image), and how many earlier rows have the same hash. Occurrences are counted
+by that very hash, so that such uids are unique whatever collides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ import numpy as np
 
 def hash64(strings: Iterable[str]) -> np.ndarray:
     """One uint64 for each string, the same on every machine: the first 8 bytes of BLAKE2b of its UTF-8."""
-    digests = b"".join(hashlib.blake2b(item.encode(), digest_size=8).digest() for item in strings)
+    return hash64_bytes([item.encode() for item in strings])
+
+
+def hash64_bytes(contents: Iterable[bytes]) -> np.ndarray:
+    """One uint64 for each of `contents`: the first 8 bytes of BLAKE2b."""
+    digests = b"".join([hashlib.blake2b(item, digest_size=8).digest() for item in contents])
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
@@ -56,7 +61,8 @@ class Seen:
         self.runs.append(run)
 
 
-def content_uids(texts: Sequence[str], seen: Seen) -> list[str]:
-    """The uids of `texts`, which come after all those that `seen` knows."""
-    hashes = hash64(texts)
-    return [f"{key:016x}-{count}" for key, count in zip(hashes, seen.count_and_add(hashes), strict=True)]
+def content_uids(contents: Sequence[bytes], seen: Seen) -> list[str]:
+    """The uids of `contents`, which come after all those that `seen` knows."""
+    hashes = hash64_bytes(contents)
+    counts = seen.count_and_add(hashes).tolist()
+    return [f"{key:016x}-{count}" for key, count in zip(hashes.tolist(), counts, strict=True)]

@@ -2,8 +2,15 @@
 
     kept.jsonl | kept.parquet        the kept rows as they stood: JSON lines byte for byte, Parquet in its schema
     dropped.jsonl | dropped.parquet  the dropped rows with one more field "prunekit": row, uid, reason, scores
+    kept_rows.npy, kept_uids.txt     row numbers (int64) and uids of the kept rows, on request
     selection.parquet                the decision for every row
     README.md                        a dataset card with numbers and lineage
+    report.html                      pictures, groups, reasons and examples, see report.py
+    recipe.yaml                      what `datapruner run` makes the same kept rows from
+
+Compressed JSON lines are written with the same compression (kept.jsonl.gz, kept.jsonl.zst), data sets and arrays as
+Parquet, images as files in the folders kept/ and dropped/, each with a metadata.jsonl that has the notes. The
+folder is one that `datasets.load_dataset` takes: the card names the kept rows.
 
 Where a row (JSONL) or the schema (Parquet) has a field "prunekit" already, the new one is called "prunekit_2", or
 the first number that is free.
@@ -12,40 +19,29 @@ the first number that is free.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from datapruner import card, progress
+from datapruner import card, recipe_of, report, written
 from datapruner.files import check_new_folder, new_folder
 from datapruner.fingerprint import difference, fingerprint
-from datapruner.formats import Note, RowWriter
+from datapruner.formats.images import ImageFolder
+from datapruner.output import Output, as_output
+from datapruner.pieces import Given, Piece
 from datapruner.selection import Selection
-from datapruner.source import Chunk, Source, as_source, format_of
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where and how to write: an existing folder is only replaced with `overwrite`, `dropped` rows are written too.
-
-    `scores` is the folder of the score table that `prune` makes or goes on with; default: `path` + ".scores".
-    """
-
-    path: str | Path
-    overwrite: bool = False
-    dropped: bool = True
-    scores: str | Path | None = None
+from datapruner.source import Source, as_source
+from datapruner.table import ScoreTable
+from datapruner.written import kept_name
 
 
 def write(
-    source: str | Path | Sequence[str | Path] | Source,
+    source: Given | Source,
     selection: str | Path | Selection,
     out: str | Path | Output,
 ) -> Path:
     """Write what `selection` keeps of `source` into the folder `out`, and return it.
 
-    Raises ValueError where the selection is of another input, or `out` is not empty and not to be overwritten.
+    The report says more where `Output.scores` names the score table. Raises ValueError where the selection is of
+    another input, or `out` is not empty and not to be overwritten.
     """
     source, output = as_source(source), as_output(out)
     selection = selection if isinstance(selection, Selection) else Selection.load(selection)
@@ -53,18 +49,20 @@ def write(
     if reason is not None:
         raise ValueError(f"the selection is of another input: {reason}")
     files, folder = source.files(), Path(output.path)
-    _protect(files, folder)
-    suffix = files[0].suffix.lower()
+    table = None if output.scores is None else ScoreTable(output.scores)
+    _protect(files if table is None else [*files, table.path], folder)
     with new_folder(folder, output.overwrite) as partial:
-        _write_rows(source, selection, partial, output.dropped)
+        written.write_rows(source, selection, partial, output.dropped)
+        if output.index:
+            written.write_lists(selection, partial)
         selection.save(partial / "selection.parquet")
-        (partial / "README.md").write_text(card.render(selection, f"kept{suffix}"), encoding="utf-8")
+        (partial / "README.md").write_text(card.render(selection, kept_name(source)), encoding="utf-8")
+        recipe = recipe_of.text(source, selection, table, folder)
+        if recipe is not None:
+            (partial / "recipe.yaml").write_text(recipe, encoding="utf-8")
+        if output.report:
+            (partial / "report.html").write_text(report.render(selection, source, table), encoding="utf-8")
     return folder
-
-
-def as_output(out: str | Path | Output) -> Output:
-    """An `Output` from itself or from a path."""
-    return out if isinstance(out, Output) else Output(out)
 
 
 def check_output(output: Output, source: Source) -> None:
@@ -74,46 +72,12 @@ def check_output(output: Output, source: Source) -> None:
     check_new_folder(Path(output.path), output.overwrite)
 
 
-def _protect(files: Sequence[Path], folder: Path) -> None:
-    """An output that is replaced must not hold what it is made from."""
+def _protect(pieces: Sequence[Piece], folder: Path) -> None:
+    """An output that is replaced must not hold what it is made from, nor lie in a folder that is the input."""
     inside = folder.resolve()
-    for file in files:
-        if file.resolve().is_relative_to(inside):
-            raise ValueError(f"the output {folder} holds the input {file}: want another folder")
-
-
-def _write_rows(source: Source, selection: Selection, partial: Path, dropped: bool) -> None:
-    first = source.files()[0]
-    make, suffix = format_of(first).Writer, first.suffix.lower()
-    kept: RowWriter = make(partial / f"kept{suffix}", first)
-    others: RowWriter | None = None
-    try:
-        if dropped:
-            others = make(partial / f"dropped{suffix}", first, [*selection.scores])
-        with progress.display() as shown:
-            bar = progress.Bar(shown, "writing", selection.n_rows)
-            for chunk in source.raw_chunks():
-                end = chunk.start + len(chunk.rows)
-                with bar.working(end):
-                    stays = selection.codes[chunk.start : end] < 0
-                    kept.write(chunk.rows, np.flatnonzero(stays).tolist())
-                    goes = np.flatnonzero(~stays).tolist()
-                    if others is not None and goes:
-                        others.write(chunk.rows, goes, _notes(selection, chunk, goes))
-    finally:
-        kept.close()
-        if others is not None:
-            others.close()
-    if end != selection.n_rows:
-        raise ValueError(f"want the {selection.n_rows} rows that were selected from, got {end}")
-
-
-def _notes(selection: Selection, chunk: Chunk, indices: Sequence[int]) -> list[Note]:
-    names = selection.uid_range(chunk.start, chunk.start + len(chunk.rows))
-    notes = []
-    for index in indices:
-        row = chunk.start + index
-        # the shortest decimal that reads back as this float32
-        scores = {name: float(str(values[row])) for name, values in selection.scores.items()}
-        notes.append(Note(row, names[index], selection.reason(row) or "", scores))
-    return notes
+    for piece in pieces:
+        path = piece.path if isinstance(piece, ImageFolder) else piece
+        if isinstance(path, Path) and path.resolve().is_relative_to(inside):
+            raise ValueError(f"the output {folder} holds the input {piece}: want another folder")
+        if isinstance(piece, ImageFolder) and inside.is_relative_to(piece.path.resolve()):
+            raise ValueError(f"the output {folder} lies in the input {piece}: want another folder")

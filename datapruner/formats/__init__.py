@@ -1,18 +1,44 @@
-"""File formats: rows read in chunks and kept as they stand, and written back as they stood.
+"""Formats: rows read in chunks and kept as they stand, and written back as they stood.
 
-A format is a module with `SUFFIXES`, `read(path, chunk_rows, columns)`, which yields `Rows`, and
-`Writer(path, like)`. The source picks it by the file's ending.
+A format is a module with `read(piece, limits, columns, begin)`, which yields `Rows`, and `Writer(path, like, noted)`.
+A piece is what one format reads from its begin to its end: a file, a table in memory, a folder of images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A chunk has at most `rows` rows, and at most `bytes` bytes unless its only row has more."""
+
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Where rows begin in their piece: the byte (JSON lines, decompressed) or the row, and the line or row from 1."""
+
+    offset: int = 0
+    number: int = 1
+
+
+START = Begin()
 
 
 class Rows(Protocol):
-    """Consecutive rows of one file."""
+    """Consecutive rows of one piece."""
+
+    @property
+    def begin(self) -> Begin:
+        """Where the first row stands."""
 
     def __len__(self) -> int: ...
 
@@ -21,6 +47,18 @@ class Rows(Protocol):
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
         """For each of `names` its value in every row; raises ValueError naming the place and the field."""
+
+    def vectors(self, name: str) -> np.ndarray | None:
+        """The field `name` as numbers [n, d] where the format holds it so; None: ask `fields`."""
+
+    def contents(self) -> list[bytes]:
+        """Each row as bytes, equal where the rows are equal."""
+
+
+class Writer(Protocol):
+    """Makes a writer of rows like those of the piece `like`."""
+
+    def __call__(self, path: Path, like: object, noted: Sequence[str] | None = None) -> RowWriter: ...
 
 
 @dataclass(frozen=True)

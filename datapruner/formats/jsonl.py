@@ -1,4 +1,6 @@
-"""JSON lines: one object a line, UTF-8. Blank lines are skipped; every other line is kept byte for byte."""
+"""JSON lines: one object a line, UTF-8, plain or compressed. Blank lines are skipped; every other line is kept
+byte for byte.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +10,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapruner.formats import Note, Rows, free_name
+import numpy as np
 
-SUFFIXES = (".jsonl", ".ndjson")
+from datapruner.formats import START, Begin, Limits, Note, Rows, free_name
+from datapruner.formats.lines import CODECS, Lines, Output, codec_of, read_lines
+from datapruner.remote import File
+
+PLAIN = (".jsonl", ".ndjson")
+SUFFIXES = tuple(plain + packed for plain in PLAIN for packed in ("", *CODECS))
 
 
 @dataclass(frozen=True)
 class JsonlRows:
-    """Lines of `path` and their numbers from 1."""
+    """Lines of `path`, without their line feeds, and their numbers from 1."""
 
-    path: Path
+    path: File
     lines: list[bytes]
-    numbers: list[int]
+    numbers: np.ndarray
+    begin: Begin
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -28,14 +36,18 @@ class JsonlRows:
         return f"{self.path}, line {self.numbers[index]}"
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
-        values: list[list[object]] = [[] for _ in names]
-        for index in range(len(self)):
-            row = self.parsed(index)
-            for name, column in zip(names, values, strict=True):
-                if name not in row:
-                    raise ValueError(f"{self.place(index)}: want a field {name!r}, got {', '.join(row) or 'none'}")
-                column.append(row[name])
-        return values
+        rows = [self.parsed(index) for index in range(len(self))]
+        try:
+            return [[row[name] for row in rows] for name in names]
+        except KeyError:
+            index, name = next((i, name) for i, row in enumerate(rows) for name in names if name not in row)
+        raise ValueError(f"{self.place(index)}: want a field {name!r}, got {', '.join(rows[index]) or 'none'}")
+
+    def vectors(self, name: str) -> np.ndarray | None:
+        return None
+
+    def contents(self) -> list[bytes]:
+        return [line.strip() for line in self.lines]
 
     def parsed(self, index: int) -> dict[str, object]:
         """The object in line `index`."""
@@ -52,44 +64,55 @@ class JsonlRows:
         return row
 
 
-def read(path: Path, chunk_rows: int, columns: Sequence[str] | None = None) -> Iterator[JsonlRows]:
-    """The rows of `path`, at most `chunk_rows` at a time; `columns` only matters to formats that have them."""
-    lines: list[bytes] = []
-    numbers: list[int] = []
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            lines.append(line)
-            numbers.append(number)
-            if len(lines) == chunk_rows:
-                yield JsonlRows(path, lines, numbers)
-                lines, numbers = [], []
-    if lines:
-        yield JsonlRows(path, lines, numbers)
+def read(path: File, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START) -> Iterator[JsonlRows]:
+    """The rows of `path` from `begin` on; `columns` only matters to formats that have them.
+
+    The bytes of a chunk are those from its begin to the end of its last line.
+    """
+    waiting = Lines([], np.empty(0, np.int64), np.empty(0, np.int64))
+    for lines in read_lines(path, begin):
+        waiting += lines
+        # one line more than fits has to be there before it is known that it does not
+        while (n := _fitting(waiting, limits, begin)) < len(waiting):
+            rows, waiting = waiting.split(n)
+            yield JsonlRows(path, rows.lines, rows.numbers, begin)
+            begin = Begin(int(rows.ends[-1]), int(rows.numbers[-1]) + 1)
+    if len(waiting):
+        yield JsonlRows(path, waiting.lines, waiting.numbers, begin)
+
+
+def goes_through(path: File) -> bool:
+    """Whether `path` has to be read from its start."""
+    return codec_of(path.name) is not None
+
+
+def _fitting(lines: Lines, limits: Limits, begin: Begin) -> int:
+    fitting = int(np.searchsorted(lines.ends, begin.offset + limits.bytes, "right"))
+    return max(1, min(limits.rows, fitting))
 
 
 class Writer:
     """Appends lines as they were read; a note becomes one more field at the end of its line."""
 
-    def __init__(self, path: Path, like: Path, noted: Sequence[str] | None = None) -> None:
-        self.file = open(path, "wb")  # noqa: SIM115
+    def __init__(self, path: Path, like: object, noted: Sequence[str] | None = None) -> None:
+        self.file = Output(path)
 
     def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:
         if not isinstance(rows, JsonlRows):
             raise TypeError(f"want rows of JSON lines, got {type(rows).__name__}")
-        for place, index in enumerate(indices):
-            line = rows.lines[index]
-            if notes is not None:
-                line = _with_note(line, rows, index, notes[place])
-            self.file.write(line if line.endswith(b"\n") else line + b"\n")
+        lines = [rows.lines[index] for index in indices]
+        if notes is not None:
+            lines = [_with_note(rows, index, note) for index, note in zip(indices, notes, strict=True)]
+        if lines:
+            self.file.write(b"\n".join(lines) + b"\n")
 
     def close(self) -> None:
         self.file.close()
 
 
-def _with_note(line: bytes, rows: JsonlRows, index: int, note: Note) -> bytes:
+def _with_note(rows: JsonlRows, index: int, note: Note) -> bytes:
     # a line without these letters cannot have the field; only the others are parsed
+    line = rows.lines[index]
     name = free_name(list(rows.parsed(index))) if b"prunekit" in line or b"\\u00" in line else free_name([])
     body = line.rstrip()
     added = f", {json.dumps(name)}: {json.dumps(dataclasses.asdict(note), ensure_ascii=False)}}}"

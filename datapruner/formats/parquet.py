@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datapruner.extras import require
-from datapruner.formats import Note, Rows, free_name
+from datapruner.formats import START, Begin, Limits, columnar
+from datapruner.formats.columnar import TableRows
+from datapruner.remote import File, Remote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,78 +18,76 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".pq")
 
 
-@dataclass(frozen=True)
-class ParquetRows:
-    """A table of consecutive rows of `path`, of which `first` come before."""
+def read(path: File, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START) -> Iterator[TableRows]:
+    """The rows of `path` from `begin` on, with `columns` only where they are named.
 
-    path: Path
-    table: pa.Table
-    first: int
-
-    def __len__(self) -> int:
-        return self.table.num_rows
-
-    def place(self, index: int) -> str:
-        return f"{self.path}, row {self.first + index + 1}"
-
-    def fields(self, names: Sequence[str]) -> list[list[object]]:
+    Every chunk but the last has the same number of rows: as many as fit into the limits by the mean size of a row,
+    uncompressed, in that row group where it is largest.
+    """
+    arrow = require("pyarrow")
+    with _opened(path) as file:
+        schema = file.schema_arrow
+        columnar.check_columns(path, schema.names, columns or ())
+        # no column at all would be no rows at all
+        wanted = [*dict.fromkeys(columns)] if columns else None
+        n_rows, first = rows_per_chunk(file, limits), begin.offset
+        groups, skipped = _groups_from(file, first)
+        batches: list[pa.RecordBatch] = []
         try:
-            return [self.table.column(name).to_pylist() for name in names]
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{self.place(0)} and after: want UTF-8: {error}") from error
+            for batch in file.iter_batches(batch_size=n_rows, row_groups=groups, columns=wanted):
+                batches.append(batch.slice(min(skipped, len(batch))))
+                skipped -= min(skipped, len(batch))
+                while sum(map(len, batches)) >= n_rows:
+                    whole = arrow.Table.from_batches(batches)
+                    yield TableRows(path, whole.slice(0, n_rows), Begin(first, first + 1), schema)
+                    first, batches = first + n_rows, whole.slice(n_rows).to_batches()
+        except (arrow.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise ValueError(f"{path}: cannot be read as Parquet after row {first}: {error}") from error
+        if sum(map(len, batches)):
+            yield TableRows(path, arrow.Table.from_batches(batches), Begin(first, first + 1), schema)
 
 
-def read(path: Path, chunk_rows: int, columns: Sequence[str] | None = None) -> Iterator[ParquetRows]:
-    """The rows of `path`, at most `chunk_rows` at a time, with `columns` only where they are named."""
-    pa = require("pyarrow")
-    file = _open(path)
-    for name in columns or ():
-        if name not in file.schema_arrow.names:
-            known = ", ".join(file.schema_arrow.names) or "none"
-            raise ValueError(f"{path}: want a column {name!r}, got {known}")
-    first, wanted = 0, None if columns is None else [*dict.fromkeys(columns)]
-    try:
-        for batch in file.iter_batches(batch_size=chunk_rows, columns=wanted):
-            yield ParquetRows(path, pa.Table.from_batches([batch]), first)
-            first += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: cannot be read as Parquet after row {first}: {error}") from error
+def rows_per_chunk(file: pa.parquet.ParquetFile, limits: Limits) -> int:
+    """How many rows a chunk of `file` has; does not hang on the columns that are read."""
+    groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+    means = [group.total_byte_size / group.num_rows for group in groups if group.num_rows]
+    return columnar.rows_per_chunk(limits, max(means, default=1))
 
 
-def _open(path: Path) -> pa.parquet.ParquetFile:
+def schema_of(path: File) -> pa.Schema:
+    """The Arrow schema of `path`."""
+    with _opened(path) as file:
+        return file.schema_arrow
+
+
+def _groups_from(file: pa.parquet.ParquetFile, row: int) -> tuple[list[int], int]:
+    """The row groups from that which has `row` on, and how many rows of the first come before it."""
+    first = 0
+    for index in range(file.num_row_groups):
+        n_rows = file.metadata.row_group(index).num_rows
+        if first + n_rows > row:
+            return list(range(index, file.num_row_groups)), row - first
+        first += n_rows
+    return [], 0
+
+
+@contextmanager
+def _opened(path: File) -> Iterator[pa.parquet.ParquetFile]:
     pa, pq = require("pyarrow"), require("pyarrow.parquet")
-    try:
-        return pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: want a Parquet file: {error}") from error
+    with ExitStack() as stack:
+        # arrow reads local files by itself, without Python between
+        opened = stack.enter_context(path.open()) if isinstance(path, Remote) else path
+        try:
+            file = stack.enter_context(pq.ParquetFile(opened))
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{path}: want a Parquet file: {error}") from error
+        yield file
 
 
-class Writer:
-    """Appends rows in the schema of the file `like`; notes about `noted` scores become one more struct column."""
+class Writer(columnar.Writer):
+    """Appends rows in the schema of the file `like`."""
 
-    def __init__(self, path: Path, like: Path, noted: Sequence[str] | None = None) -> None:
-        pa, pq = require("pyarrow"), require("pyarrow.parquet")
-        self.schema = _open(like).schema_arrow
-        self.field = None
-        if noted is not None:
-            scores = pa.struct([(name, pa.float32()) for name in noted])
-            kinds = [("row", pa.int64()), ("uid", pa.string()), ("reason", pa.string())]
-            # parquet has no struct without fields
-            kind = pa.struct([*kinds, ("scores", scores)] if noted else kinds)
-            self.field = pa.field(free_name(self.schema.names), kind)
-            self.schema = self.schema.append(self.field)
-        self.file = pq.ParquetWriter(path, self.schema, compression="zstd")
-
-    def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:
-        if not isinstance(rows, ParquetRows):
-            raise TypeError(f"want rows of Parquet, got {type(rows).__name__}")
-        pa = require("pyarrow")
-        table = rows.table.take(pa.array(indices, pa.int64()))
-        if self.field is not None and notes is not None:
-            values = [{"row": n.row, "uid": n.uid, "reason": n.reason, "scores": n.scores} for n in notes]
-            table = table.append_column(self.field, pa.array(values, self.field.type))
-        if table.num_rows:
-            self.file.write_table(table.cast(self.schema))
-
-    def close(self) -> None:
-        self.file.close()
+    def __init__(self, path: Path, like: File, noted: Sequence[str] | None = None) -> None:
+        super().__init__(path, schema_of(like), noted)

@@ -32,6 +32,8 @@ def test_jsonl_is_written_byte_for_byte(tmp_path: Path) -> None:
         "README.md",
         "dropped.jsonl",
         "kept.jsonl",
+        "recipe.yaml",
+        "report.html",
         "selection.parquet",
     ]
     assert (out / "kept.jsonl").read_bytes() == lines[0] + lines[3]
@@ -142,7 +144,7 @@ def test_prune_is_the_three_steps(corpus: Path, tmp_path: Path) -> None:
     selection = prune(source, "near_duplicate", "top", 0.5, tmp_path / "one", per="source")
     table = score(source, "near_duplicate", tmp_path / "scores")
     steps = select(table, "top", "near_duplicate", 0.5, per="source")
-    write(source, steps, tmp_path / "three")
+    write(source, steps, Output(tmp_path / "three", scores=tmp_path / "scores"))
     assert (selection.codes == steps.codes).all()
     assert folder_bytes(tmp_path / "one") == folder_bytes(tmp_path / "three")
     assert folder_bytes(tmp_path / "one.scores") == folder_bytes(tmp_path / "scores")

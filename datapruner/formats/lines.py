@@ -1,0 +1,131 @@
+"""Lines of a file, plain or compressed: read in blocks, with the place of every line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from datapruner.extras import require
+from datapruner.formats import Begin
+from datapruner.remote import File, open_file
+
+BLOCK = 1 << 20
+CODECS = {".gz": "gzip", ".zst": "zstd"}
+
+
+class Sink(Protocol):
+    """What lines are written to."""
+
+    def write(self, data: bytes) -> object: ...
+
+    def close(self) -> None: ...
+
+
+def codec_of(name: str) -> str | None:
+    """The compression that the end of a file's name says."""
+    return next((codec for suffix, codec in CODECS.items() if name.lower().endswith(suffix)), None)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines that are not blank, without their line feeds: their numbers from 1, and the byte behind each of them."""
+
+    lines: list[bytes]
+    numbers: np.ndarray
+    ends: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __add__(self, more: Lines) -> Lines:
+        numbers, ends = np.append(self.numbers, more.numbers), np.append(self.ends, more.ends)
+        return Lines(self.lines + more.lines, numbers, ends)
+
+    def split(self, n: int) -> tuple[Lines, Lines]:
+        """The first `n` lines and the others."""
+        return tuple(Lines(self.lines[s], self.numbers[s], self.ends[s]) for s in (slice(n), slice(n, None)))  # type: ignore[return-value]
+
+
+def read_lines(file: File, begin: Begin) -> Iterator[Lines]:
+    """All lines from `begin` on, as many at a time as a block holds."""
+    number, offset = begin.number, begin.offset
+    parts: list[bytes] = []
+    for block in _blocks(file, begin):
+        end = block.rfind(b"\n") + 1
+        if not end:
+            parts.append(block)
+            continue
+        whole, rest = b"".join([*parts, block[:end]]), block[end:]
+        found = _split(whole, number, offset)
+        number, offset = number + whole.count(b"\n"), offset + len(whole)
+        parts = [rest] if rest else []
+        yield found
+    if parts:
+        yield _split(b"".join(parts), number, offset)
+
+
+def _split(data: bytes, number: int, offset: int) -> Lines:
+    lines = data.split(b"\n")
+    ends = offset + 1 + np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 10)
+    if not lines[-1]:
+        lines.pop()
+    else:
+        ends = np.append(ends, offset + len(data))
+    numbers = np.arange(number, number + len(lines))
+    filled = [bool(line.strip()) for line in lines]
+    if all(filled):
+        return Lines(lines, numbers, ends)
+    return Lines([line for line, has in zip(lines, filled, strict=True) if has], numbers[filled], ends[filled])
+
+
+def _blocks(file: File, begin: Begin) -> Iterator[bytes]:
+    """Decompressed blocks from `begin` on; raises ValueError with the line where compressed data is broken."""
+    codec, number, left = codec_of(file.name), 1, begin.offset
+    with closing(open_file(file)) as opened:
+        if codec is None:
+            opened.seek(left)
+            while block := opened.read(BLOCK):
+                yield block
+            return
+        stream = require("pyarrow").CompressedInputStream(opened, codec)
+        while block := _decompressed(stream, file, number):
+            number += block.count(b"\n")
+            skipped = min(left, len(block))
+            left -= skipped
+            if skipped < len(block):
+                yield block[skipped:]
+
+
+def _decompressed(stream: BinaryIO, file: File, number: int) -> bytes:
+    try:
+        return stream.read(BLOCK)
+    except OSError as error:
+        # an error of the machine has a number, one of the data has not
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{file}, after line {number - 1}: broken {codec_of(file.name)} data: {error}") from error
+
+
+class Output:
+    """A new file, compressed as its name says; the same lines make the same bytes."""
+
+    def __init__(self, path: Path) -> None:
+        codec = codec_of(path.name)
+        self.file = open(path, "wb")  # noqa: SIM115
+        self.stream: Sink = self.file
+        if codec is not None:
+            self.stream = require("pyarrow").CompressedOutputStream(self.file, codec)
+
+    def write(self, data: bytes) -> None:
+        self.stream.write(data)
+
+    def close(self) -> None:
+        try:
+            self.stream.close()
+        finally:
+            self.file.close()

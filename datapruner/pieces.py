@@ -1,0 +1,112 @@
+"""What a source is made of: files of one format, folders of them, URLs, data sets, arrays, a folder of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from datapruner.formats import held, images, jsonl, parquet
+from datapruner.formats.held import Arrays, Held, HubDataset
+from datapruner.formats.images import ImageFolder
+from datapruner.remote import File, Remote, find, is_url
+
+if TYPE_CHECKING:
+    import datasets
+
+FILES = (jsonl, parquet)
+HUB = "hf://datasets/"
+
+Given: TypeAlias = (
+    "str | Path | Sequence[str | Path] | Arrays | HubDataset | datasets.Dataset | datasets.IterableDataset"
+)
+Piece: TypeAlias = Path | Remote | Held | ImageFolder
+
+
+def pieces_of(given: Given) -> tuple[Piece, ...]:
+    """The pieces in order, all of one format; raises where there is none or one is missing."""
+    if isinstance(given, Held):
+        return (given,)
+    paths = [given] if isinstance(given, str | Path) else list(cast(Sequence[str | Path], given))
+    pieces = tuple(piece for path in paths for piece in _expand(path))
+    if not pieces:
+        raise ValueError(f"want at least one file, got {given!r}")
+    if len({format_of(piece) for piece in pieces}) > 1:
+        raise ValueError(f"want files of one format, got {', '.join(sorted({ending(piece) for piece in pieces}))}")
+    return pieces
+
+
+def taken(given: Given) -> Given:
+    """`given` with arrays and data sets as `Held`, which is made once; paths stay as they are."""
+    if isinstance(given, str) and given.startswith(HUB) and given.removeprefix(HUB).count("/") == 1:
+        name, _, revision = given.removeprefix(HUB).partition("@")
+        given = HubDataset(name, revision=revision or None)
+    return held.held(given) or given
+
+
+def format_of(piece: Piece) -> ModuleType:
+    """The format of `piece`; that of a file its ending names."""
+    if isinstance(piece, Held):
+        return held
+    if isinstance(piece, ImageFolder):
+        return images
+    found = _format_of_name(piece.name)
+    if found is None:
+        endings = ", ".join(suffix for known in FILES for suffix in known.SUFFIXES)
+        raise ValueError(f"{piece}: want a file that ends in {endings}, or a folder of images")
+    return found
+
+
+def ending(piece: Piece) -> str:
+    """The ending of what is written of `piece`, with its compression; none for images, which are a folder."""
+    if isinstance(piece, ImageFolder):
+        return ""
+    if isinstance(piece, Held):
+        return ".parquet"
+    name = piece.name.lower()
+    return max((suffix for suffix in format_of(piece).SUFFIXES if name.endswith(suffix)), key=len)
+
+
+def _format_of_name(name: str) -> ModuleType | None:
+    return next((known for known in FILES if name.lower().endswith(known.SUFFIXES)), None)
+
+
+def _expand(path: str | Path) -> list[Piece]:
+    if is_url(path):
+        found: list[Piece] = []
+        for file in find(str(path)):
+            if isinstance(file, Path):
+                found += _expand(file)
+            elif file.url == path or _format_of_name(file.name) is not None:
+                format_of(file)
+                found.append(file)
+        if not found:
+            raise ValueError(f"{path}: want a folder with files that end in {', '.join(_known())}")
+        return found
+    path = Path(path)
+    if path.is_dir():
+        return _folder(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    format_of(path)
+    return [path]
+
+
+def _folder(path: Path) -> list[Piece]:
+    """The files of `path`, or the images where it has no others; folders inside are only entered for images."""
+    inside: list[Path] = [file for file in sorted(path.iterdir()) if file.is_file()]
+    found: list[File] = [file for file in inside if _format_of_name(file.name) is not None]
+    folder = ImageFolder(path)
+    # the list of an image folder is no corpus: `write` and `datasets` put it beside the images
+    if all(file.name == images.METADATA for file in found) and folder.files:
+        return [folder]
+    if not found:
+        deeper = next((file for file in sorted(path.glob("*/*")) if _format_of_name(file.name)), None)
+        hint = "" if deeper is None else f" (folders inside are not entered: name {deeper.parent} itself)"
+        raise ValueError(f"{path}: want a folder with files that end in {', '.join(_known())}, or with images{hint}")
+    return [*found]
+
+
+def _known() -> Sequence[str]:
+    return sorted(suffix for item in FILES for suffix in item.SUFFIXES)
