@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,11 @@ from typing import Annotated
 import typer
 
 import datapruner
-from datapruner import view
+from datapruner import plan, pruning, recipe_yaml, report, view
+from datapruner.kept_hash import kept_hash
+from datapruner.recipe import Recipe, Rule
+from datapruner.rule_words import parse
+from datapruner.rule_words import rule as rule_of
 
 app = typer.Typer(
     help="Score a corpus once, select from it many times, write what is kept and why the rest is not.",
@@ -19,49 +25,83 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Files = Annotated[list[Path], typer.Argument(help="JSONL or Parquet files of one format, or a folder of them.")]
+Files = Annotated[
+    list[str], typer.Argument(help="JSONL or Parquet files of one format, a folder of them or of images, or a URL.")
+]
+Scorers = Annotated[
+    list[str],
+    typer.Option(
+        "--scorer", help='[name=]method:field=value,... as in "perplexity:window=512"; embedders too; may be repeated.'
+    ),
+]
 Text = Annotated[str, typer.Option(help="Field with the text.")]
 Uid = Annotated[str | None, typer.Option(help="Field with a unique id; without it, content hash and occurrence.")]
 Group = Annotated[str | None, typer.Option(help="Field with the group (domain or class) of a row.")]
+Label = Annotated[str | None, typer.Option(help="Field with the label of a row.")]
+Image = Annotated[str | None, typer.Option(help="Field with an encoded image.")]
+Tokens = Annotated[str | None, typer.Option(help="Tokenizer that counts tokens; without it they are estimated.")]
 ChunkRows = Annotated[int, typer.Option(help="Rows per chunk: what is read at once, and what a killed run may lose.")]
-KeepRatio = Annotated[float | None, typer.Option(help="Fraction that is kept, in (0, 1].")]
-Rule = Annotated[str, typer.Option("--selector", help='Selector, as in "middle" or "threshold:minimum=0.2".')]
-Per = Annotated[str | None, typer.Option(help="Group field: select inside each group, which keeps its share.")]
+ChunkBytes = Annotated[int, typer.Option(help="Bytes per chunk, at most.")]
+Engine = Annotated[str, typer.Option(help='What runs the scorers, as in "local:workers=4".')]
+KeepRatio = Annotated[float | None, typer.Option(help="Fraction of the rows that is kept, in (0, 1].")]
+KeepRows = Annotated[int | None, typer.Option(help="Rows that are kept.")]
+KeepTokens = Annotated[int | None, typer.Option(help="Tokens that are kept, at most.")]
+KeepTokenRatio = Annotated[float | None, typer.Option(help="Fraction of the tokens that is kept, in (0, 1].")]
+By = Annotated[str | None, typer.Option(help='Column to select by, or weights of ranks as in "a=0.7,b=-0.3".')]
+Selector = Annotated[str, typer.Option("--selector", help='Selector, as in "middle" or "threshold:minimum=0.2".')]
+Per = Annotated[str | None, typer.Option(help="Group field: select inside each group.")]
+Quota = Annotated[str, typer.Option(help='How groups share what is kept: "kept", "equal" or "web=0.5,book=0.5".')]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 NoDropped = Annotated[bool, typer.Option("--no-dropped", help="Do not write the dropped rows.")]
+NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write report.html.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and what it may cost; do nothing.")]
+CHUNK_ROWS, CHUNK_BYTES = 4096, 64 << 20
 
 
 @app.command()
 def score(
     files: Files,
-    scorer: Annotated[
-        list[str], typer.Option(help='[name=]method:field=value,... as in "perplexity:window=512"; may be repeated.')
-    ],
+    scorer: Scorers,
     out: Annotated[Path, typer.Option(help="Folder of the score table; what is there is not scored again.")],
     text: Text = "text",
     uid: Uid = None,
     group: Group = None,
-    chunk_rows: ChunkRows = 4096,
+    label: Label = None,
+    image: Image = None,
+    tokens: Tokens = None,
+    chunk_rows: ChunkRows = CHUNK_ROWS,
+    chunk_bytes: ChunkBytes = CHUNK_BYTES,
+    engine: Engine = "local",
+    dry_run: DryRun = False,
 ) -> None:
     """Score every row into a table; a killed run goes on where it stopped."""
     with _clear_errors():
-        source = datapruner.Source([*files], text, uid, group, chunk_rows=chunk_rows)
-        view.show_table(datapruner.score(source, scorer, out))
+        source = datapruner.Source([*files], text, uid, group, label, chunk_rows, image, tokens, chunk_bytes)
+        if dry_run:
+            output = datapruner.Output(out, scores=out)
+            view.show_plan(plan.plan(Recipe(source, tuple(scorer), (), output, engine)))
+        else:
+            view.show_table(pruning.scored(source, scorer, out, engine))
 
 
 @app.command()
 def select(
     table: Annotated[Path, typer.Argument(help="Folder that `score` wrote.")],
     out: Annotated[Path, typer.Option(help="Selection to write, a Parquet file.")],
-    selector: Rule = "middle",
-    by: Annotated[str | None, typer.Option(help="Column to select by; not needed where there is one.")] = None,
+    selector: Selector = "middle",
+    by: By = None,
     keep_ratio: KeepRatio = None,
+    keep_rows: KeepRows = None,
+    keep_tokens: KeepTokens = None,
+    keep_token_ratio: KeepTokenRatio = None,
     per: Per = None,
+    quota: Quota = "kept",
     within: Annotated[Path | None, typer.Option(help="Earlier selection: only the rows it keeps compete.")] = None,
 ) -> None:
     """Decide from the scores which rows are kept; takes seconds, reads no text."""
     with _clear_errors():
-        selection = datapruner.select(table, selector, by, keep_ratio, per, within)
+        rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), per, quota)
+        selection = datapruner.select(table, rule.selector, rule.by, rule.keep, rule.per, within)
         selection.save(out)
         view.show_selection(selection, out)
 
@@ -70,38 +110,97 @@ def select(
 def write(
     files: Files,
     selection: Annotated[Path, typer.Option(help="File that `select` wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder for kept and dropped rows, selection and dataset card.")],
+    out: Annotated[Path, typer.Option(help="Folder for kept and dropped rows, selection, report, card and recipe.")],
+    scores: Annotated[
+        Path | None, typer.Option(help="Folder of the score table; the report says more with it.")
+    ] = None,
     overwrite: Overwrite = False,
     no_dropped: NoDropped = False,
+    no_report: NoReport = False,
 ) -> None:
     """Write the kept rows as they stood, and the dropped ones with their reasons."""
     with _clear_errors():
         decided = datapruner.Selection.load(selection)
-        datapruner.write(datapruner.Source([*files]), decided, datapruner.Output(out, overwrite, not no_dropped))
+        output = datapruner.Output(out, overwrite, not no_dropped, scores, not no_report)
+        datapruner.write(datapruner.Source([*files]), decided, output)
         view.show_selection(decided, out)
 
 
 @app.command()
 def prune(
     files: Files,
-    scorer: Annotated[str, typer.Option(help='method:field=value,... as in "perplexity:window=512".')],
-    out: Annotated[Path, typer.Option(help="Folder for kept and dropped rows, selection and dataset card.")],
-    selector: Rule = "middle",
+    scorer: Scorers,
+    out: Annotated[Path, typer.Option(help="Folder for kept and dropped rows, selection, report, card and recipe.")],
+    selector: Selector = "middle",
+    by: By = None,
     keep_ratio: KeepRatio = None,
+    keep_rows: KeepRows = None,
+    keep_tokens: KeepTokens = None,
+    keep_token_ratio: KeepTokenRatio = None,
     per: Per = None,
+    quota: Quota = "kept",
     text: Text = "text",
     uid: Uid = None,
     group: Group = None,
-    chunk_rows: ChunkRows = 4096,
+    label: Label = None,
+    image: Image = None,
+    tokens: Tokens = None,
+    chunk_rows: ChunkRows = CHUNK_ROWS,
+    chunk_bytes: ChunkBytes = CHUNK_BYTES,
+    engine: Engine = "local",
     scores: Annotated[Path | None, typer.Option(help="Folder of the score table; default: OUT.scores.")] = None,
     overwrite: Overwrite = False,
     no_dropped: NoDropped = False,
+    no_report: NoReport = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Score, select and write in one go."""
     with _clear_errors():
-        source = datapruner.Source([*files], text, uid, group or per, chunk_rows=chunk_rows)
-        output = datapruner.Output(out, overwrite, not no_dropped, scores)
-        view.show_selection(datapruner.prune(source, scorer, selector, keep_ratio, output, per), out)
+        source = datapruner.Source([*files], text, uid, group or per, label, chunk_rows, image, tokens, chunk_bytes)
+        output = datapruner.Output(out, overwrite, not no_dropped, scores, not no_report)
+        rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), per, quota)
+        _run(Recipe(source, tuple(scorer), (rule,), output, engine), dry_run)
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="YAML file, as every output folder has one (recipe.yaml).")],
+    out: Annotated[Path | None, typer.Option(help="Output folder, instead of the recipe's.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="Folder of the score table, instead of the recipe's.")] = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Do what a recipe says, and check that the kept rows are those it expects."""
+    with _clear_errors():
+        read = recipe_yaml.load(recipe)
+        output = read.out if out is None else dataclasses.replace(read.out or datapruner.Output(out), path=out)
+        if output is not None and scores is not None:
+            output = dataclasses.replace(output, scores=scores)
+        if output is not None and overwrite:
+            output = dataclasses.replace(output, overwrite=True)
+        _run(dataclasses.replace(read, out=output), dry_run)
+
+
+@app.command(name="report")
+def report_(
+    path: Annotated[Path, typer.Argument(help="Folder that `score`, `write` or `prune` wrote.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")],
+    selection: Annotated[Path | None, typer.Option(help="File that `select` wrote; needed with a score table.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="The corpus, for texts; may be repeated.")] = None,
+) -> None:
+    """Write an HTML page about a selection: scores, groups, reasons, examples and duplicates."""
+    with _clear_errors():
+        table = datapruner.ScoreTable(path) if (path / "manifest.json").exists() else None
+        if table is None and not (path / "selection.parquet").exists():
+            raise ValueError(f"{path}: want a folder that `score`, `write` or `prune` wrote")
+        if table is not None and selection is None:
+            raise ValueError("want --selection beside a score table")
+        decided = datapruner.Selection.load(selection or path / "selection.parquet")
+        corpus = datapruner.Source([*source]) if source else None
+        if corpus is not None:
+            report.check_source(corpus, decided)
+        report.save(report.render(decided, corpus, table), out)
+        view.show_line(f"{out}")
 
 
 @app.command()
@@ -119,16 +218,40 @@ def inspect(
 
 @app.command()
 def methods() -> None:
-    """List the scorers and selectors with their fields."""
+    """List the scorers, embedders and selectors with their fields, and the engines."""
     with _clear_errors():
         view.show_methods()
 
 
+def _rule(
+    selector: str,
+    by: str | None,
+    keep: tuple[float | None, int | None, int | None, float | None],
+    per: str | None,
+    quota: str,
+) -> Rule:
+    ratio, rows, tokens, token_ratio = keep
+    words = {"selector": selector, "by": None if by is None else parse(by), "per": per, "quota": parse(quota)}
+    asked = {"keep_ratio": ratio, "keep_rows": rows, "keep_tokens": tokens, "keep_token_ratio": token_ratio}
+    return rule_of({**words, **asked})
+
+
+def _run(recipe: Recipe, dry_run: bool) -> None:
+    if dry_run:
+        view.show_plan(plan.plan(pruning.checked(recipe)))
+    else:
+        selection = pruning.run(recipe)
+        view.show_selection(selection, Path(recipe.out.path if recipe.out else "."))
+        view.show_line(f"kept rows: {kept_hash(selection)}")
+
+
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """What a user can mend is one line on stderr and exit code 2."""
+    """What a user can mend is one line on stderr and exit code 2; warnings stand in the tables that are shown."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
     except (ValueError, OSError, ImportError) as error:
         view.show_error(str(error))
         raise typer.Exit(2) from error

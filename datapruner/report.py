@@ -36,7 +36,7 @@ def render(selection: Selection, source: Source | None = None, table: ScoreTable
     left_out = [] if source is not None else ["Texts are left out: this report was made without the corpus."]
     left_out += [] if table is not None else ["Sizes, groups and duplicates are left out: made without score table."]
     parts = [
-        report_parts.warnings([*warnings_of(selection), *left_out]),
+        report_parts.warnings([*dict.fromkeys(selection.warnings), *left_out]),
         report_parts.sizes(facts),
         report_parts.histograms(facts),
         report_parts.mix(facts),
@@ -79,14 +79,6 @@ def check_source(source: Source, selection: Selection) -> None:
     reason = difference(selection.input["files"], fingerprint(source))
     if reason is not None:
         raise ValueError(f"the selection is of another input: {reason}")
-
-
-def warnings_of(selection: Selection) -> list[str]:
-    """What the steps say should be known, each once."""
-    found: dict[str, None] = {}
-    for step in selection.steps:
-        found |= dict.fromkeys(step.get("warnings", []))  # type: ignore[call-overload]
-    return [*found]
 
 
 def _how(selection: Selection) -> str:

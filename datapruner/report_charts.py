@@ -29,7 +29,8 @@ def histogram(drawn: Histogram) -> str:
     broken = "" if top == most else ", drawn shorter"
     drawing = f'viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{shown(label)}"'
     return f"""<figure><div class="plot"><span class="top">{most:,} rows{broken}</span>
-<svg {drawing}>{bars}{lines}</svg></div><div class="axis"><span>{under}{number(low)}</span><span>{number((low + high) / 2)}</span>\
+<svg {drawing}>{bars}{lines}</svg></div>
+<div class="axis"><span>{under}{number(low)}</span><span>{number((low + high) / 2)}</span>\
 <span>{over}{number(high)}</span></div>
 <figcaption>{_caption(drawn)}</figcaption></figure>"""
 

@@ -11,6 +11,7 @@ import numpy as np
 from datapruner.extras import require
 from datapruner.selection import Selection, Step
 from datapruner.table import ROWS, Column, ScoreTable
+from datapruner.tokens import ESTIMATE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 BINS = 48
 # bins span these quantiles and the outer ones take the tails: one giant row does not flatten the picture
 TAILS = (0.005, 0.995)
-# of English text, roughly; only where nobody counted tokens
-CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
@@ -123,21 +122,14 @@ def column_of(step: Step, scores: Mapping[str, np.ndarray]) -> str | None:
 def _sizes(kept: np.ndarray, table: ScoreTable | None) -> list[Size]:
     if table is None:
         return []
-    characters = table.read(ROWS, "characters").to_numpy()
-    found = [Size("characters", int(characters.sum()), int(characters[kept].sum()))]
-    counted = _tokens(table)
-    if counted is not None:
-        return [*found, Size("tokens", int(counted.sum()), int(counted[kept].sum()))]
-    about = [round(count / CHARACTERS_PER_TOKEN) for count in (found[0].before, found[0].after)]
-    return [*found, Size("tokens", about[0], about[1], estimated=True)]
-
-
-def _tokens(table: ScoreTable) -> np.ndarray | None:
-    """Tokens of every row int64 [n], None where nobody counted them."""
-    if not has_field(table, ROWS, "tokens"):
-        return None
-    counted = table.read(ROWS, "tokens")
-    return None if counted.null_count else counted.to_numpy()
+    found = []
+    for name in ("characters", "tokens"):
+        counted = table.read(ROWS, name)
+        if not counted.null_count:
+            counts = counted.to_numpy()
+            guessed = name == "tokens" and table.manifest["input"]["fields"].get("tokens") in (None, ESTIMATE)
+            found.append(Size(name, int(counts.sum()), int(counts[kept].sum()), guessed))
+    return found
 
 
 def has_field(table: ScoreTable, column: str, field: str) -> bool:

@@ -21,7 +21,7 @@ def sizes(facts: Facts) -> str:
         if size.name == "tokens":
             about = "about " if size.estimated else ""
             saved = share(size.before - size.after, size.before)
-            note = "at 4 characters a token" if size.estimated else "as counted in the corpus"
+            note = "estimated as bytes / 4" if size.estimated else "as the tokenizer counts"
             cards.append(_cell("training tokens saved", f"{about}{size.before - size.after:,}",
                                f"{saved} of every epoch, {note}"))  # fmt: skip
     return f'<dl class="cards">{"".join(cards)}</dl>'

@@ -86,7 +86,7 @@ def choose(selection: Selection, facts: Facts, table: ScoreTable | None, source:
 
 def texts_of(source: Source, rows: Collection[int]) -> dict[int, str] | None:
     """The beginnings of the texts of `rows`, None where the source has no texts; parses only chunks with such rows."""
-    if source.text is None:
+    if not source.has("texts"):
         return None
     wanted, found = np.array(sorted(rows), dtype=np.int64), {}
     with progress.display() as shown:
@@ -105,7 +105,7 @@ def texts_of(source: Source, rows: Collection[int]) -> dict[int, str] | None:
 def _as_scored(source: Source, selection: Selection) -> Source:
     """`source` with the field names under which it was scored: who only writes does not name them again."""
     used = selection.input["fields"]
-    return dataclasses.replace(source, text=used["text"], uid=None, group=None, label=None)
+    return dataclasses.replace(source, text=used["text"], uid=None, group=None, label=None, image=None)
 
 
 def _side(selection: Selection, rows: StepRows, named: tuple[int, str], groups: Groups | None, most: int) -> Side:

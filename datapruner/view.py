@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from datapruner.plan import Plan
 from datapruner.scorer import Scorer
 from datapruner.selection import Selection
 from datapruner.selector import Selector
@@ -49,13 +50,46 @@ def show_selection(selection: Selection, path: Path) -> None:
     for reason, count in sorted(selection.counts().items(), key=lambda item: (-item[1], item[0])):
         shown.add_row(f"{count:,}", f"{count / rows:.1%}", f"[red]dropped[/]: {escape(reason)}")
     console.print(shown)
+    for warning in dict.fromkeys(selection.warnings):
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
     console.print(f"{escape(str(path))}")
+
+
+def show_plan(planned: Plan) -> None:
+    """What a run would read, make and keep. Estimates say that they are."""
+    console = Console()
+    about = "" if planned.rows_exact else "about "
+    known = [size for _, size in planned.files if size is not None]
+    size = f", {_bytes(sum(known))}" if known else ""
+    names = ", ".join(name for name, _ in planned.files[:3]) + (" ..." if len(planned.files) > 3 else "")
+    console.print(f"would read {about}{planned.rows:,} rows of {escape(names)}{size}")
+    shown = Table("column", "", "time (estimate)", "measured on")
+    for column in planned.columns:
+        if column.there:
+            shown.add_row(column.name, "is there", "", "")
+        elif column.seconds is None:
+            shown.add_row(column.name, "would be made", f"unknown: {escape(column.problem or '')}", "")
+        else:
+            shown.add_row(column.name, "would be made", _duration(column.seconds), f"{column.measured_on:,} rows")
+    console.print(shown)
+    if planned.table is not None:
+        room = f"would take about {_bytes(planned.table_bytes)} more" if planned.table_bytes else "is there"
+        console.print(f"score table {escape(str(planned.table))} {room}")
+    if planned.selects:
+        about = "" if planned.kept_exact else "about "
+        kept = "the scores decide how many rows" if planned.kept is None else f"{about}{planned.kept:,} rows"
+        console.print(f"would keep {kept}; written are at most {_bytes(sum(known))}" if known else f"would keep {kept}")
+    console.print("dry run: nothing was written")
 
 
 def show_methods() -> None:
     """Every scorer and selector: its fields with their defaults, and its rule."""
     console = Console()
-    kinds: list[tuple[str, type[Scorer] | type[Selector]]] = [("scorers", Scorer), ("selectors", Selector)]
+    kinds: list[tuple[str, type[Scorer] | type[Selector]]] = [
+        ("scorers", Scorer),
+        ("embedders", Scorer),
+        ("selectors", Selector),
+    ]
     for title, kind in kinds:
         shown = Table("name", "rule", "fields and defaults", title=title, title_justify="left", show_lines=True)
         for name in registry.names(f"datapruner.{title}"):
@@ -64,6 +98,27 @@ def show_methods() -> None:
             rule = (method.__doc__ or "").strip().splitlines()[0]
             shown.add_row(name, escape(rule), escape("\n".join(fields)))
         console.print(shown)
+
+
+def show_line(text: str) -> None:
+    """One line on stdout."""
+    Console(soft_wrap=True).print(escape(text), highlight=False)
+
+
+def _bytes(size: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} TB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "under 1 s"
+    if seconds < 120:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:,.1f} h"
 
 
 def show_error(text: str) -> None:

@@ -1,0 +1,59 @@
+"""A recipe: everything that decides which rows of a corpus are kept, and where they are written.
+
+The same recipe keeps the same rows, wherever it runs; `expect` says which, and a run that keeps others is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from datapruner.budgets import Budget, Per
+from datapruner.kept_hash import kept_hash
+from datapruner.output import Output
+from datapruner.scorer import Scorer
+from datapruner.selection import Selection
+from datapruner.selector import Selector
+from datapruner.source import Source
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One step of selecting, in the words of `select`; a later step chooses among what the earlier ones keep."""
+
+    selector: str | Selector = "middle"
+    by: str | Mapping[str, float] | None = None
+    keep: float | Budget | None = None
+    per: str | Per | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a run must keep: how many rows, and which (`kept_hash`)."""
+
+    kept: int | None = None
+    hash: str | None = None
+
+    def check(self, selection: Selection) -> None:
+        """Raise ValueError where `selection` keeps other rows."""
+        if self.kept not in (None, selection.n_kept):
+            raise ValueError(f"the recipe expects {self.kept:,} kept rows, got {selection.n_kept:,}")
+        found = kept_hash(selection)
+        if self.hash not in (None, found):
+            raise ValueError(f"the recipe expects kept rows with the hash {self.hash}, got {found}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A run: read `source`, score it by `scorers`, choose by `select`, write into `out`."""
+
+    source: Source
+    scorers: tuple[str | Scorer, ...]
+    select: tuple[Rule, ...]
+    out: Output | None = None
+    engine: str = "local"
+    expect: Expected = Expected()
+
+    def __post_init__(self) -> None:
+        if not self.select:
+            raise ValueError("want at least one step of selecting, got none")
