@@ -116,8 +116,8 @@ def read(
 ) -> Iterator[TableRows]:
     """The rows of `piece` from `begin` on.
 
-    Of arrays and data sets, chunks have as many rows as fit by the mean size of a row; of streams, steps of 256
-    rows as long as they fit.
+    Of arrays and data sets, chunks have as many rows as fit by the mean size of a row; of streams, steps of at
+    most 256 rows as long as they fit.
     """
     rows = piece.opened()
     tables = _slices(rows, limits, begin) if hasattr(rows, "num_rows") else _stream(rows, limits, begin)
@@ -148,7 +148,7 @@ def _stream(rows: datasets.IterableDataset, limits: Limits, begin: Begin) -> Ite
     join = require("pyarrow").concat_tables
     waiting: list[pa.Table] = []
     first = 0
-    for table in rows.iter(batch_size=min(STEP, limits.rows)):
+    for table in _steps(rows, limits):
         room = limits.rows - sum(map(len, waiting))
         full = waiting and sum(part.nbytes for part in waiting) + table.nbytes > limits.bytes
         if full or len(table) > room:
@@ -161,6 +161,13 @@ def _stream(rows: datasets.IterableDataset, limits: Limits, begin: Begin) -> Ite
         waiting.append(table)
     if waiting and first >= begin.offset:
         yield join(waiting)
+
+
+def _steps(rows: datasets.IterableDataset, limits: Limits) -> Iterator[pa.Table]:
+    for table in rows.iter(batch_size=min(STEP, limits.rows)):
+        fitting = columnar.rows_per_chunk(limits, table.nbytes / len(table))
+        for first in range(0, len(table), fitting):
+            yield table.slice(first, fitting)
 
 
 def _schema(rows: pa.Table | datasets.Dataset | datasets.IterableDataset, table: pa.Table) -> pa.Schema:
