@@ -18,10 +18,10 @@ from datapruner.scorer import Scorer
 from datapruner.scoring import score
 from datapruner.selecting import as_selector, select
 from datapruner.source import Source
-from datapruner.table import ScoreTable
+from datapruner.table import MANIFEST, ROWS, ScoreTable
 
-# rows of the samples; a larger one only where the one before took less than so many seconds
-SIZES, PATIENCE = (16, 128, 1024), 1.0
+# rows of the samples, and how many seconds one may take for the next to be tried: the first one loads models
+SIZES, PATIENCE = (2, 16, 128, 1024), (10.0, 1.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Sample:
                     return Cost(size, problem=problem)
                 continue
             times.append((size, time.perf_counter() - started))
-            if times[-1][1] > PATIENCE:
+            if times[-1][1] > PATIENCE[SIZES.index(size) if size in SIZES else -1]:
                 break
         return _cost(times[-2:])
 
@@ -89,6 +89,9 @@ class Sample:
                 left = budget.amount(left)
             elif budget is not None and budget.token_ratio is not None:
                 left = round(left * budget.token_ratio)
+            elif budget is not None and budget.tokens is not None:
+                each = self._tokens_a_row()
+                left = left if each is None else min(left, round(budget.tokens / max(each, 1)))
             elif rule.counts:
                 counts = step.per.counts if isinstance(step.per, Per) else None
                 if counts is None:
@@ -109,6 +112,11 @@ class Sample:
             except ValueError:
                 continue
         return None
+
+    def _tokens_a_row(self) -> float | None:
+        tables = [self._table(size) for size in self.sizes if (self._table(size) / MANIFEST).exists()]
+        counted = ScoreTable(tables[-1]).read(ROWS, "tokens") if tables else None
+        return None if counted is None or counted.null_count else float(counted.to_numpy().mean())
 
     def _source(self, source: Source, size: int, values: Sequence[list[object]]) -> Source:
         pa, pq = require("pyarrow"), require("pyarrow.parquet")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datapruner.budgets import Budget, Per
 from datapruner.output import Output, as_output
+from datapruner.pieces import Given
 from datapruner.recipe import Recipe, Rule
 from datapruner.scorer import Scorer
 from datapruner.scoring import named, score
@@ -20,7 +21,7 @@ from datapruner.writer import check_output, write
 
 
 def prune(
-    source: str | Path | Sequence[str | Path] | Source,
+    source: Given | Source,
     scorer: str | Scorer | Sequence[str | Scorer],
     selector: str | Selector | Rule,
     keep_ratio: float | Budget | None,

@@ -14,8 +14,6 @@ expect: {kept: 310, hash: 0123456789abcdef0123456789abcdef}
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +29,8 @@ from datapruner.source import Source
 
 TOP = ("source", "scorers", "engine", "scores", "select", "out", "expect")
 STEP = ("selector", "by", *KEEPS, "per", "quota", "counts")
+# types of fields, as they are written in the dataclasses, that YAML has
+PLAIN = {"str": str, "int": int, "float": float, "bool": bool, "None": type(None)}
 Made = TypeVar("Made")
 
 
@@ -125,10 +125,9 @@ def _section(read: object, place: str, kind: type) -> dict[str, object]:
     """A mapping with fields of the dataclass `kind`, each of a plain type that the field takes; or just its path."""
     known = [field.name for field in dataclasses.fields(kind)]
     section = _mapping({"path": read} if isinstance(read, str | list) and "path" in known else read, place, known)
-    hints = typing.get_type_hints(kind)
+    hints = {field.name: str(field.type).split(" | ") for field in dataclasses.fields(kind)}
     for key, value in section.items():
-        takes = typing.get_args(hints[key]) if isinstance(hints[key], types.UnionType) else (hints[key],)
-        plain = [item for item in takes if item in (str, int, float, bool, type(None))]
+        plain = [PLAIN[hint] for hint in hints[key] if hint in PLAIN]
         # true is no number here, and a number no truth
         fits = type(value) in plain or (type(value) is int and float in plain)
         if key != "path" and not fits:

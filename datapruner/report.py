@@ -17,7 +17,7 @@ from datapruner.report_style import STYLE
 from datapruner.report_text import shown
 from datapruner.selection import Selection, Step
 from datapruner.source import Source
-from datapruner.table import ScoreTable
+from datapruner.table import Column, ScoreTable
 
 # files that are listed by name
 MOST_FILES = 20
@@ -102,14 +102,16 @@ def _how(selection: Selection) -> str:
 
 def _step(step: Step) -> str:
     by = "" if step["by"] is None else f" by <code>{shown(str(step['by']))}</code>"
-    ratio = "" if step["keep_ratio"] is None else f", keep_ratio {shown(str(step['keep_ratio']))}"
+    budget = "".join(f", {shown(name)} {value:,}" for name, value in step["budget"].items())
     per = "" if step["per"] is None else f", inside each <code>{shown(str(step['per']))}</code>"
-    text = f"<code>{shown(step['selector'])}</code>{by}{ratio}{per}: {step['kept']:,} of {step['rows']:,} rows"
-    column = step["column"]
-    if column is None:
-        return text
+    quota = "" if step["quota"] in (None, "kept") else f", quota {shown(str(step['quota']))}"
+    text = f"<code>{shown(step['selector'])}</code>{by}{budget}{per}{quota}: {step['kept']:,} of {step['rows']:,} rows"
+    return text + "".join(_column(name, column) for name, column in step["columns"].items())
+
+
+def _column(name: str, column: Column) -> str:
     hashes = "".join(f", {shown(name)} <code>{shown(value)}</code>" for name, value in column["identity"].items())
     return (
-        f'{text}<br><span class="soft"><code>{shown(column["spec"])}</code>, {shown(column["direction"])}; '
+        f'<br><span class="soft">{shown(name)}: <code>{shown(column["spec"])}</code>, {shown(column["direction"])}; '
         f"version {column['version']}, prunekit {shown(column['package'])}{hashes}</span>"
     )

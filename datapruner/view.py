@@ -77,7 +77,7 @@ def show_plan(planned: Plan) -> None:
         console.print(f"score table {escape(str(planned.table))} {room}")
     if planned.selects:
         about = "" if planned.kept_exact else "about "
-        kept = "the scores decide how many rows" if planned.kept is None else f"{about}{planned.kept:,} rows"
+        kept = "as many rows as the scores decide" if planned.kept is None else f"{about}{planned.kept:,} rows"
         console.print(f"would keep {kept}; written are at most {_bytes(sum(known))}" if known else f"would keep {kept}")
     console.print("dry run: nothing was written")
 
