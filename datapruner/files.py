@@ -27,7 +27,7 @@ def naming(path: Path) -> Iterator[None]:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name in `path`'s folder, renamed to `path` when the block ends well and removed when not."""
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
         with naming(path):
             yield temporary

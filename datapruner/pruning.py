@@ -55,9 +55,7 @@ def run(recipe: Recipe) -> Selection:
 
 def scored(source: Source, scorers: Sequence[str | Scorer], out: Path, engine: str) -> ScoreTable:
     """`score` by the engine of a text form."""
-    if engine != "local":
-        raise ValueError(f"want engine=local, got {engine!r}")
-    return score(source, [*scorers], out)
+    return score(source, [*scorers], out, engine)
 
 
 def choose(table: ScoreTable, steps: Sequence[Rule]) -> Selection:

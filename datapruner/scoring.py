@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from datapruner.engine import Engine, as_engine
 from datapruner.files import LOCK, TEMPORARY, locked, remove_leftovers
 from datapruner.fingerprint import fingerprint, stamps
 from datapruner.lineage import method_name, text_form
-from datapruner.passes import fill_columns
+from datapruner.passes import check_needs, fill_columns
 from datapruner.places import CHUNKS
 from datapruner.reading import read_rows
 from datapruner.scorer import Scorer
@@ -27,14 +28,18 @@ def score(
     source: str | Path | Sequence[str | Path] | Source,
     scorers: str | Scorer | Sequence[str | Scorer],
     out: str | Path,
+    engine: str | Engine = "local",
 ) -> ScoreTable:
     """Score every row of `source` into the folder `out`; a scorer is an instance or "[name=]method:field=value".
 
-    What is there already is not scored again: columns and chunks of a finished or killed run are kept. Raises
-    ValueError where `out` holds scores of another input, or a column of the same name made otherwise.
+    `engine` says where: "local" is this process, "local:workers=4" so many processes, "ray" a Ray cluster; the
+    bytes are the same. What is there already is not scored again: columns and chunks of a finished or killed run
+    are kept. Raises ValueError where `out` holds scores of another input, or a column of the same name made otherwise.
     """
     source, folder = as_source(source), Path(out)
-    columns = named(scorers)
+    columns, runs = named(scorers), as_engine(engine)
+    runs.check()
+    check_needs(source, columns)
     described = {name: describe(scorer) for name, scorer in columns.items()}
     before, table_input = stamps(source), describe_input(source)
     _check_folder(folder, table_input, described)
@@ -49,7 +54,7 @@ def score(
         except (ValueError, OSError):
             _discard(table, made)
             raise
-        _fill(source, table, columns, described, before)
+        _fill(source, table, columns, described, before, runs)
     return table
 
 
@@ -157,6 +162,7 @@ def _fill(
     scorers: dict[str, Scorer],
     described: dict[str, Column],
     before: list[tuple[int, int]],
+    engine: Engine,
 ) -> None:
     """Make the columns that are not complete."""
     missing = {name: scorer for name, scorer in scorers.items() if name not in table.columns}
@@ -166,7 +172,11 @@ def _fill(
     for name in missing:
         table.manifest["columns"].setdefault(name, described[name])
     table.save()
-    fill_columns(source, table, missing)
+    try:
+        fill_columns(source, table, missing, engine)
+    finally:
+        # of workers that were stopped
+        remove_leftovers(table.path)
     try:
         _refuse_changed(source, before)
     except ValueError:

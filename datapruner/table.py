@@ -24,6 +24,7 @@ from datapruner.extras import require
 from datapruner.files import replacing
 from datapruner.fingerprint import File, difference
 from datapruner.scorer import Value
+from datapruner.tensor_file import mapped
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,10 +142,8 @@ class ScoreTable:
         return (self.path / column / FIT).exists()
 
     def state(self, column: str) -> dict[str, np.ndarray]:
-        """What the column's `fit` found."""
-        from safetensors.numpy import load_file
-
-        return load_file(self.path / column / FIT)
+        """What the column's `fit` found: views of the file, so that workers of one machine share its pages."""
+        return mapped(self.path / column / FIT)
 
     def write_state(self, column: str, state: Mapping[str, np.ndarray]) -> None:
         """Keep what the column's `fit` found; it appears whole."""
@@ -157,7 +156,14 @@ class ScoreTable:
 
     def missing_parts(self, column: str) -> set[int]:
         """The numbers of the chunks that have no part of `column` yet."""
-        return {chunk for chunk in range(self.manifest["chunks"] or 0) if not self.part(column, chunk).exists()}
+        folder = self.path / column
+        # one listing: on a network's file system a look at each part takes its time
+        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        return {chunk for chunk in range(self.manifest["chunks"] or 0) if self.part(column, chunk).name not in there}
+
+    def part_rows(self, column: str, chunk: int) -> int:
+        """How many rows one part has."""
+        return require("pyarrow.parquet").read_metadata(self.part(column, chunk)).num_rows
 
     def read(self, column: str, field: str) -> pa.ChunkedArray:
         """One field of every part of `column`, in the order of the rows."""
