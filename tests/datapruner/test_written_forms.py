@@ -159,10 +159,21 @@ CHILD = """
 
 def _run(kind: str, path: Path, selection: Path, out: Path, limit: int) -> subprocess.CompletedProcess[str]:
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-c", textwrap.dedent(CHILD), kind, str(path), str(selection), str(out), str(limit)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env={"PYTHONPATH": f"{root}:{root / 'kernels'}"}
-    )
+    # -B: Python would leave cut files in its cache, and import them later
+    command = [
+        sys.executable,
+        "-B",
+        "-c",
+        textwrap.dedent(CHILD),
+        kind,
+        str(path),
+        str(selection),
+        str(out),
+        str(limit),
+    ]
+    # a module that is imported under the limit must not leave half a .pyc in the source tree for everybody else
+    env = {"PYTHONPATH": f"{root}:{root / 'kernels'}", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
 
 
 @pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])
