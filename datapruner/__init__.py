@@ -2,7 +2,8 @@
 
 from datapruner.budgets import Budget, Per
 from datapruner.candidates import Candidates
-from datapruner.pruning import prune
+from datapruner.pruning import prune, run
+from datapruner.recipe import Expected, Recipe, Rule
 from datapruner.scorer import Batch, Scorer
 from datapruner.scoring import score
 from datapruner.selecting import select
@@ -17,15 +18,19 @@ __all__ = [
     "Budget",
     "Candidates",
     "Choice",
+    "Expected",
     "Outcome",
     "Output",
     "Per",
+    "Recipe",
+    "Rule",
     "ScoreTable",
     "Scorer",
     "Selection",
     "Selector",
     "Source",
     "prune",
+    "run",
     "score",
     "select",
     "write",

@@ -14,7 +14,7 @@ from datapruner.plan_sample import Sample
 from datapruner.pruning import choose, table_path
 from datapruner.recipe import Recipe
 from datapruner.remote import Remote
-from datapruner.scoring import named
+from datapruner.scoring import describe, named
 from datapruner.source import Source
 from datapruner.table import MANIFEST, ScoreTable
 
@@ -58,6 +58,9 @@ def plan(recipe: Recipe) -> Plan:
     rows, exact = count_rows(recipe.source) if made is None else (made.n_rows, True)
     columns = named(recipe.scorers)
     there = set() if made is None else columns.keys() & {*made.columns}
+    for name in columns.keys() - there:
+        # raises what the run would
+        describe(columns[name])
     with tempfile.TemporaryDirectory() as folder:
         sample = Sample(recipe.source, columns, Path(folder))
         costs = []

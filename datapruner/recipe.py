@@ -53,7 +53,3 @@ class Recipe:
     out: Output | None = None
     engine: str = "local"
     expect: Expected = Expected()
-
-    def __post_init__(self) -> None:
-        if not self.select:
-            raise ValueError("want at least one step of selecting, got none")

@@ -51,10 +51,17 @@ def test_step_by_step_and_at_once(corpus: Path, tmp_path: Path) -> None:
 
 def test_lists_methods_and_helps() -> None:
     listed = run("methods").output
-    for expected in ("near_duplicate", "perplexity", "threshold", "window=1024", "n rows around the median score"):
+    for expected in (
+        "near_duplicate",
+        "perplexity",
+        "hashed_ngrams",
+        "threshold",
+        "window=1024",
+        "n rows around the median score",
+    ):
         assert expected in listed
     helped = run("--help").output
-    for command in ("score", "select", "write", "prune", "inspect", "methods"):
+    for command in ("score", "select", "write", "prune", "run", "report", "inspect", "methods"):
         assert command in helped
         assert run(command, "--help").exit_code == 0
 
@@ -127,3 +134,83 @@ def test_dropped_rows_read_back(corpus: Path, tmp_path: Path) -> None:
     notes = [json.loads(line)["prunekit"] for line in lines]
     assert len(notes) == 51
     assert all(note["reason"].startswith("length ") for note in notes)
+
+
+def test_prune_dry_run_and_recipe(corpus: Path, tmp_path: Path) -> None:
+    rule = ["--scorer", "length", "--scorer", "r=random", "--by", "length=0.7,r=-0.3", "--selector", "top"]
+    rule += ["--keep-rows", "60", "--per", "source", "--quota", "equal", "--uid", "id"]
+    dry = run("prune", corpus, *rule, "--out", tmp_path / "one", "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    for expected in ("would read 103 rows of corpus.jsonl", "would be made", "under 1 s", "would keep about 60 rows"):
+        assert expected in dry.output
+    assert "dry run: nothing was written" in dry.output
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]
+    pruned = run("prune", corpus, *rule, "--out", tmp_path / "one")
+    assert pruned.exit_code == 0, pruned.output
+    again = run("run", tmp_path / "one" / "recipe.yaml", "--out", tmp_path / "two")
+    assert again.exit_code == 0, again.output
+    assert again.output.splitlines()[-1] == pruned.output.splitlines()[-1]
+    assert (tmp_path / "one" / "kept.jsonl").read_bytes() == (tmp_path / "two" / "kept.jsonl").read_bytes()
+    refused = run("run", tmp_path / "one" / "recipe.yaml", "--out", tmp_path / "two")
+    assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
+    assert "is not empty" in refused.stderr
+    replaced = run("run", tmp_path / "one" / "recipe.yaml", "--out", tmp_path / "two", "--overwrite")
+    assert replaced.exit_code == 0, replaced.output
+    dry = run("run", tmp_path / "one" / "recipe.yaml", "--out", tmp_path / "two", "--dry-run")
+    assert "is there" in dry.output
+    assert "would keep 60 rows" in dry.output
+
+
+def test_score_dry_run(corpus: Path, tmp_path: Path) -> None:
+    dry = run("score", corpus, "--scorer", "length", "--out", tmp_path / "t", "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert "would keep" not in dry.output
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]
+
+
+def test_report_of_a_table_and_of_an_output(corpus: Path, tmp_path: Path) -> None:
+    options = ["--scorer", "length", "--selector", "top", "--keep-ratio", "0.2", "--uid", "id"]
+    pruned = run("prune", corpus, *options, "--out", tmp_path / "out")
+    assert "warning: top keeps 20.4% of the rows by length alone" in pruned.output
+    selection = tmp_path / "out" / "selection.parquet"
+    page = tmp_path / "deep" / "page.html"
+    made = run("report", tmp_path / "out.scores", "--selection", selection, "--source", corpus, "--out", page)
+    assert made.exit_code == 0, made.output
+    assert page.read_bytes() == (tmp_path / "out" / "report.html").read_bytes()
+    bare = run("report", tmp_path / "out", "--out", tmp_path / "bare.html")
+    assert bare.exit_code == 0, bare.output
+    assert "Texts are left out" in (tmp_path / "bare.html").read_text()
+    other = write_jsonl(tmp_path / "other.jsonl", make_rows(5))
+    for arguments, message in (
+        ([tmp_path / "out.scores"], "want --selection beside a score table"),
+        ([tmp_path], "want a folder that `score`, `write` or `prune` wrote"),
+        ([tmp_path / "out", "--source", other], "is of another input"),
+        ([tmp_path / "out", "--source", tmp_path / "nothing.jsonl"], "no such file"),
+    ):
+        refused = run("report", *arguments, "--out", tmp_path / "no.html")
+        assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
+        assert message in refused.stderr
+        assert not (tmp_path / "no.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--keep-ratio", "0.5", "--keep-rows", "3"],
+            "want one of keep_ratio, keep_rows, keep_tokens, keep_token_ratio",
+        ),
+        (["--keep-rows", "0"], "want rows as a whole number of at least 1, got 0"),
+        ([], "wants a keep_ratio"),
+        (["--keep-ratio", "0.5", "--by", "length=much"], "want name=number,... got 'length=much'"),
+        (["--keep-ratio", "0.5", "--by", "lengths"], "want by=<column>, one of length, got 'lengths'"),
+        (["--keep-ratio", "0.5", "--quota", "equal"], "want per=<group field> beside quota"),
+        (["--keep-ratio", "0.5", "--per", "source", "--quota", "some"], 'want the quota "kept", "equal" or shares'),
+        (["--keep-ratio", "0.5", "--engine", "steam"], "steam"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line(options: list[str], message: str, corpus: Path, tmp_path: Path) -> None:
+    refused = run("prune", corpus, "--scorer", "length", "--out", tmp_path / "out", *options)
+    assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
+    assert message in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]
