@@ -171,8 +171,7 @@ def _run(kind: str, path: Path, selection: Path, out: Path, limit: int) -> subpr
         str(out),
         str(limit),
     ]
-    # a module that is imported under the limit must not leave half a .pyc in the source tree for everybody else
-    env = {"PYTHONPATH": f"{root}:{root / 'kernels'}", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {"PYTHONPATH": f"{root}:{root / 'kernels'}"}
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
 
 
