@@ -78,7 +78,7 @@ def build(folder: Path, n_rows: int) -> None:
     """Draw a score table of `n_rows` into `folder`, a part at a time."""
     folder.mkdir(parents=True)
     fields = {"text": "text", "uid": None, "group": "group", "label": None}
-    described = Input(files=[], fields=fields, chunk_rows=PART)
+    described = Input(files=[], fields=fields, chunk_rows=PART, chunk_bytes=2**40)
     table = ScoreTable.create(folder, described)
     for chunk, start in enumerate(range(0, n_rows, PART)):
         n = min(PART, n_rows - start)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +37,11 @@ def save(selection: Selection, path: Path) -> None:
     reasons = pa.array(selection.reasons, pa.string())
     path.parent.mkdir(parents=True, exist_ok=True)
     # a dictionary of uids or scores would be as long as they are
-    options = {"compression": "zstd", "use_dictionary": ["reason"], "column_encoding": {"row": "DELTA_BINARY_PACKED"}}
+    encodings = {"row": "DELTA_BINARY_PACKED", "uid": "DELTA_LENGTH_BYTE_ARRAY"}
+    options = {"compression": "zstd", "use_dictionary": ["reason"], "column_encoding": encodings}
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as file:
-        for start in range(0, selection.n_rows, ROWS):
-            rows = slice(start, min(start + ROWS, selection.n_rows))
-            uids = pa.chunked_array([piece for _, piece in pieces(selection.uids, rows.start, rows.stop)], pa.string())
+        for start, uids in _uids(selection):
+            rows = slice(start, start + len(uids))
             kept = selection.codes[rows] < 0
             codes = pa.array(selection.codes[rows].astype(np.int32), mask=kept)
             columns = [np.arange(rows.start, rows.stop), uids, kept, pa.DictionaryArray.from_arrays(codes, reasons)]
@@ -64,6 +66,21 @@ def load(path: Path) -> Selection:
     scores = {name.removeprefix(_SCORE): values for name, values in numbers.items()}
     steps, reasons = tuple(about["steps"]), tuple(about["reasons"])
     return Selection(codes, reasons, scores, about["input"], steps, FileUids(path), weights)
+
+
+def _uids(selection: Selection) -> Iterator[tuple[int, pa.ChunkedArray]]:
+    """The first row and the uids of each row group; the next ones are read while these are written."""
+    pa = require("pyarrow")
+
+    def read(start: int) -> pa.ChunkedArray:
+        stop = min(start + ROWS, selection.n_rows)
+        return pa.chunked_array([piece for _, piece in pieces(selection.uids, start, stop)], pa.string())
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(read, 0)
+        for start in range(0, selection.n_rows, ROWS):
+            uids, following = following.result(), pool.submit(read, start + ROWS)
+            yield start, uids
 
 
 def _numbers(selection: Selection) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from datapruner.candidates import Candidates
-from datapruner.grouping import Groups, smallest_type
+from datapruner.grouping import Groups, counts, smallest_type
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ class Selector:
         if choice.kept.all():
             return np.full(len(candidates), -1, dtype=np.int8)
         codes, found = (choice.codes, choice.texts) if choice.codes is not None else self._reasons(candidates, choice)
-        used = np.flatnonzero(np.bincount(codes[~choice.kept], minlength=len(found)))
+        used = np.flatnonzero(counts(codes[~choice.kept], len(found)))
         numbers = [texts.setdefault(prefix + found[code], len(texts)) for code in used.tolist()]
         renumber = np.zeros(len(found), dtype=smallest_type(max(127, len(texts)), signed=True))
         renumber[used] = numbers

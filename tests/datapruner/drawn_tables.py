@@ -37,7 +37,7 @@ def make_table(
     }
     path.mkdir(parents=True)
     fields = {"text": "text", "uid": None, "group": None if groups is None else "source", "label": None}
-    table = ScoreTable.create(path, {"files": [], "fields": fields, "chunk_rows": 5})  # type: ignore[typeddict-item, typeddict-unknown-key, unused-ignore]
+    table = ScoreTable.create(path, {"files": [], "fields": fields, "chunk_rows": 5, "chunk_bytes": 2**20})
     start = chunk = 0
     while start < n:
         rows = slice(start, start + LENGTHS[chunk % len(LENGTHS)])

@@ -155,7 +155,7 @@ def test_refuses(table: ScoreTable, tmp_path: Path) -> None:
         ),
     ):
         with pytest.raises(ValueError, match=message):
-            select(table, **call)  # type: ignore[arg-type]
+            select(table, **call)
     other = score(write_jsonl(tmp_path / "o.jsonl", make_rows(103, seed=9)), "length", tmp_path / "o")
     with pytest.raises(ValueError, match="score table of another input"):
         select(table, "top", "length", 0.5, within=select(other, "top", keep_ratio=0.5))

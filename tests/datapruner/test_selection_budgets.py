@@ -211,7 +211,7 @@ def test_refuses(drawn: ScoreTable, tmp_path: Path) -> None:
         ({"token_ratio": 1.5}, r"want a number in \(0, 1\], got 1.5"),
     ):
         with pytest.raises(ValueError, match=message):
-            Budget(**wrong)  # type: ignore[arg-type]
+            Budget(**wrong)
     for given, message in (
         ({"quota": "even"}, 'want the quota "kept", "equal" or shares by group, got \'even\''),
         ({"quota": {"a": -1}}, "want shares of at least 0"),
@@ -222,7 +222,7 @@ def test_refuses(drawn: ScoreTable, tmp_path: Path) -> None:
         ({"counts": {}}, "want counts of whole rows, together at least 1"),
     ):
         with pytest.raises(ValueError, match=message):
-            Per("source", **given)  # type: ignore[arg-type]
+            Per("source", **given)
     for call, message in (
         ({"keep_ratio": Budget(rows=11)}, "want a budget of at most the 10 rows that compete, got 11"),
         ({"keep_ratio": Budget(tokens=3)}, "want a budget that keeps at least one row, got 3 tokens"),
