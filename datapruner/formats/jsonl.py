@@ -4,7 +4,6 @@ byte for byte.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from datapruner.formats.lines import CODECS, Lines, Output, codec_of, read_lines
 from datapruner.remote import File
 
 PLAIN = (".jsonl", ".ndjson")
+_DECODER = json.JSONDecoder()
 SUFFIXES = tuple(plain + packed for plain in PLAIN for packed in ("", *CODECS))
 
 
@@ -36,12 +36,26 @@ class JsonlRows:
         return f"{self.path}, line {self.numbers[index]}"
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
-        rows = [self.parsed(index) for index in range(len(self))]
+        rows = self._plain() or [self.parsed(index) for index in range(len(self))]
         try:
             return [[row[name] for row in rows] for name in names]
         except KeyError:
             index, name = next((i, name) for i, row in enumerate(rows) for name in names if name not in row)
         raise ValueError(f"{self.place(index)}: want a field {name!r}, got {', '.join(rows[index]) or 'none'}")
+
+    def _plain(self) -> list[dict[str, object]] | None:
+        """All objects, without the calls that only an error message needs; None where a line is not plain."""
+        rows: list[dict[str, object]] = []
+        try:
+            for line in self.lines:
+                text = line.strip(b" \t\r").decode()
+                row, end = _DECODER.raw_decode(text)
+                if end != len(text) or type(row) is not dict:
+                    return None
+                rows.append(row)
+        except (ValueError, RecursionError):
+            return None
+        return rows
 
     def vectors(self, name: str) -> np.ndarray | None:
         return None
@@ -115,5 +129,6 @@ def _with_note(rows: JsonlRows, index: int, note: Note) -> bytes:
     line = rows.lines[index]
     name = free_name(list(rows.parsed(index))) if b"prunekit" in line or b"\\u00" in line else free_name([])
     body = line.rstrip()
-    added = f", {json.dumps(name)}: {json.dumps(dataclasses.asdict(note), ensure_ascii=False)}}}"
+    # not asdict: its copies take as long as all else
+    added = f", {json.dumps(name)}: {json.dumps(vars(note), ensure_ascii=False)}}}"
     return body[:-1].rstrip() + added.encode() + line[len(body) :]

@@ -61,15 +61,16 @@ def read_lines(file: File, begin: Begin) -> Iterator[Lines]:
             parts.append(block)
             continue
         whole, rest = b"".join([*parts, block[:end]]), block[end:]
-        found = _split(whole, number, offset)
-        number, offset = number + whole.count(b"\n"), offset + len(whole)
+        found, n_lines = _split(whole, number, offset)
+        number, offset = number + n_lines, offset + len(whole)
         parts = [rest] if rest else []
         yield found
     if parts:
-        yield _split(b"".join(parts), number, offset)
+        yield _split(b"".join(parts), number, offset)[0]
 
 
-def _split(data: bytes, number: int, offset: int) -> Lines:
+def _split(data: bytes, number: int, offset: int) -> tuple[Lines, int]:
+    """The lines of `data` that are not blank, and how many there are with the blank ones."""
     lines = data.split(b"\n")
     ends = offset + 1 + np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 10)
     if not lines[-1]:
@@ -79,8 +80,9 @@ def _split(data: bytes, number: int, offset: int) -> Lines:
     numbers = np.arange(number, number + len(lines))
     filled = [bool(line.strip()) for line in lines]
     if all(filled):
-        return Lines(lines, numbers, ends)
-    return Lines([line for line, has in zip(lines, filled, strict=True) if has], numbers[filled], ends[filled])
+        return Lines(lines, numbers, ends), len(lines)
+    kept = [line for line, has in zip(lines, filled, strict=True) if has]
+    return Lines(kept, numbers[filled], ends[filled]), len(lines)
 
 
 def _blocks(file: File, begin: Begin) -> Iterator[bytes]:
