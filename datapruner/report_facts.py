@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datapruner.extras import require
+from datapruner.grouping import BLOCK, Groups
 from datapruner.selection import Selection, Step
 from datapruner.table import ROWS, Column, ScoreTable
 from datapruner.tokens import ESTIMATE
@@ -55,14 +56,6 @@ class Group:
     name: str
     before: int
     after: int
-
-
-@dataclass(frozen=True)
-class Groups:
-    """The group of every row, ids int64 [n] into `names`."""
-
-    ids: np.ndarray
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -175,26 +168,39 @@ def _scores(table: ScoreTable | None, name: str) -> np.ndarray:
 def _histogram(
     name: str, values: np.ndarray, selection: Selection, steps: tuple[StepRows, ...], column: Column | None
 ) -> Histogram:
-    values, kept = values.astype(np.float64), selection.codes < 0
-    low, high = np.quantile(values, TAILS).tolist()
-    whole = float(values.min()), float(values.max())
+    kept = selection.codes < 0
+    # rows that did not compete for a sum of ranks have none
+    there = None if not np.isnan(values).any() else ~np.isnan(values)
+    known, stays = (values, kept) if there is None else (values[there], kept[there])
+    low, high = map(float, np.quantile(known, TAILS)) if len(known) else (0.0, 0.0)
+    whole = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
     # tails are only cut off where they are long
     if whole[1] - whole[0] < 1.5 * (high - low):
         low, high = whole
     if not low < high:
         low, high = whole if whole[0] < whole[1] else (whole[0] - 0.5, whole[0] + 0.5)
-    edges = np.linspace(low, high, BINS + 1)
-    bins = np.clip(((values - low) / (high - low) * BINS).astype(np.int64), 0, BINS - 1)
+    counts = _binned(known, stays, low, high)
     return Histogram(
         name=name,
-        edges=edges,
-        kept=np.bincount(bins[kept], minlength=BINS),
-        dropped=np.bincount(bins[~kept], minlength=BINS),
+        edges=np.linspace(low, high, BINS + 1),
+        kept=counts[1],
+        dropped=counts[0],
         tails=(whole[0] < low, whole[1] > high),
         cuts=tuple(cut for rows in steps if column_of(rows.step, {name: values}) for cut in _cuts(values, rows)),
-        medians=(_median(values[kept]), _median(values[~kept])),
+        medians=(_median(known[stays]), _median(known[~stays])),
         column=column,
     )
+
+
+def _binned(values: np.ndarray, kept: np.ndarray, low: float, high: float) -> np.ndarray:
+    """How many rows each bin has, int64 [2, bins]: dropped ones, then kept ones; a block of rows at a time."""
+    counts = np.zeros(2 * BINS, dtype=np.int64)
+    for start in range(0, len(values), BLOCK):
+        block = slice(start, start + BLOCK)
+        places = (values[block].astype(np.float64) - low) / (high - low) * BINS
+        bins = np.clip(places, 0, BINS - 1).astype(np.int64)
+        counts += np.bincount(bins + BINS * kept[block], minlength=2 * BINS)
+    return counts.reshape(2, BINS)
 
 
 def _cuts(values: np.ndarray, rows: StepRows) -> list[float]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from datapruner import progress
-from datapruner.report_facts import Facts, Groups, StepRows, column_of, has_field
+from datapruner.grouping import BLOCK, Groups
+from datapruner.report_facts import Facts, StepRows, column_of, has_field
 from datapruner.selection import Selection
 from datapruner.source import Source
 from datapruner.table import ScoreTable
@@ -110,38 +111,47 @@ def _as_scored(source: Source, selection: Selection) -> Source:
 
 def _side(selection: Selection, rows: StepRows, named: tuple[int, str], groups: Groups | None, most: int) -> Side:
     number, by = named
-    values = selection.scores[by].astype(np.float64)
-    inside = np.zeros(len(values), dtype=np.int64)
-    if rows.step["per"] is not None and groups is not None:
-        inside = groups.ids
-    final = selection.codes < 0
-    far = _distances(values, inside, rows.left, rows.dropped)
-    gone = _distances(values, inside, rows.dropped, rows.left)
+    values, inside = selection.scores[by], None if rows.step["per"] is None else groups
+    kept = rows.left & (selection.codes < 0)
+    found = [_nearest(values, inside, of, to, most) for of, to in ((kept, rows.dropped), (rows.dropped, rows.left))]
     examples = [
-        tuple(Example(row, selection.uid(row), float(values[row]), selection.reason(row)) for row in found)
-        for found in (_nearest(far, rows.left & final, most), _nearest(gone, rows.dropped, most))
+        tuple(
+            Example(row, selection.uid_range(row, row + 1)[0], float(values[row]), selection.reason(row))
+            for row in chosen
+        )
+        for chosen in found
     ]
     return Side(by, number, examples[0], examples[1])
 
 
-def _distances(values: np.ndarray, inside: np.ndarray, of: np.ndarray, to: np.ndarray) -> np.ndarray:
-    """For the rows `of` how far their value is from the nearest of the rows `to` of the same group; else infinity."""
-    far = np.full(len(values), np.inf)
-    by_group = np.argsort(inside, kind="stable")
-    for members in np.split(by_group, np.bincount(inside).cumsum()[:-1]):
-        mine, others = members[of[members]], np.sort(values[members[to[members]]])
-        if len(mine) and len(others):
-            place = np.searchsorted(others, values[mine])
-            above, below = others[np.minimum(place, len(others) - 1)], others[np.maximum(place - 1, 0)]
-            far[mine] = np.minimum(abs(above - values[mine]), abs(values[mine] - below))
-    return far
+def _nearest(values: np.ndarray, groups: Groups | None, of: np.ndarray, to: np.ndarray, most: int) -> list[int]:
+    """The `most` rows `of` whose values are nearest to one of the rows `to` of the same group, ties drawn by number.
+
+    Where a group has no row `to`, its rows come last.
+    """
+    best, far = np.zeros(0, dtype=np.int64), np.zeros(0)
+    for members in [None] if groups is None else groups.members():
+        mine = np.flatnonzero(of) if members is None else members[of[members]]
+        others = np.sort(values[to] if members is None else values[members[to[members]]])
+        for start in range(0, len(mine), BLOCK):
+            rows = mine[start : start + BLOCK]
+            best, far = np.append(best, rows), np.append(far, _distances(values[rows], others))
+            # what is certainly not among the nearest is left out before the rest is put in order
+            limit = np.partition(far, most - 1)[most - 1] if len(far) > most else np.inf
+            best, far = best[far <= limit], far[far <= limit]
+            order = np.lexsort([mix(best.astype(np.uint64), 0), far])[:most]
+            best, far = best[order], far[order]
+    return best.tolist()
 
 
-def _nearest(far: np.ndarray, among: np.ndarray, most: int) -> list[int]:
-    """The rows `among` with the smallest distances, ties drawn by row number, then in the order of the corpus."""
-    rows = np.flatnonzero(among)
-    order = np.lexsort([mix(rows.astype(np.uint64), 0), far[rows]])
-    return rows[order[:most]].tolist()
+def _distances(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How far each value is from the nearest of `others`, which are sorted; infinite where there is none."""
+    if not len(others):
+        return np.full(len(values), np.inf)
+    place = np.searchsorted(others, values)
+    near = values.astype(np.float64)
+    above, below = others[np.minimum(place, len(others) - 1)], others[np.maximum(place - 1, 0)]
+    return np.minimum(abs(above - near), abs(near - below))
 
 
 def _duplicates(selection: Selection, table: ScoreTable) -> list[Duplicates]:

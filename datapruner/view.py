@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from datapruner.engine import Engine
 from datapruner.plan import Plan
 from datapruner.scorer import Scorer
 from datapruner.selection import Selection
@@ -83,12 +84,13 @@ def show_plan(planned: Plan) -> None:
 
 
 def show_methods() -> None:
-    """Every scorer and selector: its fields with their defaults, and its rule."""
+    """Every scorer, embedder, selector and engine: its fields with their defaults, and its rule."""
     console = Console()
-    kinds: list[tuple[str, type[Scorer] | type[Selector]]] = [
+    kinds: list[tuple[str, type[Scorer] | type[Selector] | type[Engine]]] = [
         ("scorers", Scorer),
         ("embedders", Scorer),
         ("selectors", Selector),
+        ("engines", Engine),
     ]
     for title, kind in kinds:
         shown = Table("name", "rule", "fields and defaults", title=title, title_justify="left", show_lines=True)

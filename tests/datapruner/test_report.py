@@ -136,6 +136,19 @@ def test_cuts_of_groups_are_their_own(tmp_path: Path) -> None:
     assert {item.score for item in side.dropped} == {*range(15, 21), *range(514, 520)}
 
 
+def test_sums_of_ranks_are_those_of_the_rows_that_competed(table: ScoreTable, corpus: Path) -> None:
+    first = select(table, "threshold:minimum=60", "length")
+    second = select(table, "top", {"length": 0.5, "random": -1.0}, 0.5, None, first)
+    facts = gather(second, table)
+    total = next(item for item in facts.histograms if "rank(" in item.name)
+    assert (int(total.kept.sum()), int(total.kept.sum() + total.dropped.sum())) == (second.n_kept, first.n_kept)
+    assert len(total.cuts) == 1
+    sides = choose(second, facts, table, None).sides
+    assert [side.number for side in sides] == [1, 2]
+    assert all(np.isfinite(item.score) for side in sides for item in (*side.kept, *side.dropped))
+    check_page(render(second, Source(corpus), table))
+
+
 def test_pairs_are_the_most_alike_and_marked(tmp_path: Path) -> None:
     rows = make_rows(60)
     rows += [{**rows[i], "id": f"copy-{i}"} for i in range(8)]
