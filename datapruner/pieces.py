@@ -39,6 +39,8 @@ def pieces_of(given: Given) -> tuple[Piece, ...]:
 
 def taken(given: Given) -> Given:
     """`given` with arrays and data sets as `Held`, which is made once; paths stay as they are."""
+    if isinstance(given, list | tuple) and len(given) == 1:
+        given = given[0]
     if isinstance(given, str) and given.startswith(HUB) and given.removeprefix(HUB).count("/") == 1:
         name, _, revision = given.removeprefix(HUB).partition("@")
         given = HubDataset(name, revision=revision or None)

@@ -110,9 +110,30 @@ def test_chunks_of_bytes_by_hand(tmp_path: Path) -> None:
     assert [len(c.rows) for c in Source(path, chunk_bytes=1).raw_chunks()] == [1] * 5
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("block", [1, 7, 100])
+def test_blocks_change_nothing(suffix: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = write_jsonl(tmp_path / "plain", make_rows(40)).read_bytes().splitlines(keepends=True)
+    path = tmp_path / f"c.jsonl{suffix}"
+    # blank lines at the start, in the middle, where a chunk ends, and no line feed at the end
+    data = b"\n" + b"".join(lines[:10]) + b"\n \n" + b"".join(lines[10:]).rstrip()
+    path.write_bytes(packed(data, suffix))
+    source = Source(path, chunk_rows=5)
+    wanted = [(chunk.place, chunk.rows.contents(), chunk.rows.place(4)) for chunk in source.raw_chunks()]
+    assert sum(len(contents) for _, contents, _ in wanted) == 40
+    for place, contents, _ in wanted:
+        assert data[place.offset :].lstrip().startswith(contents[0])
+        assert data[: place.offset].count(b"\n") == place.number - 1
+    monkeypatch.setattr("datapruner.formats.lines.BLOCK", block)
+    assert [(c.place, c.rows.contents(), c.rows.place(4)) for c in source.raw_chunks()] == wanted
+    read = source.reader([place for place, _, _ in wanted])
+    assert [read(index).rows.contents() for index in (3, 1, 7)] == [wanted[index][1] for index in (3, 1, 7)]
+
+
 def test_hub_ids() -> None:
     assert taken("hf://datasets/owner/name").rows == HubDataset("owner/name")  # type: ignore[union-attr]
     assert taken("hf://datasets/owner/name@abc").rows == HubDataset("owner/name", revision="abc")  # type: ignore[union-attr]
+    assert taken(["hf://datasets/owner/name"]).rows == HubDataset("owner/name")  # type: ignore[union-attr]
     # a file of a data set is a file
     assert taken("hf://datasets/owner/name/a.jsonl") == "hf://datasets/owner/name/a.jsonl"
 
