@@ -43,14 +43,19 @@ def _by_count(selection: Selection) -> list[tuple[str, int]]:
 
 def _step(step: Step) -> str:
     by = "" if step["by"] is None else f" by `{step['by']}`"
-    ratio = "" if step["keep_ratio"] is None else f", keep_ratio {step['keep_ratio']}"
+    words = {"ratio": "keep_ratio"}
+    asked = "".join(f", {words.get(name, name)} {value}" for name, value in step["budget"].items())
     per = "" if step["per"] is None else f", inside each `{step['per']}`"
-    text = f"`{step['selector']}`{by}{ratio}{per}: {step['kept']:,} of {step['rows']:,} rows"
-    column = step["column"]
-    if column is not None:
-        hashes = "".join(f", {name} {value}" for name, value in column["identity"].items())
+    for word in ("quota", "counts"):
+        if step[word] not in (None, "kept"):  # type: ignore[literal-required]
+            per += f" with {word} {step[word]}"  # type: ignore[literal-required]
+    text = f"`{step['selector']}`{by}{asked}{per}: {step['kept']:,} of {step['rows']:,} rows"
+    for warning in step["warnings"]:
+        text += f"\n   - {warning}"
+    for name, column in step["columns"].items():
+        hashes = "".join(f", {key} {value}" for key, value in column["identity"].items())
         text += (
-            f"\n   - `{step['by']}` is `{column['spec']}` ({column['direction']}), version {column['version']}, "
+            f"\n   - `{name}` is `{column['spec']}` ({column['direction']}), version {column['version']}, "
             f"prunekit {column['package']}{hashes}"
         )
     return text

@@ -70,11 +70,10 @@ def load(path: Path) -> Selection:
 
 def _uids(selection: Selection) -> Iterator[tuple[int, pa.ChunkedArray]]:
     """The first row and the uids of each row group; the next ones are read while these are written."""
-    pa = require("pyarrow")
 
     def read(start: int) -> pa.ChunkedArray:
-        stop = min(start + ROWS, selection.n_rows)
-        return pa.chunked_array([piece for _, piece in pieces(selection.uids, start, stop)], pa.string())
+        arrow, stop = require("pyarrow"), min(start + ROWS, selection.n_rows)
+        return arrow.chunked_array([piece for _, piece in pieces(selection.uids, start, stop)], arrow.string())
 
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(read, 0)

@@ -83,6 +83,7 @@ def _notes(selection: Selection, chunk: Chunk, indices: Sequence[int]) -> list[N
     for index in indices:
         row = chunk.start + index
         # the shortest decimal that reads back as this float32
-        scores = {name: float(str(values[row])) for name, values in selection.scores.items()}
+        # rows dropped before a sum of ranks was taken have none
+        scores = {n: float(str(values[row])) for n, values in selection.scores.items() if not np.isnan(values[row])}
         notes.append(Note(row, names[index], selection.reason(row) or "", scores))
     return notes

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datapruner import Budget, Per, ScoreTable, Selection, select, selection_file
+from datapruner import Budget, Per, ScoreTable, Selection, Source, score, select, selection_file, write
+from tests.datapruner.conftest import write_jsonl
 from tests.datapruner.drawn_tables import make_table, scored
 
 # six rows of a, three of b, one of c
@@ -199,6 +200,23 @@ def test_warns_where_a_score_alone_keeps_little(drawn: ScoreTable, tmp_path: Pat
         for selector in ("random", "calibrated", "coverage_centric"):
             assert select(drawn, selector, "score", 0.1).warnings == ()
         assert select(drawn, "top", "score", 0.3).warnings == ()
+
+
+def test_a_row_dropped_before_has_no_rank(tmp_path: Path) -> None:
+    corpus = write_jsonl(tmp_path / "c.jsonl", [{"text": "x" * n, "source": "a"} for n in (1, 2, 3, 4)])
+    table = score(Source(corpus, group="source"), ["length", "random"], tmp_path / "t")
+    long = select(table, "threshold:minimum=2", "length")
+    kept = select(table, "top", {"length": 1, "random": 0}, Budget(tokens=2), Per("source", "equal"), long)
+    write(corpus, kept, tmp_path / "out")
+    notes = [json.loads(line)["prunekit"] for line in (tmp_path / "out" / "dropped.jsonl").read_text().splitlines()]
+    assert [note["scores"].keys() >= {"length", "random"} for note in notes] == [True, True]
+    assert [note["scores"].get("1 rank(length) + 0 rank(random)") for note in notes] == [None, 0]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert (
+        "2. `top:seed=0` by `1 rank(length) + 0 rank(random)`, tokens 2, inside each `source` with quota equal" in card
+    )
+    assert "   - `length` is `length:unit=characters`" in card
+    assert "   - `random` is `random:seed=0`" in card
 
 
 def test_refuses(drawn: ScoreTable, tmp_path: Path) -> None:
