@@ -47,8 +47,8 @@ def _step(step: Step) -> str:
     asked = "".join(f", {words.get(name, name)} {value}" for name, value in step["budget"].items())
     per = "" if step["per"] is None else f", inside each `{step['per']}`"
     for word in ("quota", "counts"):
-        if step[word] not in (None, "kept"):  # type: ignore[literal-required]
-            per += f" with {word} {step[word]}"  # type: ignore[literal-required]
+        if step[word] not in (None, "kept"):
+            per += f" with {word} {step[word]}"
     text = f"`{step['selector']}`{by}{asked}{per}: {step['kept']:,} of {step['rows']:,} rows"
     for warning in step["warnings"]:
         text += f"\n   - {warning}"
