@@ -86,7 +86,7 @@ class Ray(Engine):
         fits = [resources.get("CPU", 0) // self.cpus] if self.cpus else []
         fits += [resources.get("GPU", 0) // self.gpus] if self.gpus else []
         if min(fits) < 1:
-            raise ValueError(f"want a Ray cluster with {self.cpus} CPUs and {self.gpus} GPUs, got {resources}")
+            raise ValueError(f"want a Ray cluster with {self.cpus:g} CPUs and {self.gpus:g} GPUs, got {resources}")
         return int(min(fits))
 
 
