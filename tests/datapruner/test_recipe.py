@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -107,19 +108,25 @@ def test_the_hash_is_that_of_the_uids(table: ScoreTable) -> None:
     assert kept_hash(half) == kept_hash(select(table, "top:seed=0", "length", 0.5))
     assert len({kept_hash(half), kept_hash(other), kept_hash(select(table, "top", "length", 0.49))}) == 3
     assert len(kept_hash(half)) == 32
+    by_hand = blake2b(digest_size=16)
+    for uid in half.kept_uids:
+        by_hand.update(len(uid).to_bytes(8, "little") + uid.encode())
+    assert kept_hash(half) == by_hand.hexdigest()
 
 
 def test_columns_that_others_read_are_in_the_recipe(corpus: Path, tmp_path: Path) -> None:
-    scorers = ["grams=hashed_ngrams", "prototypicality:features=grams,k=4", "random"]
+    scorers = ["grams=hashed_ngrams", "prototypicality:features=grams,k=4", "random", "length"]
     table = score(Source(corpus, uid="id"), scorers, tmp_path / "t")
     for name, rule in {
         "p": select(table, "top", "prototypicality", 0.5),
+        # the selector reads a column that reads another
+        "d": select(table, "density_based", "random", 0.5),
         "f": select(table, "farthest_point:features=grams", keep_ratio=0.5),
     }.items():
         write(Source(corpus), rule, Output(tmp_path / name, scores=tmp_path / "t"))
         recipe = load(tmp_path / name / "recipe.yaml")
         assert any(text.startswith("grams=hashed_ngrams") for text in recipe.scorers)
-        assert not any(text.startswith("random") for text in recipe.scorers)  # type: ignore[union-attr]
+        assert not any(text.startswith("length") for text in recipe.scorers)  # type: ignore[union-attr]
         again = Output(tmp_path / f"{name}2")
         assert run(Recipe(recipe.source, recipe.scorers, recipe.select, again)).kept_uids == rule.kept_uids
 

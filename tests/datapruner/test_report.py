@@ -12,7 +12,7 @@ import pytest
 from datapruner import Output, ScoreTable, Source, prune, score, select
 from datapruner.report import check_source, render
 from datapruner.report_facts import gather, steps_of
-from datapruner.report_rows import MOST_EXAMPLES, MOST_PAIRS, choose
+from datapruner.report_rows import MOST_EXAMPLES, MOST_PAIRS, READ, choose
 from datapruner.report_text import WINDOW, beginning, compared, shown
 from tests.datapruner.conftest import make_rows, write_jsonl
 
@@ -125,15 +125,39 @@ def test_examples_are_the_nearest_to_the_cut(table: ScoreTable, corpus: Path) ->
 
 
 def test_cuts_of_groups_are_their_own(tmp_path: Path) -> None:
-    rows = [{"text": "a" * n, "g": "short"} for n in range(1, 41)] + [
-        {"text": "a" * n, "g": "long"} for n in range(500, 540)
-    ]
+    # what is kept of one group is dropped of the other
+    rows = [{"text": "a" * n, "g": "short"} for n in range(1, 41)]
+    rows += [{"text": "a" * n, "g": "long"} for n in range(21, 61)]
     source = Source(write_jsonl(tmp_path / "c.jsonl", rows), group="g")
     table = score(source, "length", tmp_path / "t")
     selection = select(table, "top", "length", 0.5, "g")
+    facts = gather(selection, table)
+    (side,) = choose(selection, facts, table, None).sides
+    assert {item.score for item in side.kept} == {*range(21, 27), *range(41, 47)}
+    assert {item.score for item in side.dropped} == {*range(15, 21), *range(35, 41)}
+    assert facts.histograms[0].cuts == ()
+
+
+def test_both_sides_of_both_cuts(tmp_path: Path) -> None:
+    rows = [{"text": "a" * n} for n in range(1, 101)]
+    table = score(Source(write_jsonl(tmp_path / "c.jsonl", rows)), "length", tmp_path / "t")
+    selection = select(table, "middle", "length", 0.5)
     (side,) = choose(selection, gather(selection, table), table, None).sides
-    assert {item.score for item in side.kept} == {*range(21, 27), *range(520, 526)}
-    assert {item.score for item in side.dropped} == {*range(15, 21), *range(514, 520)}
+    assert {item.score for item in side.kept} == {*range(26, 32), *range(70, 76)}
+    assert {item.score for item in side.dropped} == {*range(20, 26), *range(76, 82)}
+
+
+def test_bins_hold_the_rows_between_their_edges(table: ScoreTable) -> None:
+    selection = select(table, "coverage_centric", "length", 0.5)
+    by, *others = gather(selection, table).histograms
+    assert by.name == "length"
+    # rows are dropped all over the range: there is no cut
+    assert all(item.cuts == () for item in (by, *others))
+    for drawn in (by, *others):
+        values = table.scores(drawn.name).astype(np.float64)
+        inside = np.clip(values, drawn.edges[0], drawn.edges[-1])
+        assert (np.histogram(inside, drawn.edges)[0] == drawn.kept + drawn.dropped).all()
+        assert drawn.tails == (values.min() < drawn.edges[0], values.max() > drawn.edges[-1])
 
 
 def test_sums_of_ranks_are_those_of_the_rows_that_competed(table: ScoreTable, corpus: Path) -> None:
@@ -181,6 +205,9 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
         check_page(text)
         assert "<script" not in text
         assert "&lt;script&gt;" in text
+        texts = choose(selection, gather(selection, table), table, source).texts
+        assert texts is not None
+        assert max(map(len, texts.values())) == READ
         # a text of 60,000 characters does not make a large page
         assert len(text) < 200_000
 
