@@ -161,7 +161,7 @@ def test_refuses_scores_that_are_no_numbers(selector: Selector) -> None:
     with pytest.raises(ValueError, match="NaN in row 1 of 'quality'"):
         selector.select(given, 2)
     with pytest.raises(ValueError, match="NaN in row 1 of 'quality'"):
-        selector.select(given.take(np.array([2, 1])), 1)
+        selector.select(given.take(np.array([1, 2])), 1)
 
 
 def test_refuses_counts_that_cannot_be_met(selector: Selector) -> None:
