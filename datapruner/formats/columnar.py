@@ -105,9 +105,7 @@ class Writer:
             # parquet has no struct without fields
             kind = pa.struct([*kinds, ("scores", scores)] if noted else kinds)
             self.note = pa.field(free_name(self.schema.names), kind)
-            # what `datasets` knows of the columns would contradict one more of them
-            about = {k: v for k, v in (schema.metadata or {}).items() if k != b"huggingface"}
-            self.schema = self.schema.append(self.note).with_metadata(about or None)
+            self.schema = self.schema.append(self.note)
         self.file = pq.ParquetWriter(path, self.schema, compression="zstd")
 
     def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:

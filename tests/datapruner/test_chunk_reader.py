@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import datasets
 import pyarrow.parquet as pq
 import pytest
 
@@ -109,6 +110,9 @@ def test_refuses_places_of_something_else(corpus: Path, tmp_path: Path) -> None:
     shorter = write_jsonl(tmp_path / "shorter.jsonl", make_rows(70))
     with pytest.raises(ValueError, match="want 13 rows after line or row 90, got none"):
         Source(shorter, chunk_rows=30).reader(places)(3)
+    stream = datasets.Dataset.from_list(make_rows(70)).to_iterable_dataset()
+    with pytest.raises(ValueError, match="want 13 rows after line or row 90, got none"):
+        Source(stream, chunk_rows=30).reader(places)(3)
     with pytest.raises(ValueError, match="want 2 files, got 1"):
         source.reader([Place(1, 0, 1, 0, 1)])(0)
     with pytest.raises(ValueError, match=r"chunks.parquet: want the places of the chunks"):

@@ -76,6 +76,7 @@ def test_seen_counts_as_a_dictionary_does() -> None:
 
 BROKEN = {
     "no json": (b'{"text": "a"}\n{"text": \n', "line 2: want a JSON object"),
+    "two": (b'{"text": "a"} {"text": "b"}\n', "line 1: want a JSON object: Extra data"),
     "a list": (b'{"text": "a"}\n["text"]\n', "line 2: want a JSON object, got list"),
     "too deep": (b'{"text": "a"}\n' + b'{"a":' * 100_000 + b"\n", "line 2: want a JSON object"),
     "no text": (b'{"text": "a"}\n\n{"body": "b", "id": 2}\n', "line 3: want a field 'text', got body, id"),

@@ -67,6 +67,9 @@ def test_a_data_set_keeps_its_features(tmp_path: Path) -> None:
         kept = datasets.load_dataset(str(out), split="train")
         assert kept.features == features
         assert kept.to_dict() == {"text": ["xxxxx", "xxxx", "xxx"], "kind": [0, 1, 0]}
+        dropped = datasets.load_dataset("parquet", data_files=str(out / "dropped.parquet"), split="train")
+        assert dropped.column_names == ["text", "kind", "prunekit"]
+        assert dropped.features["kind"] == features["kind"]
         notes = pq.read_table(out / "dropped.parquet").column("prunekit").to_pylist()
         assert [note["row"] for note in notes] == [1, 3]
 
