@@ -8,25 +8,52 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from prunekernels import registry
+from tokenpruner import images
+from tokenpruner.images import Image
 
 PACKAGE = "tokenpruner.adapters"
 GENERIC = "generic"
 
 
 class Sighting(threading.local):
-    """What the forward pass that runs in this thread has shown: `visual` bool [B, L] and the images' sizes."""
+    """What the forward pass that runs in this thread has shown, kind by kind ("image", "video").
 
-    visual: torch.Tensor | None = None
-    sizes: list[int] | None = None
+    `masks` are bool [B, L], True where a token of that kind stands; `sizes` the tokens of each image or video.
+    """
+
+    def __init__(self) -> None:
+        self.masks: dict[str, torch.Tensor] = {}
+        self.sizes: dict[str, list[int] | None] = {}
 
     def clear(self) -> None:
         """Forget the last forward pass."""
-        self.visual = self.sizes = None
+        self.masks, self.sizes = {}, {}
+
+    def take(self) -> Sight | None:
+        """What was shown, forgotten here; None where no visual token was."""
+        # placeholders without features are plain embeddings
+        masks, sizes = {kind: mask for kind, mask in self.masks.items() if kind in self.sizes}, self.sizes
+        self.clear()
+        return Sight(masks, sizes) if masks else None
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The visual tokens of one forward pass, as `Sighting` has them."""
+
+    masks: dict[str, torch.Tensor]
+    sizes: dict[str, list[int] | None]
+
+    def images(self) -> list[Image]:
+        """The images and videos, in the order of the rows."""
+        found = [image for kind, mask in self.masks.items() for image in images.find(mask, self.sizes.get(kind))]
+        return images.numbered(found) if len(self.masks) > 1 else found
 
 
 class Adapter(ABC):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from transformers import Cache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import CacheLayerMixin, DynamicIndexedLayer, DynamicLayer, DynamicSlidingWindowLayer
 
 OUTSIDE = "this cache holds pruned rows that need their own mask or positions: go on inside `with prune(...)`"
 WAY_OUT = "use model.generate(**prepare(model, method, **inputs))"
@@ -50,70 +50,102 @@ class Prefix:
         return replace(self, mask=self.mask[:, : self.mask.shape[1] - count], tail=self.tail - count)
 
 
-class PrunedLayer(DynamicLayer):
-    """A dynamic layer from whose past `removed` tokens a row are missing."""
+class Lacking:
+    """What a layer of a pruned cache adds to its plain kind: `removed` tokens a row are missing from its past."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.removed = 0
-        self.prefix: Prefix | None = None
-        self.is_covered = False
+    removed: int = 0
+    prefix: Prefix | None = None
+    is_covered: bool = False
+
+    @property
+    def physical_length(self) -> int:
+        """How many slots there have been."""
+        return int(super().get_seq_length())  # type: ignore[misc]
 
     def get_seq_length(self) -> int:
         """The logical length."""
         physical = self.physical_length
         return physical + self.removed if physical else 0
 
-    @property
-    def physical_length(self) -> int:
-        """How many slots there are."""
-        return super().get_seq_length()
-
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Length and offset of the slots that the next mask describes."""
         needs_help = self.prefix is not None and (self.prefix.is_padded or self.prefix.is_shifted)
         if needs_help and not self.is_covered:
             raise ValueError(OUTSIDE)
+        return self._slots(query_length)
+
+    def _slots(self, query_length: int) -> tuple[int, int]:
         return self.physical_length + query_length, self.removed
 
     def crop(self, tokens_to_remove: int) -> None:
         """Take off the last tokens (a negative count), or cut to a logical length (a positive one)."""
         count = -tokens_to_remove if tokens_to_remove <= 0 else max(self.get_seq_length() - tokens_to_remove, 0)
-        if self.prefix is not None:
-            inside = max(0, count - self.physical_length + self.prefix.mask.shape[1])
-            if inside > self.prefix.tail:
-                free = count - inside + self.prefix.tail
+        prefix = self.prefix
+        if prefix is not None:
+            inside = max(0, count - self.physical_length + prefix.mask.shape[1])
+            if inside > prefix.tail:
+                free = count - inside + prefix.tail
                 raise ValueError(f"want at most the {free} tokens behind the last dropped one cropped, got {count}")
-            self.prefix = self.prefix.cropped(inside)
+            prefix = prefix.cropped(inside)
         if count:
-            super().crop(-count)
+            super().crop(-count)  # type: ignore[misc]
+        self.prefix = prefix
 
     def reset(self) -> None:
         """Empty the layer; what comes next is not pruned."""
+        super().reset()  # type: ignore[misc]
         self.keys = self.values = None
         self.is_initialized = False
         self.removed, self.prefix = 0, None
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Reorder the rows."""
-        super().reorder_cache(beam_idx)
+        super().reorder_cache(beam_idx)  # type: ignore[misc]
         self._take_rows(beam_idx)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat each row."""
-        super().batch_repeat_interleave(repeats)
+        super().batch_repeat_interleave(repeats)  # type: ignore[misc]
         if self.prefix is not None:
             rows = torch.arange(len(self.prefix.shift), device=self.prefix.shift.device)
             self._take_rows(rows.repeat_interleave(repeats))
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Take some rows."""
-        super().batch_select_indices(indices)
+        super().batch_select_indices(indices)  # type: ignore[misc]
         self._take_rows(indices)
 
     def _take_rows(self, index: torch.Tensor) -> None:
         if self.prefix is not None:
             self.prefix = self.prefix.rows(index)
+
+
+class PrunedLayer(Lacking, DynamicLayer):
+    """A layer that keeps everything."""
+
+
+class PrunedIndexedLayer(Lacking, DynamicIndexedLayer):
+    """A layer with an index of its keys, which lacks the same tokens."""
+
+
+class PrunedSlidingLayer(Lacking, DynamicSlidingWindowLayer):
+    """A layer that keeps a window: the last tokens of those that were not dropped."""
+
+    def _slots(self, query_length: int) -> tuple[int, int]:
+        length, offset = DynamicSlidingWindowLayer.get_mask_sizes(self, query_length)
+        return length, offset + self.removed
+
+    def reset(self) -> None:
+        """Empty the layer; what comes next is not pruned."""
+        super().reset()
+        self.cumulative_length = 0
+
+
+KINDS: dict[type, type[Lacking]] = {
+    DynamicLayer: PrunedLayer,
+    DynamicIndexedLayer: PrunedIndexedLayer,
+    DynamicSlidingWindowLayer: PrunedSlidingLayer,
+}
 
 
 @dataclass(frozen=True)
@@ -132,15 +164,14 @@ class Past:
 
 def is_pruned(cache: Cache | None) -> bool:
     """True where `cache` lacks tokens."""
-    return any(isinstance(layer, PrunedLayer) and layer.prefix is not None for layer in getattr(cache, "layers", ()))
+    return any(layer.prefix is not None for layer in _lacking(cache))
 
 
 def read(cache: Cache | None) -> Past:
     """What `cache` holds; a cache that was never pruned is all physical."""
     if cache is None or not cache.layers:
         return Past()
-    layer = cache.layers[0]
-    if isinstance(layer, PrunedLayer):
+    for layer in _lacking(cache):
         return Past(layer.physical_length, layer.removed, layer.prefix)
     return Past(int(cache.get_seq_length()))
 
@@ -151,24 +182,30 @@ def check(cache: Cache | None) -> None:
         return
     if cache.is_compileable:
         raise ValueError(STATIC)
-    kinds = {type(layer) for layer in cache.layers} or {cache.layer_class_to_replicate}
-    if not kinds <= {DynamicLayer, PrunedLayer}:
-        names = ", ".join(sorted(kind.__name__ for kind in kinds if kind))
-        raise ValueError(f"want a dynamic cache with full attention layers, got {names}: {WAY_OUT}")
+    kinds = {type(layer) for layer in cache.layers if isinstance(layer, CacheLayerMixin)}
+    if not cache.layers and cache.layer_class_to_replicate is not None:
+        kinds = {cache.layer_class_to_replicate}
+    if not kinds <= {*KINDS, *KINDS.values()}:
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"want a dynamic cache with plain attention layers, got {names}: {WAY_OUT}")
 
 
 def commit(cache: Cache, removed: int, prefix: Prefix) -> None:
-    """Tell every layer of `cache` what it lacks."""
+    """Tell every attention layer of `cache` what it lacks; recurrent layers hold no tokens."""
     for number, layer in enumerate(cache.layers):
-        if not isinstance(layer, PrunedLayer):
-            pruned = PrunedLayer()
-            pruned.__dict__.update(layer.__dict__)
-            cache.layers[number] = layer = pruned
-        layer.removed, layer.prefix = removed, prefix
+        if type(layer) in KINDS:
+            plain, kind = layer, KINDS[type(layer)]
+            cache.layers[number] = layer = kind.__new__(kind)
+            layer.__dict__.update(plain.__dict__)
+        if isinstance(layer, Lacking):
+            layer.removed, layer.prefix = removed, prefix
 
 
 def cover(cache: Cache | None, is_covered: bool) -> None:
     """Vouch, or stop vouching, that the next mask and positions fit the prefix."""
-    for layer in cache.layers if cache is not None else ():
-        if isinstance(layer, PrunedLayer):
-            layer.is_covered = is_covered
+    for layer in _lacking(cache):
+        layer.is_covered = is_covered
+
+
+def _lacking(cache: Cache | None) -> list[Lacking]:
+    return [layer for layer in getattr(cache, "layers", ()) if isinstance(layer, Lacking)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tokenpruner import masks, positions, thin
+from tokenpruner import masks, positions, prepared, thin
 from tokenpruner.cache import Past, Prefix
 from tokenpruner.method import Positions
 from tokenpruner.thin import Choice, Tokens
@@ -17,22 +17,31 @@ OWN = ("inputs_embeds", "attention_mask", "position_ids")
 
 @dataclass(frozen=True)
 class Entering:
-    """Tokens on their way into the backbone: `embeds` [B, L, D], and mask and positions as the caller gave them."""
+    """Tokens on their way into the backbone: `embeds` [B, L, D], and mask and positions as the caller gave them.
+
+    `prepared` is the mask of a model that makes it ahead of its backbone.
+    """
 
     embeds: torch.Tensor
     attention_mask: torch.Tensor | None
     position_ids: torch.Tensor | None
+    prepared: object = None
 
     @classmethod
-    def of(cls, kwargs: Kwargs) -> Entering:
-        """Read the arguments of the call; raises ValueError for masks and tokens of any other form."""
+    def of(cls, kwargs: Kwargs, before: object = None) -> Entering:
+        """Read the arguments of the call; `before` is the mask that the model around the backbone was given.
+
+        Raises ValueError for masks and tokens of any other form.
+        """
         embeds, mask, position_ids = (kwargs.get(name) for name in OWN)
         if not isinstance(embeds, torch.Tensor):
             raise ValueError("want the text backbone to be called with inputs_embeds")
+        made = mask if prepared.is_prepared(mask) else None
+        mask = mask if made is None else before
         for name, value in (("attention_mask", mask), ("position_ids", position_ids)):
             if value is not None and not isinstance(value, torch.Tensor):
                 raise ValueError(f"want {name} as a tensor, got {type(value).__name__}")
-        return cls(embeds, mask, position_ids)  # type: ignore[arg-type]
+        return cls(embeds, mask, position_ids, made)  # type: ignore[arg-type]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -48,27 +57,26 @@ class Entering:
         where = positions.given(self.position_ids, self.shape, past.logical, self.embeds.device)
         return where if past.prefix is None else where - past.prefix.shift[:, None].to(where.device)
 
-    def alone(self, kwargs: Kwargs) -> None:
-        """Raise where something else goes along with each token, which would no longer fit."""
-        for name, value in kwargs.items():
-            if name not in OWN and isinstance(value, torch.Tensor) and value.shape[:2] == self.shape:
-                raise ValueError(f"the text backbone also takes {name} {[*value.shape]} per token: not supported")
 
-
-def thinned(entering: Entering, past: Past, choice: Choice, policy: Positions) -> tuple[Kwargs, int, Prefix]:
-    """What the backbone gets without the dropped tokens; how many the cache will lack; and its new prefix."""
+def thinned(
+    entering: Entering, past: Past, choice: Choice, policy: Positions, window: int | None = None
+) -> tuple[Kwargs, torch.Tensor, Prefix]:
+    """What the backbone gets without the dropped tokens; which columns stay, [B, P]; and the cache's new prefix."""
     past_mask, mask = entering.masks(past)
-    tokens = thin.gather(Tokens(entering.embeds, mask, entering.positions(past)), choice.dropped, policy)
-    removed = past.removed + mask.shape[1] - tokens.mask.shape[1]
+    index = thin.kept_index(mask, choice.dropped)
+    tokens = thin.gather(Tokens(entering.embeds, mask, entering.positions(past)), choice.dropped, policy, index)
     shift = torch.zeros(len(mask), dtype=torch.int64, device=mask.device)
     if past.prefix is not None:
         shift = past.prefix.shift.to(mask.device)
     if policy == "compact":
         shift = shift + choice.dropped.sum(1)
     # always an explicit mask: without one, gaps in the positions pass for packed sequences
-    whole = masks.join(past_mask, tokens.mask, past.removed)
+    whole: object = masks.join(past_mask, tokens.mask, past.removed)
+    if entering.prepared is not None:
+        made = prepared.rebuilt(entering.prepared, index, tokens.mask, past_mask, window)
+        whole = whole if made is None else made
     changed: Kwargs = dict(zip(OWN, (tokens.embeds, whole, tokens.position_ids), strict=True))
-    return changed, removed, Prefix.of(torch.cat([past_mask, tokens.mask], 1), shift, _tail(mask, choice.dropped))
+    return changed, index, Prefix.of(torch.cat([past_mask, tokens.mask], 1), shift, _tail(mask, choice.dropped))
 
 
 def _tail(mask: torch.Tensor, dropped: torch.Tensor) -> int:
@@ -83,7 +91,7 @@ def continued(entering: Entering, past: Past) -> Kwargs:
     changed: Kwargs = {}
     if past.prefix is None:
         return changed
-    if past.prefix.is_padded or entering.attention_mask is not None:
+    if past.prefix.is_padded or entering.attention_mask is not None or entering.prepared is not None:
         changed["attention_mask"] = masks.join(*entering.masks(past), past.removed)
     if past.prefix.is_shifted:
         changed["position_ids"] = entering.positions(past)

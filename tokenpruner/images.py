@@ -8,7 +8,7 @@ placeholders counts as one image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -37,6 +37,18 @@ def find(visual: torch.Tensor, sizes: Sequence[int] | None = None) -> list[Image
             raise ValueError(f"want every image within one row, got one that runs from row {row} into the next")
         number = images[-1].number + 1 if images and images[-1].row == row else 0
         images.append(Image(row, number, own_columns))
+    return images
+
+
+def numbered(found: Sequence[Image]) -> list[Image]:
+    """Images of several kinds in the order of the rows, numbered anew within each row."""
+    ordered = sorted(found, key=lambda image: (image.row, int(image.columns[0])))
+    counts: dict[int, int] = {}
+    images: list[Image] = []
+    for image in ordered:
+        number = counts.get(image.row, 0)
+        counts[image.row] = number + 1
+        images.append(replace(image, number=number))
     return images
 
 

@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from tokenpruner import along, thin
 from tokenpruner import cache as caches
-from tokenpruner import images, thin
 from tokenpruner.adapter import Adapter, Sighting
 from tokenpruner.entering import Entering, Kwargs, continued, thinned
+from tokenpruner.images import Image
 from tokenpruner.measure import Costs, clock
 from tokenpruner.method import Method
 from tokenpruner.overrides import overridden
@@ -42,6 +43,8 @@ class Local(threading.local):
 
     current: Pass | None = None
     refusal: str | None = None
+    # the mask that the model around the backbone was given
+    attention_mask: object = None
 
 
 class Session:
@@ -51,15 +54,18 @@ class Session:
         self.adapter, self.method, self.report = adapter, method, report
         self.sighting, self.local, self.lock = Sighting(), Local(), threading.Lock()
         self.costs = Costs.of(adapter.backbone)
+        self.window: int | None = getattr(adapter.backbone.config, "sliding_window", None)
 
     @contextmanager
     def attached(self) -> Iterator[None]:
         """While open, every pass of the model is pruned, whichever thread runs it; then all is as it was."""
-        model, backbone = self.adapter.model, self.adapter.backbone
+        model, merger, backbone = self.adapter.model, self.adapter.merger, self.adapter.backbone
         with ExitStack() as stack:
             stack.enter_context(self.adapter.watch(self.sighting))
             for handle in (
                 model.register_forward_pre_hook(self._before_model, with_kwargs=True),
+                merger.register_forward_pre_hook(self._before_merger, with_kwargs=True),
+                merger.register_forward_hook(self._after_merger, with_kwargs=True, always_call=True),
                 backbone.register_forward_pre_hook(self._before_backbone, with_kwargs=True),
                 backbone.register_forward_hook(self._after_backbone, with_kwargs=True, always_call=True),
             ):
@@ -97,40 +103,52 @@ class Session:
         elif isinstance(kwargs.get("logits_to_keep"), torch.Tensor):
             self.local.refusal = "want logits_to_keep as a count: indices change when tokens are dropped"
 
+    def _before_merger(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
+        self.local.attention_mask = kwargs.get("attention_mask")
+        # a mask may be made from the cache here, ahead of the backbone, which then gets another one
+        caches.cover(_cache(kwargs), True)
+
+    def _after_merger(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
+        self.local.attention_mask = None
+        caches.cover(_cache(kwargs), False)
+
     def _before_backbone(
         self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
     ) -> tuple[tuple[object, ...], Kwargs] | None:
-        visual, sizes, refusal = self.sighting.visual, self.sighting.sizes, self.local.refusal
-        self.sighting.clear()
+        sight, refusal = self.sighting.take(), self.local.refusal
         self.local.current, self.local.refusal = None, None
-        cache = kwargs.get("past_key_values")
-        if visual is None and not caches.is_pruned(cache):
+        cache = _cache(kwargs)
+        if sight is None and not caches.is_pruned(cache):
             return None
-        entering, past = Entering.of(kwargs), caches.read(cache)
-        if visual is not None and self.method.keep_ratio < 1:
+        entering, past = Entering.of(kwargs, self.local.attention_mask), caches.read(cache)
+        if sight is not None and self.method.keep_ratio < 1:
             if refusal:
                 raise ValueError(refusal)
             caches.check(cache)
-            entering.alone(kwargs)
+            along.check(kwargs, entering.shape)
         self.local.current = current = Pass(cache)
         caches.cover(cache, True)
         changed = continued(entering, past)
-        if visual is not None:
-            changed |= self._thinned(entering, past, current, images.find(visual, sizes))
+        if sight is not None:
+            changed |= self._thinned(entering, past, kwargs, sight.images())
             current.started = clock(self.costs.device)
         return (args, {**kwargs, **changed}) if changed else None
 
-    def _thinned(self, entering: Entering, past: caches.Past, current: Pass, found: list[images.Image]) -> Kwargs:
+    def _thinned(self, entering: Entering, past: caches.Past, kwargs: Kwargs, found: list[Image]) -> Kwargs:
         """What the backbone gets in place of the tokens that came; nothing where all of them stay."""
-        started = clock(self.costs.device)
+        started, current = clock(self.costs.device), self.local.current
         if self.method.keep_ratio == 1 and entering.attention_mask is not None and entering.attention_mask.ndim != 2:
             # a prepared mask of a static cache: nothing will be dropped, so that it only serves to count
             entering = replace(entering, attention_mask=None)
         mask = entering.masks(past)[1]
         choice = thin.choose(entering.embeds, mask, found, self.method, self.adapter.grid)
         changed: Kwargs = {}
+        if current is None:
+            return changed
         if not choice.is_whole:
-            changed, current.removed, current.prefix = thinned(entering, past, choice, self.method.positions)
+            changed, index, current.prefix = thinned(entering, past, choice, self.method.positions, self.window)
+            current.removed = past.removed + mask.shape[1] - index.shape[1]
+            changed |= along.cut(kwargs, choice, index, current.prefix.mask[:, past.physical :])
         elapsed = clock(self.costs.device) - started
         current.record = self.costs.record(choice, mask, (past.logical, past.physical), elapsed)
         return changed
@@ -150,3 +168,8 @@ class Session:
             elapsed = clock(self.costs.device) - current.started
             with self.lock:
                 self.report.prefills.append(replace(current.record, prefill_ms=1000 * elapsed))
+
+
+def _cache(kwargs: Kwargs) -> caches.Cache | None:
+    cache = kwargs.get("past_key_values")
+    return cache if isinstance(cache, caches.Cache) else None

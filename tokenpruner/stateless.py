@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from prunekernels import spec
-from tokenpruner import images, positions, thin
+from tokenpruner import positions, thin
 from tokenpruner.adapter import Adapter, Sighting
 from tokenpruner.measure import Costs, clock
 from tokenpruner.method import Method
@@ -26,7 +26,8 @@ def prepared(adapter: Adapter, method: Method, report: Report | None, inputs: Te
     """Thinned inputs of generate(); `inputs` themselves where they show no image."""
     sighting = Sighting()
     embeds = _embed(adapter, sighting, inputs)
-    if sighting.visual is None:
+    sight = sighting.take()
+    if sight is None:
         return dict(inputs)
     started = clock(embeds.device)
     attention_mask = inputs.get("attention_mask")
@@ -36,8 +37,7 @@ def prepared(adapter: Adapter, method: Method, report: Report | None, inputs: Te
         raise ValueError(f"want attention_mask {[*embeds.shape[:2]]}, got {[*attention_mask.shape]}")
     attention_mask = attention_mask.to(embeds.device)
     mask = attention_mask.bool()
-    found = images.find(sighting.visual, sighting.sizes)
-    choice = thin.choose(embeds, mask, found, method, adapter.grid)
+    choice = thin.choose(embeds, mask, sight.images(), method, adapter.grid)
     position_ids = inputs.get("position_ids")
     if position_ids is None:
         position_ids = positions.from_mask(attention_mask)

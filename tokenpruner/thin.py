@@ -47,6 +47,8 @@ def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], me
     for image in images:
         visual[image.row, image.columns] = True
     kept_images = []
+    # picks are indices: no gradient flows through them
+    embeds = embeds.detach()
     for image in images:
         text = embeds[image.row, mask[image.row] & ~visual[image.row]] if "text" in method.needs else None
         size = len(image.columns)
@@ -61,13 +63,18 @@ def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], me
     return choice
 
 
-def gather(tokens: Tokens, dropped: torch.Tensor, policy: Positions) -> Tokens:
-    """The tokens that are neither `dropped` [B, L] nor padding, rows filled up on the left to the longest one."""
-    kept = tokens.mask & ~dropped
+def kept_index(mask: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
+    """The columns [B, P] that stay of [B, L], each row's last ones real and in order, filled up on the left."""
+    kept = mask & ~dropped
     length = int(kept.sum(1).max())
     # a stable sort of False before True: each row ends with its kept tokens, in order
-    index = kept.long().argsort(dim=1, stable=True)[:, kept.shape[1] - length :]
-    mask = kept.gather(1, index)
+    return kept.long().argsort(dim=1, stable=True)[:, kept.shape[1] - length :]
+
+
+def gather(tokens: Tokens, dropped: torch.Tensor, policy: Positions, index: torch.Tensor | None = None) -> Tokens:
+    """The tokens that are neither `dropped` [B, L] nor padding, rows filled up on the left to the longest one."""
+    index = kept_index(tokens.mask, dropped) if index is None else index
+    mask = (tokens.mask & ~dropped).gather(1, index)
     embeds = tokens.embeds.gather(1, index[..., None].expand(-1, -1, tokens.embeds.shape[-1]))
     position_ids = positions.cut(tokens.position_ids, index, dropped, policy)
     # padding holds what was dropped; a NaN there would reach the others through 0 * NaN

@@ -7,25 +7,31 @@ about whether a pass has images: the placeholder mask does, for it is asked for 
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import torch
 from torch import nn
 
 from tokenpruner.adapter import Adapter, Sighting
-from tokenpruner.overrides import overridden
+from tokenpruner.overrides import Wrap, overridden
 
 BACKBONES = ("language_model", "text_model")
+KINDS = ("image", "video")
 
 
 class Generic(Adapter):
     """Found by structure, not by name: the outermost module that has the two methods and a text backbone."""
 
+    # the method that knows where image tokens stand
+    LANDMARK = "get_placeholder_mask"
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        merger, backbone = _parts(model)
+        merger, backbone = _parts(model, self.LANDMARK)
         if merger is None or backbone is None:
             raise ValueError(f"{type(model).__name__} lacks the common structure of vision-language models")
         self.merger, self.backbone = merger, backbone
@@ -33,43 +39,31 @@ class Generic(Adapter):
     @classmethod
     def matches(cls, model: nn.Module) -> bool:
         """True where the structure is there."""
-        return None not in _parts(model)
+        return None not in _parts(model, cls.LANDMARK)
 
     @contextmanager
     def watch(self, sighting: Sighting) -> Iterator[None]:
-        """Listen to the placeholder mask and to the image features."""
+        """Listen to the placeholder masks and to the features of images and videos."""
 
         def before(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             sighting.clear()
             encoded = kwargs.get("mm_encoder_outputs")
-            if isinstance(encoded, dict) and encoded.get("image") is not None:
-                sighting.sizes = _sizes(encoded["image"])
-
-        def features(original: Callable[..., object]) -> Callable[..., object]:
-            def wrapped(*args: object, **kwargs: object) -> object:
-                output = original(*args, **kwargs)
-                sighting.sizes = _sizes(output)
-                return output
-
-            return wrapped
-
-        def placeholders(original: Callable[..., object]) -> Callable[..., object]:
-            def wrapped(*args: object, **kwargs: object) -> object:
-                mask = original(*args, **kwargs)
-                if not isinstance(mask, torch.Tensor):
-                    raise ValueError(f"{type(self.merger).__name__} mixes kinds of visual tokens: not supported")
-                # [B, L, 1] or [B, L, D], the same in the last dimension
-                sighting.visual = mask if mask.ndim == 2 else mask[..., 0]
-                return mask
-
-            return wrapped
+            for kind, output in encoded.items() if isinstance(encoded, dict) else ():
+                if output is not None:
+                    sighting.sizes[kind] = _sizes(output)
 
         with ExitStack() as stack:
             stack.callback(self.merger.register_forward_pre_hook(before, with_kwargs=True).remove)
-            # generate() reads the signature of get_image_features
-            stack.enter_context(overridden(self.merger, "get_image_features", _same_signature(features)))
-            stack.enter_context(overridden(self.merger, "get_placeholder_mask", _same_signature(placeholders)))
+            for kind in KINDS:
+                # generate() reads the signature of get_image_features
+                if hasattr(self.merger, f"get_{kind}_features"):
+                    stack.enter_context(overridden(self.merger, f"get_{kind}_features", _measured(sighting, kind)))
+            stack.enter_context(self.placeholders(sighting))
             yield
+
+    def placeholders(self, sighting: Sighting) -> AbstractContextManager[None]:
+        """Note each placeholder mask that is made."""
+        return overridden(self.merger, self.LANDMARK, _noted(sighting))
 
     def grid(self, size: int) -> tuple[int, int] | None:
         """A square, where the count is one."""
@@ -77,17 +71,48 @@ class Generic(Adapter):
         return (side, side) if side * side == size else None
 
 
-def _same_signature(
-    wrap: Callable[[Callable[..., object]], Callable[..., object]],
-) -> Callable[[Callable[..., object]], Callable[..., object]]:
-    import functools
+def _measured(sighting: Sighting, kind: str) -> Wrap:
+    """Features whose sizes are noted."""
 
-    return lambda original: functools.wraps(original)(wrap(original))
+    def wrap(original: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(original)
+        def wrapped(*args: object, **kwargs: object) -> object:
+            output = original(*args, **kwargs)
+            sighting.sizes[kind] = _sizes(output)
+            return output
+
+        return wrapped
+
+    return wrap
 
 
-def _parts(model: nn.Module) -> tuple[nn.Module | None, nn.Module | None]:
+def _noted(sighting: Sighting) -> Wrap:
+    """Placeholder masks that are noted; of several, those are meant whose features come along."""
+
+    def wrap(original: Callable[..., object]) -> Callable[..., object]:
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def wrapped(*args: object, **kwargs: object) -> object:
+            output = original(*args, **kwargs)
+            given = signature.bind(*args, **kwargs).arguments
+            # image first, then video, then others such as audio, which are not visual
+            for kind, mask in zip(KINDS, output if isinstance(output, tuple) else (output,), strict=False):
+                if isinstance(mask, torch.Tensor):
+                    # [B, L, 1] or [B, L, D], the same in the last dimension
+                    sighting.masks[kind] = mask if mask.ndim == 2 else mask[..., 0]
+                if given.get(f"{kind}_features") is not None:
+                    sighting.sizes.setdefault(kind, None)
+            return output
+
+        return wrapped
+
+    return wrap
+
+
+def _parts(model: nn.Module, landmark: str) -> tuple[nn.Module | None, nn.Module | None]:
     for module in model.modules():
-        if hasattr(module, "get_placeholder_mask") and hasattr(module, "get_image_features"):
+        if hasattr(module, landmark) and hasattr(module, "get_image_features"):
             own = [getattr(module, name) for name in BACKBONES if isinstance(getattr(module, name, None), nn.Module)]
             return module, own[0] if own else None
     return None, None

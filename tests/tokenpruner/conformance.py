@@ -1,0 +1,132 @@
+"""What is compared, for any family: generations by step, and the pruned sequence cut by hand."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import nn
+
+from tests.tokenpruner import families
+from tests.tokenpruner.feeding import Feed, Tensors
+from tokenpruner import Method, adapter, prune
+
+GREEDY = {"do_sample": False, "max_new_tokens": 3, "return_dict_in_generate": True, "output_logits": True}
+RAGGED: list[Sequence[int | str]] = [[2, "I", 3], [4], ["I", 2, "I", 1]]
+# float32, logits of size about 1
+CLOSE = {"rtol": 0, "atol": 2e-4}
+
+
+def fed(name: str) -> Feed:
+    """The family's tiny model; skips with the reason where there is none, and where it is refused."""
+    feed = families.feed(name)
+    if isinstance(feed, str):
+        pytest.skip(feed)
+    return feed
+
+
+def generate(model: nn.Module, inputs: Tensors, **kind: object) -> torch.Tensor:
+    """Logits of every step, [rows, steps, vocabulary]."""
+    torch.manual_seed(0)
+    return torch.stack(model.generate(**copy.copy(inputs), **(GREEDY | kind)).logits, 1)
+
+
+def unless_plain_fails(check: Callable[[], None]) -> None:
+    """Run a check on the model without pruning; skips with the reason where it does not hold even there."""
+    try:
+        check()
+    except Exception as error:  # noqa: BLE001
+        pytest.skip(f"not without pruning either: {type(error).__name__}: {' '.join(str(error).split())[:120]}")
+
+
+def close(got: torch.Tensor, wanted: torch.Tensor) -> None:
+    """Equal but for rounding."""
+    torch.testing.assert_close(got, wanted, **CLOSE)
+
+
+def singles(feed: Feed, rows: Sequence[Sequence[int | str]], inputs: Tensors) -> list[Tensors]:
+    """The rows of a batch, each alone and without padding."""
+    found = []
+    for number, row in enumerate(rows):
+        ids = inputs["input_ids"][number][inputs["attention_mask"][number].bool()][None]
+        alone: Tensors = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        if "I" in row:
+            alone |= feed.only(inputs, rows, number)
+        found.append(alone | feed.types(alone))
+    return found
+
+
+class Spy:
+    """What entered the backbone of a model, and what came out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.backbone = adapter.find(model).backbone
+        self.kwargs: dict[str, object] = {}
+        self.hidden = torch.empty(0)
+
+    def __enter__(self) -> Spy:
+        # behind the hooks of prune: what they leave is what the backbone gets
+        self.handles = [self.backbone.register_forward_hook(self.note, with_kwargs=True)]
+        return self
+
+    def note(self, module: nn.Module, args: object, kwargs: dict[str, object], output: object) -> None:
+        """Called after the backbone."""
+        self.kwargs, self.hidden = dict(kwargs), output.last_hidden_state
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def by_hand(model: nn.Module, inputs: Tensors, method: Method) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hidden states of one row's pruned sequence run by hand, and as `prune` has them."""
+    with Spy(model) as plain:
+        model(**inputs, use_cache=False)
+    with Spy(model) as spied, prune(model, method) as report:
+        model(**inputs, use_cache=False)
+    visual = (inputs["input_ids"][0] == image_token(model)).nonzero().flatten()
+    kept = torch.ones(inputs["input_ids"].shape[1], dtype=torch.bool)
+    before = 0
+    for image in report.images:
+        own = visual[before : before + image.size]
+        kept[own] = False
+        kept[own[list(image.kept)]] = True
+        before += image.size
+    assert before == len(visual)
+    assert int(kept.sum()) < len(kept)
+    wanted = plain.backbone(**cut(plain.kwargs, kept, visual)).last_hidden_state
+    return wanted, spied.hidden
+
+
+def image_token(model: nn.Module) -> int:
+    """The placeholder."""
+    feed = next(f for f in (families.feed(name) for name in families.names()) if getattr(f, "model", None) is model)
+    return int(feed.token)
+
+
+def cut(kwargs: dict[str, object], kept: torch.Tensor, visual: torch.Tensor) -> dict[str, object]:
+    """The backbone's arguments for the `kept` tokens [L] of one row, told by shape and not by name."""
+    length, columns = len(kept), kept.nonzero().flatten()
+
+    def taken(value: object) -> object:
+        if isinstance(value, dict):
+            return {name: taken(entry) for name, entry in value.items()}
+        if isinstance(value, list | tuple) and value and all(isinstance(x, torch.Tensor) for x in value):
+            return [plane[kept[visual]] for plane in value]
+        if isinstance(value, torch.Tensor):
+            for dimension in range(value.ndim):
+                if value.shape[dimension] == length:
+                    value = value.index_select(dimension, columns)
+        return value
+
+    made = {name: taken(value) for name, value in kwargs.items() if name != "past_key_values"}
+    n_kept = len(columns)
+    where = made.get("position_ids")
+    made["position_ids"] = columns[None] if where is None else where
+    if not isinstance(made.get("attention_mask"), dict) and getattr(made.get("attention_mask"), "ndim", 2) == 2:
+        # not inferred from positions, in which a gap would pass for the start of another sequence
+        made["attention_mask"] = torch.ones(1, n_kept, dtype=torch.int64)
+    return made | {"use_cache": False}

@@ -1,0 +1,47 @@
+"""What goes into a text backbone along with its tokens, cut as they are.
+
+Some models hand their backbone more than embeddings: which tokens are visual, planes of vision features that are
+added behind the first layers (DeepStack), embeddings for each layer, token types.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from tokenpruner.entering import OWN, Kwargs
+from tokenpruner.thin import Choice
+
+# one entry a token, [B, L, ...]
+PER_TOKEN = ("visual_pos_masks", "per_layer_inputs", "mm_token_type_ids", "moe_mm_token_type_ids", "token_type_ids")
+# lists of planes [visual tokens of the whole batch, D]
+PER_VISUAL = ("deepstack_visual_embeds",)
+MARKS = "visual_pos_masks"
+
+
+def check(kwargs: Kwargs, shape: tuple[int, int]) -> None:
+    """Raise where something of unknown meaning goes along with each token, which would no longer fit."""
+    for name, value in kwargs.items():
+        known = (*OWN, *PER_TOKEN)
+        if name not in known and isinstance(value, torch.Tensor) and value.shape[:2] == shape:
+            raise ValueError(f"the text backbone also takes {name} {[*value.shape]} per token: not supported")
+    if any(kwargs.get(name) is not None for name in PER_VISUAL) and not isinstance(kwargs.get(MARKS), torch.Tensor):
+        raise ValueError(f"the text backbone takes {PER_VISUAL[0]} without {MARKS}: not supported")
+
+
+def cut(kwargs: Kwargs, choice: Choice, index: torch.Tensor, mask: torch.Tensor) -> Kwargs:
+    """What goes along with the kept tokens `index` [B, P], of which `mask` [B, P] are real."""
+    changed: Kwargs = {}
+    shape = choice.dropped.shape
+    for name in PER_TOKEN:
+        value = kwargs.get(name)
+        if isinstance(value, torch.Tensor) and value.shape[:2] == shape:
+            where = index.view(*index.shape, *[1] * (value.ndim - 2)).expand(*index.shape, *value.shape[2:])
+            blank = ~mask.view(*mask.shape, *[1] * (value.ndim - 2))
+            changed[name] = value.gather(1, where).masked_fill(blank, 0)
+    marks = kwargs.get(MARKS)
+    for name in PER_VISUAL:
+        planes = kwargs.get(name)
+        if isinstance(planes, list | tuple) and isinstance(marks, torch.Tensor):
+            stays = ~choice.dropped[marks.bool()]
+            changed[name] = [plane[stays.to(plane.device)] for plane in planes]
+    return changed

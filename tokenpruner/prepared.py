@@ -1,0 +1,72 @@
+"""Masks that were made ahead of the text backbone, as models do whose image tokens see each other both ways.
+
+Such a model hands its backbone a mask [B, H, L, K] or one for each kind of layer. Of the full mask the rows and
+columns of the kept tokens are taken, which keeps the blocks of an image together. A sliding window counts kept
+tokens, as it does where the backbone makes the mask itself and as the cache of such a layer does: two tokens of
+one block see each other at any distance, which shows in the full mask, for there the earlier one sees the later.
+"""
+
+from __future__ import annotations
+
+import torch
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+def is_prepared(mask: object) -> bool:
+    """True for a mask of four dimensions and for one mask a kind of layer."""
+    return isinstance(mask, dict) or (isinstance(mask, torch.Tensor) and mask.ndim == 4)
+
+
+def rebuilt(
+    prepared: object, index: torch.Tensor, mask: torch.Tensor, past_mask: torch.Tensor, window: int | None
+) -> object:
+    """`prepared` for the tokens `index` [B, P], of which `mask` [B, P] are real, behind slots `past_mask` [B, S].
+
+    None where the backbone can make the masks from [B, S + P] itself; raises ValueError for an unknown kind.
+    """
+    found = prepared if isinstance(prepared, dict) else {FULL: prepared}
+    entries = {name: entry for name, entry in found.items() if isinstance(entry, torch.Tensor) and entry.ndim == 4}
+    if len(entries) < len(found):
+        return None
+    if FULL not in entries or not entries.keys() <= {FULL, SLIDING}:
+        raise ValueError(f"want masks of {FULL} and {SLIDING} layers, got {sorted(entries)}: not supported")
+    new = _taken(entries[FULL], index, mask)
+    past = past_mask[:, None, None, :].expand(-1, new.shape[1], new.shape[2], -1)
+    made = {FULL: torch.cat([past, new], -1)}
+    if SLIDING in entries:
+        if window is None:
+            raise ValueError("want sliding_window in the config of a text backbone with sliding layers, got None")
+        n_past, n_new = past.shape[-1], new.shape[-1]
+        slots = torch.arange(n_past + n_new, device=new.device)
+        near = slots[n_past:, None] - slots[None] < window
+        # such a layer's cache holds one slot less than its window
+        first = max(n_past - window + 1, 0)
+        new = new & (near[:, n_past:] | new.mT)
+        made[SLIDING] = torch.cat([(past & near[:, :n_past])[..., first:], new], -1)
+    like = entries[FULL]
+    formed = {name: _formed(made[name], mask, like) for name in entries}
+    return formed if isinstance(prepared, dict) else formed[FULL]
+
+
+def _taken(full: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Which of the new tokens see which, bool [B, H, P, P]."""
+    n_tokens, n_rows = full.shape[2], index.shape[0]
+    allowed = full if full.dtype == torch.bool else full == 0
+    allowed = allowed[..., -n_tokens:].expand(n_rows, -1, -1, -1)
+    rows = index[:, None, :, None].expand(-1, allowed.shape[1], -1, n_tokens)
+    columns = index[:, None, None, :].expand(-1, allowed.shape[1], index.shape[1], -1)
+    return allowed.gather(2, rows).gather(3, columns) & mask[:, None, None, :]
+
+
+def _formed(allowed: torch.Tensor, mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """`allowed` as bool or as numbers to add, as `like` is."""
+    n_new = mask.shape[1]
+    # padding looks at itself: a row that sees nothing may come out as NaN
+    itself = torch.eye(n_new, dtype=torch.bool, device=mask.device) & ~mask[:, None, :, None]
+    allowed = torch.cat([allowed[..., :-n_new], allowed[..., -n_new:] | itself], -1)
+    if like.dtype == torch.bool:
+        return allowed
+    return torch.zeros(allowed.shape, dtype=like.dtype, device=like.device).masked_fill(
+        ~allowed, torch.finfo(like.dtype).min
+    )
