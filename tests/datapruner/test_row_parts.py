@@ -153,6 +153,9 @@ def test_rows_with_neither_text_nor_image(tmp_path: Path) -> None:
     uids = [uid for chunk in _chunks(Source({"v": doubled}, text=None, chunk_rows=5)) for uid in chunk.uids]
     assert len(set(uids)) == 12
     assert [uid.replace("-0", "-1") for uid in uids[:2]] == uids[10:]
+    # the label alone would make them all alike
+    labelled = Source({"v": VECTORS, "kind": [1] * 10}, text=None, label="kind")
+    assert all(uid.endswith("-0") for uid in _chunks(labelled)[0].uids)
     table = score(Source({"v": doubled}, text=None), "random", tmp_path / "t")
     assert table.read("rows", "tokens").to_pylist() == [None] * 12
 
