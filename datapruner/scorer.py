@@ -58,6 +58,8 @@ class Scorer:
 
     # what a batch must have for `score` beside uids, of: texts, images, labels
     needs: ClassVar[tuple[str, ...]] = ("texts",)
+    # True: costs less than reading a row, fits nothing and reads no vectors, so that it is done while rows are read
+    is_cheap: ClassVar[bool] = False
     # an embedder's columns hold vectors
     is_vector: ClassVar[bool] = False
 

@@ -49,7 +49,7 @@ def score(
         remove_leftovers(folder)
         table = _open(folder, table_input, described)
         try:
-            read_rows(source, table)
+            read_rows(source, table, _announced(table, columns, described))
             _refuse_changed(source, before)
         except (ValueError, OSError):
             _discard(table, made)
@@ -148,12 +148,33 @@ def _refuse_mismatch(table: ScoreTable, wanted: Input, columns: dict[str, Column
 def _open(folder: Path, wanted: Input, columns: dict[str, Column]) -> ScoreTable:
     """The table of `folder`, begun where there is none; checked again, now that nobody else writes."""
     table = ScoreTable(folder) if (folder / MANIFEST).exists() else ScoreTable.create(folder, wanted)
-    if table.manifest["rows"] is None and table.manifest["input"] != wanted:
-        # killed while it read another input: there is no score to lose
-        shutil.rmtree(folder / ROWS, ignore_errors=True)
-        table = ScoreTable.create(folder, wanted)
+    if table.manifest["rows"] is None:
+        # killed while it read: there is little to lose, nothing of another input or other columns stays
+        same_input = table.manifest["input"] == wanted
+        _forget(table, [name for name, made in table.manifest["columns"].items() if made != columns.get(name)])
+        if not same_input:
+            _forget(table, [*table.manifest["columns"], ROWS])
+            table = ScoreTable.create(folder, wanted)
     _refuse_mismatch(table, wanted, columns)
     return table
+
+
+def _announced(table: ScoreTable, scorers: dict[str, Scorer], described: dict[str, Column]) -> dict[str, Scorer]:
+    """The cheap ones of `scorers`, said in the manifest before their first part is written."""
+    if table.manifest["rows"] is not None:
+        return {}
+    cheap = {name: scorer for name, scorer in scorers.items() if scorer.is_cheap}
+    table.manifest["columns"].update({name: described[name] for name in cheap})
+    table.save()
+    return cheap
+
+
+def _forget(table: ScoreTable, names: Sequence[str]) -> None:
+    """Remove the parts of columns, and what the manifest says of them."""
+    for name in names:
+        table.manifest["columns"].pop(name, None)
+        shutil.rmtree(table.path / name, ignore_errors=True)
+    table.save()
 
 
 def _fill(
@@ -180,10 +201,7 @@ def _fill(
     try:
         _refuse_changed(source, before)
     except ValueError:
-        for name in missing:
-            del table.manifest["columns"][name]
-            shutil.rmtree(table.path / name, ignore_errors=True)
-        table.save()
+        _forget(table, [*missing])
         raise
 
 
@@ -196,7 +214,7 @@ def _discard(table: ScoreTable, made: bool) -> None:
     """Remove a table whose input could not be read to its end; one that already was holds scores and stays."""
     if table.manifest["rows"] is not None and any(table.manifest["columns"]):
         return
-    shutil.rmtree(table.path / ROWS, ignore_errors=True)
+    _forget(table, [*table.manifest["columns"], ROWS])
     for name in (MANIFEST, CHUNKS, LOCK):
         (table.path / name).unlink(missing_ok=True)
     if made:

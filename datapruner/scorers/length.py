@@ -19,6 +19,7 @@ class Length(Scorer):
 
     unit: Literal["characters", "words"] = "characters"
 
+    is_cheap: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is longer"
 
     def check(self) -> None:

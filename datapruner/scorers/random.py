@@ -21,6 +21,7 @@ class Random(Scorer):
     seed: int = 0
 
     needs: ClassVar[tuple[str, ...]] = ()
+    is_cheap: ClassVar[bool] = True
     direction: ClassVar[str] = "none: uniform in [0, 1)"
 
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
