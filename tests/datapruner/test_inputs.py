@@ -130,6 +130,13 @@ def test_blocks_change_nothing(suffix: str, block: int, tmp_path: Path, monkeypa
     assert [read(index).rows.contents() for index in (3, 1, 7)] == [wanted[index][1] for index in (3, 1, 7)]
 
 
+def test_refuses_scores_of_other_chunks(tmp_path: Path) -> None:
+    corpus = write_jsonl(tmp_path / "c.jsonl", make_rows(30))
+    score(Source(corpus, chunk_bytes=1000), "length", tmp_path / "scores")
+    with pytest.raises(ValueError, match="was made with chunk_bytes=1000, wanted is chunk_bytes=999"):
+        score(Source(corpus, chunk_bytes=999), "length", tmp_path / "scores")
+
+
 def test_hub_ids() -> None:
     assert taken("hf://datasets/owner/name").rows == HubDataset("owner/name")  # type: ignore[union-attr]
     assert taken("hf://datasets/owner/name@abc").rows == HubDataset("owner/name", revision="abc")  # type: ignore[union-attr]
