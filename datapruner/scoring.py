@@ -13,6 +13,7 @@ from datapruner.files import LOCK, TEMPORARY, locked, remove_leftovers
 from datapruner.fingerprint import fingerprint, stamps
 from datapruner.lineage import method_name, text_form
 from datapruner.passes import check_needs, fill_columns
+from datapruner.pieces import Given
 from datapruner.places import CHUNKS
 from datapruner.reading import read_rows
 from datapruner.scorer import Scorer
@@ -25,7 +26,7 @@ PACKAGE, EMBEDDERS = "datapruner.scorers", "datapruner.embedders"
 
 
 def score(
-    source: str | Path | Sequence[str | Path] | Source,
+    source: Given | Source,
     scorers: str | Scorer | Sequence[str | Scorer],
     out: str | Path,
     engine: str | Engine = "local",
