@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from datapruner import ScoreTable, Source, score
+from datapruner import Batch, ScoreTable, Source, score
 from datapruner.engine import PACKAGE, Engine, as_engine
 from datapruner.engines import local
 from datapruner.engines.local import Local
 from datapruner.engines.ray import Ray
+from datapruner.scorer import NOTHING, State
 from datapruner.worker import Work, Worker
 from prunekernels import registry
 from tests.datapruner.conftest import make_rows, write_jsonl
@@ -60,6 +61,21 @@ def test_each_chunk_is_scored_once_by_one_of_the_workers(tmp_path: Path) -> None
     assert len(logged(log)) == 20
 
 
+def test_of_a_chunk_only_the_columns_that_lack_it_are_scored(corpus: Path, tmp_path: Path) -> None:
+    source, log = Source(corpus, chunk_rows=10), tmp_path / "log"
+    scorers = ["length", Logged(str(log))]
+    table = score(source, scorers, tmp_path / "t")
+    before = folder_bytes(tmp_path / "t")
+    for column, chunk in (("length", 2), ("length", 7), ("engine_scorers", 7), ("engine_scorers", 9)):
+        table.part(column, chunk).unlink()
+        table.manifest["columns"][column]["complete"] = False
+    table.save()
+    log.unlink()
+    score(source, scorers, tmp_path / "t")
+    assert [row for _, row in logged(log)] == [70, 90]
+    assert folder_bytes(tmp_path / "t") == before
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_says_which_rows_and_goes_on_later(corpus: Path, tmp_path: Path, workers: int) -> None:
     source, engine = Source(corpus, chunk_rows=10), Local(workers)
@@ -77,6 +93,18 @@ def test_an_error_says_which_rows_and_goes_on_later(corpus: Path, tmp_path: Path
     score(source, Failing(how="not"), tmp_path / "t")
     whole = score(source, Failing(how="not"), tmp_path / "whole")
     assert folder_bytes(tmp_path / "t" / "engine_scorers") == folder_bytes(whole.path / "engine_scorers")
+
+
+def test_what_a_stopped_worker_left_half_written_goes(corpus: Path, tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Leaving(Failing):
+        def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
+            (tmp_path / "t" / "rows" / ".tmp-1-00000000.parquet").write_bytes(b"PAR1")
+            return super().score(batch)
+
+    with pytest.raises(ValueError, match="something else"):
+        score(corpus, Leaving(), tmp_path / "t")
+    assert not list((tmp_path / "t").rglob(".tmp-*"))
 
 
 def test_a_worker_that_dies_is_told_and_nothing_is_lost(corpus: Path, tmp_path: Path) -> None:
