@@ -79,6 +79,14 @@ def test_coverage_draws_apart_from_the_ties_at_its_cut() -> None:
     assert np.mean([(rows < 20).sum() for rows in kept]) == pytest.approx(4, abs=0.4)
 
 
+def test_coverage_beyond_a_cut_goes_by_uid_not_by_row() -> None:
+    given = rows_of([i % 7 for i in range(60)])
+    order = np.random.default_rng(0).permutation(60)
+    rule = CoverageCentric(beta=0.2, strata=3)
+    again = rule.select(given.take(order), 20)
+    assert sorted(order[again.kept]) == rule.select(given, 20).kept.tolist()
+
+
 def test_coverage_refuses() -> None:
     given = rows_of(SPREAD)
     with pytest.raises(ValueError, match=r"want beta \+ keep_ratio of at most 1, got 0.3 and 8 of 10 rows"):
