@@ -48,11 +48,11 @@ class CoverageCentric(Selector):
 
     def choose(self, candidates: Candidates, n: int) -> Choice:
         n_rows = len(candidates)
-        # by less than a row the two may overlap: counts are rounded
-        if self.beta * n_rows + n >= n_rows + 1:
+        # in whole rows: by less than one the fractions may overlap
+        if n > self.most(n_rows):
             raise ValueError(f"want beta + keep_ratio of at most 1, got {self.beta} and {n} of {n_rows} rows")
         cut = ranking.highest if self.hard == "high" else ranking.lowest
-        n_cut = min(n_rows - self.most(n_rows), n_rows - n)
+        n_cut = n_rows - self.most(n_rows)
         hardest = cut(candidates.scores, n_cut, partial(candidates.lots, self.seed))
         left = slice(None) if not n_cut else np.flatnonzero(~hardest)
         kept = np.zeros(n_rows, dtype=bool)

@@ -104,12 +104,14 @@ CLUSTERS = [0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
 DISTANCES = [0.1, 0.3, 0.2, 0.4, 0.6, 0.8, 0.0, 0.2, 0.1, 0.1]
 
 
-def clustered() -> Candidates:
-    fields = {"cluster": np.array(CLUSTERS, dtype=np.int32), "score": np.array(DISTANCES, dtype=np.float32)}
+def clustered(
+    clusters: list[int] = CLUSTERS, distances: list[float] = DISTANCES, centroids: np.ndarray = CENTROIDS
+) -> Candidates:
+    fields = {"cluster": np.array(clusters, dtype=np.int32), "score": np.array(distances, dtype=np.float32)}
     rows = ArrayRows(
-        hash64([f"u{i}" for i in range(10)]),
+        hash64([f"u{i}" for i in range(len(clusters))]),
         {"prototypicality": fields},
-        states={"prototypicality": {"centroids": CENTROIDS}},
+        states={"prototypicality": {"centroids": centroids}},
     )
     return Candidates(fields["score"], rows, by="prototypicality")
 
@@ -134,6 +136,16 @@ def test_density_by_hand() -> None:
     assert apart(CENTROIDS[:1], 20).tolist() == [1]
     # itself is no neighbour, an equal one is
     assert apart(CENTROIDS[[0, 0, 1]], 1).tolist() == pytest.approx([0, 0, 1])
+
+
+def test_density_prefers_clusters_that_lie_apart_whatever_their_size() -> None:
+    # all as wide; two share a direction, .5 from the others on average, the third is 1 from both: .07 .07 .86 of 4
+    near = np.array([[1, 0], [3, 0], [0, 1]], dtype=np.float32)
+    kept = DensityBased().select(clustered([0] * 4 + [1] * 4 + [2] * 4, [0.5] * 12, near), 4).kept
+    assert kept.tolist() == [8, 9, 10, 11]
+    # as wide and as far apart: two of each, though one has three times the rows
+    kept = DensityBased().select(clustered([0] * 2 + [1] * 6, [0.5] * 8, CENTROIDS[:2]), 4).kept
+    assert (kept < 2).sum() == 2
 
 
 def test_density_reads_the_table(tmp_path: Path) -> None:
