@@ -76,7 +76,7 @@ def test_is_a_frozen_dataclass_with_defaults_and_words(name: str) -> None:
     method = registry.load(PACKAGE, name, Selector)
     assert method.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert re.match(r"(Paper|Rule): \S", str(method.__doc__)), "the docstring begins with its paper or rule"
-    assert inspect.getmodule(method).__doc__  # type: ignore[union-attr]
+    assert inspect.getmodule(method).__doc__
     assert spec.build(PACKAGE, spec.describe(method()), Selector) == method()
     assert ("subset" in str(inspect.getmodule(method).__doc__)) == method.nested
 
