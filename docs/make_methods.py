@@ -15,14 +15,14 @@ from datapruner.embedder import Embedder
 from datapruner.scorer import Scorer
 from datapruner.selector import Selector
 from prunekernels import registry
-from tokenpruner.method import Method
+from tokenpruner.kinds import TokenMethod
 
 PAGE = Path(__file__).resolve().parent / "methods.md"
 FOLDERS: dict[str, tuple[type, str]] = {
     "datapruner.scorers": (Scorer, "Scorers give each row of a corpus a number"),
     "datapruner.embedders": (Embedder, "Embedders give each row a vector, which scorers and selectors read"),
     "datapruner.selectors": (Selector, "Selectors turn numbers into kept rows"),
-    "tokenpruner.methods": (Method, "Token methods choose visual tokens"),
+    "tokenpruner.methods": (TokenMethod, "Token methods choose visual tokens"),
     "contextpruner.labelers": (Labeler, "Labelers judge the units of documents for a question"),
 }
 

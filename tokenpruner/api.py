@@ -9,23 +9,27 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Protocol
 
 import torch
 from torch import nn
 
 from tokenpruner import adapter as adapters
+from tokenpruner.kinds import TokenMethod
 from tokenpruner.method import Method
 from tokenpruner.report import Report
 
-# by text backbone: who may put hooks on a model, and which models are inside a `with prune(...)`
+WANT_METHOD = "want a method such as DivPrune(keep_ratio=0.1), got {!r}"
+
+# by the module worked on: who may put hooks on a model, and which models are inside a `with prune(...)`
 _GUARD = threading.Lock()
 _LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.Lock] = weakref.WeakKeyDictionary()
 _PRUNED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 
 @contextmanager
-def prune(model: nn.Module, method: Method) -> Iterator[Report]:
+def prune(model: nn.Module, method: TokenMethod) -> Iterator[Report]:
     """Prune every call of `model` inside the `with`, from whichever thread; yields the report that fills up.
 
     Raises ValueError for a model without visual tokens and for one that is being pruned already; inside, for
@@ -33,24 +37,23 @@ def prune(model: nn.Module, method: Method) -> Iterator[Report]:
     is left as it was found, also after an exception; a cache that outlives the `with` keeps its logical length.
     """
     from prunekernels import spec
-    from tokenpruner.session import Session
 
-    adapter = adapters.find(model)
-    _check_method(method)
+    if not isinstance(method, TokenMethod):
+        raise ValueError(WANT_METHOD.format(method))
     report = Report(method=spec.describe(method))
-    session = Session(adapter, method, report)
+    engine = _engine(model, method, report)
     with ExitStack() as stack:
-        with _lock(adapter):
-            _check_free(adapter)
-            stack.callback(_PRUNED.discard, adapter.backbone)
-            _PRUNED.add(adapter.backbone)
-            stack.enter_context(session.attached())
+        with _lock(engine.core):
+            _check_free(engine.core)
+            stack.callback(_PRUNED.discard, engine.core)
+            _PRUNED.add(engine.core)
+            stack.enter_context(engine.attached())
         yield report
 
 
 @torch.no_grad()
 def prepare(
-    model: nn.Module, method: Method, report: Report | None = None, /, **inputs: torch.Tensor
+    model: nn.Module, method: TokenMethod, report: Report | None = None, /, **inputs: torch.Tensor
 ) -> dict[str, torch.Tensor]:
     """Encode and prune `inputs`: `inputs_embeds`, `attention_mask`, `position_ids` for `model.generate(**prepared)`.
 
@@ -59,27 +62,47 @@ def prepare(
     """
     from tokenpruner.stateless import prepared
 
+    if not isinstance(method, TokenMethod):
+        raise ValueError(WANT_METHOD.format(method))
+    if not isinstance(method, Method):
+        raise ValueError(
+            f"{type(method).__name__} works inside the model, and prepare() hands over what enters the decoder: "
+            "run the model inside `with prune(model, method)`"
+        )
     adapter = adapters.find(model)
-    _check_method(method)
     for name in ("labels", "past_key_values"):
         if inputs.get(name) is not None:
             raise ValueError(f"prepare() wants a whole prompt for generate(), got {name}")
     # a model encodes one prompt at a time: the hooks of two would see each other's
-    with _lock(adapter):
-        _check_free(adapter)
+    with _lock(adapter.backbone):
+        _check_free(adapter.backbone)
         return prepared(adapter, method, report, inputs)
 
 
-def _check_method(method: Method) -> None:
-    if not isinstance(method, Method):
-        raise ValueError(f"want a method such as DivPrune(keep_ratio=0.1), got {method!r}")
+class Engine(Protocol):
+    """One model being pruned by one method: while `attached`, every pass of it is."""
+
+    # the module that only one engine works on at a time
+    core: nn.Module
+
+    def attached(self) -> AbstractContextManager[None]:
+        """Puts the hooks on, and takes them off."""
 
 
-def _lock(adapter: adapters.Adapter) -> threading.Lock:
+def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
+    """The engine of the method's kind; raises ValueError where it does not fit the model."""
+    from tokenpruner.session import Session
+
+    if isinstance(method, Method):
+        return Session(adapters.find(model), method, report)
+    raise ValueError(WANT_METHOD.format(method))
+
+
+def _lock(core: nn.Module) -> threading.Lock:
     with _GUARD:
-        return _LOCKS.setdefault(adapter.backbone, threading.Lock())
+        return _LOCKS.setdefault(core, threading.Lock())
 
 
-def _check_free(adapter: adapters.Adapter) -> None:
-    if adapter.backbone in _PRUNED:
-        raise ValueError(f"{type(adapter.model).__name__} is being pruned already: leave that `with prune(...)` first")
+def _check_free(core: nn.Module) -> None:
+    if core in _PRUNED:
+        raise ValueError(f"{type(core).__name__} is being pruned already: leave that `with prune(...)` first")

@@ -1,4 +1,4 @@
-"""What a method is: it ranks or picks the visual tokens of one image; the base counts, breaks ties and checks.
+"""What a method before the decoder is: it ranks or picks the visual tokens of one image; the base does the rest.
 
 A method is a frozen dataclass with a default for every field. It writes only what is its own: `importance`
 (higher is kept) or `keep`. It sees one image at a time, so that its picks cannot depend on the other images or
@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 
 from prunekernels import budget, select
+from tokenpruner.kinds import TokenMethod
 
 # "keep": tokens stay at their positions, with gaps; "compact": they are numbered anew, without gaps
 Positions = Literal["keep", "compact"]
@@ -41,8 +42,8 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Method:
-    """The base of all methods; `keep_ratio` in (0, 1] is the fraction of each image's tokens that is kept."""
+class Method(TokenMethod):
+    """The base of the methods before the decoder; `keep_ratio` in (0, 1] of each image's tokens are kept."""
 
     keep_ratio: float = 0.5
     positions: Positions = "keep"
@@ -54,6 +55,11 @@ class Method:
         budget.check_keep_ratio(self.keep_ratio)
         if self.positions not in get_args(Positions):
             raise ValueError(f'want positions "keep" or "compact", got {self.positions!r}')
+
+    @property
+    def keeps_all(self) -> bool:
+        """True where no image, however large, loses a token."""
+        return self.keep_ratio == 1
 
     def importance(self, context: Context) -> torch.Tensor:
         """Score the image's tokens; float32 [N], higher is kept."""

@@ -52,6 +52,7 @@ class Session:
 
     def __init__(self, adapter: Adapter, method: Method, report: Report) -> None:
         self.adapter, self.method, self.report = adapter, method, report
+        self.core = adapter.backbone
         self.sighting, self.local, self.lock = Sighting(), Local(), threading.Lock()
         self.costs = Costs.of(adapter.backbone)
         self.window: int | None = getattr(adapter.backbone.config, "sliding_window", None)
@@ -81,7 +82,7 @@ class Session:
         @functools.wraps(generate)
         def guarded(*args: object, **kwargs: object) -> object:
             has_images = any(name.startswith("pixel_values") or name == "mm_encoder_outputs" for name in kwargs)
-            if has_images and self.method.keep_ratio < 1:
+            if has_images and not self.method.keeps_all:
                 config = kwargs.get("generation_config", args[1] if len(args) > 1 else None)
                 config = getattr(model, "generation_config", None) if config is None else config
                 cache = kwargs.get("cache_implementation", getattr(config, "cache_implementation", None))
@@ -121,7 +122,7 @@ class Session:
         if sight is None and not caches.is_pruned(cache):
             return None
         entering, past = Entering.of(kwargs, self.local.attention_mask), caches.read(cache)
-        if sight is not None and self.method.keep_ratio < 1:
+        if sight is not None and not self.method.keeps_all:
             if refusal:
                 raise ValueError(refusal)
             caches.check(cache)
@@ -137,7 +138,7 @@ class Session:
     def _thinned(self, entering: Entering, past: caches.Past, kwargs: Kwargs, found: list[Image]) -> Kwargs:
         """What the backbone gets in place of the tokens that came; nothing where all of them stay."""
         started, current = clock(self.costs.device), self.local.current
-        if self.method.keep_ratio == 1 and entering.attention_mask is not None and entering.attention_mask.ndim != 2:
+        if self.method.keeps_all and entering.attention_mask is not None and entering.attention_mask.ndim != 2:
             # a prepared mask of a static cache: nothing will be dropped, so that it only serves to count
             entering = replace(entering, attention_mask=None)
         mask = entering.masks(past)[1]
