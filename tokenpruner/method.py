@@ -12,7 +12,8 @@ from typing import ClassVar, Literal, get_args
 
 import torch
 
-from prunekernels import budget, select
+from prunekernels import select
+from tokenpruner.budgets import Budget
 from tokenpruner.kinds import TokenMethod
 
 # "keep": tokens stay at their positions, with gaps; "compact": they are numbered anew, without gaps
@@ -42,24 +43,18 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Method(TokenMethod):
-    """The base of the methods before the decoder; `keep_ratio` in (0, 1] of each image's tokens are kept."""
+class Method(Budget, TokenMethod):
+    """The base of the methods before the decoder; how many tokens are kept is said as `Budget` has it."""
 
-    keep_ratio: float = 0.5
     positions: Positions = "keep"
 
     # what `importance` or `keep` reads of the context; it is checked to be finite before they are called
     needs: ClassVar[frozenset[Need]] = frozenset()
 
     def __post_init__(self) -> None:
-        budget.check_keep_ratio(self.keep_ratio)
+        super().__post_init__()
         if self.positions not in get_args(Positions):
             raise ValueError(f'want positions "keep" or "compact", got {self.positions!r}')
-
-    @property
-    def keeps_all(self) -> bool:
-        """True where no image, however large, loses a token."""
-        return self.keep_ratio == 1
 
     def importance(self, context: Context) -> torch.Tensor:
         """Score the image's tokens; float32 [N], higher is kept."""
@@ -72,10 +67,10 @@ class Method(TokenMethod):
             raise ValueError(f"{type(self).__name__}: want importance [{context.size}], got {[*scores.shape]}")
         return select.top(scores.float(), n)
 
-    def select(self, context: Context) -> torch.Tensor:
-        """The tokens that stay, as many as `keep_ratio` says; int64 [n], distinct, ascending."""
-        n = budget.n_keep(context.size, self.keep_ratio)
-        if n == context.size:
+    def select(self, context: Context, n: int | None = None) -> torch.Tensor:
+        """The `n` tokens that stay, by default as many as of an image alone in its row; int64 [n], ascending."""
+        n = self.counts([context.size], context.row)[0] if n is None else n
+        if n in (0, context.size):
             return torch.arange(n, device=context.visual.device)
         for need in sorted(self.needs):
             _check_finite(need, context)

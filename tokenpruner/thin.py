@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 
@@ -46,14 +47,14 @@ def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], me
     visual = dropped.clone()
     for image in images:
         visual[image.row, image.columns] = True
-    kept_images = []
+    kept_images, counts = [], _counts(images, method)
     # picks are indices: no gradient flows through them
     embeds = embeds.detach()
-    for image in images:
+    for image, n in zip(images, counts, strict=True):
         text = embeds[image.row, mask[image.row] & ~visual[image.row]] if "text" in method.needs else None
         size = len(image.columns)
         own = embeds[image.row, image.columns]
-        picks = method.select(Context(own, grid(size), image.row, image.number, text))
+        picks = method.select(Context(own, grid(size), image.row, image.number, text), n)
         dropped[image.row, image.columns] = True
         dropped[image.row, image.columns[picks]] = False
         kept_images.append(KeptImage(image.row, image.number, size, tuple(picks.tolist()), grid(size)))
@@ -61,6 +62,14 @@ def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], me
     if not choice.is_whole and hidden.any():
         raise ValueError(f"row {int(hidden.nonzero()[0])}: want attention_mask 1 on image tokens, got 0")
     return choice
+
+
+def _counts(images: Sequence[Image], method: Method) -> list[int]:
+    """How many tokens of each image stay: a budget is shared out within a row."""
+    counts: list[int] = []
+    for row, own in groupby(images, key=lambda image: image.row):
+        counts += method.counts([len(image.columns) for image in own], row)
+    return counts
 
 
 def kept_index(mask: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:

@@ -78,6 +78,16 @@ def test_counts_are_exact(name, size, kind):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_counts_are_exact_however_they_are_said(name):
+    kind, context = load(name), make_context(30)
+    assert len(kind(n_keep=7).select(context)) == 7
+    assert len(kind(n_keep=31).select(context)) == 30
+    assert len(kind(n_keep_row=11, n_keep_least=2).select(context)) == 11
+    assert len(kind(n_keep_row=11, n_keep_least=0).select(context, 0)) == 0
+    assert torch.equal(kind(n_keep=12).select(context), kind(keep_ratio=0.4).select(context))
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [16, 30])
 def test_batch_mates_do_not_matter(name, size):
     method = load(name)(keep_ratio=0.4)
