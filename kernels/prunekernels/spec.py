@@ -1,7 +1,8 @@
 """The text form of a method: its name and its fields, as in "perplexity:model=gpt2,window=512".
 
-The fields are those of the method's dataclass; a value is read by the field's type. The same reader serves the
-command lines and recipes, so that a new method needs no line there.
+The fields are those of the method's dataclass; a value is read by the field's type. Several numbers of one field,
+a tuple, are written with slashes: "tome:r=16/8/8", and a single one as "r=16/". The same reader serves the command
+lines and recipes, so that a new method needs no line there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TypeVar
 from prunekernels import registry
 
 Kind = TypeVar("Kind")
-Value = str | int | float | bool | None
+Value = str | int | float | bool | None | tuple["Value", ...]
 
 
 def build(package: str, text: str, kind: type[Kind]) -> Kind:
@@ -38,7 +39,13 @@ def describe(method: object) -> str:
     name = type(method).__module__.rpartition(".")[2]
     fields = [field for field in dataclasses.fields(method) if field.init]  # type: ignore[arg-type]
     changed = [field.name for field in fields if getattr(method, field.name) != field.default]
-    return ":".join([name, ",".join(f"{field}={getattr(method, field)}" for field in changed)]).rstrip(":")
+    return ":".join([name, ",".join(f"{field}={_written(getattr(method, field))}" for field in changed)]).rstrip(":")
+
+
+def _written(value: object) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    return "/".join(map(_written, value)) + "/" * (len(value) < 2)
 
 
 def _read(name: str, text: str, hint: object) -> Value:
@@ -57,6 +64,9 @@ def _read(name: str, text: str, hint: object) -> Value:
                 return option(text)
             except ValueError:
                 continue
+        elif typing.get_origin(option) is tuple:
+            item = typing.get_args(option)[0]
+            return tuple(_read(name, part, item) for part in text.split("/") if part)
         elif option is str:
             return text
     wanted = " or ".join(getattr(option, "__name__", str(option)) for option in options)

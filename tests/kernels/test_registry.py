@@ -75,6 +75,39 @@ def test_text_form(folder: str) -> None:
     assert spec.describe(type(hammer)(count=5)) == "hammer:count=5"
 
 
+@dataclasses.dataclass(frozen=True)
+class Saw:
+    """Teeth of one size or of several."""
+
+    teeth: int | tuple[int, ...] = 8
+    angles: tuple[float, ...] | None = None
+
+
+@pytest.mark.parametrize(
+    ("saw", "text"),
+    [
+        (Saw(), ""),
+        (Saw(teeth=4), ":teeth=4"),
+        (Saw(teeth=(4,)), ":teeth=4/"),
+        (Saw(teeth=(4, 2, 2)), ":teeth=4/2/2"),
+        (Saw(teeth=()), ":teeth=/"),
+        (Saw(teeth=(1, 2), angles=(0.5, 1.0)), ":teeth=1/2,angles=0.5/1.0"),
+    ],
+)
+def test_several_numbers_in_one_field(saw: Saw, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "load", lambda package, name, kind: Saw)
+    own = Saw.__module__.rpartition(".")[2]
+    assert spec.describe(saw) == own + text
+    assert spec.build("tools", own + text, Saw) == saw
+
+
+def test_a_single_number_is_several_where_no_other_kind_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "load", lambda package, name, kind: Saw)
+    assert spec.build("tools", "saw:angles=3", Saw) == Saw(angles=(3.0,))
+    with pytest.raises(ValueError, match="saw.teeth wants int, got 'x'"):
+        spec.build("tools", "saw:teeth=4/x", Saw)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
