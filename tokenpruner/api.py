@@ -33,8 +33,9 @@ def prune(model: nn.Module, method: TokenMethod) -> Iterator[Report]:
     """Prune every call of `model` inside the `with`, from whichever thread; yields the report that fills up.
 
     Raises ValueError for a model without visual tokens and for one that is being pruned already; inside, for
-    what cannot be pruned: labels, static caches, chunked prefill. A call without images is not changed. The model
-    is left as it was found, also after an exception; a cache that outlives the `with` keeps its logical length.
+    what cannot be pruned: static caches, chunked prefill. A call without images is not changed. Gradients flow, and
+    a loss is over the tokens that are left. The model is left as it was found, also after an exception; a cache that
+    outlives the `with` keeps its logical length.
     """
     from prunekernels import spec
 

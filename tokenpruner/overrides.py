@@ -1,23 +1,28 @@
-"""A method of one object replaced for a while, the class and all other objects untouched."""
+"""An attribute of one object replaced for a while, the class and all other objects untouched."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 Wrap = Callable[[Callable[..., object]], Callable[..., object]]
 
 
 @contextmanager
-def overridden(owner: object, name: str, wrap: Wrap) -> Iterator[None]:
-    """While open, `owner.name` is `wrap(the method as it was)`; afterwards the object's dict is as it was."""
+def placed(owner: object, name: str, value: object) -> Iterator[None]:
+    """While open, `owner.name` is `value`; afterwards the object's dict is as it was."""
     was_own = name in vars(owner)
-    original = getattr(owner, name)
-    setattr(owner, name, wrap(original))
+    before = vars(owner).get(name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
         if was_own:
-            setattr(owner, name, original)
+            setattr(owner, name, before)
         else:
             delattr(owner, name)
+
+
+def overridden(owner: object, name: str, wrap: Wrap) -> AbstractContextManager[None]:
+    """While open, `owner.name` is `wrap(the method as it was)`."""
+    return placed(owner, name, wrap(getattr(owner, name)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from tokenpruner import along, thin
+from tokenpruner import along, labels, thin
 from tokenpruner import cache as caches
 from tokenpruner.adapter import Adapter, Sighting
 from tokenpruner.entering import Entering, Kwargs, continued, thinned
@@ -45,6 +45,8 @@ class Local(threading.local):
     refusal: str | None = None
     # the mask that the model around the backbone was given
     attention_mask: object = None
+    # which tokens of the last pass were left, for its loss
+    cut: labels.Cut | None = None
 
 
 class Session:
@@ -71,6 +73,7 @@ class Session:
                 backbone.register_forward_hook(self._after_backbone, with_kwargs=True, always_call=True),
             ):
                 stack.callback(handle.remove)
+            stack.enter_context(labels.watched(model, backbone, lambda: self.local.cut))
             if hasattr(model, "generate"):
                 stack.enter_context(overridden(model, "generate", self._guarded))
             yield
@@ -98,11 +101,12 @@ class Session:
         return guarded
 
     def _before_model(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
+        logits_to_keep = kwargs.get("logits_to_keep")
         self.local.refusal = None
-        if kwargs.get("labels") is not None:
-            self.local.refusal = "want no labels: the loss would be over tokens that were dropped"
-        elif isinstance(kwargs.get("logits_to_keep"), torch.Tensor):
+        if isinstance(logits_to_keep, torch.Tensor):
             self.local.refusal = "want logits_to_keep as a count: indices change when tokens are dropped"
+        elif logits_to_keep and kwargs.get("labels") is not None:
+            self.local.refusal = f"want all logits where there are labels, got logits_to_keep={logits_to_keep}"
 
     def _before_merger(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
         self.local.attention_mask = kwargs.get("attention_mask")
@@ -117,7 +121,7 @@ class Session:
         self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
     ) -> tuple[tuple[object, ...], Kwargs] | None:
         sight, refusal = self.sighting.take(), self.local.refusal
-        self.local.current, self.local.refusal = None, None
+        self.local.current, self.local.refusal, self.local.cut = None, None, None
         cache = _cache(kwargs)
         if sight is None and not caches.is_pruned(cache):
             return None
@@ -149,7 +153,9 @@ class Session:
         if not choice.is_whole:
             changed, index, current.prefix = thinned(entering, past, choice, self.method.positions, self.window)
             current.removed = past.removed + mask.shape[1] - index.shape[1]
-            changed |= along.cut(kwargs, choice, index, current.prefix.mask[:, past.physical :])
+            kept = current.prefix.mask[:, past.physical :]
+            changed |= along.cut(kwargs, choice, index, kept)
+            self.local.cut = labels.Cut(index, kept, mask.shape[1])
         elapsed = clock(self.costs.device) - started
         current.record = self.costs.record(choice, mask, (past.logical, past.physical), elapsed)
         return changed

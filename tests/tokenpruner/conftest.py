@@ -136,7 +136,6 @@ class ByHand:
     logits: torch.Tensor
 
 
-@torch.no_grad()
 def replay(model: torch.nn.Module, row: dict[str, torch.Tensor], method: Method, more: Sequence[int] = ()) -> ByHand:
     """One row without padding, then the tokens `more`: chosen, gathered and run without cache, hooks or our gather."""
     ids = torch.cat([row["input_ids"][0], torch.tensor(list(more), dtype=torch.int64)])
@@ -149,7 +148,7 @@ def replay(model: torch.nn.Module, row: dict[str, torch.Tensor], method: Method,
         gone = []
         for number, own in enumerate(features):
             embeds[columns[number]] = own
-            picks = method.select(Context(own, (SIDE, SIDE), 0, number))
+            picks = method.select(Context(own.detach(), (SIDE, SIDE), 0, number))
             gone += [column for place, column in enumerate(columns[number].tolist()) if place not in picks.tolist()]
         kept = torch.tensor([column for column in range(len(ids)) if column not in gone])
     positions = kept if method.positions == "keep" else torch.arange(len(kept))
@@ -165,6 +164,12 @@ def replay(model: torch.nn.Module, row: dict[str, torch.Tensor], method: Method,
 @pytest.fixture(scope="session")
 def by_hand() -> Callable[..., ByHand]:
     """Runs the pruned sequence of one row by hand; see `replay`."""
+    return torch.no_grad()(replay)
+
+
+@pytest.fixture(scope="session")
+def by_hand_with_gradients() -> Callable[..., ByHand]:
+    """The same, to be differentiated."""
     return replay
 
 

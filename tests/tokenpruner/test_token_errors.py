@@ -126,14 +126,14 @@ def test_labels(watched):
     model, inputs, check = watched
     labels = inputs["input_ids"].clone()
     with prune(model, Random()):
-        with pytest.raises(ValueError, match="want no labels"):
-            model(**inputs, labels=labels)
-        # nothing is left of the refusal, and text may have labels
-        assert model(**inputs).logits.shape[1] < labels.shape[1]
-        text = {name: inputs[name][1:, -4:] for name in ("input_ids", "attention_mask")}
-        assert model(**text, labels=labels[1:, -4:]).loss.isfinite()
-    with prune(model, Random(keep_ratio=1.0)):
-        assert model(**inputs, labels=labels).loss.isfinite()
+        with pytest.raises(ValueError, match="want all logits where there are labels, got logits_to_keep=4"):
+            model(**inputs, labels=labels, logits_to_keep=4)
+        with pytest.raises(ValueError, match=r"want labels \[2, 21\], one a token, got \[2, 20\]"):
+            model(**inputs, labels=labels[:, 1:])
+        with pytest.raises(ValueError, match=r"want shift_labels \[2, 21\], one a token, got \[2, 20\]"):
+            model(**inputs, labels=labels, shift_labels=labels[:, 1:])
+        # nothing is left of the refusals
+        assert model(**inputs, logits_to_keep=4).logits.shape[1] == 4
     check()
     with pytest.raises(ValueError, match="got labels"):
         prepare(model, Random(), **inputs, labels=labels)
