@@ -31,7 +31,7 @@ def rebuilt(
         return None
     if FULL not in entries or not entries.keys() <= {FULL, SLIDING}:
         raise ValueError(f"want masks of {FULL} and {SLIDING} layers, got {sorted(entries)}: not supported")
-    new = _taken(entries[FULL], index, mask)
+    new = taken(entries[FULL], index, mask)
     past = past_mask[:, None, None, :].expand(-1, new.shape[1], new.shape[2], -1)
     made = {FULL: torch.cat([past, new], -1)}
     if SLIDING in entries:
@@ -45,11 +45,11 @@ def rebuilt(
         new = new & (near[:, n_past:] | new.mT)
         made[SLIDING] = torch.cat([(past & near[:, :n_past])[..., first:], new], -1)
     like = entries[FULL]
-    formed = {name: _formed(made[name], mask, like) for name in entries}
-    return formed if isinstance(prepared, dict) else formed[FULL]
+    masks = {name: formed(made[name], mask, like) for name in entries}
+    return masks if isinstance(prepared, dict) else masks[FULL]
 
 
-def _taken(full: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def taken(full: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Which of the new tokens see which, bool [B, H, P, P]."""
     n_tokens, n_rows = full.shape[2], index.shape[0]
     allowed = full if full.dtype == torch.bool else full == 0
@@ -59,7 +59,7 @@ def _taken(full: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> torch
     return allowed.gather(2, rows).gather(3, columns) & mask[:, None, None, :]
 
 
-def _formed(allowed: torch.Tensor, mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def formed(allowed: torch.Tensor, mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """`allowed` as bool or as numbers to add, as `like` is."""
     n_new = mask.shape[1]
     # padding looks at itself: a row that sees nothing may come out as NaN
