@@ -16,6 +16,7 @@ from torch import nn
 from prunekernels import registry
 from tokenpruner import images
 from tokenpruner.images import Image
+from tokenpruner.layouts import Grid, Layout, Memory
 
 PACKAGE = "tokenpruner.adapters"
 GENERIC = "generic"
@@ -24,23 +25,26 @@ GENERIC = "generic"
 class Sighting(threading.local):
     """What the forward pass that runs in this thread has shown, kind by kind ("image", "video").
 
-    `masks` are bool [B, L], True where a token of that kind stands; `sizes` the tokens of each image or video.
+    `masks` are bool [B, L], True where a token of that kind stands; `layouts` say how each image or video lies.
     """
 
     def __init__(self) -> None:
         self.masks: dict[str, torch.Tensor] = {}
-        self.sizes: dict[str, list[int] | None] = {}
+        self.layouts: dict[str, list[Layout] | None] = {}
+        self.memory = Memory()
+        # videos may be encoded through the method for images
+        self.is_encoding = False
 
     def clear(self) -> None:
         """Forget the last forward pass."""
-        self.masks, self.sizes = {}, {}
+        self.masks, self.layouts = {}, {}
 
     def take(self) -> Sight | None:
         """What was shown, forgotten here; None where no visual token was."""
         # placeholders without features are plain embeddings
-        masks, sizes = {kind: mask for kind, mask in self.masks.items() if kind in self.sizes}, self.sizes
+        masks, layouts = {kind: mask for kind, mask in self.masks.items() if kind in self.layouts}, self.layouts
         self.clear()
-        return Sight(masks, sizes) if masks else None
+        return Sight(masks, layouts) if masks else None
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,12 @@ class Sight:
     """The visual tokens of one forward pass, as `Sighting` has them."""
 
     masks: dict[str, torch.Tensor]
-    sizes: dict[str, list[int] | None]
+    layouts: dict[str, list[Layout] | None]
 
     def images(self) -> list[Image]:
-        """The images and videos, in the order of the rows."""
-        found = [image for kind, mask in self.masks.items() for image in images.find(mask, self.sizes.get(kind))]
-        return images.numbered(found) if len(self.masks) > 1 else found
+        """The images and the frames of videos, in the order of the rows."""
+        found = [images.find(mask, self.layouts.get(kind)) for kind, mask in self.masks.items()]
+        return images.numbered(found) if len(found) > 1 else found[0]
 
 
 class Adapter(ABC):
@@ -79,8 +83,8 @@ class Adapter(ABC):
         """While open, every forward pass of the merger leaves in `sighting` where its visual tokens stand."""
 
     @abstractmethod
-    def grid(self, size: int) -> tuple[int, int] | None:
-        """Rows and columns of an image of `size` visual tokens, if they are known."""
+    def grid(self, size: int) -> Grid | None:
+        """Rows and columns of an image of `size` visual tokens of which nothing else is known, if they can be told."""
 
 
 def find(model: nn.Module) -> Adapter:

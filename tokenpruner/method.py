@@ -15,6 +15,7 @@ import torch
 from prunekernels import select
 from tokenpruner.budgets import Budget
 from tokenpruner.kinds import TokenMethod
+from tokenpruner.layouts import Grid
 
 # "keep": tokens stay at their positions, with gaps; "compact": they are numbered anew, without gaps
 Positions = Literal["keep", "compact"]
@@ -23,18 +24,22 @@ Need = Literal["visual", "text"]
 
 @dataclass(frozen=True)
 class Context:
-    """One image on its way into the decoder.
+    """One image, or one frame of a video, on its way into the decoder.
 
     `visual` [N, D] are its embeddings behind the projector; `grid` its patches' rows and columns where they are
-    known; `row` and `image` its place: the batch row, and which image of that row; `text` [T, D] the row's
-    other embeddings without padding, given to methods that need them.
+    known; `row`, `image` and `frame` its place: the batch row, which image of that row, and which frame of it;
+    `text` [T, D] the row's other embeddings without padding, given to methods that need them. Of an image that was
+    cut up, `views` are the grids whose tokens follow one another, an overview and the whole in detail, and `grid`
+    is None.
     """
 
     visual: torch.Tensor
-    grid: tuple[int, int] | None = None
+    grid: Grid | None = None
     row: int = 0
     image: int = 0
     text: torch.Tensor | None = None
+    frame: int = 0
+    views: tuple[Grid, ...] = ()
 
     @property
     def size(self) -> int:

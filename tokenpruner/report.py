@@ -8,16 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tokenpruner.layouts import Grid
+
 
 @dataclass(frozen=True)
 class KeptImage:
-    """Image `image` of batch row `row`: which of its `size` tokens were `kept`, and its `grid` if known."""
+    """Image `image` of batch row `row`, or frame `frame` of it: which of its `size` tokens were `kept`.
+
+    `grid` and `views` are its rows and columns as `Context` has them; `columns` says where in the unpruned row
+    each of its tokens stood. Newline tokens of a cut-up image belong to nothing: they stay and are not counted.
+    """
 
     row: int
     image: int
     size: int
     kept: tuple[int, ...]
-    grid: tuple[int, int] | None = None
+    grid: Grid | None = None
+    frame: int = 0
+    views: tuple[Grid, ...] = ()
+    columns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

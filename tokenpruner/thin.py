@@ -13,10 +13,12 @@ import torch
 
 from tokenpruner import positions
 from tokenpruner.images import Image
+from tokenpruner.layouts import Grid
 from tokenpruner.method import Context, Method, Positions
 from tokenpruner.report import KeptImage
 
-Grid = Callable[[int], tuple[int, int] | None]
+# rows and columns told by a count of tokens
+GridOf = Callable[[int], Grid | None]
 
 
 @dataclass(frozen=True)
@@ -41,27 +43,43 @@ class Choice:
         return all(len(image.kept) == image.size for image in self.images)
 
 
-def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], method: Method, grid: Grid) -> Choice:
+def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], method: Method, grid: GridOf) -> Choice:
     """Let `method` pick among the visual tokens of each image of `embeds` [B, L, D]; `mask` [B, L] is bool."""
     dropped = torch.zeros(mask.shape, dtype=torch.bool, device=embeds.device)
-    visual = dropped.clone()
+    visual, newlines = dropped.clone(), dropped.clone()
     for image in images:
         visual[image.row, image.columns] = True
+        newlines[image.row, image.newlines] = True
+    is_text = mask & ~visual & ~newlines
     kept_images, counts = [], _counts(images, method)
     # picks are indices: no gradient flows through them
     embeds = embeds.detach()
     for image, n in zip(images, counts, strict=True):
-        text = embeds[image.row, mask[image.row] & ~visual[image.row]] if "text" in method.needs else None
-        size = len(image.columns)
-        own = embeds[image.row, image.columns]
-        picks = method.select(Context(own, grid(size), image.row, image.number, text), n)
+        text = embeds[image.row, is_text[image.row]] if "text" in method.needs else None
+        context = _context(embeds[image.row, image.columns], image, text, grid)
+        picks = method.select(context, n)
         dropped[image.row, image.columns] = True
         dropped[image.row, image.columns[picks]] = False
-        kept_images.append(KeptImage(image.row, image.number, size, tuple(picks.tolist()), grid(size)))
+        kept_images.append(_kept(context, image, picks))
     choice, hidden = Choice(dropped, tuple(kept_images)), (visual & ~mask).any(1)
     if not choice.is_whole and hidden.any():
         raise ValueError(f"row {int(hidden.nonzero()[0])}: want attention_mask 1 on image tokens, got 0")
     return choice
+
+
+def _context(visual: torch.Tensor, image: Image, text: torch.Tensor | None, grid: GridOf) -> Context:
+    """What the method reads of one image or frame."""
+    told = grid(len(visual))
+    views = image.views or ((told,) if told else ())
+    one = views[0] if len(views) == 1 else None
+    return Context(visual, one, image.row, image.number, text, image.frame, views if one is None else ())
+
+
+def _kept(context: Context, image: Image, picks: torch.Tensor) -> KeptImage:
+    """What the report says of it."""
+    kept, columns = tuple(picks.tolist()), tuple(image.columns.tolist())
+    place = (context.grid, context.frame, context.views)
+    return KeptImage(context.row, context.image, context.size, kept, *place, columns)
 
 
 def _counts(images: Sequence[Image], method: Method) -> list[int]:

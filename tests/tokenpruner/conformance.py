@@ -89,13 +89,12 @@ def by_hand(model: nn.Module, inputs: Tensors, method: Method) -> tuple[torch.Te
         model(**inputs, use_cache=False)
     visual = (inputs["input_ids"][0] == image_token(model)).nonzero().flatten()
     kept = torch.ones(inputs["input_ids"].shape[1], dtype=torch.bool)
-    before = 0
     for image in report.images:
-        own = visual[before : before + image.size]
+        own = torch.tensor(image.columns)
+        assert len(own) == image.size
+        assert set(image.columns) <= {*visual.tolist()}
         kept[own] = False
         kept[own[list(image.kept)]] = True
-        before += image.size
-    assert before == len(visual)
     assert int(kept.sum()) < len(kept)
     wanted = plain.backbone(**cut(plain.kwargs, kept, visual)).last_hidden_state
     return wanted, spied.hidden

@@ -7,6 +7,7 @@ import torch
 
 from tokenpruner import images, masks, positions, thin
 from tokenpruner.cache import Past, Prefix
+from tokenpruner.layouts import Layout
 
 
 def mask_of(*rows):
@@ -14,7 +15,8 @@ def mask_of(*rows):
 
 
 def found(visual, sizes=None):
-    return [(image.row, image.number, image.columns.tolist()) for image in images.find(visual, sizes)]
+    layouts = None if sizes is None else [Layout(size) for size in sizes]
+    return [(image.row, image.number, image.columns.tolist()) for image in images.find(visual, layouts)]
 
 
 def test_images_by_size():
@@ -38,9 +40,9 @@ def test_images_by_runs():
 
 def test_images_that_do_not_fit():
     with pytest.raises(ValueError, match="got 3 and 2"):
-        images.find(mask_of("0111"), [2])
+        images.find(mask_of("0111"), [Layout(2)])
     with pytest.raises(ValueError, match="runs from row 0 into the next"):
-        images.find(mask_of("011", "100"), [3])
+        images.find(mask_of("011", "100"), [Layout(3)])
     with pytest.raises(ValueError, match="want the visual tokens as bool"):
         images.find(torch.ones(2, 3))
 

@@ -266,4 +266,7 @@ def test_llava_next_works_too(prompt):
         uncached = model.generate(**inputs, **kind, use_cache=False)
     assert torch.equal(cached, uncached)
     assert n_images == 2
-    assert [image.size for image in report.images[:2]] == [len(own) for own in features]
+    # 4 x 4 in overview, 8 x 4 and 4 x 8 in detail; each line of the detail ends with a newline, which stays
+    assert [len(own) for own in features] == [16 + 40, 16 + 36]
+    assert [image.size for image in report.images[:2]] == [48, 48]
+    assert report.prefills[0].tokens_after == (3 + 10 + 8, 3 + 10 + 4)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import torch
 from torch import nn
 
+from tokenpruner import layouts
 from tokenpruner.adapter import Adapter, Sighting
+from tokenpruner.layouts import Grid
 from tokenpruner.overrides import Wrap, overridden
 
 BACKBONES = ("language_model", "text_model")
@@ -50,14 +51,14 @@ class Generic(Adapter):
             encoded = kwargs.get("mm_encoder_outputs")
             for kind, output in encoded.items() if isinstance(encoded, dict) else ():
                 if output is not None:
-                    sighting.sizes[kind] = _sizes(output)
+                    sighting.layouts[kind] = sighting.memory.of(output, self._newline())
 
         with ExitStack() as stack:
             stack.callback(self.merger.register_forward_pre_hook(before, with_kwargs=True).remove)
             for kind in KINDS:
                 # generate() reads the signature of get_image_features
                 if hasattr(self.merger, f"get_{kind}_features"):
-                    stack.enter_context(overridden(self.merger, f"get_{kind}_features", _measured(sighting, kind)))
+                    stack.enter_context(overridden(self.merger, f"get_{kind}_features", self._measured(sighting, kind)))
             stack.enter_context(self.placeholders(sighting))
             yield
 
@@ -65,25 +66,39 @@ class Generic(Adapter):
         """Note each placeholder mask that is made."""
         return overridden(self.merger, self.LANDMARK, _noted(sighting))
 
-    def grid(self, size: int) -> tuple[int, int] | None:
+    def grid(self, size: int) -> Grid | None:
         """A square, where the count is one."""
-        side = math.isqrt(size)
-        return (side, side) if side * side == size else None
+        return next(iter(layouts.square(size)), None)
 
+    def _newline(self) -> torch.Tensor | None:
+        """What stands among the patches at the end of a line, if the model has such a token."""
+        newline = getattr(self.merger, "image_newline", None)
+        return newline.detach() if isinstance(newline, torch.Tensor) else None
 
-def _measured(sighting: Sighting, kind: str) -> Wrap:
-    """Features whose sizes are noted."""
+    def _measured(self, sighting: Sighting, kind: str) -> Wrap:
+        """Features whose layouts are noted."""
 
-    def wrap(original: Callable[..., object]) -> Callable[..., object]:
-        @functools.wraps(original)
-        def wrapped(*args: object, **kwargs: object) -> object:
-            output = original(*args, **kwargs)
-            sighting.sizes[kind] = _sizes(output)
-            return output
+        def wrap(original: Callable[..., object]) -> Callable[..., object]:
+            signature = inspect.signature(original)
 
-        return wrapped
+            @functools.wraps(original)
+            def wrapped(*args: object, **kwargs: object) -> object:
+                if sighting.is_encoding:
+                    return original(*args, **kwargs)
+                sighting.is_encoding = True
+                try:
+                    output = original(*args, **kwargs)
+                finally:
+                    sighting.is_encoding = False
+                given = signature.bind(*args, **kwargs).arguments
+                found = layouts.read(output, {**given, **given.get("kwargs", {})}, self._newline())
+                sighting.layouts[kind] = found
+                sighting.memory.note(output, found)
+                return output
 
-    return wrap
+            return wrapped
+
+        return wrap
 
 
 def _noted(sighting: Sighting) -> Wrap:
@@ -102,7 +117,7 @@ def _noted(sighting: Sighting) -> Wrap:
                     # [B, L, 1] or [B, L, D], the same in the last dimension
                     sighting.masks[kind] = mask if mask.ndim == 2 else mask[..., 0]
                 if given.get(f"{kind}_features") is not None:
-                    sighting.sizes.setdefault(kind, None)
+                    sighting.layouts.setdefault(kind, None)
             return output
 
         return wrapped
@@ -116,13 +131,3 @@ def _parts(model: nn.Module, landmark: str) -> tuple[nn.Module | None, nn.Module
             own = [getattr(module, name) for name in BACKBONES if isinstance(getattr(module, name, None), nn.Module)]
             return module, own[0] if own else None
     return None, None
-
-
-def _sizes(output: object) -> list[int] | None:
-    """Tokens of each image, from features [images, N, D] or one [N, D] an image; None for any other layout."""
-    features = getattr(output, "pooler_output", output)
-    if isinstance(features, torch.Tensor) and features.ndim == 3:
-        return [features.shape[1]] * len(features)
-    if isinstance(features, list | tuple) and all(isinstance(x, torch.Tensor) and x.ndim == 2 for x in features):
-        return [len(x) for x in features]
-    return None

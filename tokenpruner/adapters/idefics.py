@@ -30,7 +30,7 @@ class Idefics(Generic):
             def wrapped(*args: object, **kwargs: object) -> object:
                 given = signature.bind(*args, **kwargs).arguments
                 sighting.masks["image"] = _stands(self.merger, given["input_ids"], given["inputs_embeds"])
-                sighting.sizes.setdefault("image", None)
+                sighting.layouts.setdefault("image", None)
                 return original(*args, **kwargs)
 
             return wrapped

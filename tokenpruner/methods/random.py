@@ -1,6 +1,6 @@
 """Random tokens: the baseline that many published methods do not beat at moderate ratios.
 
-The noise hangs on the seed and on which image of its row it is, so that batch mates do not change the picks;
+The noise hangs on the seed and on which image and frame of its row it is, so that batch mates do not change the picks;
 it is drawn on the CPU, so that every device picks the same.
 """
 
@@ -12,8 +12,8 @@ import torch
 
 from tokenpruner.method import Context, Method
 
-# apart from each other for any seeds and image numbers that occur
-STRIDE = 1_000_003
+# apart from each other for any seeds, image and frame numbers that occur
+STRIDE, FRAMES = 1_000_003, 1_000_003**2
 
 
 @dataclass(frozen=True)
@@ -24,5 +24,5 @@ class Random(Method):
 
     def importance(self, context: Context) -> torch.Tensor:
         """Uniform noise."""
-        generator = torch.Generator().manual_seed(self.seed * STRIDE + context.image)
+        generator = torch.Generator().manual_seed(self.seed * STRIDE + context.image + FRAMES * context.frame)
         return torch.rand(context.size, generator=generator).to(context.visual.device)
