@@ -1,11 +1,13 @@
 """Keep the longer texts of a JSONL corpus: datapruner beside `datasets` and datatrove, on one file in one run.
 
     PYTHONPATH=.:kernels python benchmarks/corpus_filter.py --folder /data/tmp        makes the corpus there
+    ... --large      only datapruner, once, on 2 GB: what memory it takes
 
 Every tool runs in a process of its own, three times in turn; seconds are from the call to the last byte, imports
-left out. All of them read, look at each text's length and write what is kept as JSON lines. Ours also hashes the
-input, gives every row a uid, keeps the scores as a table and says of every dropped row why it went; one row of the
-table writes the dropped rows, too, which the peers have no counterpart for. Peak memory is the whole process.
+left out; `steps` are those of score, select and write. All of them read, look at each text's length and write what
+is kept as JSON lines. Ours also hashes the input, gives every row a uid, keeps the scores as a table and says of
+every dropped row why it went; one row of the table writes the dropped rows, too, which the peers have no
+counterpart for. Peak memory is the whole process.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from benchmarks.harness import record
 from benchmarks.machine import ROOT
 
 LONGER_THAN = 800
 REPEATS = 3
+ROWS, LARGE_ROWS = 200_000, 2_100_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,16 @@ class Row:
     rows_per_second: float
     peak_mib: float
     kept: int
+    steps: dict[str, float]
+
+
+class Ran(TypedDict):
+    """What a process printed."""
+
+    seconds: float
+    kept: int
+    peak: float
+    steps: dict[str, float]
 
 
 def make_corpus(path: Path, n_rows: int) -> None:
@@ -58,9 +72,14 @@ def make_corpus(path: Path, n_rows: int) -> None:
 def by_datapruner(corpus: Path, out: Path, dropped: bool) -> int:
     import datapruner
 
+    clock = time.perf_counter
+    begun = clock()
     table = datapruner.score(corpus, ["length", "random"], out / "scores")
+    scored = clock()
     kept = datapruner.select(table, f"threshold:minimum={LONGER_THAN + 1}", by="length")
+    selected = clock()
     datapruner.write(corpus, kept, datapruner.Output(out / "pruned", dropped=dropped))
+    STEPS.update(score=scored - begun, select=selected - scored, write=clock() - selected)
     return kept.n_kept
 
 
@@ -91,6 +110,8 @@ def by_datatrove(corpus: Path, out: Path) -> int:
         return sum(1 for _ in file)
 
 
+# seconds of the last call's steps, of tools that have them
+STEPS: dict[str, float] = {}
 TOOLS: dict[str, Callable[[Path, Path], int]] = {
     "datapruner": lambda corpus, out: by_datapruner(corpus, out, dropped=False),
     "datapruner, dropped rows written too": lambda corpus, out: by_datapruner(corpus, out, dropped=True),
@@ -110,10 +131,10 @@ def child(tool: str, corpus: Path, out: Path) -> None:
     kept = TOOLS[tool](corpus, out / "real")
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "kept": kept, "peak": peak}))
+    print(json.dumps({"seconds": seconds, "kept": kept, "peak": peak, "steps": STEPS}))
 
 
-def run(tool: str, corpus: Path, folder: Path) -> dict[str, float] | None:
+def run(tool: str, corpus: Path, folder: Path) -> Ran | None:
     """One process; None where the tool is not installed."""
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
@@ -129,20 +150,25 @@ def main() -> None:
     """Run every tool in turn, three times; append the record."""
     parser = argparse.ArgumentParser(description="Filter a corpus with datapruner and its peers.")
     parser.add_argument("--folder", type=Path, required=True, help="where the corpus and the outputs go")
-    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--tool", action="append", help="only these; nothing is recorded then")
+    parser.add_argument("--large", action="store_true", help="only datapruner, once, on 2 GB")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--corpus", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(options.child, options.corpus, options.folder / "out")
         return
+    if options.large:
+        options.rows, tools = LARGE_ROWS, ["datapruner, dropped rows written too"]
+    else:
+        tools = options.tool or [*TOOLS]
     options.folder.mkdir(parents=True, exist_ok=True)
     corpus = options.folder / f"corpus-{options.rows}.jsonl"
     if not corpus.exists():
         make_corpus(corpus, options.rows)
-    found: dict[str, list[dict[str, float]]] = {tool: [] for tool in options.tool or TOOLS}
-    for _ in range(REPEATS):
+    found: dict[str, list[Ran]] = {tool: [] for tool in tools}
+    for _ in range(1 if options.large else REPEATS):
         for tool, runs in found.items():
             result = run(tool, corpus, options.folder)
             if result is not None:
@@ -153,14 +179,15 @@ def main() -> None:
     for row in rows:
         print(f"{row.tool}: {row.seconds:.2f} s, {row.rows_per_second:,.0f} rows/s, {row.peak_mib:,.0f} MiB")
     if not options.tool:
-        print(record("corpus_filter", rows))
+        print(record("corpus_large" if options.large else "corpus_filter", rows))
     shutil.rmtree(options.folder / "out", ignore_errors=True)
 
 
-def _row(tool: str, n_rows: int, corpus: Path, runs: list[dict[str, float]]) -> Row:
+def _row(tool: str, n_rows: int, corpus: Path, runs: list[Ran]) -> Row:
     seconds = statistics.median(run["seconds"] for run in runs)
-    peak, kept = max(run["peak"] for run in runs), int(runs[0]["kept"])
-    return Row(tool, n_rows, corpus.stat().st_size / 1e6, seconds, n_rows / seconds, peak, kept)
+    peak, kept = max(run["peak"] for run in runs), runs[0]["kept"]
+    steps = {name: statistics.median(run["steps"][name] for run in runs) for name in runs[0]["steps"]}
+    return Row(tool, n_rows, corpus.stat().st_size / 1e6, seconds, n_rows / seconds, peak, kept, steps)
 
 
 if __name__ == "__main__":

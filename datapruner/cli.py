@@ -13,6 +13,7 @@ import typer
 
 import datapruner
 from datapruner import plan, pruning, recipe_yaml, report, view
+from datapruner.checking import check_source
 from datapruner.kept_hash import kept_hash
 from datapruner.recipe import Recipe, Rule
 from datapruner.rule_words import parse
@@ -51,8 +52,10 @@ By = Annotated[str | None, typer.Option(help='Column to select by, or weights of
 Selector = Annotated[str, typer.Option("--selector", help='Selector, as in "middle" or "threshold:minimum=0.2".')]
 Per = Annotated[str | None, typer.Option(help="Group field: select inside each group.")]
 Quota = Annotated[str, typer.Option(help='How groups share what is kept: "kept", "equal" or "web=0.5,book=0.5".')]
+Counts = Annotated[str | None, typer.Option(help='Rows that each group keeps, as in "web=500,book=200".')]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 NoDropped = Annotated[bool, typer.Option("--no-dropped", help="Do not write the dropped rows.")]
+Index = Annotated[bool, typer.Option("--index", help="List the row numbers and uids of the kept rows, too.")]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write report.html.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and what it may cost; do nothing.")]
 CHUNK_ROWS, CHUNK_BYTES = 4096, 64 << 20
@@ -96,11 +99,12 @@ def select(
     keep_token_ratio: KeepTokenRatio = None,
     per: Per = None,
     quota: Quota = "kept",
+    counts: Counts = None,
     within: Annotated[Path | None, typer.Option(help="Earlier selection: only the rows it keeps compete.")] = None,
 ) -> None:
     """Decide from the scores which rows are kept; takes seconds, reads no text."""
     with _clear_errors():
-        rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), per, quota)
+        rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), (per, quota, counts))
         selection = datapruner.select(table, rule.selector, rule.by, rule.keep, rule.per, within)
         selection.save(out)
         view.show_selection(selection, out)
@@ -117,11 +121,12 @@ def write(
     overwrite: Overwrite = False,
     no_dropped: NoDropped = False,
     no_report: NoReport = False,
+    index: Index = False,
 ) -> None:
     """Write the kept rows as they stood, and the dropped ones with their reasons."""
     with _clear_errors():
         decided = datapruner.Selection.load(selection)
-        output = datapruner.Output(out, overwrite, not no_dropped, scores, not no_report)
+        output = datapruner.Output(out, overwrite, not no_dropped, scores, not no_report, index)
         datapruner.write(datapruner.Source([*files]), decided, output)
         view.show_selection(decided, out)
 
@@ -139,6 +144,7 @@ def prune(
     keep_token_ratio: KeepTokenRatio = None,
     per: Per = None,
     quota: Quota = "kept",
+    counts: Counts = None,
     text: Text = "text",
     uid: Uid = None,
     group: Group = None,
@@ -152,13 +158,14 @@ def prune(
     overwrite: Overwrite = False,
     no_dropped: NoDropped = False,
     no_report: NoReport = False,
+    index: Index = False,
     dry_run: DryRun = False,
 ) -> None:
     """Score, select and write in one go."""
     with _clear_errors():
         source = datapruner.Source([*files], text, uid, group or per, label, chunk_rows, image, tokens, chunk_bytes)
-        output = datapruner.Output(out, overwrite, not no_dropped, scores, not no_report)
-        rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), per, quota)
+        output = datapruner.Output(out, overwrite, not no_dropped, scores, not no_report, index)
+        rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), (per, quota, counts))
         _run(Recipe(source, tuple(scorer), (rule,), output, engine), dry_run)
 
 
@@ -198,7 +205,7 @@ def report_(
         decided = datapruner.Selection.load(selection or path / "selection.parquet")
         corpus = datapruner.Source([*source]) if source else None
         if corpus is not None:
-            report.check_source(corpus, decided)
+            check_source(corpus, decided)
         report.save(report.render(decided, corpus, table), out)
         view.show_line(f"{out}")
 
@@ -227,13 +234,13 @@ def _rule(
     selector: str,
     by: str | None,
     keep: tuple[float | None, int | None, int | None, float | None],
-    per: str | None,
-    quota: str,
+    groups: tuple[str | None, str, str | None],
 ) -> Rule:
     ratio, rows, tokens, token_ratio = keep
+    per, quota, counts = groups
     words = {"selector": selector, "by": None if by is None else parse(by), "per": per, "quota": parse(quota)}
     asked = {"keep_ratio": ratio, "keep_rows": rows, "keep_tokens": tokens, "keep_token_ratio": token_ratio}
-    return rule_of({**words, **asked})
+    return rule_of({**words, **asked, "counts": None if counts is None else parse(counts)})
 
 
 def _run(recipe: Recipe, dry_run: bool) -> None:

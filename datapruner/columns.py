@@ -89,7 +89,8 @@ def _listed(rows: Rows, name: str) -> np.ndarray:
 def _check_unicode(found: Sequence[str], rows: Rows, name: str) -> None:
     """Half a surrogate pair is a str to Python and no text to anybody else."""
     try:
-        "".join(found).encode()
+        # whether a string is ASCII, it knows; only the others have to be looked at
+        "".join([text for text in found if not text.isascii()]).encode()
     except UnicodeEncodeError:
         pass
     else:

@@ -16,7 +16,7 @@ def kept_hash(selection: Selection) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for start in range(0, selection.n_rows, _BLOCK):
         names = selection.uid_range(start, min(start + _BLOCK, selection.n_rows))
-        for index in np.flatnonzero(selection.codes[start : start + _BLOCK] < 0).tolist():
-            uid = names[index].encode()
-            digest.update(len(uid).to_bytes(8, "little") + uid)
+        kept = np.flatnonzero(selection.codes[start : start + len(names)] < 0).tolist()
+        uids = [names[index].encode() for index in kept]
+        digest.update(b"".join([len(uid).to_bytes(8, "little") + uid for uid in uids]))
     return digest.hexdigest()

@@ -5,11 +5,16 @@ Scorers that cost less than reading (`Scorer.is_cheap`) score the rows while the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner import progress, uids
+from datapruner import progress
 from datapruner.extras import require
 from datapruner.places import Place, load_places, save_places
 from datapruner.scorer import Batch, Scorer
@@ -17,6 +22,12 @@ from datapruner.source import Chunk, Source
 from datapruner.table import ROWS, ScoreTable
 from datapruner.tokens import Counter, counter
 from datapruner.worker import write_scores
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# parts in memory that are not on disk yet
+MOST_WAITING = 8
 
 __all__ = ["Place", "load_places", "read_rows"]
 
@@ -27,15 +38,19 @@ def read_rows(source: Source, table: ScoreTable, cheap: Mapping[str, Scorer]) ->
         return
     places: list[Place] = []
     counting, rows = counter(source.tokens), 0
-    with progress.display() as shown:
+    with progress.display() as shown, _writing() as write:
         bar = progress.Bar(shown, "reading", None)
         for chunk in source.identified():
             places.append(chunk.place)
             rows += len(chunk.rows)
             with bar.working(rows):
+                batch = _batch(chunk)
                 if not table.part(ROWS, chunk.index).exists():
-                    _write_rows(table, chunk, counting)
-                _score(table, chunk, cheap)
+                    write(partial(table.write_part, ROWS, chunk.index, _row_columns(batch, counting)))
+                for name, scorer in cheap.items():
+                    if not table.part(name, chunk.index).exists():
+                        made = scorer.checked(batch), scorer.details(batch)
+                        write(partial(write_scores, table, name, chunk.index, *made))
     if not rows:
         raise ValueError(f"{', '.join(map(str, source.files()))}: want at least one row, got none")
     save_places(table.path, places)
@@ -43,25 +58,38 @@ def read_rows(source: Source, table: ScoreTable, cheap: Mapping[str, Scorer]) ->
     table.save()
 
 
-def _write_rows(table: ScoreTable, chunk: Chunk, counting: Counter) -> None:
+def _batch(chunk: Chunk) -> Batch:
+    rows = np.arange(chunk.start, chunk.start + len(chunk.rows), dtype=np.int64)
+    return Batch(rows, chunk.uids, chunk.texts, chunk.groups, chunk.labels, chunk.images)
+
+
+@contextmanager
+def _writing() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """Parts are compressed and brought to disk in a thread of their own, a few behind; all are there at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[None]] = deque()
+
+        def write(part: Callable[[], None]) -> None:
+            waiting.append(pool.submit(part))
+            if len(waiting) > MOST_WAITING:
+                waiting.popleft().result()
+
+        yield write
+        for future in waiting:
+            future.result()
+
+
+def _row_columns(batch: Batch, counting: Counter) -> pa.Table:
     pa = require("pyarrow")
     # without texts there is nothing to count
-    missing = [None] * len(chunk.rows)
-    texts = chunk.texts or None
+    missing = [None] * len(batch)
+    texts = batch.texts or None
     columns = {
-        "row": np.arange(chunk.start, chunk.start + len(chunk.rows), dtype=np.int64),
-        "uid": pa.array(chunk.uids, pa.string()),
-        "key": uids.hash64(chunk.uids),
-        "group": pa.array(missing if chunk.groups is None else chunk.groups, pa.string()),
+        "row": batch.rows,
+        "uid": pa.array(batch.uids, pa.string()),
+        "key": batch.keys,
+        "group": pa.array(missing if batch.groups is None else batch.groups, pa.string()),
         "characters": pa.array(missing if texts is None else [len(text) for text in texts], pa.int64()),
         "tokens": pa.array(missing if texts is None else counting.count(texts), pa.int64()),
     }
-    table.write_part(ROWS, chunk.index, pa.table(columns))
-
-
-def _score(table: ScoreTable, chunk: Chunk, cheap: Mapping[str, Scorer]) -> None:
-    rows = np.arange(chunk.start, chunk.start + len(chunk.rows), dtype=np.int64)
-    batch = Batch(rows, chunk.uids, chunk.texts, chunk.groups, chunk.labels, chunk.images)
-    for name, scorer in cheap.items():
-        if not table.part(name, chunk.index).exists():
-            write_scores(table, name, chunk.index, scorer.checked(batch), scorer.details(batch))
+    return pa.table(columns)

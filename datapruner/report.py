@@ -1,18 +1,19 @@
 """The report of a selection: one HTML page with everything in it, no script, nothing loaded from elsewhere.
 
 The same selection gives the same bytes; there is no time and no place in it. Scores, groups and sizes come from the
-score table; texts are read from the source in one pass, and only the beginnings of those that are shown are kept.
+score table; texts are read in one pass over the source, that of `write` where it writes the report too, and only the
+beginnings of those that are shown are kept.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from datapruner import report_parts
-from datapruner.fingerprint import difference, fingerprint
 from datapruner.kept_hash import kept_hash
-from datapruner.report_facts import gather
-from datapruner.report_rows import choose
+from datapruner.report_facts import Facts, gather
+from datapruner.report_rows import Shown, Texts, choose
 from datapruner.report_style import STYLE
 from datapruner.report_text import shown
 from datapruner.selection import Selection, Step
@@ -23,26 +24,56 @@ from datapruner.table import Column, ScoreTable
 MOST_FILES = 20
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A report but for the texts of its rows."""
+
+    selection: Selection
+    facts: Facts
+    shown: Shown
+    has_table: bool
+
+
+def draft(selection: Selection, table: ScoreTable | None = None) -> Draft:
+    """What the page about `selection` says; without `table` no sizes, groups and duplicates.
+
+    Raises ValueError where the table is of another input.
+    """
+    if table is not None:
+        table.refuse_other_input(selection.input["files"])
+    facts = gather(selection, table)
+    return Draft(selection, facts, choose(selection, facts, table), table is not None)
+
+
 def render(selection: Selection, source: Source | None = None, table: ScoreTable | None = None) -> str:
     """The page about `selection`; without `source` no texts, without `table` no sizes, groups and duplicates.
 
     Raises ValueError where the table is of another input; the source is taken as that of the selection.
     """
-    if table is not None:
-        table.refuse_other_input(selection.input["files"])
-    facts = gather(selection, table)
-    rows = choose(selection, facts, table, source)
+    drafted = draft(selection, table)
+    if source is None:
+        return page(drafted, None)
+    texts = Texts(source, selection, drafted.shown.rows())
+    texts.read()
+    return page(drafted, texts)
+
+
+def page(drafted: Draft, texts: Texts | None) -> str:
+    """The page of a draft, with the texts of its rows where there are any."""
+    selection, facts, rows = drafted.selection, drafted.facts, drafted.shown
+    found = None if texts is None else texts.found
     title = f"{selection.n_kept:,} of {selection.n_rows:,} rows kept"
-    left_out = [] if source is not None else ["Texts are left out: this report was made without the corpus."]
-    left_out += [] if table is not None else ["Sizes, groups and duplicates are left out: made without score table."]
+    left_out = [] if texts is not None else ["Texts are left out: this report was made without the corpus."]
+    without_table = "Sizes, groups and duplicates are left out: made without score table."
+    left_out += [] if drafted.has_table else [without_table]
     parts = [
         report_parts.warnings([*dict.fromkeys(selection.warnings), *left_out]),
         report_parts.sizes(facts),
         report_parts.histograms(facts),
         report_parts.mix(facts),
         report_parts.reasons(selection),
-        report_parts.sides(rows),
-        report_parts.duplicates(rows),
+        report_parts.sides(rows, found),
+        report_parts.duplicates(rows, found),
         _how(selection),
     ]
     body = "\n".join(part for part in parts if part)
@@ -72,13 +103,6 @@ def save(page: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-
-
-def check_source(source: Source, selection: Selection) -> None:
-    """Raise ValueError where `source` is not what the selection was made from."""
-    reason = difference(selection.input["files"], fingerprint(source))
-    if reason is not None:
-        raise ValueError(f"the selection is of another input: {reason}")
 
 
 def _how(selection: Selection) -> str:

@@ -114,9 +114,9 @@ def reasons(selection: Selection) -> str:
 <th class="bars"></th></tr></thead><tbody>{body}</tbody></table></div>"""
 
 
-def duplicates(rows: Shown) -> str:
+def duplicates(rows: Shown, texts: dict[int, str] | None) -> str:
     """Pairs of rows that are most alike, the words that differ marked."""
-    return "".join(_duplicates(item, rows.texts) for item in rows.duplicates)
+    return "".join(_duplicates(item, texts) for item in rows.duplicates)
 
 
 def _duplicates(item: Duplicates, texts: dict[int, str] | None) -> str:
@@ -148,9 +148,9 @@ def _pair(pair: Pair, texts: dict[int, str] | None) -> str:
     return f'<article>{score}<div class="two apart">{halves}</div></article>'
 
 
-def sides(rows: Shown) -> str:
+def sides(rows: Shown, texts: dict[int, str] | None) -> str:
     """Rows just kept and just dropped, for each step that ranked by a score."""
-    return "".join(_side(side, rows.texts) for side in rows.sides)
+    return "".join(_side(side, texts) for side in rows.sides)
 
 
 def _side(side: Side, texts: dict[int, str] | None) -> str:

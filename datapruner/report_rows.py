@@ -12,7 +12,7 @@ from datapruner import progress
 from datapruner.grouping import BLOCK, Groups
 from datapruner.report_facts import Facts, StepRows, column_of, has_field
 from datapruner.selection import Selection
-from datapruner.source import Source
+from datapruner.source import Chunk, Source
 from datapruner.table import ScoreTable
 from datapruner.uids import mix
 
@@ -66,47 +66,58 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class Shown:
-    """Rows of a report; `texts` by row number, None where there is no source to read them from."""
+    """Rows of a report."""
 
     sides: tuple[Side, ...]
     duplicates: tuple[Duplicates, ...]
-    texts: dict[int, str] | None
+
+    def rows(self) -> set[int]:
+        """The numbers of all rows whose texts are wanted."""
+        found = {example.row for side in self.sides for example in (*side.kept, *side.dropped)}
+        return found | {row for item in self.duplicates for pair in item.pairs for row in (pair.row, pair.nearest)}
 
 
-def choose(selection: Selection, facts: Facts, table: ScoreTable | None, source: Source | None) -> Shown:
-    """Which rows to show, always the same ones; texts in one pass over `source`."""
+class Texts:
+    """The beginnings of the texts of `rows`, collected while somebody goes through the corpus.
+
+    `found` is None where the source has no texts.
+    """
+
+    def __init__(self, source: Source, selection: Selection, rows: Collection[int]) -> None:
+        # under the field names with which it was scored: who only writes does not name them again
+        used = selection.input["fields"]
+        self.source = dataclasses.replace(source, text=used["text"], uid=None, group=None, label=None, image=None)
+        self.found: dict[int, str] | None = {} if self.source.has("texts") else None
+        self.wanted = np.array(sorted(rows), dtype=np.int64)
+
+    def see(self, chunk: Chunk) -> None:
+        """Take the texts of the wanted rows of `chunk`."""
+        if self.found is None:
+            return
+        first, last = np.searchsorted(self.wanted, [chunk.start, chunk.start + len(chunk.rows)])
+        for row in self.wanted[first:last].tolist():
+            alone = dataclasses.replace(chunk, rows=chunk.rows.only(row - chunk.start))
+            self.found[row] = self.source.parsed(alone).texts[0][:READ]
+
+    def read(self) -> None:
+        """See the chunks of the source up to the last wanted row."""
+        with progress.display() as shown:
+            bar = progress.Bar(shown, "report", None)
+            for chunk in self.source.raw_chunks(whole=False):
+                if self.found is None or not len(self.wanted) or chunk.start > self.wanted[-1]:
+                    break
+                with bar.working(chunk.start + len(chunk.rows)):
+                    self.see(chunk)
+
+
+def choose(selection: Selection, facts: Facts, table: ScoreTable | None) -> Shown:
+    """Which rows to show, always the same ones."""
     ranked = [(n, rows, by) for n, rows in enumerate(facts.steps, start=1)
               if (by := column_of(rows.step, selection.scores)) and rows.dropped.any()]  # fmt: skip
     most = max(3, MOST_EXAMPLES // max(len(ranked), 1))
     sides = tuple(_side(selection, rows, (n, by), facts.groups, most) for n, rows, by in ranked)
     found = () if table is None else tuple(_duplicates(selection, table))
-    rows = {example.row for side in sides for example in (*side.kept, *side.dropped)}
-    rows |= {row for item in found for pair in item.pairs for row in (pair.row, pair.nearest)}
-    return Shown(sides, found, None if source is None else texts_of(_as_scored(source, selection), rows))
-
-
-def texts_of(source: Source, rows: Collection[int]) -> dict[int, str] | None:
-    """The beginnings of the texts of `rows`, None where the source has no texts; parses only chunks with such rows."""
-    if not source.has("texts"):
-        return None
-    wanted, found = np.array(sorted(rows), dtype=np.int64), {}
-    with progress.display() as shown:
-        bar = progress.Bar(shown, "report", None)
-        for chunk in source.raw_chunks(whole=False):
-            if not len(wanted) or chunk.start > wanted[-1]:
-                break
-            end = chunk.start + len(chunk.rows)
-            with bar.working(end):
-                here = wanted[(wanted >= chunk.start) & (wanted < end)].tolist()
-                texts = source.parsed(chunk).texts if here else []
-                found.update({row: texts[row - chunk.start][:READ] for row in here})
-    return found
-
-
-def _as_scored(source: Source, selection: Selection) -> Source:
-    """`source` with the field names under which it was scored: who only writes does not name them again."""
-    used = selection.input["fields"]
-    return dataclasses.replace(source, text=used["text"], uid=None, group=None, label=None, image=None)
+    return Shown(sides, found)
 
 
 def _side(selection: Selection, rows: StepRows, named: tuple[int, str], groups: Groups | None, most: int) -> Side:

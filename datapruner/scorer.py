@@ -15,11 +15,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
 import torch
+
+from datapruner.uids import hash64
 
 COSMETIC = {"affects_scores": False}
 Value = str | int | float | bool | None
@@ -45,6 +48,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.uids)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """A 64-bit hash of each uid, uint64 [n]: what anything random in a scorer hangs on."""
+        return hash64(self.uids)
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datapruner import card, recipe_of, report, written
+from datapruner.checking import checking
 from datapruner.files import check_new_folder, new_folder
-from datapruner.fingerprint import difference, fingerprint
 from datapruner.formats.images import ImageFolder
 from datapruner.output import Output, as_output
 from datapruner.pieces import Given, Piece
 from datapruner.selection import Selection
-from datapruner.source import Source, as_source
+from datapruner.source import Chunk, Source, as_source
 from datapruner.table import ScoreTable
 from datapruner.written import kept_name
 
@@ -45,14 +45,19 @@ def write(
     """
     source, output = as_source(source), as_output(out)
     selection = selection if isinstance(selection, Selection) else Selection.load(selection)
-    reason = difference(selection.input["files"], fingerprint(source))
-    if reason is not None:
-        raise ValueError(f"the selection is of another input: {reason}")
     files, folder = source.files(), Path(output.path)
     table = None if output.scores is None else ScoreTable(output.scores)
     _protect(files if table is None else [*files, table.path], folder)
-    with new_folder(folder, output.overwrite) as partial:
-        written.write_rows(source, selection, partial, output.dropped)
+    with new_folder(folder, output.overwrite) as partial, checking(selection, source) as look:
+        drafted = report.draft(selection, table) if output.report else None
+        texts = None if drafted is None else report.Texts(source, selection, drafted.shown.rows())
+
+        def see(chunk: Chunk) -> None:
+            look()
+            if texts is not None:
+                texts.see(chunk)
+
+        written.write_rows(source, selection, partial, output.dropped, see)
         if output.index:
             written.write_lists(selection, partial)
         selection.save(partial / "selection.parquet")
@@ -60,8 +65,8 @@ def write(
         recipe = recipe_of.text(source, selection, table, folder)
         if recipe is not None:
             (partial / "recipe.yaml").write_text(recipe, encoding="utf-8")
-        if output.report:
-            (partial / "report.html").write_text(report.render(selection, source, table), encoding="utf-8")
+        if drafted is not None:
+            (partial / "report.html").write_text(report.page(drafted, texts), encoding="utf-8")
     return folder
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from datapruner.pieces import Piece, ending, format_of
 from datapruner.selection import Selection
 from datapruner.source import Chunk, Source
 
+See = Callable[[Chunk], None]
 ROWS, UIDS = "kept_rows.npy", "kept_uids.txt"
 
 
@@ -22,8 +23,8 @@ def kept_name(source: Source) -> str:
     return f"kept{ending(source.files()[0])}"
 
 
-def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool) -> None:
-    """Write the kept rows of `source` into `folder`, and the `dropped` ones where they are asked for."""
+def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool, see: See) -> None:
+    """Write the kept rows of `source` into `folder`, the `dropped` ones where asked for; `see` is shown each chunk."""
     first, end = source.files()[0], 0
     with ExitStack() as stack:
         kept = stack.enter_context(_writer(first, folder / kept_name(source)))
@@ -36,6 +37,7 @@ def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool
             for chunk in source.raw_chunks():
                 end = chunk.start + len(chunk.rows)
                 with bar.working(end):
+                    see(chunk)
                     stays = selection.codes[chunk.start : end] < 0
                     kept.write(chunk.rows, np.flatnonzero(stays).tolist())
                     goes = np.flatnonzero(~stays).tolist()

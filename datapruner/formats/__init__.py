@@ -42,6 +42,9 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
+    def only(self, index: int) -> Rows:
+        """Row `index` alone, which knows its place."""
+
     def place(self, index: int) -> str:
         """Where row `index` stands, for people: the file, and the line or row from 1."""
 

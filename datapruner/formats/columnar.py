@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,10 @@ class TableRows:
 
     def __len__(self) -> int:
         return self.table.num_rows
+
+    def only(self, index: int) -> TableRows:
+        begin = Begin(self.begin.offset + index, self.begin.number + index)
+        return replace(self, table=self.table.slice(index, 1), begin=begin)
 
     def place(self, index: int) -> str:
         return f"{self.source}, row {self.begin.number + index}"

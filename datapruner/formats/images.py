@@ -56,6 +56,10 @@ class ImageRows:
     def __len__(self) -> int:
         return len(self.files)
 
+    def only(self, index: int) -> ImageRows:
+        begin = Begin(self.begin.offset + index, self.begin.number + index)
+        return ImageRows(self.folder, [self.files[index]], begin)
+
     def place(self, index: int) -> str:
         return str(self.folder.path / self.files[index])
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,9 @@ class JsonlRows:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def only(self, index: int) -> JsonlRows:
+        return replace(self, lines=[self.lines[index]], numbers=self.numbers[index : index + 1])
 
     def place(self, index: int) -> str:
         return f"{self.path}, line {self.numbers[index]}"

@@ -15,6 +15,7 @@ from datapruner.formats import Begin
 from datapruner.remote import File, open_file
 
 BLOCK = 1 << 20
+LINE_FEED, SPACE = 10, 32
 CODECS = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -71,18 +72,22 @@ def read_lines(file: File, begin: Begin) -> Iterator[Lines]:
 
 def _split(data: bytes, number: int, offset: int) -> tuple[Lines, int]:
     """The lines of `data` that are not blank, and how many there are with the blank ones."""
-    lines = data.split(b"\n")
-    ends = offset + 1 + np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 10)
+    lines, letters = data.split(b"\n"), np.frombuffer(data, dtype=np.uint8)
+    ends = 1 + np.flatnonzero(letters == LINE_FEED)
     if not lines[-1]:
         lines.pop()
     else:
-        ends = np.append(ends, offset + len(data))
+        ends = np.append(ends, len(data))
     numbers = np.arange(number, number + len(lines))
-    filled = [bool(line.strip()) for line in lines]
-    if all(filled):
-        return Lines(lines, numbers, ends), len(lines)
-    kept = [line for line, has in zip(lines, filled, strict=True) if has]
-    return Lines(kept, numbers[filled], ends[filled]), len(lines)
+    starts = np.append(0, ends[:-1])
+    # a line that begins with a letter is not blank; the few others are looked at
+    filled = letters[starts] > SPACE
+    for index in np.flatnonzero(~filled).tolist():
+        filled[index] = bool(lines[index].strip())
+    if filled.all():
+        return Lines(lines, numbers, offset + ends), len(lines)
+    kept = [line for line, has in zip(lines, filled.tolist(), strict=True) if has]
+    return Lines(kept, numbers[filled], offset + ends[filled]), len(lines)
 
 
 def _blocks(file: File, begin: Begin) -> Iterator[bytes]:

@@ -23,7 +23,6 @@ import numpy as np
 from datapruner import minhash
 from datapruner.extras import require
 from datapruner.scorer import NOTHING, Batch, Scorer, State
-from datapruner.uids import hash64
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class NearDuplicate(Scorer):
         with tempfile.TemporaryFile() as file:
             for batch in corpus:
                 lengths.append(np.array([len(text) for text in batch.texts], dtype=np.int64))
-                keys.append(hash64(batch.uids))
+                keys.append(batch.keys)
                 signed = minhash.signatures(batch.texts, self.words, self.permutations, self.seed)
                 file.write(signed.tobytes())
             file.flush()

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from datapruner.scorer import NOTHING, Batch, Scorer, State
-from datapruner.uids import hash64, mix
+from datapruner.uids import mix
 
 
 @dataclass(frozen=True)
@@ -26,4 +26,4 @@ class Random(Scorer):
 
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         # 24 bits are what a float32 holds exactly: 1 is never reached
-        return ((mix(hash64(batch.uids), self.seed) >> np.uint64(40)) / 2**24).astype(np.float32)
+        return ((mix(batch.keys, self.seed) >> np.uint64(40)) / 2**24).astype(np.float32)

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -159,6 +161,25 @@ def test_prune_dry_run_and_recipe(corpus: Path, tmp_path: Path) -> None:
     dry = run("run", tmp_path / "one" / "recipe.yaml", "--out", tmp_path / "two", "--dry-run")
     assert "is there" in dry.output
     assert "would keep 60 rows" in dry.output
+
+
+def test_counts_of_groups_and_an_index(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rule = ["--scorer", "random", "--selector", "top", "--per", "source", "--counts", "web=7,book=3", "--uid", "id"]
+    pruned = run("prune", corpus, *rule, "--out", out, "--index")
+    assert pruned.exit_code == 0, pruned.output
+    kept = [json.loads(line) for line in (out / "kept.jsonl").read_text().splitlines()]
+    assert Counter(row["source"] for row in kept) == {"web": 7, "book": 3}
+    assert (out / "kept_uids.txt").read_text().splitlines() == [row["id"] for row in kept]
+    rows = np.load(out / "kept_rows.npy").tolist()
+    every = corpus.read_text().splitlines()
+    assert [json.loads(every[row]) for row in rows] == kept
+    again = run("run", out / "recipe.yaml", "--out", tmp_path / "two")
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "two" / "kept.jsonl").read_bytes() == (out / "kept.jsonl").read_bytes()
+    refused = run("prune", corpus, *rule[:-3], "web=1000", "--uid", "id", "--out", tmp_path / "three")
+    assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
+    assert "1000" in refused.stderr
 
 
 def test_score_dry_run(corpus: Path, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datapruner import Output, ScoreTable, Source, prune, score, select
-from datapruner.report import check_source, render
+from datapruner import Output, ScoreTable, Source, prune, score, select, write
+from datapruner.checking import check_source
+from datapruner.report import render
 from datapruner.report_facts import gather, steps_of
-from datapruner.report_rows import MOST_EXAMPLES, MOST_PAIRS, READ, choose
+from datapruner.report_rows import MOST_EXAMPLES, MOST_PAIRS, READ, Texts, choose
 from datapruner.report_text import WINDOW, beginning, compared, shown
 from tests.datapruner.conftest import make_rows, write_jsonl
 
@@ -110,7 +111,9 @@ def test_reasons_belong_to_their_steps(table: ScoreTable) -> None:
 
 def test_examples_are_the_nearest_to_the_cut(table: ScoreTable, corpus: Path) -> None:
     selection = select(table, "top", "length", 0.5)
-    shown_rows = choose(selection, gather(selection, table), table, Source(corpus))
+    shown_rows = choose(selection, gather(selection, table), table)
+    texts = Texts(Source(corpus), selection, shown_rows.rows())
+    texts.read()
     (side,) = shown_rows.sides
     lengths = table.scores("length")
     ordered = np.sort(lengths)[::-1]
@@ -120,8 +123,8 @@ def test_examples_are_the_nearest_to_the_cut(table: ScoreTable, corpus: Path) ->
     assert all(item.reason is None for item in side.kept)
     assert all(item.reason == selection.reason(item.row) for item in side.dropped)
     assert all(item.uid == selection.uid_range(item.row, item.row + 1)[0] for item in (*side.kept, *side.dropped))
-    assert shown_rows.texts is not None
-    assert all(len(shown_rows.texts[item.row]) == item.score for item in (*side.kept, *side.dropped))
+    assert texts.found is not None
+    assert all(len(texts.found[item.row]) == item.score for item in (*side.kept, *side.dropped))
 
 
 def test_cuts_of_groups_are_their_own(tmp_path: Path) -> None:
@@ -132,7 +135,7 @@ def test_cuts_of_groups_are_their_own(tmp_path: Path) -> None:
     table = score(source, "length", tmp_path / "t")
     selection = select(table, "top", "length", 0.5, "g")
     facts = gather(selection, table)
-    (side,) = choose(selection, facts, table, None).sides
+    (side,) = choose(selection, facts, table).sides
     assert {item.score for item in side.kept} == {*range(21, 27), *range(41, 47)}
     assert {item.score for item in side.dropped} == {*range(15, 21), *range(35, 41)}
     assert facts.histograms[0].cuts == ()
@@ -142,7 +145,7 @@ def test_both_sides_of_both_cuts(tmp_path: Path) -> None:
     rows = [{"text": "a" * n} for n in range(1, 101)]
     table = score(Source(write_jsonl(tmp_path / "c.jsonl", rows)), "length", tmp_path / "t")
     selection = select(table, "middle", "length", 0.5)
-    (side,) = choose(selection, gather(selection, table), table, None).sides
+    (side,) = choose(selection, gather(selection, table), table).sides
     assert {item.score for item in side.kept} == {*range(26, 32), *range(70, 76)}
     assert {item.score for item in side.dropped} == {*range(20, 26), *range(76, 82)}
 
@@ -167,7 +170,7 @@ def test_sums_of_ranks_are_those_of_the_rows_that_competed(table: ScoreTable, co
     total = next(item for item in facts.histograms if "rank(" in item.name)
     assert (int(total.kept.sum()), int(total.kept.sum() + total.dropped.sum())) == (second.n_kept, first.n_kept)
     assert len(total.cuts) == 1
-    sides = choose(second, facts, table, None).sides
+    sides = choose(second, facts, table).sides
     assert [side.number for side in sides] == [1, 2]
     assert all(np.isfinite(item.score) for side in sides for item in (*side.kept, *side.dropped))
     check_page(render(second, Source(corpus), table))
@@ -182,7 +185,7 @@ def test_pairs_are_the_most_alike_and_marked(tmp_path: Path) -> None:
     source = Source(write_jsonl(tmp_path / "c.jsonl", rows), uid="id")
     table = score(source, "near_duplicate", tmp_path / "t")
     selection = select(table, "threshold:minimum=0.5")
-    (found,) = choose(selection, gather(selection, table), table, source).duplicates
+    (found,) = choose(selection, gather(selection, table), table).duplicates
     assert found.equal == 8
     assert len(found.pairs) <= MOST_PAIRS
     assert [pair.score for pair in found.pairs] == sorted(pair.score for pair in found.pairs)
@@ -205,9 +208,10 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
         check_page(text)
         assert "<script" not in text
         assert "&lt;script&gt;" in text
-        texts = choose(selection, gather(selection, table), table, source).texts
-        assert texts is not None
-        assert max(map(len, texts.values())) == READ
+        texts = Texts(source, selection, choose(selection, gather(selection, table), table).rows())
+        texts.read()
+        assert texts.found is not None
+        assert max(map(len, texts.found.values())) == READ
         # a text of 60,000 characters does not make a large page
         assert len(text) < 200_000
 
@@ -286,3 +290,13 @@ def test_every_output_has_one_unless_not_wanted(corpus: Path, tmp_path: Path) ->
     assert "52 of 103 rows kept" in (tmp_path / "with" / "report.html").read_text()
     prune(corpus, "length", "top", 0.5, Output(tmp_path / "without", report=False))
     assert not (tmp_path / "without" / "report.html").exists()
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 7, 4096])
+def test_the_report_that_write_makes_is_the_one_of_a_pass_of_its_own(chunk_rows: int, tmp_path: Path) -> None:
+    source = Source(write_jsonl(tmp_path / "c.jsonl", make_rows(60)), chunk_rows=chunk_rows)
+    table = score(source, ["length", "near_duplicate"], tmp_path / "t")
+    selection = select(table, "middle", "length", 0.5)
+    folder = write(source, selection, Output(tmp_path / "out", scores=tmp_path / "t"))
+    assert (folder / "report.html").read_text(encoding="utf-8") == render(selection, source, table)
+    assert "Texts are left out" not in render(selection, source, table)
