@@ -217,7 +217,9 @@ def inspect(
     """Show what a score table or a selection holds and how it was made."""
     with _clear_errors():
         if path.is_dir() and not (path / "selection.parquet").exists():
-            view.show_table(datapruner.ScoreTable(path))
+            table = datapruner.ScoreTable(path)
+            view.show_table(table)
+            view.show_lineage(table)
         else:
             file = path / "selection.parquet" if path.is_dir() else path
             view.show_selection(datapruner.Selection.load(file), file)

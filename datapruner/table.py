@@ -161,6 +161,10 @@ class ScoreTable:
         there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         return {chunk for chunk in range(self.manifest["chunks"] or 0) if self.part(column, chunk).name not in there}
 
+    def covered(self, column: str) -> int:
+        """How many rows have a part of `column`."""
+        return self.n_rows - sum(self.part_rows(ROWS, chunk) for chunk in self.missing_parts(column))
+
     def part_rows(self, column: str, chunk: int) -> int:
         """How many rows one part has."""
         return require("pyarrow.parquet").read_metadata(self.part(column, chunk)).num_rows

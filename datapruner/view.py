@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,6 +20,8 @@ from datapruner.table import ScoreTable
 from prunekernels import registry
 
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+# files that are named
+MOST_FILES = 20
 
 
 def show_table(table: ScoreTable) -> None:
@@ -30,15 +33,40 @@ def show_table(table: ScoreTable) -> None:
         console.print(f"{escape(str(table.path))}: {escape(names)} was not read to its end yet")
         return
     console.print(f"{escape(str(table.path))}: {table.n_rows:,} rows of {escape(names)}")
-    shown = Table("column", *("min" if q == 0 else "max" if q == 1 else f"{q:.0%}" for q in QUANTILES))
+    shown = Table("column", box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    for q in QUANTILES:
+        shown.add_column("min" if q == 0 else "max" if q == 1 else f"{q:.0%}", justify="right")
+    # a narrow terminal takes from the numbers what the names need
+    shown.columns[0].min_width = max(map(len, table.score_columns), default=0)
     for name in table.score_columns:
         values = np.quantile(table.scores(name), QUANTILES)
-        shown.add_row(name, *(f"{value:.4g}" for value in values))
+        shown.add_row(name, *map(_number, values))
     if table.score_columns:
         console.print(shown)
     for name, column in sorted(table.manifest["columns"].items()):
         state = "" if column["complete"] else " - not finished: run the same command again"
         console.print(f"[bold]{name}[/]: {escape(column['spec'])}; {column['direction']}{state}")
+
+
+def show_lineage(table: ScoreTable) -> None:
+    """The input files with their hashes, which fields were used, how far each column is and what it was made by."""
+    console = Console(soft_wrap=True)
+    used = table.manifest["input"]
+    console.print("\n[bold]input[/]")
+    for file in used["files"][:MOST_FILES]:
+        of = f" (of {file['of']})" if "of" in file else ""
+        line = f"{file['name']}: {file['bytes']:,} bytes, BLAKE2b {file['blake2b']}{of}"
+        console.print(f"  {escape(line)}", highlight=False)
+    if len(used["files"]) > MOST_FILES:
+        console.print(f"  and {len(used['files']) - MOST_FILES:,} more files")
+    fields = ", ".join(f"{key} {name}" for key, name in used["fields"].items() if name is not None)
+    console.print(f"  fields: {escape(fields)}", highlight=False)
+    console.print("[bold]columns[/]")
+    for name, column in sorted(table.manifest["columns"].items()):
+        covered = "not begun" if table.manifest["rows"] is None else f"{table.covered(name):,} of {table.n_rows:,} rows"
+        hashes = "".join(f", {key} {value}" for key, value in column["identity"].items())
+        line = f"{name}: {covered}; version {column['version']}, prunekit {column['package']}{hashes}"
+        console.print(f"  {escape(line)}", highlight=False)
 
 
 def show_selection(selection: Selection, path: Path) -> None:
@@ -105,6 +133,10 @@ def show_methods() -> None:
 def show_line(text: str) -> None:
     """One line on stdout."""
     Console(soft_wrap=True).print(escape(text), highlight=False)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
 def _bytes(size: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -180,6 +181,26 @@ def test_counts_of_groups_and_an_index(corpus: Path, tmp_path: Path) -> None:
     refused = run("prune", corpus, *rule[:-3], "web=1000", "--uid", "id", "--out", tmp_path / "three")
     assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
     assert "1000" in refused.stderr
+
+
+def test_inspect_tells_coverage_and_lineage(corpus: Path, tmp_path: Path) -> None:
+    fields = ["--uid", "id", "--group", "source", "--chunk-rows", "20"]
+    scorers = ["--scorer", "length", "--scorer", "near_duplicate:words=2"]
+    assert run("score", corpus, *scorers, "--out", tmp_path / "t", *fields).exit_code == 0
+    digest = hashlib.blake2b(corpus.read_bytes(), digest_size=16).hexdigest()
+    shown = run("inspect", tmp_path / "t").output
+    assert f"corpus.jsonl: {corpus.stat().st_size:,} bytes, BLAKE2b {digest}" in shown
+    assert "fields: group source, text text, tokens estimate: utf-8 bytes / 4, rounded up, uid id" in shown
+    assert "length: 103 of 103 rows; version 1, prunekit " in shown
+    # a run that was stopped after two of six parts
+    manifest = json.loads((tmp_path / "t" / "manifest.json").read_text())
+    manifest["columns"]["near_duplicate"]["complete"] = False
+    (tmp_path / "t" / "manifest.json").write_text(json.dumps(manifest))
+    for part in sorted((tmp_path / "t" / "near_duplicate").glob("*.parquet"))[2:]:
+        part.unlink()
+    shown = run("inspect", tmp_path / "t").output
+    assert "near_duplicate: 40 of 103 rows" in shown
+    assert "not finished: run the same command again" in shown
 
 
 def test_score_dry_run(corpus: Path, tmp_path: Path) -> None:
