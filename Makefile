@@ -10,8 +10,9 @@ export TOKENIZERS_PARALLELISM := false
 demo: .venv/.demo
 	@$(BIN)/python -m demo.run
 
+# a file's tests stay together: they share a cluster, a model, a table
 test: .venv/.test check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: .venv/.test
 	$(BIN)/ruff check .

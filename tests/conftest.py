@@ -1,4 +1,8 @@
-"""Kernels run in Triton's interpreter where there is no GPU, nothing reaches a hub, and two threads are enough."""
+"""Kernels run in Triton's interpreter where there is no GPU, and nothing reaches a hub.
+
+One thread each, also in the processes that tests start: two test processes share the cores, and threads that wait
+for each other on a busy core make small matrices ten times slower.
+"""
 
 import os
 
@@ -9,4 +13,5 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-torch.set_num_threads(2)
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
