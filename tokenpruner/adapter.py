@@ -78,6 +78,11 @@ class Adapter(ABC):
     def matches(cls, model: nn.Module) -> bool:
         """True where this adapter fits `model`."""
 
+    @property
+    def has_mrope(self) -> bool:
+        """True where a token's position is its place in time, height and width, which cannot be counted anew."""
+        return hasattr(self.merger, "get_rope_index")
+
     @abstractmethod
     def watch(self, sighting: Sighting) -> AbstractContextManager[None]:
         """While open, every forward pass of the merger leaves in `sighting` where its visual tokens stand."""

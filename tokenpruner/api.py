@@ -59,9 +59,10 @@ def prepare(
     """Encode and prune `inputs`: `inputs_embeds`, `attention_mask`, `position_ids` for `model.generate(**prepared)`.
 
     `inputs` are those of the model's forward, without cache and labels; without images they come back as they are.
-    Works with static caches. The numbers go to `report` if one is given. Raises ValueError as `prune` does.
+    Works with static caches and assisted decoding. The numbers go to `report` if one is given. Raises ValueError as
+    `prune` does, and for a model that hands its text backbone what generate() cannot be given (DeepStack planes).
     """
-    from tokenpruner.stateless import prepared
+    from tokenpruner.stateless import thinned_inputs
 
     if not isinstance(method, TokenMethod):
         raise ValueError(WANT_METHOD.format(method))
@@ -70,14 +71,14 @@ def prepare(
             f"{type(method).__name__} works inside the model, and prepare() hands over what enters the decoder: "
             "run the model inside `with prune(model, method)`"
         )
-    adapter = adapters.find(model)
+    adapter = _adapter(model, method)
     for name in ("labels", "past_key_values"):
         if inputs.get(name) is not None:
             raise ValueError(f"prepare() wants a whole prompt for generate(), got {name}")
     # a model encodes one prompt at a time: the hooks of two would see each other's
     with _lock(adapter.backbone):
         _check_free(adapter.backbone)
-        return prepared(adapter, method, report, inputs)
+        return thinned_inputs(adapter, method, report, inputs)
 
 
 class Engine(Protocol):
@@ -95,8 +96,17 @@ def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     from tokenpruner.session import Session
 
     if isinstance(method, Method):
-        return Session(adapters.find(model), method, report)
+        return Session(_adapter(model, method), method, report)
     raise ValueError(WANT_METHOD.format(method))
+
+
+def _adapter(model: nn.Module, method: Method) -> adapters.Adapter:
+    """How `model` is reached; raises ValueError where it cannot have the positions of the method."""
+    adapter = adapters.find(model)
+    if method.positions == "compact" and adapter.has_mrope:
+        kind = type(model).__name__
+        raise ValueError(f'positions="compact" wants one position a token, {kind} has three: take positions="keep"')
+    return adapter
 
 
 def _lock(core: nn.Module) -> threading.Lock:

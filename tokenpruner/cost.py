@@ -45,6 +45,16 @@ class Decoder:
         return 2 * self.n_layers * self.key_value * n_tokens * bytes_each
 
 
+def size(config: object, name: str) -> int | None:
+    """A number of a config, None where it has none; one that differs by layer is that of the config as a whole."""
+    try:
+        value = getattr(config, name, None)
+    except RuntimeError:
+        # transformers will not say it of a model whose layers differ
+        value = vars(config).get(name)
+    return int(value) if isinstance(value, int) else None
+
+
 def _read(config: object, name: str, default: int) -> int:
-    value = getattr(config, name, None)
-    return default if value is None else int(value)
+    value = size(config, name)
+    return default if value is None else value

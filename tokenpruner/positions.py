@@ -30,6 +30,7 @@ def cut(position_ids: torch.Tensor, index: torch.Tensor, dropped: torch.Tensor, 
     """Positions of the tokens `index` [B, P] out of `position_ids` [..., B, L]; `dropped` [B, L] is bool."""
     if policy == "compact":
         if position_ids.ndim != 2:
-            raise ValueError(f'positions="compact" wants one position a token, got {[*position_ids.shape]}')
+            got = f'got {[*position_ids.shape]}: take positions="keep"'
+            raise ValueError(f'positions="compact" wants one position a token, {got}')
         position_ids = position_ids - dropped.long().cumsum(-1)
     return position_ids.gather(-1, index.expand(*position_ids.shape[:-1], -1))

@@ -15,6 +15,7 @@ from torch import nn
 from tokenpruner import along, labels, thin
 from tokenpruner import cache as caches
 from tokenpruner.adapter import Adapter
+from tokenpruner.cost import size
 from tokenpruner.entering import Entering, Kwargs, continued, thinned
 from tokenpruner.hooked import Hooked, cache_of
 from tokenpruner.images import Image
@@ -48,7 +49,7 @@ class Session(Hooked):
     def __init__(self, adapter: Adapter, method: Method, report: Report) -> None:
         super().__init__(adapter, method, report)
         self.method, self.local = method, Local()
-        self.window: int | None = getattr(adapter.backbone.config, "sliding_window", None)
+        self.window = size(adapter.backbone.config, "sliding_window")
 
     def cut(self) -> labels.Cut | None:
         """Which tokens of this thread's last pass were left; None where all were."""

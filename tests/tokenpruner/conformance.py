@@ -12,6 +12,7 @@ from torch import nn
 from tests.tokenpruner import families
 from tests.tokenpruner.feeding import Feed, Tensors
 from tokenpruner import Method, adapter, prune
+from tokenpruner.cost import size
 
 GREEDY = {"do_sample": False, "max_new_tokens": 3, "return_dict_in_generate": True, "output_logits": True}
 RAGGED: list[Sequence[int | str]] = [[2, "I", 3], [4], ["I", 2, "I", 1]]
@@ -81,13 +82,14 @@ class Spy:
 
 
 @torch.no_grad()
-def by_hand(model: nn.Module, inputs: Tensors, method: Method) -> tuple[torch.Tensor, torch.Tensor]:
+def by_hand(feed: Feed, inputs: Tensors, method: Method) -> tuple[torch.Tensor, torch.Tensor]:
     """Hidden states of one row's pruned sequence run by hand, and as `prune` has them."""
+    model = feed.model
     with Spy(model) as plain:
         model(**inputs, use_cache=False)
     with Spy(model) as spied, prune(model, method) as report:
         model(**inputs, use_cache=False)
-    visual = (inputs["input_ids"][0] == image_token(model)).nonzero().flatten()
+    visual = (inputs["input_ids"][0] == feed.token).nonzero().flatten()
     kept = torch.ones(inputs["input_ids"].shape[1], dtype=torch.bool)
     for image in report.images:
         own = torch.tensor(image.columns)
@@ -95,18 +97,22 @@ def by_hand(model: nn.Module, inputs: Tensors, method: Method) -> tuple[torch.Te
         assert set(image.columns) <= {*visual.tolist()}
         kept[own] = False
         kept[own[list(image.kept)]] = True
+    window = size(plain.backbone.config, "sliding_window") or 10**9
     assert int(kept.sum()) < len(kept)
-    wanted = plain.backbone(**cut(plain.kwargs, kept, visual)).last_hidden_state
+    wanted = plain.backbone(**cut(plain.kwargs, kept, visual, window)).last_hidden_state
     return wanted, spied.hidden
 
 
-def image_token(model: nn.Module) -> int:
-    """The placeholder."""
-    feed = next(f for f in (families.feed(name) for name in families.names()) if getattr(f, "model", None) is model)
-    return int(feed.token)
+def near(columns: torch.Tensor, visual: torch.Tensor, window: int) -> torch.Tensor:
+    """Which kept tokens are within a window of kept tokens, or within one run of image tokens; bool [P, P]."""
+    places = torch.arange(len(columns))
+    run = torch.full((int(columns.max()) + 1,), -1)
+    run[visual] = (visual - torch.arange(len(visual))).clone()
+    own = run[columns]
+    return (places[:, None] - places < window) | ((own[:, None] == own) & (own >= 0))
 
 
-def cut(kwargs: dict[str, object], kept: torch.Tensor, visual: torch.Tensor) -> dict[str, object]:
+def cut(kwargs: dict[str, object], kept: torch.Tensor, visual: torch.Tensor, window: int) -> dict[str, object]:
     """The backbone's arguments for the `kept` tokens [L] of one row, told by shape and not by name."""
     length, columns = len(kept), kept.nonzero().flatten()
 
@@ -122,6 +128,11 @@ def cut(kwargs: dict[str, object], kept: torch.Tensor, visual: torch.Tensor) -> 
         return value
 
     made = {name: taken(value) for name, value in kwargs.items() if name != "past_key_values"}
+    mask = made.get("attention_mask")
+    if isinstance(mask, dict) and mask["full_attention"] is None:
+        made["attention_mask"] = torch.ones(1, len(columns), dtype=torch.int64)
+    elif isinstance(mask, dict) and "sliding_attention" in mask:
+        mask["sliding_attention"] = mask["full_attention"] & near(columns, visual, window)
     n_kept = len(columns)
     where = made.get("position_ids")
     made["position_ids"] = columns[None] if where is None else where

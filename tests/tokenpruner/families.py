@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from tests.tokenpruner.feeding import Feed, feed_of
-from tests.tokenpruner.shrinking import draw, shrunk
+from tests.tokenpruner.shrinking import IMAGE_TOKEN, draw, shrunk
+from tokenpruner import adapter
 
 MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
 HALF_MROPE = MROPE | {"mrope_section": [2, 1, 1], "partial_rotary_factor": 0.5}
@@ -27,24 +28,56 @@ class Own:
     skip: str = ""
 
 
+BY_KIND = {kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in ("full_attention", "sliding_attention")}
+
 OWN: dict[str, Own] = {
     "aria": Own({"projector_patch_to_query_dict": {64: 16}}),
+    "blip-2": Own({"image_token_index": IMAGE_TOKEN}),
+    "chameleon": Own({"vocabulary_map": {"<image>": IMAGE_TOKEN}}),
+    "cohere_compass": Own({"text_config.rope_parameters": BY_KIND}),
     "cosmos3_edge": Own(TEXT_ROPE),
     "cosmos3_omni": Own(TEXT_ROPE),
+    "emu3": Own(skip="its default config stays large under the rules of shrinking.py"),
+    "ernie4_5_vl_moe": Own({"text_config.rope_parameters": MROPE | {"mrope_section": [3, 3, 2]}}),
+    "gemma4": Own({"vision_config.pooling_kernel_size": 2}, layout="placed"),
     "glm46v": Own(TEXT_ROPE),
     "glm4v": Own(TEXT_ROPE),
     "glm4v_moe": Own({"text_config.rope_parameters": HALF_MROPE}),
+    "glm5_next": Own({"text_config.num_key_value_heads": 2}),
     "glm_ocr": Own(TEXT_ROPE),
     "glmga": Own(TEXT_ROPE),
+    "granite_docling": Own(layout="plain"),
+    "hunyuan_vl": Own(
+        {"text_config.head_dim": 16, "text_config.rope_parameters": MROPE | {"mrope_section": [2, 2, 2, 2]}}
+    ),
+    "inkling_mm_model": Own(skip="its default config stays large under the rules of shrinking.py"),
+    "instructblip": Own({"image_token_index": IMAGE_TOKEN}, layout="asked"),
+    "janus": Own({"vq_config.base_channels": 32, "vq_config.channel_multiplier": [1, 1]}),
+    "kimi_k25": Own({"projection_hidden_size": 32, "text_config.num_key_value_heads": 2}, layout="squares"),
+    "lfm2_vl": Own(layout="navit"),
+    "llama4": Own(
+        {"vision_config.vision_output_dim": 32, "vision_config.projector_input_dim": 32}
+        | {"vision_config.projector_output_dim": 32, "vision_config.intermediate_size": 128}
+    ),
     "llava_next": Own(PINPOINTS),
     "llava_next_video": Own(PINPOINTS),
     "llava_onevision": Own(PINPOINTS),
+    "minicpm_ocr": Own({"image_token_id": IMAGE_TOKEN}, layout="strip"),
+    "minicpmv4_6": Own({"image_token_id": IMAGE_TOKEN}, layout="strip"),
+    "minicpmv4_7": Own({"image_token_id": IMAGE_TOKEN}, layout="strip"),
+    "mistral_large4": Own({"text_config.num_key_value_heads": 2}),
+    "muse_glimmer": Own(layout="pairs"),
+    "paddleocr_vl": Own(TEXT_ROPE, layout="squares"),
+    "qwen2_5_omni_thinker": Own(TEXT_ROPE | {"vision_start_token_id": IMAGE_TOKEN + 3}),
     "qwen2_5_vl": Own(TEXT_ROPE),
     "qwen2_vl": Own(TEXT_ROPE),
     "qwen3_5": Own({"text_config.rope_parameters": HALF_MROPE}),
     "qwen3_5_moe": Own({"text_config.rope_parameters": HALF_MROPE}),
+    "qwen3_omni_moe_thinker": Own(TEXT_ROPE | {"vision_start_token_id": IMAGE_TOKEN + 3}),
     "qwen3_vl": Own(TEXT_ROPE),
     "qwen3_vl_moe": Own(TEXT_ROPE),
+    "step3p7": Own({"text_config.sliding_window": 8}),
+    "video_llama_3": Own(layout="merged"),
 }
 
 # the families that the heavier checks run on
@@ -92,7 +125,9 @@ def feed(name: str) -> Feed | str:
     if own.skip:
         return own.skip
     try:
-        found = feed_of(build(name), own.layout)
+        model = build(name)
+        adapter.find(model)
+        found = feed_of(model, own.layout)
         with torch.no_grad():
             found.model(**found.encode([[2, "I", 3]]))
     # whatever goes wrong in somebody's default config is the reason of the skip

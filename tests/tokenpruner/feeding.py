@@ -60,7 +60,9 @@ class Feed:
         for name, value in inputs.items():
             if name in ("input_ids", "attention_mask", *self.types(inputs)):
                 continue
-            if self.layout == "by_row":
+            if self.layout == "strip" and name == "pixel_values":
+                found[name] = value[..., first * 512 : last * 512]
+            elif self.layout == "by_row":
                 found[name] = value[number : number + 1, : counts[number]]
             else:
                 each = len(value) // sum(counts)
@@ -111,12 +113,60 @@ def by_row(model: nn.Module, counts: Sequence[int], generator: torch.Generator) 
     return {"pixel_values": values, "pixel_attention_mask": mask}
 
 
-LAYOUTS = {function.__name__: function for function in (plain, sized, patches, tiles, by_row)}
+def squares(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """All patches of all pictures below each other, each a square."""
+    flat = patches(model, counts, generator)
+    side = model.config.vision_config.patch_size
+    return flat | {"pixel_values": flat["pixel_values"].view(64 * sum(counts), -1, side, side)}
+
+
+def pairs(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """Patches of two frames each."""
+    flat = patches(model, counts, generator)
+    return flat | {"pixel_values": flat["pixel_values"].repeat(1, 2)}
+
+
+def merged(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """Patches, and how many of them on a side become one token."""
+    return patches(model, counts, generator) | {"image_merge_sizes": torch.ones(sum(counts), dtype=torch.int64)}
+
+
+def navit(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """The patches of each picture in a row, and their grid."""
+    values = torch.randn(sum(counts), 64, 3 * 8 * 8, generator=generator)
+    shapes = torch.full((sum(counts), 2), 8)
+    mask = torch.ones(sum(counts), 64, dtype=torch.int64)
+    return {"pixel_values": values, "spatial_shapes": shapes, "pixel_attention_mask": mask}
+
+
+def strip(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """The patches of all pictures side by side in one long picture, and the grid of each."""
+    values = torch.randn(1, 3, 8, 8 * 64 * sum(counts), generator=generator)
+    return {"pixel_values": values, "target_sizes": torch.full((sum(counts), 2), 8)}
+
+
+def placed(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """The patches of each picture in a row, and where each stands."""
+    values = torch.rand(sum(counts), 64, 3 * 8 * 8, generator=generator)
+    places = torch.cartesian_prod(torch.arange(8), torch.arange(8)).flip(-1)
+    return {"pixel_values": values, "image_position_ids": places.repeat(sum(counts), 1, 1)}
+
+
+def asked(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """Pictures, and a question to each of them."""
+    ids = torch.randint(6, 140, (sum(counts), 4), generator=generator)
+    extra = {"qformer_input_ids": ids, "qformer_attention_mask": torch.ones_like(ids)}
+    return plain(model, counts, generator) | extra
+
+
+KINDS = (plain, sized, patches, tiles, by_row, squares, pairs, merged, navit, asked, strip, placed)
+LAYOUTS = {function.__name__: function for function in KINDS}
 
 
 def core_of(model: nn.Module) -> nn.Module:
     """The module that puts image features among the text."""
-    return getattr(model, "model", model)
+    core = getattr(model, "model", model)
+    return core if hasattr(core, "get_image_features") else model
 
 
 def guess(model: nn.Module) -> str:
@@ -145,6 +195,7 @@ def feed_of(model: nn.Module, layout: str | None = None) -> Feed:
     names = inspect.signature(core.get_image_features).parameters
     output = core.get_image_features(**{name: value for name, value in given.items() if name in names})
     features = getattr(output, "pooler_output", output)
+    features = output.last_hidden_state if features is None else features
     if isinstance(features, list | tuple):
         features = torch.cat(list(features))
     feed.size = features.numel() // features.shape[-1]

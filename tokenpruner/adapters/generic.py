@@ -35,6 +35,10 @@ class Generic(Adapter):
         merger, backbone = _parts(model, self.LANDMARK)
         if merger is None or backbone is None:
             raise ValueError(f"{type(model).__name__} lacks the common structure of vision-language models")
+        if merger is model and "generate" in vars(type(model)):
+            raise ValueError(
+                f"{type(model).__name__} has a generate() of its own, which goes past its forward pass: not supported"
+            )
         self.merger, self.backbone = merger, backbone
 
     @classmethod
@@ -129,5 +133,11 @@ def _parts(model: nn.Module, landmark: str) -> tuple[nn.Module | None, nn.Module
     for module in model.modules():
         if hasattr(module, landmark) and hasattr(module, "get_image_features"):
             own = [getattr(module, name) for name in BACKBONES if isinstance(getattr(module, name, None), nn.Module)]
-            return module, own[0] if own else None
+            return module, _headless(own[0]) if own else None
     return None, None
+
+
+def _headless(language_model: nn.Module) -> nn.Module:
+    """The decoder of a language model that has its head with it."""
+    inner = getattr(language_model, "model", None)
+    return inner if isinstance(inner, nn.Module) and hasattr(language_model, "lm_head") else language_model
