@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from tokenpruner import adapter as adapters
+from tokenpruner.block_method import BlockMethod
 from tokenpruner.kinds import TokenMethod
 from tokenpruner.method import Method
 from tokenpruner.report import Report
@@ -94,9 +95,12 @@ class Engine(Protocol):
 def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     """The engine of the method's kind; raises ValueError where it does not fit the model."""
     from tokenpruner.session import Session
+    from tokenpruner.vision import TowerSession
 
     if isinstance(method, Method):
         return Session(_adapter(model, method), method, report)
+    if isinstance(method, BlockMethod):
+        return TowerSession(model, method, report)
     raise ValueError(WANT_METHOD.format(method))
 
 
