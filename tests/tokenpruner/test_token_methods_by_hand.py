@@ -10,7 +10,8 @@ import torch
 from tokenpruner import Context, Method, prune
 from tokenpruner.methods.divprune import DivPrune
 from tokenpruner.methods.random import Random
-from tokenpruner.methods.stride import Stride, centres
+from tokenpruner.methods.stride import Stride
+from tokenpruner.spatial import centres
 
 
 def context(n, grid=None, image=0, width=8):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from tokenpruner.method import Context, Method
+from tokenpruner.spatial import centres
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,3 @@ class Stride(Method):
         edges = torch.arange(n_lines + 1) * n // n_lines
         picks = [line * width + centres(int(count), width) for line, count in zip(lines, edges.diff(), strict=True)]
         return torch.cat(picks).to(device)
-
-
-def centres(n: int, size: int) -> torch.Tensor:
-    """The middles of `n` equal stretches of 0 ... `size` - 1; int64 [n], distinct, ascending for n <= size."""
-    return (2 * torch.arange(n) + 1) * size // (2 * n)

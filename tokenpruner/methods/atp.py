@@ -1,0 +1,83 @@
+"""ATP-LLaVA (Ye et al., CVPR 2025): learned thresholds decide, image by image and layer by layer, what goes on.
+
+Behind some decoder layers a token stays that is looked at enough, S_red > theta_r, or that a uniform sample of
+the picture has, S_spatial > theta_s (`redundancy`, `spatial`); the thresholds are told by small trained modules
+(`thresholds`; `training` has their losses). How many tokens stay is up to the data; the best one always does.
+Kept tokens keep their positions. As in the paper the three cuts fit 32 layers and a mean of a quarter of the
+tokens; new modules, and none at all, have thresholds of 1/2.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from tokenpruner import spatial
+from tokenpruner.layer_method import LayerContext, LayerMethod, Stage, check_stages
+from tokenpruner.redundancy import Looks, Scale
+from tokenpruner.thresholds import ATPModules, Thresholds, location, untrained
+
+
+@dataclass(frozen=True)
+class ATP(LayerMethod):
+    """Cuts behind the first 4, 14 and 24 layers, sampling less and less; `weights` is what `ATPModules.save` wrote."""
+
+    layers: tuple[int, ...] = (4, 14, 24)
+    rates: tuple[float, ...] = (0.5, 0.25, 0.0625)
+    sample_weight: float = 3.0
+    scale: Scale = "unit"
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.rates) != len(self.layers) or not self.layers:
+            raise ValueError(f"want a sampling rate for each layer, got layers={self.layers} and rates={self.rates}")
+        for rate in self.rates:
+            spatial.check_rate(rate)
+        if self.scale not in get_args(Scale):
+            raise ValueError(f'want scale "unit" or "raw", got {self.scale!r}')
+
+    def stages(self, n_layers: int) -> tuple[Stage, ...]:
+        """A cut before each of `layers`, which reads the layer before it."""
+        stages = tuple(Stage(layer, reads=layer - 1) for layer in self.layers)
+        check_stages(stages, n_layers)
+        self.thresholds(0, torch.device("cpu"))
+        return stages
+
+    def select(self, context: LayerContext) -> torch.Tensor:
+        """The tokens whose margin is positive."""
+        number, attention = self.layers.index(context.stage.layer), context.seen()
+        dtype, device = torch.promote_types(attention.q.dtype, torch.float32), attention.q.device
+        weight = torch.ones(context.n_tokens, dtype=dtype, device=device)
+        looks = Looks.of(attention, context.columns, context.text, weight)
+        uniform = self.uniform(number, context.size, context.grid)[context.kept.cpu()]
+        margin = looks.margin(uniform, self.thresholds(number, device), self.scale)
+        kept = margin > 0
+        # an image never vanishes
+        kept[margin.argmax()] = True
+        return kept.nonzero().flatten()
+
+    def uniform(self, number: int, size: int, grid: tuple[int, int] | None) -> torch.Tensor:
+        """S_spatial of an image's tokens at the cut `number`; float32 [size]."""
+        return spatial.scores(size, grid, self.rates[number], self.sample_weight)
+
+    def thresholds(self, number: int, device: torch.device) -> Thresholds:
+        """What tells the thresholds at the cut `number`; raises ValueError where the modules are for other layers."""
+        if not self.weights:
+            return untrained
+        file = location(self.weights)
+        if not file.is_file():
+            raise ValueError(f"want weights that ATPModules.save wrote, got {self.weights!r}")
+        modules = _loaded(file, file.stat().st_mtime_ns, device)
+        if modules.layers != self.layers:
+            raise ValueError(f"want modules for the layers {self.layers}, got {self.weights} for {modules.layers}")
+        return modules.cuts[number]
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(file: Path, changed: int, device: torch.device) -> ATPModules:
+    return ATPModules.load(file).to(device)

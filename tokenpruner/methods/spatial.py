@@ -1,0 +1,53 @@
+"""Spatial augmented pruning (ATP-LLaVA, Ye et al., CVPR 2025) as an add-on to any method before the decoder.
+
+A uniform 2-D sample of the picture stays whatever the method thinks of it, so that no part of the layout is lost;
+the method fills the rest of the count: by its importance where it has one, else by what it keeps of the tokens
+that were not sampled. No training is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from prunekernels import registry, select
+from tokenpruner import spatial
+from tokenpruner.kinds import TokenMethod
+from tokenpruner.method import Context, Method
+from tokenpruner.methods.stride import Stride
+
+
+@dataclass(frozen=True)
+class Spatial(Method):
+    """A sample of the fraction `rate` first, then `method`, by its name; a sample above the count is the even grid."""
+
+    keep_ratio: float = 0.125
+    method: str = "divprune"
+    rate: float = 0.0625
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        spatial.check_rate(self.rate)
+        # it reads what the method inside reads
+        object.__setattr__(self, "needs", self.inner().needs)
+
+    def inner(self) -> Method:
+        """The method that fills the rest, at its defaults."""
+        kind = registry.load("tokenpruner.methods", self.method, TokenMethod)
+        if kind is Spatial or not issubclass(kind, Method):
+            raise ValueError(f"want another method before the decoder inside this one, got {self.method!r}")
+        return kind()
+
+    def keep(self, context: Context, n: int) -> torch.Tensor:
+        """The sample, and the best `n` - m of the others."""
+        sampled = spatial.sampled(context.size, context.grid, self.rate).to(context.visual.device)
+        n_left = n - int(sampled.sum())
+        if n_left <= 0:
+            return Stride().keep(context, n)
+        inner = self.inner()
+        if type(inner).importance is not Method.importance:
+            return select.top(inner.importance(context).float().masked_fill(sampled, torch.inf), n)
+        others = (~sampled).nonzero().flatten()
+        sampled[others[inner.keep(replace(context, visual=context.visual[others], grid=None), n_left)]] = True
+        return sampled.nonzero().flatten()

@@ -1,0 +1,47 @@
+"""Uniform sampling of a picture's grid, the spatial part of ATP-LLaVA (Ye et al., CVPR 2025).
+
+    sampled    lines and columns sqrt(1 / rate) apart from each other, each in the middle of its stretch
+    score      1 - rate * sample_weight for a sampled token, 0 for the others; higher is kept
+
+The rate falls with depth, and the fewer tokens are sampled the more each of them counts. With the paper's
+sample_weight 3 a rate of 1/3 or more gives scores of 0 and less, which no threshold in (0, 1) lets through.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+Grid = tuple[int, int] | None
+
+
+def centres(n: int, size: int) -> torch.Tensor:
+    """The middles of `n` equal stretches of 0 ... `size` - 1; int64 [n], distinct, ascending for n <= size."""
+    return (2 * torch.arange(n) + 1) * size // (2 * n)
+
+
+def sampled(size: int, grid: Grid, rate: float) -> torch.Tensor:
+    """Which of an image's `size` tokens are sampled, bool [size]; along the sequence where there is no grid."""
+    check_rate(rate)
+    if grid is None:
+        found = torch.zeros(size, dtype=torch.bool)
+        found[centres(max(round(size * rate), 1), size)] = True
+        return found
+    lines, columns = (torch.zeros(length, dtype=torch.bool) for length in grid)
+    for line in (lines, columns):
+        # half a token goes up, whatever its number
+        n = max(math.floor(len(line) * math.sqrt(rate) + 0.5), 1)
+        line[centres(n, len(line))] = True
+    return (lines[:, None] & columns).flatten()
+
+
+def scores(size: int, grid: Grid, rate: float, sample_weight: float) -> torch.Tensor:
+    """The spatial score of each token; float32 [size]."""
+    return sampled(size, grid, rate) * (1 - rate * sample_weight)
+
+
+def check_rate(rate: float) -> None:
+    """Raise ValueError unless `rate` is a number in (0, 1]."""
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1:
+        raise ValueError(f"want a sampling rate in (0, 1], got {rate!r}")
