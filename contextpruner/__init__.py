@@ -5,7 +5,7 @@ from contextpruner.labeler import Labeler, Labels
 from contextpruner.policy import Policy
 from contextpruner.pruner import ContextPruner
 from contextpruner.result import PrunedDocument, Result, Span
-from contextpruner.splitter import split
+from contextpruner.splitter import split, split_code
 from contextpruner.tokens import estimate_tokens
 from contextpruner.unit import Unit
 
@@ -22,4 +22,5 @@ __all__ = [
     "Unit",
     "estimate_tokens",
     "split",
+    "split_code",
 ]

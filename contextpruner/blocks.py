@@ -1,9 +1,9 @@
 """Blocks: the lines of a text as paragraphs, headings, list items, table rows, rules and fenced code.
 
 Markdown's rules in so far as they show without nesting. A line that opens no block of its own continues the
-paragraph or the list item before it, and blank lines belong to the block before them. A fenced block is one
-block with both of its fences, up to the end of the text where the second is missing; a table's header row
-takes the line of dashes below it with it. Indented code is read as prose.
+paragraph or the list item before it, and blank lines belong to the block before them. A fenced block is its
+opening fence, its lines and its closing fence, or all up to the end of the text where that is missing; a
+table's header row takes the line of dashes below it with it. Indented code is read as prose.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ ITEM = re.compile(r"\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})\)\s|\d{1,3}\.\s|[–—]\
 
 
 class Block(NamedTuple):
-    """The characters [start, end) of a text, whole lines."""
+    """The characters [start, end) of a text, whole lines.
+
+    `level` is 1 (the highest) to 6 for a heading, 1 for the row at the head of a table, 0 for anything else.
+    """
 
     start: int
     end: int
     kind: BlockKind
+    level: int = 0
 
 
 def cut(text: str) -> list[Block]:
@@ -38,17 +42,17 @@ def cut(text: str) -> list[Block]:
         reader.read(line)
     if not text:
         return []
+    begun = reader.begun or [(0, "prose", 0)]
     # blank lines at the head of a text belong to its first block
-    kinds = [kind for _, kind in reader.begun] or ["prose"]
-    edges = [0, *(start for start, _ in reader.begun[1:]), len(text)]
-    return [Block(*edge, kind) for edge, kind in zip(itertools.pairwise(edges), kinds, strict=True)]
+    edges = itertools.pairwise([0, *(start for start, _, _ in begun[1:]), len(text)])
+    return [Block(*edge, kind, level) for edge, (_, kind, level) in zip(edges, begun, strict=True)]
 
 
 class _Reader:
     """Goes through the lines once and remembers where blocks begin."""
 
     def __init__(self) -> None:
-        self.begun: list[tuple[int, BlockKind]] = []
+        self.begun: list[tuple[int, BlockKind, int]] = []
         self.position = 0
         self.fence = ""
         # the kind of the block that the next line may continue, and how many lines it has so far
@@ -58,8 +62,7 @@ class _Reader:
     def read(self, line: str) -> None:
         bare = line.strip()
         if self.fence:
-            if bare.startswith(self.fence) and not bare.strip(self.fence[0]):
-                self.fence = ""
+            self._read_fenced(bare)
         elif not bare:
             self.open = None
         elif self._closes_header(bare):
@@ -73,11 +76,18 @@ class _Reader:
         if kind == "prose" and self.open in ("prose", "list_item"):
             self.n_lines += 1
             return
-        self.begun.append((self.position, kind))
+        self.begun.append((self.position, kind, self._level(kind, bare)))
         self.open, self.n_lines = kind, 1
-        if kind == "code":
+        if kind == "fence":
             fence = FENCE.match(bare)
             self.fence, self.open = fence.group() if fence else "", None
+
+    def _read_fenced(self, bare: str) -> None:
+        if bare.startswith(self.fence) and not bare.strip(self.fence[0]):
+            self.begun.append((self.position, "fence", 0))
+            self.fence = ""
+        elif bare and self.begun[-1][1] == "fence":
+            self.begun.append((self.position, "code", 0))
 
     def _closes_header(self, bare: str) -> bool:
         """A line of dashes or equal signs under one line of text makes that a heading or a table's header."""
@@ -85,11 +95,11 @@ class _Reader:
             return False
         start = self.begun[-1][0]
         if "|" in bare and "-" in bare and "=" not in bare:
-            self.begun[-1] = (start, "table_row")
+            self.begun[-1] = (start, "table_row", 1)
             self.open = "table_row"
             return True
         if self.open == "prose" and len(bare) > 1 and (not bare.strip("=") or not bare.strip("-")):
-            self.begun[-1] = (start, "heading")
+            self.begun[-1] = (start, "heading", 1 if bare[0] == "=" else 2)
             self.open = None
             return True
         return False
@@ -97,7 +107,7 @@ class _Reader:
     def _kind(self, bare: str) -> BlockKind:
         first = bare[0]
         if first in "`~" and FENCE.match(bare):
-            return "code"
+            return "fence"
         if (first == "#" and HEADING.match(bare)) or (len(bare) > 4 and bare[:2] == bare[-2:] == "=="):
             return "heading"
         if first == "|" or bare.count("\t") > 1 or (self.open == "table_row" and "|" in bare):
@@ -107,3 +117,9 @@ class _Reader:
         # a number at the head of a line is an item's only where no sentence can be running on
         item = FIRST_ITEM if self.open == "prose" else ITEM
         return "list_item" if BULLET.match(bare) or item.match(bare) else "prose"
+
+    def _level(self, kind: BlockKind, bare: str) -> int:
+        if kind == "heading":
+            # a wiki's == is 2, as it stands below the page's own title
+            return len(bare) - len(bare.lstrip(bare[0]))
+        return int(kind == "table_row" and self.open != "table_row")

@@ -1,8 +1,9 @@
 """The splitter: a text becomes units that partition it, in linear time and without data files.
 
 Blocks first (`blocks`): headings, list items, table rows, fenced code, paragraphs; then sentences inside a
-paragraph and inside a long list item (`sentences`); then whatever is still too long is cut at white space
-(`pieces`). Units are contiguous, never empty, and cover the text, so that any choice of them is verbatim.
+paragraph and inside a long list item (`sentences`), lines inside code (`code_lines`); then whatever is still
+too long is cut at white space (`pieces`). Units are contiguous, never empty, and cover the text, so that any
+choice of them is verbatim.
 
 White space belongs to the unit before it, and at the head of a text to the first unit; only the indentation
 of a line that begins a block stays with its line. A unit has at most `max_characters` characters besides
@@ -11,10 +12,8 @@ that white space.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from contextpruner import blocks, pieces, sentences
-from contextpruner.unit import Unit
+from contextpruner import blocks, code_lines, pieces, sentences
+from contextpruner.unit import Kind, Unit
 
 MAX_CHARACTERS = 1200
 
@@ -23,30 +22,93 @@ LIST_ITEM_CHARACTERS = 300
 
 
 def split(text: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
-    """Cut `text` into units; an empty text has none."""
-    if max_characters < 1:
-        raise ValueError(f"want max_characters of at least 1, got {max_characters}")
-    units: list[Unit] = []
-    spaceless = pieces.has_spaceless_script(text)
+    """Cut `text`, prose or Markdown, into units; an empty text has none."""
+    builder = _Builder(text, max_characters)
     for block in blocks.cut(text):
-        for start, end in _within(text, block):
-            kind = "sentence" if block.kind == "prose" else block.kind
-            if spaceless or end - start > max_characters:
-                ends = pieces.cut(text, start, end, max_characters, by_line=kind == "code")
-            else:
-                ends = [end]
-            for stop in ends:
-                units.append(Unit(start, stop, kind))
-                start = stop
-    return units
+        builder.read(block)
+    return builder.units
 
 
-def _within(text: str, block: blocks.Block) -> Iterator[tuple[int, int]]:
-    """The sentences of a paragraph or a long list item; any other block as it is."""
-    start, end = block.start, block.end
-    if block.kind == "prose" or (block.kind == "list_item" and end - start > LIST_ITEM_CHARACTERS):
-        for stop in sentences.cut(text, start, end):
-            yield start, stop
+def split_code(text: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
+    """Cut `text`, a file of source code in any language, into its lines."""
+    builder = _Builder(text, max_characters)
+    builder.read(blocks.Block(0, len(text), "code"))
+    return builder.units
+
+
+class _Builder:
+    """Cuts block after block and remembers what later units hang on: each a stack or a single index."""
+
+    def __init__(self, text: str, max_characters: int) -> None:
+        if max_characters < 1:
+            raise ValueError(f"want max_characters of at least 1, got {max_characters}")
+        self.text = text
+        self.max_characters = max_characters
+        self.spaceless = pieces.has_spaceless_script(text)
+        self.units: list[Unit] = []
+        # levels and indices of the headings that the next unit stands under
+        self.path: list[tuple[int, int]] = []
+        self.fence: int | None = None
+        # the first row of the table that is being read, or the row above its line of dashes
+        self.table: int | None = None
+
+    def read(self, block: blocks.Block) -> None:
+        if block.kind == "heading":
+            self._heading(block)
+        elif block.kind == "table_row":
+            self._row(block)
+        elif block.kind == "fence":
+            here = len(self.units)
+            self._add(block.start, block.end, "fence", self.fence)
+            self.fence = here if self.fence is None else None
+        elif block.kind == "code":
+            self._code(block)
+        elif block.kind == "prose" or (block.kind == "list_item" and block.end - block.start > LIST_ITEM_CHARACTERS):
+            self._sentences(block)
+        else:
+            self._add(block.start, block.end, block.kind)
+
+    def _heading(self, block: blocks.Block) -> None:
+        while self.path and self.path[-1][0] >= block.level:
+            self.path.pop()
+        here = len(self.units)
+        self._add(block.start, block.end, "heading")
+        self.path.append((block.level, here))
+
+    def _row(self, block: blocks.Block) -> None:
+        if block.level == 1:
+            self.table = None
+        here = len(self.units)
+        self._add(block.start, block.end, "table_row", self.table)
+        if self.table is None:
+            self.table = here
+
+    def _sentences(self, block: blocks.Block) -> None:
+        kind: Kind = "list_item" if block.kind == "list_item" else "sentence"
+        start = block.start
+        for end in sentences.cut(self.text, start, block.end):
+            self._add(start, end, kind)
+            start = end
+
+    def _code(self, block: blocks.Block) -> None:
+        # indentations and indices of the signatures that the next line may stand under
+        around: list[tuple[int, int]] = []
+        start = block.start
+        for line in code_lines.cut(self.text, start, block.end):
+            while around and around[-1][0] >= line.indent:
+                around.pop()
+            here = len(self.units)
+            self._add(start, line.end, "code", self.fence, around[-1][1] if around else None)
+            if line.is_signature:
+                around.append((line.indent, here))
+            start = line.end
+
+    def _add(self, start: int, end: int, kind: Kind, header: int | None = None, signature: int | None = None) -> None:
+        """One unit, or several where it is too long, of which the later ones hang on what the first hangs on."""
+        heading = self.path[-1][1] if self.path else None
+        ends = [end]
+        if self.spaceless or end - start > self.max_characters:
+            ends = pieces.cut(self.text, start, end, self.max_characters, by_line=kind == "code")
+        for stop in ends:
+            self.units.append(Unit(start, stop, kind, heading, header, signature))
             start = stop
-    else:
-        yield start, end

@@ -1,15 +1,28 @@
-"""Units: the pieces of a text that are kept or dropped as a whole."""
+"""Units: the pieces of a text that are kept or dropped as a whole, and what each of them hangs on."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["sentence", "heading", "list_item", "table_row", "code", "rule"]
+Kind = Literal["sentence", "heading", "list_item", "table_row", "code", "fence", "rule"]
 
 
 class Unit(NamedTuple):
-    """The characters [start, end) of a text and what they are; the units of a text partition it."""
+    """The characters [start, end) of a text and what they are; the units of a text partition it.
+
+    The other fields are indices of earlier units of the same text, or None where there is none.
+
+        heading     the heading of the section that the unit stands in; for a heading the one above it, so that
+                    a unit's heading path is heading, heading of the heading, and so on
+        header      what the unit cannot be read without: a table row's first row (the one above the line of
+                    dashes), a fenced line's opening fence; a closing fence, too, has its opening one
+        signature   the line that opens the function or class around a code line; for a signature the one
+                    around it
+    """
 
     start: int
     end: int
     kind: Kind
+    heading: int | None = None
+    header: int | None = None
+    signature: int | None = None

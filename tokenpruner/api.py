@@ -16,7 +16,9 @@ import torch
 from torch import nn
 
 from tokenpruner import adapter as adapters
+from tokenpruner.block_method import BlockMethod
 from tokenpruner.kinds import TokenMethod
+from tokenpruner.layer_method import LayerMethod
 from tokenpruner.method import Method
 from tokenpruner.report import Report
 
@@ -93,14 +95,20 @@ class Engine(Protocol):
 
 def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     """The engine of the method's kind; raises ValueError where it does not fit the model."""
+    from tokenpruner.inside import Inside
     from tokenpruner.session import Session
+    from tokenpruner.vision import TowerSession
 
     if isinstance(method, Method):
         return Session(_adapter(model, method), method, report)
+    if isinstance(method, LayerMethod):
+        return Inside(_adapter(model, method), method, report)
+    if isinstance(method, BlockMethod):
+        return TowerSession(model, method, report)
     raise ValueError(WANT_METHOD.format(method))
 
 
-def _adapter(model: nn.Module, method: Method) -> adapters.Adapter:
+def _adapter(model: nn.Module, method: Method | LayerMethod) -> adapters.Adapter:
     """How `model` is reached; raises ValueError where it cannot have the positions of the method."""
     adapter = adapters.find(model)
     if method.positions == "compact" and adapter.has_mrope:

@@ -16,6 +16,11 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin, DynamicIndexedLayer, DynamicLayer, DynamicSlidingWindowLayer
 
+APART = (
+    "the layers of this cache lack different tokens, as a method inside the decoder leaves them: go on inside "
+    "`with prune(...)` with such a method"
+)
+BEFORE = "this cache was pruned before the decoder: go on inside `with prune(...)` with a method of that kind"
 OUTSIDE = "this cache holds pruned rows that need their own mask or positions: go on inside `with prune(...)`"
 WAY_OUT = "use model.generate(**prepare(model, method, **inputs))"
 STATIC = f"a static cache has its mask made before tokens can be dropped: {WAY_OUT}"
@@ -26,7 +31,8 @@ class Prefix:
     """The slots of a pruned cache: `mask` bool [B, P], True where a token stands, and `shift` int64 [B].
 
     The last `tail` slots stand for the last `tail` tokens: nothing was dropped among them. `is_padded` and
-    `is_shifted` say whether any slot is empty and any shift not 0, looked up once.
+    `is_shifted` say whether any slot is empty and any shift not 0, looked up once; `is_apart` whether the layers of
+    the cache lack different tokens, so that no mask fits all of them.
     """
 
     mask: torch.Tensor
@@ -34,11 +40,12 @@ class Prefix:
     tail: int
     is_padded: bool
     is_shifted: bool
+    is_apart: bool = False
 
     @classmethod
-    def of(cls, mask: torch.Tensor, shift: torch.Tensor, tail: int) -> Prefix:
+    def of(cls, mask: torch.Tensor, shift: torch.Tensor, tail: int, is_apart: bool = False) -> Prefix:
         """The prefix of these slots and shifts."""
-        return cls(mask, shift, tail, not bool(mask.all()), bool(shift.any()))
+        return cls(mask, shift, tail, not bool(mask.all()), bool(shift.any()), is_apart)
 
     def rows(self, index: torch.Tensor) -> Prefix:
         """The prefix of the batch rows `index`."""
@@ -76,6 +83,14 @@ class Lacking:
 
     def _slots(self, query_length: int) -> tuple[int, int]:
         return self.physical_length + query_length, self.removed
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append keys and values; refused where nobody made the mask that this layer needs."""
+        if self.prefix is not None and self.prefix.is_apart and not self.is_covered:
+            raise ValueError(APART)
+        return super().update(key_states, value_states, *args, **kwargs)  # type: ignore[misc]
 
     def crop(self, tokens_to_remove: int) -> None:
         """Take off the last tokens (a negative count), or cut to a logical length (a positive one)."""
@@ -167,10 +182,27 @@ def is_pruned(cache: Cache | None) -> bool:
     return any(layer.prefix is not None for layer in _lacking(cache))
 
 
+def is_apart(cache: Cache | None) -> bool:
+    """True where the layers of `cache` lack different tokens."""
+    return any(layer.prefix is not None and layer.prefix.is_apart for layer in _lacking(cache))
+
+
+def read_at(cache: Cache | None, number: int) -> Past:
+    """What layer `number` of `cache` holds; one that was never pruned is all physical."""
+    if cache is None or number >= len(cache.layers):
+        return Past()
+    layer = cache.layers[number]
+    if isinstance(layer, Lacking):
+        return Past(layer.physical_length, layer.removed, layer.prefix)
+    return Past(int(layer.get_seq_length())) if isinstance(layer, CacheLayerMixin) else Past()
+
+
 def read(cache: Cache | None) -> Past:
-    """What `cache` holds; a cache that was never pruned is all physical."""
+    """What every layer of `cache` holds; a cache that was never pruned is all physical."""
     if cache is None or not cache.layers:
         return Past()
+    if is_apart(cache):
+        raise ValueError(APART)
     for layer in _lacking(cache):
         return Past(layer.physical_length, layer.removed, layer.prefix)
     return Past(int(cache.get_seq_length()))
@@ -192,13 +224,19 @@ def check(cache: Cache | None) -> None:
 
 def commit(cache: Cache, removed: int, prefix: Prefix) -> None:
     """Tell every attention layer of `cache` what it lacks; recurrent layers hold no tokens."""
-    for number, layer in enumerate(cache.layers):
-        if type(layer) in KINDS:
-            plain, kind = layer, KINDS[type(layer)]
-            cache.layers[number] = layer = kind.__new__(kind)
-            layer.__dict__.update(plain.__dict__)
-        if isinstance(layer, Lacking):
-            layer.removed, layer.prefix = removed, prefix
+    for number in range(len(cache.layers)):
+        commit_at(cache, number, removed, prefix)
+
+
+def commit_at(cache: Cache, number: int, removed: int, prefix: Prefix) -> None:
+    """Tell layer `number` of `cache` what it lacks, if it is one of attention."""
+    layer = cache.layers[number]
+    if type(layer) in KINDS:
+        plain, kind = layer, KINDS[type(layer)]
+        cache.layers[number] = layer = kind.__new__(kind)
+        layer.__dict__.update(plain.__dict__)
+    if isinstance(layer, Lacking):
+        layer.removed, layer.prefix = removed, prefix
 
 
 def cover(cache: Cache | None, is_covered: bool) -> None:

@@ -36,13 +36,21 @@ class Decoder:
 
     def flops(self, n_tokens: int, n_past: int = 0) -> int:
         """FLOPs of `n_tokens` new tokens of one row behind `n_past` cached ones."""
+        return self.n_layers * self.layer_flops(n_tokens, n_past)
+
+    def layer_flops(self, n_tokens: int, n_past: int = 0) -> int:
+        """The same of one layer."""
         projections = 4 * n_tokens * self.hidden * (self.attention + self.key_value)
         attention = 4 * n_tokens * (n_tokens + n_past) * self.attention
-        return self.n_layers * (projections + attention + 6 * n_tokens * self.hidden * self.mlp)
+        return projections + attention + 6 * n_tokens * self.hidden * self.mlp
 
     def kv_bytes(self, n_tokens: int, bytes_each: int) -> int:
         """Bytes of the keys and values of `n_tokens`."""
-        return 2 * self.n_layers * self.key_value * n_tokens * bytes_each
+        return self.n_layers * self.layer_kv_bytes(n_tokens, bytes_each)
+
+    def layer_kv_bytes(self, n_tokens: int, bytes_each: int) -> int:
+        """The same of one layer."""
+        return 2 * self.key_value * n_tokens * bytes_each
 
 
 def size(config: object, name: str) -> int | None:

@@ -2,6 +2,7 @@
 
     method.Method             before the decoder: image by image, as the embeddings enter
     layer_method.LayerMethod  inside the decoder: before one or several of its layers
+    block_method.BlockMethod  inside a vision transformer: behind some of its blocks
 
 Each kind is a base class in a file of its own and has its engine; `api` picks the engine by the kind.
 """

@@ -11,13 +11,14 @@ one that lets the data decide how many tokens stay has stages without `keep_rati
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 
 from prunekernels import budget, select
 from tokenpruner.attention import Attention
 from tokenpruner.kinds import TokenMethod
+from tokenpruner.layouts import Grid
 from tokenpruner.method import Positions
 
 Mode = Literal["drop", "skip"]
@@ -44,7 +45,8 @@ class LayerContext:
     `hidden` [N, D] are the hidden states of its tokens that are still there, as they enter layer `stage.layer`;
     `kept` int64 [N] says which of the image's `size` tokens those are, `columns` int64 [N] where they stand in
     their row, counted without padding. `attention` is that of the row at layer `stage.reads`, if one is read;
-    `text` int64 [T] are the row's columns that hold no visual token. `grid`, `row` and `image` as in `Context`.
+    `text` int64 [T] are the row's columns that hold no visual token. `grid`, `row`,
+    `image`, `frame` and `views` as in `Context`.
     """
 
     hidden: torch.Tensor
@@ -54,9 +56,11 @@ class LayerContext:
     columns: torch.Tensor
     text: torch.Tensor
     attention: Attention | None = None
-    grid: tuple[int, int] | None = None
+    grid: Grid | None = None
     row: int = 0
     image: int = 0
+    frame: int = 0
+    views: tuple[Grid, ...] = ()
 
     @property
     def n_tokens(self) -> int:
@@ -69,6 +73,12 @@ class LayerContext:
             raise ValueError(f"want a stage with `reads`, got {self.stage}")
         return self.attention
 
+    def from_last(self) -> torch.Tensor:
+        """Attention of the row's last token to each of the image's tokens, mean over heads; float32 [N]."""
+        attention = self.seen()
+        last = torch.tensor([attention.q.shape[1] - 1], device=self.columns.device)
+        return attention.weights(last)[:, 0, self.columns].mean(0)
+
 
 @dataclass(frozen=True)
 class LayerMethod(TokenMethod):
@@ -76,9 +86,6 @@ class LayerMethod(TokenMethod):
 
     positions: Positions = "keep"
     mode: Mode = "drop"
-
-    # False where only text is needed of the model: then no attention is read and any decoder will do
-    reads_attention: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, kind in (("positions", Positions), ("mode", Mode)):
@@ -99,6 +106,10 @@ class LayerMethod(TokenMethod):
         scores = self.importance(context)
         if scores.shape != (context.n_tokens,):
             raise ValueError(f"{type(self).__name__}: want importance [{context.n_tokens}], got {[*scores.shape]}")
+        if not scores.isfinite().all():
+            token = int((~scores.isfinite()).nonzero()[0])
+            place = f"image {context.image} of row {context.row} before layer {context.stage.layer}"
+            raise ValueError(f"{type(self).__name__}: importance of token {token} of {place} is NaN or infinite")
         return select.top(scores.float(), n)
 
     def select(self, context: LayerContext) -> torch.Tensor:

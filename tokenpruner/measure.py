@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from tokenpruner.cost import Decoder
-from tokenpruner.report import Prefill
+from tokenpruner.report import KeptImage, Prefill
 from tokenpruner.thin import Choice
 
 
@@ -36,16 +37,30 @@ class Costs:
 
     def record(self, choice: Choice, mask: torch.Tensor, past: tuple[int, int], seconds: float) -> Prefill:
         """The numbers of one pass: `mask` bool [B, L] before, `past` the cached slots without pruning and with."""
-        before = mask.sum(1).tolist()
+        n_layers = self.decoder.n_layers
         after = (mask & ~choice.dropped).sum(1).tolist()
+        return self.layered(choice.images, mask.sum(1).tolist(), [after] * n_layers, [past] * n_layers, seconds)
+
+    def layered(
+        self,
+        images: Sequence[KeptImage],
+        before: Sequence[int],
+        layers: Sequence[Sequence[int]],
+        pasts: Sequence[tuple[int, int]],
+        seconds: float,
+    ) -> Prefill:
+        """The same where each of the `layers` has its own tokens by row, and its own `pasts`."""
+        decoder, each = self.decoder, self.bytes_each
+        rows = [(n, past[1]) for own, past in zip(layers, pasts, strict=True) for n in own]
         return Prefill(
-            images=choice.images,
+            images=tuple(images),
             tokens_before=tuple(before),
-            tokens_after=tuple(after),
+            tokens_after=tuple(layers[-1]),
             selection_ms=1000 * seconds,
             prefill_ms=None,
-            flops_before=sum(self.decoder.flops(n, past[0]) for n in before),
-            flops_after=sum(self.decoder.flops(n, past[1]) for n in after),
-            kv_bytes_before=self.decoder.kv_bytes(sum(before), self.bytes_each),
-            kv_bytes_after=self.decoder.kv_bytes(sum(after), self.bytes_each),
+            flops_before=sum(decoder.layer_flops(n, past[0]) for past in pasts for n in before),
+            flops_after=sum(decoder.layer_flops(n, past) for n, past in rows),
+            kv_bytes_before=decoder.kv_bytes(sum(before), each),
+            kv_bytes_after=sum(decoder.layer_kv_bytes(n, each) for n, _ in rows),
+            layers=tuple(tuple(own) for own in layers),
         )

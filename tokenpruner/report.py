@@ -17,6 +17,7 @@ class KeptImage:
 
     `grid` and `views` are its rows and columns as `Context` has them; `columns` says where in the unpruned row
     each of its tokens stood. Newline tokens of a cut-up image belong to nothing: they stay and are not counted.
+    `layer` is the first decoder layer that did without the others.
     """
 
     row: int
@@ -27,12 +28,14 @@ class KeptImage:
     frame: int = 0
     views: tuple[Grid, ...] = ()
     columns: tuple[int, ...] = ()
+    layer: int = 0
 
 
 @dataclass(frozen=True)
 class Prefill:
     """One forward pass: tokens by row without padding, milliseconds, estimated FLOPs and KV bytes of the new tokens.
 
+    `layers` are the tokens by row that each decoder layer saw, `tokens_after` those of the last one.
     `selection_ms` is the choosing and gathering; `prefill_ms` the text backbone alone, None where it was not run.
     """
 
@@ -45,6 +48,7 @@ class Prefill:
     flops_after: int
     kv_bytes_before: int
     kv_bytes_after: int
+    layers: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass

@@ -69,10 +69,15 @@ def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], me
 
 def _context(visual: torch.Tensor, image: Image, text: torch.Tensor | None, grid: GridOf) -> Context:
     """What the method reads of one image or frame."""
-    told = grid(len(visual))
+    one, views = views_of(image, grid)
+    return Context(visual, one, image.row, image.number, text, image.frame, views)
+
+
+def views_of(image: Image, grid: GridOf) -> tuple[Grid | None, tuple[Grid, ...]]:
+    """The image's one grid, or the several that its tokens fill."""
+    told = grid(len(image.columns))
     views = image.views or ((told,) if told else ())
-    one = views[0] if len(views) == 1 else None
-    return Context(visual, one, image.row, image.number, text, image.frame, views if one is None else ())
+    return (views[0], ()) if len(views) == 1 else (None, views)
 
 
 def _kept(context: Context, image: Image, picks: torch.Tensor) -> KeptImage:

@@ -1,0 +1,41 @@
+"""FastV (Chen et al., ECCV 2024): behind the first layers keep the visual tokens that the last token attends to.
+
+    importance_j = mean over heads of the attention of the last token to j, in layer K - 1
+
+The tokens that are ranked lowest leave before layer K; the others keep their positions. Only the last token's
+row of attention is computed. Higher is kept; of equal ones the earlier token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from prunekernels import budget
+from tokenpruner.layer_method import LayerContext, LayerMethod, Stage
+
+
+@dataclass(frozen=True)
+class FastV(LayerMethod):
+    """The paper's K = 2 and R = 50 %: `keep_ratio` of each image's tokens go on from `layer`."""
+
+    keep_ratio: float = 0.5
+    layer: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        budget.check_keep_ratio(self.keep_ratio)
+
+    @property
+    def keeps_all(self) -> bool:
+        """True where no image loses a token."""
+        return self.keep_ratio == 1
+
+    def stages(self, n_layers: int) -> tuple[Stage, ...]:
+        """One cut."""
+        return (Stage(self.layer, self.keep_ratio, reads=self.layer - 1),)
+
+    def importance(self, context: LayerContext) -> torch.Tensor:
+        """What the last token attends to."""
+        return context.from_last()

@@ -1,0 +1,281 @@
+"""The engine of methods inside a vision transformer: hooks on its blocks that reduce the tokens between them.
+
+Tokens go at the output of a block. A token that has come to stand for several patches weighs as much as they did in
+every attention behind (proportional attention of ToMe):
+
+    softmax(q k^T / sqrt(d) + log size)
+
+which is what attention over as many equal keys would give, as an additive mask [B, 1, 1, N] and, where an attention
+pools the tokens, there too. A mean over patches taken by a head outside the tower gets each merged token once for
+each of its patches, so that it weighs by size.
+
+What a pass knows lives in its thread between the tower's two hooks. A block's own hooks stand outside of its gradient
+checkpoint in newer releases of transformers; where they would run again in the backward pass, that is refused.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+
+from tokenpruner import towers
+from tokenpruner.block_cost import tower_flops
+from tokenpruner.block_method import BlockContext, BlockMethod, Read, Reduced
+from tokenpruner.measure import clock
+from tokenpruner.report import KeptImage, Prefill, Report
+from tokenpruner.stopwatch import Stopwatch
+
+Args = tuple[object, ...]
+Kwargs = dict[str, object]
+# attention that adds a mask to its scores
+ADDITIVE = ("sdpa", "eager")
+
+
+@dataclass
+class Pass:
+    """One forward pass of the tower: what is known of its tokens so far."""
+
+    started: float
+    selection: Stopwatch
+    grid: tuple[int, int] | None = None
+    n_images: int = 0
+    # tokens that entered each block, and what goes behind it
+    lengths: list[int] = field(default_factory=list)
+    removals: Sequence[int] = ()
+    read: dict[Read, torch.Tensor] = field(default_factory=dict)
+    sizes: torch.Tensor | None = None
+    # for each of the first tokens the place of the one it is part of, and the first token at each place
+    target: torch.Tensor | None = None
+    kept: torch.Tensor | None = None
+
+
+class Local(threading.local):
+    """The pass that runs in this thread."""
+
+    current: Pass | None = None
+
+
+class TowerSession:
+    """One vision transformer being pruned by one method into one report."""
+
+    def __init__(self, model: nn.Module, method: BlockMethod, report: Report) -> None:
+        self.tower = towers.find(model)
+        self.core, self.method, self.report = self.tower.module, method, report
+        self.name = type(model).__name__
+        self.local, self.lock = Local(), threading.Lock()
+        # asked once, so that a schedule that does not fit is refused before anything is changed
+        self.method.removals(2, len(self.tower.blocks))
+        if method.weighs and not method.keeps_all:
+            self._check_masks()
+
+    def _check_masks(self) -> None:
+        attention = getattr(self.core.config, "_attn_implementation", "eager")
+        if attention not in ADDITIVE:
+            raise ValueError(f"merged tokens weigh by a mask: want attention {' or '.join(ADDITIVE)}, got {attention}")
+        if not all(block.takes_mask for block in self.tower.blocks):
+            raise ValueError(
+                f"{self.name}: its blocks take no attention mask in this release of transformers, so that merged "
+                "tokens could not weigh as many as they are: want a newer release, or proportional=False"
+            )
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """While open, every pass of the tower is pruned, whichever thread runs it; then all is as it was."""
+        with ExitStack() as stack:
+            handles = [
+                self.core.register_forward_pre_hook(self._before_tower, with_kwargs=True),
+                self.core.register_forward_hook(self._after_tower, with_kwargs=True, always_call=True),
+                self.tower.patches.register_forward_hook(self._after_patches),
+            ]
+            for number, block in enumerate(self.tower.blocks):
+                handles += self._on_block(number, block)
+            if self.tower.pooler is not None:
+                handles.append(self.tower.pooler.register_forward_pre_hook(self._before_pooler, with_kwargs=True))
+            for handle in handles:
+                stack.callback(handle.remove)
+            yield
+
+    def _on_block(self, number: int, block: towers.Block) -> list[torch.utils.hooks.RemovableHandle]:
+        def before(module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
+            return self._before_block(number, module, args, kwargs)
+
+        def after(module: nn.Module, args: Args, output: object) -> object:
+            return self._after_block(number, output)
+
+        handles = [
+            block.module.register_forward_pre_hook(before, with_kwargs=True),
+            # ahead of the hooks that collect hidden states, which then are what the next block gets
+            block.module.register_forward_hook(after, prepend=True),
+        ]
+        for name in sorted(self.method.reads):
+            linear = block.queries if name == "queries" else block.keys
+
+            def note(module: nn.Module, args: Args, output: torch.Tensor, name: Read = name) -> None:
+                current = self.local.current
+                if current is not None and self._n_removed(current, number):
+                    heads = output.detach().unflatten(-1, (block.heads, -1))
+                    current.read[name] = heads.transpose(1, 2)
+
+            handles.append(linear.register_forward_hook(note))
+        return handles
+
+    def _before_tower(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
+        self.local.current = None
+        if not self.method.keeps_all and kwargs.get("attention_mask") is not None:
+            raise ValueError("want no attention_mask while tokens are taken out of a vision transformer, got one")
+        device = self.tower.patches.weight.device
+        self.local.current = Pass(clock(device), Stopwatch(device))
+
+    def _after_patches(self, module: nn.Module, args: Args, output: torch.Tensor) -> None:
+        if self.local.current is not None:
+            self.local.current.grid = (output.shape[-2], output.shape[-1])
+
+    def _before_block(self, number: int, module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
+        current = self.local.current
+        hidden = args[0] if args else kwargs.get("hidden_states")
+        if current is None or not isinstance(hidden, torch.Tensor):
+            return None
+        if number == 0:
+            self._begin(current, hidden)
+        if not self.method.keeps_all:
+            _check_checkpoint(module)
+        current.lengths.append(hidden.shape[1])
+        current.read.clear()
+        if current.sizes is None or not self.method.weighs:
+            return None
+        mask = _log(current.sizes, hidden)[:, None, None]
+        if len(args) > 1:
+            return (args[0], mask, *args[2:]), kwargs
+        return args, {**kwargs, "attention_mask": mask}
+
+    def _begin(self, current: Pass, hidden: torch.Tensor) -> None:
+        """Count the tokens and lay down what goes behind each block."""
+        n_patches = hidden.shape[1] - self.tower.protected
+        if current.grid is None or n_patches != current.grid[0] * current.grid[1]:
+            raise ValueError(
+                f"{self.name}: want {self.tower.protected} tokens before the patches of a grid {current.grid}, "
+                f"got {hidden.shape[1]} tokens"
+            )
+        current.n_images = len(hidden)
+        if not self.method.keeps_all:
+            current.removals = self.method.removals(n_patches, len(self.tower.blocks))
+
+    def _n_removed(self, current: Pass, number: int) -> int:
+        """How many tokens go behind block `number`; at least one patch stays."""
+        if number >= len(current.removals):
+            return 0
+        return min(current.removals[number], current.lengths[-1] - self.tower.protected - 1)
+
+    def _after_block(self, number: int, output: object) -> object:
+        current = self.local.current
+        if current is None:
+            return None
+        n_removed = self._n_removed(current, number)
+        if n_removed < 1:
+            return None
+        if not isinstance(output, torch.Tensor):
+            raise ValueError(f"{self.name}: want blocks that return a tensor, got {type(output).__name__}")
+        with current.selection.running():
+            context = BlockContext(
+                hidden=output,
+                block=number,
+                n_blocks=len(self.tower.blocks),
+                protected=self.tower.protected,
+                has_class=self.tower.has_class,
+                queries=current.read.get("queries"),
+                keys=current.read.get("keys"),
+                sizes=None if current.sizes is None else current.sizes.to(output.device),
+            )
+            reduced = self.method.reduce(context, n_removed)
+            _follow(current, reduced)
+        return reduced.hidden
+
+    def _before_pooler(self, module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
+        current = self.local.current
+        if current is None or current.sizes is None or not self.method.weighs:
+            return None
+        probe = args[0]
+        if not isinstance(module, nn.MultiheadAttention) or not isinstance(probe, torch.Tensor):
+            return None
+        mask = _log(current.sizes, probe)[:, None, None]
+        mask = mask.expand(-1, module.num_heads, probe.shape[1], -1).flatten(0, 1)
+        return args, {**kwargs, "attn_mask": mask}
+
+    def _after_tower(self, module: nn.Module, args: Args, kwargs: Kwargs, output: object) -> object:
+        current, self.local.current = self.local.current, None
+        # the hook is called without output where the pass raised
+        if current is None or output is None:
+            return None
+        record = self._record(current)
+        with self.lock:
+            self.report.prefills.append(record)
+        return _spread(output, current) if self.tower.is_averaged else None
+
+    def _record(self, current: Pass) -> Prefill:
+        """The numbers of one pass."""
+        elapsed = clock(current.selection.device) - current.started
+        n_images, n_tokens, protected = current.n_images, current.lengths[0], self.tower.protected
+        if current.kept is None:
+            kept = torch.arange(n_tokens).expand(n_images, -1)
+        else:
+            kept = current.kept.cpu()
+        patches = (kept[:, protected:] - protected).tolist()
+        whole, left = [n_tokens] * len(current.lengths), kept.shape[1]
+        return Prefill(
+            images=tuple(
+                KeptImage(row, 0, n_tokens - protected, tuple(own), current.grid) for row, own in enumerate(patches)
+            ),
+            tokens_before=(n_tokens,) * n_images,
+            tokens_after=(left,) * n_images,
+            selection_ms=current.selection.milliseconds(),
+            prefill_ms=1000 * elapsed,
+            flops_before=n_images * tower_flops(self.tower.blocks, whole),
+            flops_after=n_images * tower_flops(self.tower.blocks, current.lengths),
+            kv_bytes_before=0,
+            kv_bytes_after=0,
+        )
+
+
+def _log(sizes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """What is added to the scores of each token, as `like` is."""
+    return sizes.to(like.device, torch.promote_types(like.dtype, torch.float32)).log().to(like.dtype)
+
+
+def _follow(current: Pass, reduced: Reduced) -> None:
+    """Note where the tokens went."""
+    current.sizes = reduced.sizes
+    if current.target is None or current.kept is None:
+        current.target, current.kept = reduced.target, reduced.kept
+        return
+    device = reduced.target.device
+    before, kept = current.target.to(device), current.kept.to(device)
+    # what was dropped once stays so
+    after = reduced.target.gather(1, before.clamp(min=0))
+    current.target = after.masked_fill(before < 0, -1)
+    current.kept = kept.gather(1, reduced.kept)
+
+
+def _spread(output: object, current: Pass) -> object:
+    """The tower's output with each merged token once for each of its patches; None where nothing was merged."""
+    hidden = getattr(output, "last_hidden_state", None)
+    if current.sizes is None or current.target is None or not isinstance(hidden, torch.Tensor):
+        return None
+    where = current.target.to(hidden.device)[..., None].expand(-1, -1, hidden.shape[-1])
+    return replace(output, last_hidden_state=hidden.gather(1, where))  # type: ignore[type-var]
+
+
+def _check_checkpoint(block: nn.Module) -> None:
+    """Raise where a gradient checkpoint would run the block's hooks once more, when the pass is over."""
+    if not (block.training and getattr(block, "gradient_checkpointing", False)):
+        return
+    own = [kind for kind in type(block).__mro__ if kind is not nn.Module and "__call__" in vars(kind)]
+    if own:
+        raise ValueError(
+            "in this release of transformers a gradient checkpoint runs a block's hooks twice: want a newer release, "
+            "or no gradient checkpointing of the vision transformer"
+        )
