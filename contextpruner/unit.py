@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 Kind = Literal["sentence", "heading", "list_item", "table_row", "code", "fence", "rule"]
@@ -26,3 +27,18 @@ class Unit(NamedTuple):
     heading: int | None = None
     header: int | None = None
     signature: int | None = None
+
+
+def hangs_on(units: Sequence[Unit], index: int) -> Iterator[int]:
+    """What unit `index` hangs on, directly or not, nearest first: header, then signatures, then headings."""
+    unit = units[index]
+    if unit.header is not None:
+        yield unit.header
+    signature = unit.signature
+    while signature is not None:
+        yield signature
+        signature = units[signature].signature
+    heading = unit.heading
+    while heading is not None:
+        yield heading
+        heading = units[heading].heading
