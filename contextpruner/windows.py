@@ -68,7 +68,7 @@ def cut(units: Sequence[Unit], ends: Sequence[int], room: int, overlap: int = 0,
             start = limit - overlap
         else:
             # back by whole units, but never so far that the unit does not fit again
-            start = ends[bisect_left(ends, max(begin - overlap, start + 1))]
+            start = ends[bisect_left(ends, max(begin - overlap, begin + size - sure, start + 1))]
 
 
 def merge(windows: Sequence[Window], values: Sequence[np.ndarray], how: How = "centre") -> np.ndarray:
