@@ -44,6 +44,15 @@ def cut(kwargs: Kwargs, choice: Choice, index: torch.Tensor, mask: torch.Tensor)
     for name in PER_VISUAL:
         planes = kwargs.get(name)
         if isinstance(planes, list | tuple) and isinstance(marks, torch.Tensor):
-            stays = ~choice.dropped[marks.bool()]
-            changed[name] = [plane[stays.to(plane.device)] for plane in planes]
+            changed[name] = [_plane(plane, marks.bool(), choice) for plane in planes]
     return changed
+
+
+def _plane(plane: torch.Tensor, marks: torch.Tensor, choice: Choice) -> torch.Tensor:
+    """What is left of a `plane` [visual tokens, D], those where `marks` [B, L]; blended as the tokens are."""
+    marks, dropped = marks.to(plane.device), choice.dropped.to(plane.device)
+    if choice.blend is None:
+        return plane[~dropped[marks]]
+    spread = plane.new_zeros(*marks.shape, plane.shape[-1])
+    spread[marks] = plane
+    return choice.blended(spread)[marks & ~dropped]

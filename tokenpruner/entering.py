@@ -64,7 +64,8 @@ def thinned(
     """What the backbone gets without the dropped tokens; which columns stay, [B, P]; and the cache's new prefix."""
     past_mask, mask = entering.masks(past)
     index = thin.kept_index(mask, choice.dropped)
-    tokens = thin.gather(Tokens(entering.embeds, mask, entering.positions(past)), choice.dropped, policy, index)
+    tokens = Tokens(choice.blended(entering.embeds), mask, entering.positions(past))
+    tokens = thin.gather(tokens, choice.dropped, policy, index)
     shift = torch.zeros(len(mask), dtype=torch.int64, device=mask.device)
     if past.prefix is not None:
         shift = past.prefix.shift.to(mask.device)

@@ -1,8 +1,8 @@
 """What a method before the decoder is: it ranks or picks the visual tokens of one image; the base does the rest.
 
 A method is a frozen dataclass with a default for every field. It writes only what is its own: `importance`
-(higher is kept) or `keep`. It sees one image at a time, so that its picks cannot depend on the other images or
-rows of a batch, nor on padding.
+(higher is kept) or `keep`, and `merge` where kept tokens stand for others. It sees one image at a time, so that
+its picks cannot depend on the other images or rows of a batch, nor on padding.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from prunekernels import select
 from tokenpruner.budgets import Budget
 from tokenpruner.kinds import TokenMethod
 from tokenpruner.layouts import Grid
+from tokenpruner.merging import Merge
 
 # "keep": tokens stay at their positions, with gaps; "compact": they are numbered anew, without gaps
 Positions = Literal["keep", "compact"]
@@ -71,6 +72,10 @@ class Method(Budget, TokenMethod):
         if scores.shape != (context.size,):
             raise ValueError(f"{type(self).__name__}: want importance [{context.size}], got {[*scores.shape]}")
         return select.top(scores.float(), n)
+
+    def merge(self, context: Context, picks: torch.Tensor) -> Merge | None:
+        """Which tokens go into which of the kept ones, `picks` [n]; None where the others are just dropped."""
+        return None
 
     def select(self, context: Context, n: int | None = None) -> torch.Tensor:
         """The `n` tokens that stay, by default as many as of an image alone in its row; int64 [n], ascending."""

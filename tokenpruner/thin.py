@@ -14,6 +14,7 @@ import torch
 from tokenpruner import positions
 from tokenpruner.images import Image
 from tokenpruner.layouts import Grid
+from tokenpruner.merging import Blend, joined
 from tokenpruner.method import Context, Method, Positions
 from tokenpruner.report import KeptImage
 
@@ -32,15 +33,20 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen: `dropped` bool [B, L] and, image by image, the kept tokens."""
+    """What was chosen: `dropped` bool [B, L] and, image by image, the kept tokens; `blend` says what went into them."""
 
     dropped: torch.Tensor
     images: tuple[KeptImage, ...]
+    blend: Blend | None = None
 
     @property
     def is_whole(self) -> bool:
         """True where every token stays."""
         return all(len(image.kept) == image.size for image in self.images)
+
+    def blended(self, values: torch.Tensor) -> torch.Tensor:
+        """`values` [B, L, D] of all tokens, those that others went into averaged with them."""
+        return values if self.blend is None else self.blend(values)
 
 
 def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], method: Method, grid: GridOf) -> Choice:
@@ -51,7 +57,7 @@ def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], me
         visual[image.row, image.columns] = True
         newlines[image.row, image.newlines] = True
     is_text = mask & ~visual & ~newlines
-    kept_images, counts = [], _counts(images, method)
+    kept_images, blends, counts = [], [], _counts(images, method)
     # picks are indices: no gradient flows through them
     embeds = embeds.detach()
     for image, n in zip(images, counts, strict=True):
@@ -61,7 +67,11 @@ def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], me
         dropped[image.row, image.columns] = True
         dropped[image.row, image.columns[picks]] = False
         kept_images.append(_kept(context, image, picks))
-    choice, hidden = Choice(dropped, tuple(kept_images)), (visual & ~mask).any(1)
+        merge = method.merge(context, picks) if 0 < n < context.size else None
+        if merge is not None:
+            merge.check(type(method).__name__, picks, context.size)
+            blends.append(Blend.of(merge, picks, image.row * mask.shape[1] + image.columns))
+    choice, hidden = Choice(dropped, tuple(kept_images), joined(blends)), (visual & ~mask).any(1)
     if not choice.is_whole and hidden.any():
         raise ValueError(f"row {int(hidden.nonzero()[0])}: want attention_mask 1 on image tokens, got 0")
     return choice

@@ -88,6 +88,18 @@ def test_counts_are_exact_however_they_are_said(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", SIZES)
+def test_what_it_merges_fits_what_it_keeps(name, size):
+    for n in range(1, size):
+        method, context = load(name)(n_keep=n), make_context(size)
+        picks = method.select(context)
+        merge = method.merge(context, picks)
+        if merge is not None:
+            merge.check(name, picks, size)
+            assert method.merge(make_context(size, row=3), picks).target.equal(merge.target)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [16, 30])
 def test_batch_mates_do_not_matter(name, size):
     method = load(name)(keep_ratio=0.4)

@@ -49,5 +49,5 @@ class Spatial(Method):
         if type(inner).importance is not Method.importance:
             return select.top(inner.importance(context).float().masked_fill(sampled, torch.inf), n)
         others = (~sampled).nonzero().flatten()
-        sampled[others[inner.keep(replace(context, visual=context.visual[others], grid=None), n_left)]] = True
+        sampled[others[inner.keep(replace(context, visual=context.visual[others], grid=None, views=()), n_left)]] = True
         return sampled.nonzero().flatten()

@@ -8,11 +8,12 @@ a grid the spacing is along the sequence: token floor((2 i + 1) N / 2 n).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 
+from tokenpruner import cells
+from tokenpruner.layouts import Grid
 from tokenpruner.method import Context, Method
 from tokenpruner.spatial import centres
 
@@ -23,14 +24,13 @@ class Stride(Method):
 
     def keep(self, context: Context, n: int) -> torch.Tensor:
         """Exactly `n` tokens: lines that cannot be equal differ by one."""
-        device = context.visual.device
-        if context.grid is None:
-            return centres(n, context.size).to(device)
-        height, width = context.grid
-        wanted = round(math.sqrt(n * height / width))
-        n_lines = min(max(wanted, math.ceil(n / width), 1), height, n)
-        lines = centres(n_lines, height)
-        # the i-th line has the tokens from floor(i n / r) to floor((i + 1) n / r)
-        edges = torch.arange(n_lines + 1) * n // n_lines
-        picks = [line * width + centres(int(count), width) for line, count in zip(lines, edges.diff(), strict=True)]
-        return torch.cat(picks).to(device)
+        picks = [view.first + _spread(view.n, view.grid) for view in cells.views(n, context)]
+        return torch.cat(picks).to(context.visual.device)
+
+
+def _spread(n: int, grid: Grid) -> torch.Tensor:
+    """`n` tokens of one grid."""
+    height, width = grid
+    counts = cells.lines(n, grid)
+    middles = centres(len(counts), height)
+    return torch.cat([line * width + centres(count, width) for line, count in zip(middles, counts, strict=True)])

@@ -1,0 +1,53 @@
+"""Average pooling: neighbouring tokens become their mean, the baseline that throws nothing away.
+
+On a grid of patches the neighbourhoods are cells: the n are shared out over r lines of about equal height, with r
+near the number that makes cells square, and each line is cut into its share of stretches; without a grid they are
+runs along the sequence. Sides differ by at most one token where they cannot be equal, so that any n is met exactly.
+A cell's mean stands at the place of its middle token; a cell of one token stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from tokenpruner import cells
+from tokenpruner.layouts import Grid
+from tokenpruner.merging import Merge
+from tokenpruner.method import Context, Method, Need
+
+
+@dataclass(frozen=True)
+class Pool(Method):
+    """Means of cells, in two dimensions where the grid is known."""
+
+    needs = frozenset[Need]({"visual"})
+
+    def keep(self, context: Context, n: int) -> torch.Tensor:
+        """The middle token of each of `n` cells."""
+        picks = [view.first + _cells(view.n, view.grid)[0] for view in cells.views(n, context)]
+        return torch.cat(picks).to(context.visual.device)
+
+    def merge(self, context: Context, picks: torch.Tensor) -> Merge:
+        """Every token into its cell; those of a view that got no cell at all into none."""
+        target, n_before = torch.full((context.size,), -1), 0
+        for view in cells.views(len(picks), context):
+            own = _cells(view.n, view.grid)[1]
+            target[view.first : view.first + len(own)] = n_before + own
+            n_before += view.n
+        return Merge(target.to(context.visual.device))
+
+
+def _cells(n: int, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
+    """The middles [n] of the cells of a grid, and each token's cell [N]; int64."""
+    height, width = grid
+    counts = cells.lines(n, grid)
+    tops = cells.edges(len(counts), height)
+    middles, owner, n_before = [], torch.empty(height, width, dtype=torch.int64), 0
+    for top, bottom, count in zip(tops[:-1], tops[1:], counts, strict=True):
+        sides = cells.edges(count, width)
+        middles.append((top + bottom) // 2 * width + (sides[:-1] + sides[1:]) // 2)
+        owner[top:bottom] = n_before + torch.arange(count).repeat_interleave(sides.diff())
+        n_before += count
+    return torch.cat(middles), owner.flatten()
