@@ -66,8 +66,17 @@ def through(layer: nn.Module, hidden: torch.Tensor, weights: torch.Tensor) -> to
 
 
 @torch.no_grad()
-def replay(model: nn.Module, row: dict[str, torch.Tensor], cuts: Sequence[Cut], more: Sequence[int] = ()) -> Replayed:
-    """One row without padding, then the tokens `more`, which take no part in the choice."""
+def replay(
+    model: nn.Module,
+    row: dict[str, torch.Tensor],
+    cuts: Sequence[Cut],
+    more: Sequence[int] = (),
+    picked: Sequence[list[int] | None] = (),
+) -> Replayed:
+    """One row without padding, then the tokens `more`, which take no part in the choice.
+
+    `picked` names what is kept of an image where that is known already.
+    """
     ids = torch.cat([row["input_ids"][0], torch.tensor(list(more), dtype=torch.int64)])
     hidden = model.get_input_embeddings()(ids)
     last = len(row["input_ids"][0]) - 1
@@ -88,7 +97,8 @@ def replay(model: nn.Module, row: dict[str, torch.Tensor], cuts: Sequence[Cut], 
                 before = kept
                 for image, columns in enumerate(places.tolist()):
                     ranked = sorted(picks[image], key=lambda i: (-read[cut.layer][columns[i]], i))  # noqa: B023
-                    picks[image] = sorted(ranked[: math.ceil(N * cut.ratio - 1e-9)])
+                    own = sorted(ranked[: math.ceil(N * cut.ratio - 1e-9)])
+                    picks[image] = own if not picked or picked[image] is None else picked[image]
                     gone = {column for i, column in enumerate(columns) if i not in picks[image]}
                     kept = [column for column in kept if column not in gone]
                 hidden = hidden[[before.index(column) for column in kept]]
