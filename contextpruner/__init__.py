@@ -1,5 +1,6 @@
 """contextpruner: the sentences that a question needs, cut verbatim out of retrieved documents."""
 
+from contextpruner.calibration import Calibration, Example
 from contextpruner.document import Document, SplitDocument
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.policy import Policy
@@ -10,8 +11,10 @@ from contextpruner.tokens import estimate_tokens
 from contextpruner.unit import Unit
 
 __all__ = [
+    "Calibration",
     "ContextPruner",
     "Document",
+    "Example",
     "Labeler",
     "Labels",
     "Policy",

@@ -1,23 +1,30 @@
-"""The command line: `contextpruner prune` and `contextpruner methods`."""
+"""The command line: `contextpruner prune | calibrate | quality | methods`."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import io
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from contextpruner import html_view, view
-from contextpruner.files import read_files, write_whole
+from contextpruner import batch, html_view, view
+from contextpruner.calibration import Calibration
+from contextpruner.closure import ALL as DEPENDENCIES
+from contextpruner.files import Lines, parse_line, read_files, read_lines, record, whole, write_whole
 from contextpruner.labeler import Labeler
 from contextpruner.policy import Policy
 from contextpruner.pruner import LABELERS, ContextPruner
+from contextpruner.quality import prune_index
 from contextpruner.result import Result
 from prunekernels import registry
 
@@ -35,20 +42,35 @@ def main() -> None:
     """Keep the sentences that a question needs, cut verbatim out of documents."""
 
 
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(help="Text files, .jsonl files of {id, title, text}, folders of them, or - for standard input."),
+]
+LabelerText = Annotated[str, typer.Option(help="A labeler and its fields, say bm25:k1=1.5; see `methods`.")]
+
+
 @app.command()
 def prune(
-    question: Annotated[str, typer.Option("--question", "-q", help="What the documents should answer.")],
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(help="Text files, .jsonl files of {id, title, text}, or - for standard input."),
+    files: Files = None,
+    question: Annotated[str | None, typer.Option("--question", "-q", help="What the documents should answer.")] = None,
+    questions: Annotated[
+        str | None,
+        typer.Option(help="Many questions: JSON lines of {question, documents}; a line of JSON for each comes out."),
     ] = None,
-    labeler: Annotated[str, typer.Option(help="A labeler and its fields, say bm25:k1=1.5; see `methods`.")] = "bm25",
+    labeler: LabelerText = "bm25",
     threshold: Annotated[float | None, typer.Option(help="Keep units of at least this probability, in [0, 1].")] = None,
     top_k: Annotated[int | None, typer.Option(help="Keep the k best units over all documents.")] = None,
     max_tokens: Annotated[
         int | None,
         typer.Option(help="Keep the best units up to this many tokens (estimated) over all documents."),
     ] = None,
+    target_recall: Annotated[
+        float | None, typer.Option(help="Keep this share of what answers, by the threshold of --calibration.")
+    ] = None,
+    calibration: Annotated[Path | None, typer.Option(help="File that `calibrate` wrote.")] = None,
+    closure: Annotated[
+        str, typer.Option(help="What is kept with a unit that leans on it; comma-separated, or none.")
+    ] = ",".join(DEPENDENCIES),
     empty: Annotated[
         Literal["keep_best", "original", "empty"], typer.Option(help="What is kept where nothing passes.")
     ] = "keep_best",
@@ -64,20 +86,67 @@ def prune(
         bool, typer.Option("--details", help="One line a unit, with probability and reason (terminal).")
     ] = False,
 ) -> None:
-    """Prune FILES, or standard input, for a question. Give one of --threshold, --top-k, --max-tokens."""
-    try:
-        policy = Policy(threshold=threshold, top_k=top_k, max_tokens=max_tokens, empty=empty)
+    """Prune FILES, or standard input, for a question.
+
+    Give one of --threshold, --top-k, --max-tokens, --target-recall.
+    """
+    with _clear_errors():
+        kinds = () if closure == "none" else tuple(part.strip() for part in closure.split(","))
+        rule = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
+        policy = Policy(**rule, closure=kinds, empty=empty)  # type: ignore[arg-type]
+        known = None if calibration is None else Calibration.load(calibration)
+        pruner = ContextPruner(labeler, calibration=known)
+        if (question is None) == (questions is None):
+            raise ValueError("want one of --question and --questions")
+        if questions is not None:
+            _prune_many(pruner, questions, files or [], policy, output)
+            return
         paths = files or (["-"] if not sys.stdin.isatty() else [])
         if not paths:
             raise ValueError("want files to prune, or text on standard input")
         documents = read_files(paths, sys.stdin.buffer)
-        result = ContextPruner(labeler).prune(question, documents, policy)
+        result = pruner.prune(question or "", documents, policy)
         _write(result, format_ or _default_format(output), output, details)
-    except BrokenPipeError:
-        # whoever read us has seen enough; leave nothing for the interpreter to flush
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError, ImportError) as error:
-        _fail(error)
+
+
+@app.command()
+def calibrate(
+    examples: Annotated[str, typer.Argument(help="JSON lines of {question, documents, gold: [[[start, end]], ...]}.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Calibration to write, a JSON file.")],
+    labeler: LabelerText = "bm25",
+) -> None:
+    """Find for every recall the threshold that keeps it, from questions whose answers are known."""
+    with _clear_errors(), _progress(examples) as watched:
+        asked = batch.read(watched(read_lines(examples, sys.stdin.buffer)))
+        made = ContextPruner(labeler).calibrate(batch.examples(asked))
+        made.save(output)
+    with _clear_errors():
+        most = made.n_questions / (made.n_questions + 1)
+        typer.echo(f"{output}: {made.n_questions} questions, a recall of up to {most:.3f} can be promised")
+
+
+@app.command()
+def quality(
+    passages: Annotated[Path, typer.Argument(help="The index: a .jsonl file of {id, title, text}.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The lines that stay, as they stood.")],
+    measure: Annotated[str, typer.Option(help="divergence, unique_terms or random.")] = "divergence",
+    keep_ratio: Annotated[float, typer.Option(help="Fraction of the passages that is kept, in (0, 1].")] = 0.75,
+) -> None:
+    """Prune an index before anything is asked: keep the passages of the best quality."""
+    with _clear_errors():
+        lines = functools.partial(read_lines, str(passages), sys.stdin.buffer)
+        with _progress(str(passages), passes=2) as watched:
+            found = prune_index(
+                lambda: (record(place, parse_line(place, line)) for place, line in watched(lines())),
+                measure,
+                keep_ratio,
+            )
+        kept = set(found.kept.tolist())
+        with whole(output) as file:
+            for number, (_, line) in enumerate(lines()):
+                if number in kept:
+                    file.write(line.decode("utf-8-sig") + "\n")
+        typer.echo(f"{output}: {len(kept):,} of {len(found.scores):,} passages kept")
 
 
 @app.command()
@@ -88,6 +157,55 @@ def methods() -> None:
         labeler = registry.load(LABELERS, name, Labeler)  # type: ignore[type-abstract]
         line = (inspect.getdoc(labeler) or "").partition("\n")[0]
         typer.echo(f"{name:<{max(map(len, names))}}  {line}")
+
+
+def _prune_many(pruner: ContextPruner, questions: str, files: list[str], policy: Policy, output: Path | None) -> None:
+    if questions == "-" and "-" in files:
+        raise ValueError('standard input can be read only once, got "-" twice')
+    shared = read_files(files, sys.stdin.buffer) if files else []
+    with ExitStack() as stack:
+        file = None if output is None else stack.enter_context(whole(output))
+        watched = stack.enter_context(_progress(questions))
+        asked = batch.read(watched(read_lines(questions, sys.stdin.buffer)), shared)
+        for line in batch.prune(pruner, asked, policy):
+            if file is None:
+                sys.stdout.buffer.write(line.encode())
+            else:
+                file.write(line)
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _progress(path: str, passes: int = 1) -> Iterator[Callable[[Lines], Lines]]:
+    """A bar on standard error, if that is a terminal, that moves with the lines that are read."""
+    size = None if path == "-" or not Path(path).is_file() else passes * Path(path).stat().st_size
+    columns = (TextColumn("{task.fields[lines]:,} lines"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
+    console = Console(stderr=True)
+    shown = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    with shown as bar:
+        task = bar.add_task("", total=size, lines=0)
+
+        def watched(lines: Lines) -> Lines:
+            for number, (place, line) in enumerate(lines, 1):
+                yield place, line
+                bar.update(task, advance=len(line) + 1, lines=number)
+
+        yield watched
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """What a user can mend is one line on standard error and exit code 2."""
+    try:
+        yield
+    except BrokenPipeError:
+        # whoever read us has seen enough; leave nothing for the interpreter to flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError, ImportError) as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        typer.echo("contextpruner: stopped, nothing was written", err=True)
+        raise typer.Exit(130) from None
 
 
 def _default_format(output: Path | None) -> Format:

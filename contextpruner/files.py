@@ -1,7 +1,8 @@
-"""Documents from files and standard input, and results to files that are whole or absent.
+"""Documents from files, folders and standard input, and results to files that are whole or absent.
 
 A file that ends in .jsonl holds one object a line, {"id", "title", "text"}, of which only the text is needed;
-any other file is one document whose id is the path as it was given. "-" is standard input, read as one text.
+any other file is one document whose id is the path as it was given. A folder stands for its files, and those of the
+folders in it, in the order of their paths; hidden ones are left out. "-" is standard input, read as one text.
 """
 
 from __future__ import annotations
@@ -9,30 +10,54 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from contextpruner.document import Document
 
 FIELDS = ("id", "title", "text")
+
+# where each line stands, and the line
+Lines = Iterable[tuple[str, bytes]]
 
 
 def read_files(paths: Sequence[str], stdin: BinaryIO) -> list[Document]:
     """All documents of `paths` in order; raises ValueError naming file, line and field."""
     if list(paths).count("-") > 1:
         raise ValueError('standard input can be read only once, got "-" twice')
-    return [document for path in paths for document in _read_file(path, stdin)]
+    return [document for given in paths for path in _files(given) for document in _read_file(path, stdin)]
+
+
+def read_lines(path: str, stdin: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """The lines of a JSONL file, or of standard input for "-", that are not blank, one at a time."""
+    name = "standard input" if path == "-" else path
+    file = stdin if path == "-" else open(path, "rb")  # noqa: SIM115
+    try:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield f"{name}:{number}", line.rstrip(b"\r\n")
+    finally:
+        if path != "-":
+            file.close()
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write `text` under a temporary name beside `path`, then rename it."""
+    with whole(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[TextIO]:
+    """A file under a temporary name beside `path`, renamed when the block ends well and removed when not."""
     if not path.parent.is_dir():
         raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
     descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+            yield file
         # mkstemp makes files for the owner's eyes only
         umask = os.umask(0)
         os.umask(umask)
@@ -48,7 +73,8 @@ def _read_file(path: str, stdin: BinaryIO) -> list[Document]:
     name = "standard input" if path == "-" else path
     if path.endswith(".jsonl"):
         lines = enumerate(data.split(b"\n"), 1)
-        documents = [_record(f"{path}:{number}", line) for number, line in lines if line.strip()]
+        places = ((f"{path}:{number}", line) for number, line in lines if line.strip())
+        documents = [record(place, parse_line(place, line)) for place, line in places]
         if not documents:
             raise ValueError(f"{path} holds no documents")
         return documents
@@ -62,19 +88,39 @@ def _decode(name: str, data: bytes) -> str:
         raise ValueError(f"{name} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from None
 
 
-def _record(place: str, line: bytes) -> Document:
+def parse_line(place: str, line: bytes) -> dict[str, object]:
+    """The object in a line of JSON."""
     try:
-        record = json.loads(_decode(place, line))
+        held = json.loads(_decode(place, line))
     except json.JSONDecodeError as error:
         raise ValueError(f"{place} is not JSON: {error.msg} at column {error.colno}") from None
-    if not isinstance(record, dict):
-        raise ValueError(f"{place} wants an object with a text, got {type(record).__name__}")
-    key, title, text = (record.get(field) for field in FIELDS)
+    if not isinstance(held, dict):
+        raise ValueError(f"{place} wants an object, got {type(held).__name__}")
+    return held
+
+
+def record(place: str, held: object) -> Document:
+    """A document from an object with a text, and perhaps an id and a title."""
+    if not isinstance(held, dict):
+        raise ValueError(f"{place} wants an object with a text, got {type(held).__name__}")
+    key, title, text = (held.get(field) for field in FIELDS)
     if not isinstance(text, str):
-        got = type(text).__name__ if "text" in record else f"only {', '.join(map(str, record)) or 'no fields'}"
+        got = type(text).__name__ if "text" in held else f"only {', '.join(map(str, held)) or 'no fields'}"
         raise ValueError(f"{place}: text wants a string, got {got}")
     if title is not None and not isinstance(title, str):
         raise ValueError(f"{place}: title wants a string, got {type(title).__name__}")
     if isinstance(key, bool) or not isinstance(key, str | int | None):
         raise ValueError(f"{place}: id wants a string or an integer, got {type(key).__name__}")
     return Document(text, key, title)
+
+
+def _files(given: str) -> list[str]:
+    """The files that a path stands for."""
+    folder = Path(given)
+    if given == "-" or not folder.is_dir():
+        return [given]
+    inside = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    shown = [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    if not shown:
+        raise ValueError(f"{given} is a folder without files")
+    return [str(path) for path in shown]

@@ -1,8 +1,11 @@
 """Policies: from probabilities to kept units, each kept or dropped for a reason.
 
-    threshold    keeps every unit whose probability is at least the threshold
-    top_k        keeps the k most probable units over all documents, ties to the earlier
-    max_tokens   keeps what fits a token budget over all documents (`budget`)
+    threshold       keeps every unit whose probability is at least the threshold
+    top_k           keeps the k most probable units over all documents, ties to the earlier
+    max_tokens      keeps what fits a token budget over all documents (`budget`)
+    target_recall   keeps what reaches the threshold that a calibration gives for this recall (`calibration`)
+
+What a kept unit leans on is kept with it (`closure`), beyond the k of top_k, within the budget of max_tokens.
 
 Where nothing passes, `empty` decides: "keep_best" keeps the most probable unit, "original" everything,
 "empty" nothing; for the question as a whole, or with empty_per="document" for every document by itself. A
@@ -17,29 +20,43 @@ from typing import Literal
 
 import numpy as np
 
-from contextpruner import budget
+from contextpruner import budget, closure
+from contextpruner.closure import Dependency
 from contextpruner.document import SplitDocument
 from contextpruner.tokens import TokenCounter
 
-Reason = Literal[
-    "threshold", "top_k", "budget", "keep_best", "original", "below_threshold", "below_top_k", "over_budget"
-]
-RULES = ("threshold", "top_k", "max_tokens")
-KEPT: dict[str, Reason] = {"threshold": "threshold", "top_k": "top_k", "max_tokens": "budget"}
+Reason = (
+    Literal["threshold", "top_k", "budget", "keep_best", "original", "below_threshold", "below_top_k", "over_budget"]
+    | Dependency
+)
+RULES = ("threshold", "top_k", "max_tokens", "target_recall")
+KEPT: dict[str, Reason] = {
+    "threshold": "threshold",
+    "top_k": "top_k",
+    "max_tokens": "budget",
+    "target_recall": "threshold",
+}
 DROPPED: dict[str, Reason] = {
     "threshold": "below_threshold",
     "top_k": "below_top_k",
     "max_tokens": "over_budget",
+    "target_recall": "below_threshold",
 }
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Exactly one of `threshold` in [0, 1], `top_k` and `max_tokens`; and what to do where nothing passes."""
+    """Exactly one of `threshold` in [0, 1], `top_k`, `max_tokens` and `target_recall` in (0, 1); and what goes with it.
+
+    `closure` names the dependencies that are kept with a unit, none where it is empty; `empty` and `empty_per` say
+    what happens where nothing passes.
+    """
 
     threshold: float | None = None
     top_k: int | None = None
     max_tokens: int | None = None
+    target_recall: float | None = None
+    closure: tuple[Dependency, ...] = closure.ALL
     empty: Literal["keep_best", "original", "empty"] = "keep_best"
     empty_per: Literal["question", "document"] = "question"
 
@@ -47,13 +64,18 @@ class Policy:
         given = [rule for rule in RULES if getattr(self, rule) is not None]
         if len(given) != 1:
             got = " and ".join(given) or "none"
-            raise ValueError(f"want exactly one of threshold, top_k and max_tokens, got {got}")
+            raise ValueError(f"want exactly one of {', '.join(RULES)}, got {got}")
         value = self.threshold
         if value is not None and (not _is_number(value, float) or not 0 <= value <= 1):
             raise ValueError(f"threshold wants a number in [0, 1], got {value!r}")
         for name, count, least in (("top_k", self.top_k, 1), ("max_tokens", self.max_tokens, 0)):
             if count is not None and (not _is_number(count, int) or count < least):
                 raise ValueError(f"{name} wants an integer of at least {least}, got {count!r}")
+        recall = self.target_recall
+        if recall is not None and (not _is_number(recall, float) or not 0 < recall < 1):
+            raise ValueError(f"target_recall wants a number in (0, 1), got {recall!r}")
+        if not isinstance(self.closure, tuple) or not set(self.closure) <= set(closure.ALL):
+            raise ValueError(f"closure wants a tuple of {', '.join(closure.ALL)}, got {self.closure!r}")
         if self.empty not in ("keep_best", "original", "empty"):
             raise ValueError(f"empty wants keep_best, original or empty, got {self.empty!r}")
         if self.empty_per not in ("question", "document"):
@@ -70,18 +92,15 @@ def choose(
     documents: Sequence[SplitDocument],
     probabilities: Sequence[np.ndarray],
     count_tokens: TokenCounter,
+    threshold: float | None = None,
 ) -> list[list[Reason]]:
-    """Why each unit of each document is kept or dropped; the kept ones are those of `is_kept`."""
+    """Why each unit of each document is kept or dropped; the kept ones are those of `is_kept`.
+
+    `threshold` is what a calibration gives where the policy has a target recall.
+    """
     flat = np.concatenate(probabilities)
-    ranked = np.argsort(-flat, kind="stable")
-    if policy.threshold is not None:
-        # as float32, so that a unit whose probability prints as the threshold passes it
-        passed = flat >= np.float32(policy.threshold)
-    elif policy.top_k is not None:
-        passed = np.zeros(len(flat), dtype=bool)
-        passed[ranked[: policy.top_k]] = True
-    else:
-        passed = budget.within(documents, ranked, policy.max_tokens or 0, count_tokens)
+    leaning = closure.needs(documents, policy.closure)
+    passed = _passed(policy, documents, flat, count_tokens, leaning, threshold)
     kept, dropped = KEPT[policy.rule], DROPPED[policy.rule]
     reasons: list[Reason] = [kept if is_passed else dropped for is_passed in passed]
     edges = np.cumsum([0, *map(len, probabilities)]).tolist()
@@ -89,7 +108,35 @@ def choose(
     for start, end in groups:
         if policy.max_tokens is None and start < end and not passed[start:end].any():
             reasons[start:end] = _rescue(policy, flat[start:end], dropped)
+    for unit in [number for number, reason in enumerate(reasons) if reason != dropped]:
+        for kind, other in closure.reached(unit, leaning):
+            if reasons[other] == dropped:
+                reasons[other] = kind
     return [reasons[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+
+
+def _passed(
+    policy: Policy,
+    documents: Sequence[SplitDocument],
+    flat: np.ndarray,
+    count_tokens: TokenCounter,
+    leaning: Sequence[Sequence[tuple[Dependency, int]]],
+    threshold: float | None,
+) -> np.ndarray:
+    """Which units pass the rule by themselves, bool [units]."""
+    if policy.threshold is not None or policy.target_recall is not None:
+        wanted = policy.threshold if policy.target_recall is None else threshold
+        if wanted is None:
+            raise ValueError("want the threshold of a calibration for target_recall, got none")
+        # as float32, so that a unit whose probability prints as the threshold passes it
+        return flat >= np.float32(wanted)
+    ranked = np.argsort(-flat, kind="stable")
+    if policy.top_k is not None:
+        passed = np.zeros(len(flat), dtype=bool)
+        passed[ranked[: policy.top_k]] = True
+        return passed
+    company = [[other for _, other in closure.reached(unit, leaning)] for unit in range(len(flat))]
+    return budget.within(documents, ranked, policy.max_tokens or 0, count_tokens, company)
 
 
 def is_kept(reason: Reason) -> bool:

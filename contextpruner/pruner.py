@@ -10,6 +10,9 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
+
+from contextpruner.calibration import Calibration, Example, gold_units, of_gold
 from contextpruner.document import HasText, SplitDocument, check_text, read
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.policy import Policy, Reason, choose, is_kept
@@ -38,14 +41,19 @@ class ContextPruner:
         *,
         splitter: Splitter = split,
         count_tokens: TokenCounter = estimate_tokens,
+        calibration: Calibration | None = None,
     ) -> None:
         self.labeler = build(labeler) if isinstance(labeler, str) else labeler
         if not isinstance(self.labeler, Labeler):
             raise ValueError(f"want a labeler or its text form, got {type(labeler).__name__}")
         self.splitter = splitter
         self.count_tokens = count_tokens
+        self.calibration = calibration
+        if calibration is not None and calibration.labeler != _describe(self.labeler):
+            made, wanted = calibration.labeler, _describe(self.labeler)
+            raise ValueError(f"want a calibration of the labeler {wanted}, got one of {made}")
 
-    def prune(
+    def prune(  # noqa: PLR0913 - the rules by their names
         self,
         question: str,
         documents: Iterable[str | Mapping[str, object] | HasText],
@@ -54,26 +62,57 @@ class ContextPruner:
         threshold: float | None = None,
         top_k: int | None = None,
         max_tokens: int | None = None,
+        target_recall: float | None = None,
     ) -> Result:
         """Keep what `question` needs of `documents` under exactly one rule.
 
-        A document is a string, or a mapping or object with `text` and perhaps `id` and `title`. Rules besides
-        the three keywords, and what to do where nothing passes, are a `Policy`. Raises ValueError before
-        anything is labelled if the question is empty, a document is no text, or no or two rules are given.
+        A document is a string, or a mapping or object with `text` and perhaps `id` and `title`. What goes with a
+        rule, dependencies and what to do where nothing passes, is a `Policy`. Raises ValueError before anything is
+        labelled if the question is empty, a document is no text, no or two rules are given, or a target
+        recall has no calibration that can promise it.
         """
-        if not check_text("the question", question).strip():
-            raise ValueError("want a question, got an empty text")
-        rule = _policy(policy, threshold, top_k, max_tokens)
-        cut = [SplitDocument(document, tuple(self.splitter(document.text))) for document in read(documents)]
-        for index, document in enumerate(cut):
-            _check_partition(index, document)
+        given = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
+        rule = _policy(policy, given)
+        reaching = self._reaching(rule.target_recall)
+        cut = self._cut(question, documents)
         self.labeler.prepare()
         started = time.perf_counter()
         labels = self.labeler.score(question, cut)
         labelling_ms = (time.perf_counter() - started) * 1000
-        reasons = choose(rule, cut, labels.probabilities, self.count_tokens)
+        reasons = choose(rule, cut, labels.probabilities, self.count_tokens, reaching)
         pruned = [self._pruned(index, cut[index], labels, reasons[index]) for index in range(len(cut))]
         return Result(question, tuple(pruned), rule, _describe(self.labeler), labelling_ms)
+
+    def calibrate(self, examples: Iterable[Example]) -> Calibration:
+        """Label questions whose gold is known; the result serves `target_recall`. Goes through `examples` once."""
+        self.labeler.prepare()
+        return of_gold(_describe(self.labeler), map(self._gold_probabilities, examples))
+
+    def _gold_probabilities(self, example: Example) -> np.ndarray:
+        cut = self._cut(example.question, example.documents)
+        if len(example.gold) != len(cut):
+            raise ValueError(f"want gold for each of {len(cut)} documents, got {len(example.gold)}")
+        labels = self.labeler.score(example.question, cut)
+        rows = zip(labels.probabilities, cut, example.gold, strict=True)
+        return np.concatenate([values[gold_units(document, gold)] for values, document, gold in rows])
+
+    def _reaching(self, target_recall: float | None) -> float | None:
+        if target_recall is None:
+            return None
+        if self.calibration is None:
+            raise ValueError(
+                "target_recall wants a calibration: ContextPruner(..., calibration=pruner.calibrate(examples))"
+            )
+        return self.calibration.threshold(target_recall)
+
+    def _cut(self, question: str, documents: Iterable[str | Mapping[str, object] | HasText]) -> list[SplitDocument]:
+        """The documents in units, everything checked."""
+        if not check_text("the question", question).strip():
+            raise ValueError("want a question, got an empty text")
+        cut = [SplitDocument(document, tuple(self.splitter(document.text))) for document in read(documents)]
+        for index, document in enumerate(cut):
+            _check_partition(index, document)
+        return cut
 
     def _pruned(self, index: int, document: SplitDocument, labels: Labels, reasons: list[Reason]) -> PrunedDocument:
         probabilities = labels.probabilities[index].tolist()
@@ -99,11 +138,11 @@ def _describe(labeler: Labeler) -> str:
     return spec.describe(labeler) if dataclasses.is_dataclass(labeler) else type(labeler).__name__
 
 
-def _policy(policy: Policy | None, threshold: float | None, top_k: int | None, max_tokens: int | None) -> Policy:
+def _policy(policy: Policy | None, given: Mapping[str, float | int | None]) -> Policy:
     if policy is None:
-        return Policy(threshold=threshold, top_k=top_k, max_tokens=max_tokens)
-    if not (threshold is None and top_k is None and max_tokens is None):
-        raise ValueError("want a policy or one of threshold, top_k and max_tokens, got both")
+        return Policy(**given)  # type: ignore[arg-type]
+    if any(value is not None for value in given.values()):
+        raise ValueError(f"want a policy or one of {', '.join(given)}, got both")
     return policy
 
 

@@ -85,7 +85,7 @@ class Result:
             "policy": asdict(self.policy),
             "labelling_ms": self.labelling_ms,
             **_counts(self),
-            "documents": [_document(document) for document in self.documents],
+            "documents": [_document(number, document) for number, document in enumerate(self.documents, 1)],
         }
 
 
@@ -98,12 +98,13 @@ def _counts(item: Result | PrunedDocument) -> dict[str, int]:
     }
 
 
-def _document(document: PrunedDocument) -> dict[str, object]:
+def _document(number: int, document: PrunedDocument) -> dict[str, object]:
     return {
         "id": document.id,
         "title": document.title,
         "score": document.score,
         "text": document.text,
         **_counts(document),
-        "spans": [asdict(span) for span in document.spans],
+        # the labels of citations.py
+        "spans": [{"label": f"{number}.{place}", **asdict(span)} for place, span in enumerate(document.spans, 1)],
     }

@@ -70,7 +70,7 @@ def test_methods_lists_every_labeler_with_its_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-q", "x"], "want exactly one of threshold, top_k and max_tokens, got none"),
+        (["-q", "x"], "want exactly one of threshold, top_k, max_tokens, target_recall, got none"),
         (["-q", "x", "--top-k", "1", "--threshold", "0.1"], "got threshold and top_k"),
         (["-q", "x", "--threshold", "2"], "threshold wants a number in [0, 1], got 2.0"),
         (["-q", " ", "--top-k", "1"], "want a question, got an empty text"),
@@ -100,3 +100,118 @@ def test_a_bad_file_leaves_the_old_output(files: list[str], tmp_path: Path) -> N
     assert code == 2
     assert "bad.jsonl:1 is not JSON" in error
     assert out.read_text() == "old"
+
+
+def lines_of(*rows: dict[str, object]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_many_questions_are_one_line_each(files: list[str], tmp_path: Path) -> None:
+    asked = lines_of(
+        {"question": "dome", "documents": ["The dome is tall. Bread.", {"text": "Dome?", "id": 4}], "n": 1},
+        {"question": "bread"},
+    )
+    (tmp_path / "q.jsonl").write_text(asked + "\n")
+    rule = ["--top-k", "1", "--questions"]
+    code, out, error = run("prune", *rule, str(tmp_path / "q.jsonl"), files[0])
+    assert (code, error) == (0, "")
+    first, second = map(json.loads, out.splitlines())
+    assert first["given"] == {"n": 1}
+    assert [document["id"] for document in first["documents"]] == [None, 4]
+    assert second["documents"][0]["text"] == "Bread is baked.\n"
+    assert "given" not in second
+    # from standard input, to a file
+    code, out, _ = run("prune", *rule, "-", files[0], "-o", str(tmp_path / "out.jsonl"), text=asked)
+    assert (code, out) == (0, "")
+    got = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [item["documents"][0]["text"] for item in got] == ["", "Bread is baked.\n"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"documents": ["a"]}, "question wants a string that is not empty, got None"),
+        ({"question": " ", "documents": ["a"]}, "question wants a string that is not empty, got ' '"),
+        ({"question": "q"}, "want documents in the line, or files that all lines share"),
+        ({"question": "q", "documents": []}, "documents wants a list that is not empty, got list"),
+        ({"question": "q", "documents": [1]}, "document 0 wants an object with a text, got int"),
+        ({"question": "q", "documents": ["\ud800"]}, "document 0: text holds half of a surrogate pair"),
+    ],
+)
+def test_a_bad_question_leaves_nothing_half_written(row: dict[str, object], said: str, tmp_path: Path) -> None:
+    good = {"question": "q", "documents": ["a"]}
+    (tmp_path / "q.jsonl").write_text(lines_of(good, row))
+    arguments = ["prune", "--questions", str(tmp_path / "q.jsonl"), "--top-k", "1", "-o", str(tmp_path / "out.jsonl")]
+    code, _, error = run(*arguments)
+    assert code == 2
+    assert f"q.jsonl:2: {said}" in error or f"q.jsonl:2, {said}" in error
+    assert len(error.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["q.jsonl"]
+
+
+def test_a_folder_stands_for_its_files(tmp_path: Path) -> None:
+    (tmp_path / "docs" / "in").mkdir(parents=True)
+    (tmp_path / "docs" / "in" / "b.txt").write_text("B dome.")
+    (tmp_path / "docs" / "a.txt").write_text("A dome.")
+    (tmp_path / "docs" / ".hidden").write_text("H dome.")
+    code, out, _ = run("prune", "-q", "dome", str(tmp_path / "docs"), "--threshold", "0")
+    assert (code, out) == (0, "A dome.\nB dome.\n")
+    (tmp_path / "none").mkdir()
+    code, _, error = run("prune", "-q", "dome", str(tmp_path / "none"), "--threshold", "0")
+    assert code == 2
+    assert "none is a folder without files" in error
+
+
+def test_calibrate_then_prune_for_a_recall(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"dome {n}", "documents": [f"Dome {n} is tall. Bread."], "gold": [[[0, 5]]]} for n in range(12)
+    ]
+    (tmp_path / "e.jsonl").write_text(lines_of(*rows))
+    code, out, error = run("calibrate", str(tmp_path / "e.jsonl"), "-o", str(tmp_path / "c.json"))
+    assert (code, error) == (0, "")
+    assert "12 questions, a recall of up to 0.923 can be promised" in out
+    rule = ["--target-recall", "0.9", "--calibration", str(tmp_path / "c.json"), "-q", "dome 40"]
+    code, out, _ = run("prune", *rule, text="Dome 40 is tall. Bread.")
+    assert (code, out) == (0, "Dome 40 is tall. \n")
+    code, _, error = run("prune", *rule[2:], "--target-recall", "0.99", text="Dome 40 is tall. Bread.")
+    assert code == 2
+    assert "wants a calibration of at least 99 questions, got 12" in error
+    (tmp_path / "e.jsonl").write_text(lines_of(rows[0] | {"gold": [[[0, "5"]]]}))
+    code, _, error = run("calibrate", str(tmp_path / "e.jsonl"), "-o", str(tmp_path / "d.json"))
+    assert code == 2
+    assert "e.jsonl:1: gold wants a list of [start, end] for each of the documents" in error
+    assert not (tmp_path / "d.json").exists()
+
+
+def test_an_index_is_pruned_line_by_line(tmp_path: Path) -> None:
+    lines = [json.dumps({"id": n, "text": "Click here."}) for n in range(3)] + ['{"text":  "The dome of 1436 ü."}']
+    (tmp_path / "i.jsonl").write_text("\n".join(lines) + "\n\n")
+    code, out, error = run("quality", str(tmp_path / "i.jsonl"), "-o", str(tmp_path / "o.jsonl"), "--keep-ratio", "0.5")
+    assert (code, error) == (0, "")
+    assert "2 of 4 passages kept" in out
+    assert (tmp_path / "o.jsonl").read_text().splitlines() == [lines[0], lines[3]]
+    (tmp_path / "i.jsonl").write_text("\n".join([lines[0], "{}"]))
+    code, _, error = run("quality", str(tmp_path / "i.jsonl"), "-o", str(tmp_path / "p.jsonl"))
+    assert code == 2
+    assert "i.jsonl:2: text wants a string" in error
+    assert not (tmp_path / "p.jsonl").exists()
+
+
+def test_closure_can_be_switched_off() -> None:
+    text = "The dome is tall. It was built of brick."
+    code, out, _ = run("prune", "-q", "brick", "--top-k", "1", text=text)
+    assert (code, out) == (0, text + "\n")
+    code, out, _ = run("prune", "-q", "brick", "--top-k", "1", "--closure", "none", text=text)
+    assert (code, out) == (0, "It was built of brick.\n")
+    code, out, _ = run("prune", "-q", "brick", "--top-k", "1", "--closure", "heading,header", text=text)
+    assert (code, out) == (0, "It was built of brick.\n")
+    code, _, error = run("prune", "-q", "brick", "--top-k", "1", "--closure", "headings", text=text)
+    assert code == 2
+    assert "closure wants a tuple of antecedent, heading, header, signature" in error
+
+
+def test_one_question_or_many() -> None:
+    for arguments in (["--top-k", "1"], ["--top-k", "1", "-q", "x", "--questions", "y.jsonl"]):
+        code, _, error = run("prune", *arguments, text=TEXT)
+        assert code == 2
+        assert "want one of --question and --questions" in error

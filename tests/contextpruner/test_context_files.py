@@ -27,7 +27,7 @@ def test_text_jsonl_and_standard_input_in_order(tmp_path: Path) -> None:
     ("line", "said"),
     [
         (b"{", r"x.jsonl:2 is not JSON: .* at column 2"),
-        (b"[]", r"x.jsonl:2 wants an object with a text, got list"),
+        (b"[]", r"x.jsonl:2 wants an object, got list"),
         (b'{"id": 1}', r"x.jsonl:2: text wants a string, got only id"),
         (b'{"text": null}', r"x.jsonl:2: text wants a string, got NoneType"),
         (b'{"text": "a", "title": 1}', r"x.jsonl:2: title wants a string, got int"),

@@ -134,7 +134,7 @@ def test_rules_are_refused_before_anything_is_labelled() -> None:
             raise AssertionError
 
     pruner = ContextPruner(Never())
-    with pytest.raises(ValueError, match="exactly one of threshold, top_k and max_tokens, got none"):
+    with pytest.raises(ValueError, match="exactly one of threshold, top_k, max_tokens, target_recall, got none"):
         pruner.prune("q", [TEXT])
     with pytest.raises(ValueError, match="got threshold and top_k"):
         pruner.prune("q", [TEXT], threshold=0.5, top_k=1)
@@ -178,6 +178,7 @@ def test_a_result_is_plain_json() -> None:
     assert document["id"] == 3
     assert document["text"] == "The dome was designed by Brunelleschi. "
     assert document["spans"][0] == {
+        "label": "1.1",
         "start": 0,
         "end": 39,
         "probability": 1.0,

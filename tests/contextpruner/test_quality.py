@@ -1,0 +1,75 @@
+"""Passage quality without a question: each measure by hand, and exact pruning of an index."""
+
+import math
+
+import numpy as np
+import pytest
+
+from contextpruner.document import Document
+from contextpruner.qualities.divergence import Divergence
+from contextpruner.qualities.unique_terms import UniqueTerms
+from contextpruner.quality import QUALITIES, Quality, build, prune_index
+from prunekernels import registry
+
+PASSAGES = [
+    "Click here to log in. Click here.",
+    "The dome of Florence was built in 1436 by Brunelleschi.",
+    "",
+    "Click here to log in.",
+]
+
+
+def test_divergence_by_hand() -> None:
+    fitted = Divergence().fit(["a b", "a c"])
+    # a: 1/2 against 2/4, b: 1/2 against 1/4
+    assert fitted.score("a b") == pytest.approx(0.5 * math.log2(1) + 0.5 * math.log2(2))
+    assert fitted.score("a") == pytest.approx(math.log2(1 / 0.5))
+    # a term of another collection counts as seen once
+    assert fitted.score("d") == pytest.approx(2)
+    assert fitted.score("") == fitted.score("...") == 0
+
+
+def test_unique_terms_by_hand() -> None:
+    assert UniqueTerms().score("a A b") == pytest.approx(2 / 3)
+    assert UniqueTerms().score(" ") == 0
+
+
+@pytest.mark.parametrize("name", registry.names(QUALITIES))
+def test_every_measure_keeps_exactly_and_breaks_ties_to_the_earlier(name: str) -> None:
+    assert registry.load(QUALITIES, name, Quality)  # type: ignore[type-abstract]
+    same = prune_index(lambda: ["Equal words."] * 10, name, 0.25)
+    assert same.kept.tolist() == [0, 1, 2]
+    assert len(set(same.scores.tolist())) == 1
+    found = prune_index(lambda: PASSAGES, name, 0.5)
+    assert found.scores.dtype == np.float32
+    assert len(found.kept) == 2
+    again = prune_index(lambda: (Document(text) for text in PASSAGES), build(name), 0.5)
+    assert again.scores.tolist() == found.scores.tolist()
+    assert prune_index(lambda: PASSAGES, name, 1).kept.tolist() == [0, 1, 2, 3]
+    more = prune_index(lambda: PASSAGES, name, 0.75)
+    assert set(found.kept) <= set(more.kept)
+
+
+def test_boilerplate_goes_first() -> None:
+    passages = [*["Click here to log in or register."] * 6, "The dome of Florence was built in 1436."]
+    assert 6 in prune_index(lambda: passages, "divergence", 0.1).kept
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="want at least one passage, got none"):
+        prune_index(list)
+    with pytest.raises(ValueError, match="passage 1 wants a string, got int"):
+        prune_index(lambda: ["a", 3])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="passage 0 holds half of a surrogate pair"):
+        prune_index(lambda: ["\ud800"])
+    with pytest.raises(ValueError, match="keep_ratio"):
+        prune_index(lambda: ["a"], keep_ratio=0)
+    with pytest.raises(ValueError, match="has no 'best'"):
+        prune_index(lambda: ["a"], "best")
+
+    class Broken(Quality):
+        def score(self, passage: str) -> float:
+            return math.nan
+
+    with pytest.raises(ValueError, match="Broken wants finite scores, got nan for passage 0"):
+        prune_index(lambda: ["a"], Broken())
