@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from contextpruner.labeler import Labeler
+from contextpruner.quality import Quality
 from datapruner.embedder import Embedder
 from datapruner.scorer import Scorer
 from datapruner.selector import Selector
@@ -24,6 +25,7 @@ FOLDERS: dict[str, tuple[type, str]] = {
     "datapruner.selectors": (Selector, "Selectors turn numbers into kept rows"),
     "tokenpruner.methods": (TokenMethod, "Token methods choose visual tokens"),
     "contextpruner.labelers": (Labeler, "Labelers judge the units of documents for a question"),
+    "contextpruner.qualities": (Quality, "Qualities judge the passages of an index before any question"),
 }
 
 
