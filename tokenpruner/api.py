@@ -40,6 +40,7 @@ def prune(model: nn.Module, method: TokenMethod) -> Iterator[Report]:
     outlives the `with` keeps its logical length.
     """
     from prunekernels import spec
+    from tokenpruner.meter import Meter
 
     if not isinstance(method, TokenMethod):
         raise ValueError(WANT_METHOD.format(method))
@@ -51,6 +52,8 @@ def prune(model: nn.Module, method: TokenMethod) -> Iterator[Report]:
             stack.callback(_PRUNED.discard, engine.core)
             _PRUNED.add(engine.core)
             stack.enter_context(engine.attached())
+            # outside the engine's hooks, so that their time counts
+            stack.enter_context(Meter(model, report).attached())
         yield report
 
 

@@ -27,7 +27,7 @@ from tokenpruner.layer_method import LayerMethod, Stage
 from tokenpruner.layers import Layers
 from tokenpruner.measure import clock
 from tokenpruner.planes import Planes
-from tokenpruner.report import Prefill, Report
+from tokenpruner.report import KeptImage, Prefill, Report
 from tokenpruner.staging import Live, Scene
 
 
@@ -50,6 +50,8 @@ class Pass:
     seen: tuple[probe.Reading, torch.Tensor] | None = None
     lacks: dict[int, tuple[int, caches.Prefix]] = field(default_factory=dict)
     cuts: list[tuple[Stage, Remaining]] = field(default_factory=list)
+    # what is left behind each cut, for the report
+    told: list[tuple[KeptImage, ...]] = field(default_factory=list)
     # by what it depends on: what a layer gets, along with what keeps the key's ids alive
     fitted: dict[tuple[object, ...], tuple[Kwargs, Kwargs, tuple[int, caches.Prefix] | None]] = field(
         default_factory=dict
@@ -208,6 +210,7 @@ class Inside(Hooked):
             hidden = taken(hidden, local, -2).masked_fill(~current.layout.mask[..., None].to(hidden.device), 0)
         current.live = chosen
         current.cuts.append((stage, current.layout))
+        current.told.append(tuple(image.told(self.adapter.grid, stage.layer) for image in chosen))
         current.seconds += clock(self.costs.device) - started
         return hidden
 
@@ -256,11 +259,10 @@ class Inside(Hooked):
         by_layer = [before] * (self.first if current.cuts else len(self.layers.modules))
         for (stage, layout), end in zip(current.cuts, self.ends, strict=False):
             by_layer += [layout.mask.sum(1).tolist()] * (end - stage.layer)
-        layer = current.cuts[-1][0].layer if current.cuts else 0
-        kept = [image.told(self.adapter.grid, layer) for image in current.live]
+        kept = current.told[-1] if current.told else [image.told(self.adapter.grid, 0) for image in current.live]
         pasts = [(past.logical, past.physical) for past in current.pasts]
         record = self.costs.layered(kept, before, by_layer, pasts, current.seconds)
-        return replace(record, prefill_ms=prefill_ms)
+        return replace(record, prefill_ms=prefill_ms, cuts=tuple(current.told))
 
 
 def _lacks(past: caches.Past, past_mask: torch.Tensor, layout: Remaining) -> tuple[int, caches.Prefix]:

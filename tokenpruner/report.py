@@ -1,14 +1,18 @@
 """The numbers of a pruned model: what was kept, and what it cost, one record a pruned forward pass.
 
-A forward pass is recorded where images enter the decoder: once per generate() with a cache, once per step
-without one. Beams and returned sequences are rows of their own, as the decoder sees them.
+A forward pass is recorded where images enter the part of the model that is pruned, its text decoder or its vision
+transformer: once per generate() with a cache, once per step without one. Beams and returned sequences are rows of
+their own, as the decoder sees them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tokenpruner.layouts import Grid
+
+Part = Literal["decoder", "vision transformer"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,12 @@ class KeptImage:
 
 @dataclass(frozen=True)
 class Prefill:
-    """One forward pass: tokens by row without padding, milliseconds, estimated FLOPs and KV bytes of the new tokens.
+    """One forward pass of the decoder, or of a vision transformer, as `part` says: the new tokens and what they cost.
 
-    `layers` are the tokens by row that each decoder layer saw, `tokens_after` those of the last one.
-    `selection_ms` is the choosing and gathering; `prefill_ms` the text backbone alone, None where it was not run.
+    Tokens are by row, without padding: `layers` those that each layer saw, `tokens_after` what came out of the last
+    one. `images` are what is left at the end, `cuts` what is left behind each cut where there are several.
+    `selection_ms` is the choosing and gathering; `prefill_ms` the part as a whole, None where it was not run. FLOPs
+    and bytes of keys and values are those that the real lengths ask for.
     """
 
     images: tuple[KeptImage, ...]
@@ -49,14 +55,22 @@ class Prefill:
     kv_bytes_before: int
     kv_bytes_after: int
     layers: tuple[tuple[int, ...], ...] = ()
+    cuts: tuple[tuple[KeptImage, ...], ...] = ()
+    part: Part = "decoder"
 
 
 @dataclass
 class Report:
-    """All pruned forward passes of one `method`, its text form; the properties add them up."""
+    """All pruned forward passes of one `method`, its text form; the properties add them up.
+
+    `calls_ms` are the milliseconds of each call of the model as a whole, generate() or a forward pass, those without
+    images too; `peak_bytes` is the most memory that was allocated on a CUDA device, None on any other.
+    """
 
     method: str = ""
     prefills: list[Prefill] = field(default_factory=list)
+    calls_ms: list[float] = field(default_factory=list)
+    peak_bytes: int | None = None
 
     @property
     def images(self) -> list[KeptImage]:
@@ -84,23 +98,39 @@ class Report:
         return sum(sum(prefill.tokens_after) for prefill in self.prefills)
 
     @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Tokens that each layer of the decoder, or of the vision transformer, would have seen, and those it saw."""
+        passes = [prefill for prefill in self.prefills if prefill.layers]
+        n_layers = max((len(prefill.layers) for prefill in passes), default=0)
+        found = []
+        for layer in range(n_layers):
+            own = [prefill for prefill in passes if layer < len(prefill.layers)]
+            found.append((sum(sum(one.tokens_before) for one in own), sum(sum(one.layers[layer]) for one in own)))
+        return found
+
+    @property
+    def total_ms(self) -> float:
+        """Milliseconds of all calls of the model, generated tokens included."""
+        return sum(self.calls_ms)
+
+    @property
     def selection_ms(self) -> float:
         """Milliseconds of choosing and gathering."""
         return sum(prefill.selection_ms for prefill in self.prefills)
 
     @property
     def prefill_ms(self) -> float:
-        """Milliseconds of the text backbone in the pruned passes."""
+        """Milliseconds of the part that was pruned: the text backbone, or the vision transformer."""
         return sum(prefill.prefill_ms or 0.0 for prefill in self.prefills)
 
     @property
     def flops_before(self) -> int:
-        """Estimated FLOPs of the decoder without pruning."""
+        """Estimated FLOPs of that part without pruning."""
         return sum(prefill.flops_before for prefill in self.prefills)
 
     @property
     def flops_after(self) -> int:
-        """Estimated FLOPs of the decoder as it ran."""
+        """Estimated FLOPs of that part as it ran."""
         return sum(prefill.flops_after for prefill in self.prefills)
 
     @property

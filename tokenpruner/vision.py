@@ -238,6 +238,8 @@ class TowerSession:
             flops_after=n_images * tower_flops(self.tower.blocks, current.lengths),
             kv_bytes_before=0,
             kv_bytes_after=0,
+            layers=tuple((n,) * n_images for n in current.lengths),
+            part="vision transformer",
         )
 
 
