@@ -136,9 +136,9 @@ class Inside(Hooked):
             caches.check(cache)
             along.check(kwargs, entering.shape)
         pasts = tuple(caches.read_at(cache, slot) for slot in self.layers.slots)
-        mask = entering.masks(pasts[0])[1]
-        n_before = pasts[0].logical
-        limit = entering.shape[1] if self.local.prompt is None else self.local.prompt - n_before
+        past = pasts[self.layers.first_attending]
+        mask = entering.masks(past)[1]
+        limit = entering.shape[1] if self.local.prompt is None else self.local.prompt - past.logical
         whole = Remaining.whole(mask)
         self.local.current = current = Pass(cache, entering, whole, whole, limit, pasts)
         caches.cover(cache, True)

@@ -11,6 +11,7 @@ from tokenpruner.layer_masks import Kind
 from tokenpruner.layer_method import LayerMethod, Stage, check_stages
 
 FULL, SLIDING = "full_attention", "sliding_attention"
+OTHERS = "all layers have to hold the same tokens, take a method before the decoder, such as DivPrune"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Layers:
             slots.append(number if attention is None else int(getattr(attention[1], "layer_idx", number)))
         return cls(modules, tuple(kinds), tuple(slots))
 
+    @property
+    def first_attending(self) -> int:
+        """The first layer that holds keys, which say how long the past is."""
+        return next((number for number, kind in enumerate(self.kinds) if kind.attends), 0)
+
     def checked(self, method: LayerMethod) -> tuple[Stage, ...]:
         """The stages of `method` in this decoder; raises ValueError where they cannot be had."""
         if method.positions != "keep" or method.mode != "drop":
@@ -49,14 +55,18 @@ class Layers:
             if stage.reads is not None and probe.attention_of(self.modules[stage.reads]) is None:
                 raise ValueError(f"layer {stage.reads}: {probe.unreadable(self.modules[stage.reads])}")
         for number in range(stages[0].layer if stages else len(self.modules), len(self.modules)):
-            module = self.modules[number]
-            attention = probe.attention_of(module)
-            if attention is not None and getattr(attention[1], "is_kv_shared_layer", False):
-                raise ValueError(
-                    f"layer {number}, {type(module).__name__}, reads the keys of an earlier layer, which holds other "
-                    "tokens: take a method before the decoder, such as DivPrune"
-                )
+            found = probe.attention_of(self.modules[number])
+            why = "" if found is None else _tied(found[1])
+            if why:
+                raise ValueError(f"layer {number}, {type(self.modules[number]).__name__}, {why}: {OTHERS}")
         return stages
+
+
+def _tied(attention: nn.Module) -> str:
+    """Why a layer's attention needs an earlier layer to hold the same tokens; "" where it does not."""
+    if getattr(attention, "is_kv_shared_layer", False):
+        return "reads the keys of an earlier layer"
+    return "takes its keys by an index that other layers share" if hasattr(attention, "indexer") else ""
 
 
 def _window(config: object) -> int | None:
