@@ -49,9 +49,9 @@ class Pass:
     removals: Sequence[int] = ()
     read: dict[Read, torch.Tensor] = field(default_factory=dict)
     sizes: torch.Tensor | None = None
-    # for each of the first tokens the place of the one it is part of, and the first token at each place
-    target: torch.Tensor | None = None
+    # the first token at each place; where tokens merge, also for each first token the place of the one it is part of
     kept: torch.Tensor | None = None
+    target: torch.Tensor | None = None
 
 
 class Local(threading.local):
@@ -125,7 +125,6 @@ class TowerSession:
         return handles
 
     def _before_tower(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
-        self.local.current = None
         if not self.method.keeps_all and kwargs.get("attention_mask") is not None:
             raise ValueError("want no attention_mask while tokens are taken out of a vision transformer, got one")
         device = self.tower.patches.weight.device
@@ -145,7 +144,6 @@ class TowerSession:
         if not self.method.keeps_all:
             _check_checkpoint(module)
         current.lengths.append(hidden.shape[1])
-        current.read.clear()
         if current.sizes is None or not self.method.weighs:
             return None
         mask = _log(current.sizes, hidden)[:, None, None]
@@ -191,6 +189,7 @@ class TowerSession:
                 keys=current.read.get("keys"),
                 sizes=None if current.sizes is None else current.sizes.to(output.device),
             )
+            current.read = {}
             reduced = self.method.reduce(context, n_removed)
             _follow(current, reduced)
         return reduced.hidden
@@ -250,16 +249,13 @@ def _log(sizes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def _follow(current: Pass, reduced: Reduced) -> None:
     """Note where the tokens went."""
+    device = reduced.kept.device
+    kept = current.kept
+    current.kept = reduced.kept if kept is None else kept.to(device).gather(1, reduced.kept)
     current.sizes = reduced.sizes
-    if current.target is None or current.kept is None:
-        current.target, current.kept = reduced.target, reduced.kept
-        return
-    device = reduced.target.device
-    before, kept = current.target.to(device), current.kept.to(device)
-    # what was dropped once stays so
-    after = reduced.target.gather(1, before.clamp(min=0))
-    current.target = after.masked_fill(before < 0, -1)
-    current.kept = kept.gather(1, reduced.kept)
+    if reduced.sizes is not None:
+        target = current.target
+        current.target = reduced.target if target is None else reduced.target.gather(1, target.to(device))
 
 
 def _spread(output: object, current: Pass) -> object:
