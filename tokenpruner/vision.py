@@ -49,8 +49,9 @@ class Pass:
     removals: Sequence[int] = ()
     read: dict[Read, torch.Tensor] = field(default_factory=dict)
     sizes: torch.Tensor | None = None
-    # the first token at each place; where tokens merge, also for each first token the place of the one it is part of
-    kept: torch.Tensor | None = None
+    # behind each cut the first token at each place
+    kept: list[torch.Tensor] = field(default_factory=list)
+    # where tokens merge, for each first token the place of the one that it is part of
     target: torch.Tensor | None = None
 
 
@@ -218,28 +219,30 @@ class TowerSession:
     def _record(self, current: Pass) -> Prefill:
         """The numbers of one pass."""
         elapsed = clock(current.selection.device) - current.started
-        n_images, n_tokens, protected = current.n_images, current.lengths[0], self.tower.protected
-        if current.kept is None:
-            kept = torch.arange(n_tokens).expand(n_images, -1)
-        else:
-            kept = current.kept.cpu()
-        patches = (kept[:, protected:] - protected).tolist()
-        whole, left = [n_tokens] * len(current.lengths), kept.shape[1]
+        n_images, n_tokens = current.n_images, current.lengths[0]
+        cuts = [self._images(current, kept) for kept in current.kept]
+        whole = torch.arange(n_tokens).expand(n_images, -1)
+        left = current.kept[-1].shape[1] if cuts else n_tokens
         return Prefill(
-            images=tuple(
-                KeptImage(row, 0, n_tokens - protected, tuple(own), current.grid) for row, own in enumerate(patches)
-            ),
+            images=cuts[-1] if cuts else self._images(current, whole),
             tokens_before=(n_tokens,) * n_images,
             tokens_after=(left,) * n_images,
             selection_ms=current.selection.milliseconds(),
             prefill_ms=1000 * elapsed,
-            flops_before=n_images * tower_flops(self.tower.blocks, whole),
+            flops_before=n_images * tower_flops(self.tower.blocks, [n_tokens] * len(current.lengths)),
             flops_after=n_images * tower_flops(self.tower.blocks, current.lengths),
             kv_bytes_before=0,
             kv_bytes_after=0,
             layers=tuple((n,) * n_images for n in current.lengths),
+            cuts=tuple(cuts) if len(cuts) > 1 else (),
             part="vision transformer",
         )
+
+    def _images(self, current: Pass, kept: torch.Tensor) -> tuple[KeptImage, ...]:
+        """The patches among the tokens `kept` [B, M] of each image."""
+        protected, n_patches = self.tower.protected, current.lengths[0] - self.tower.protected
+        patches = (kept[:, protected:] - protected).tolist()
+        return tuple(KeptImage(row, 0, n_patches, tuple(own), current.grid) for row, own in enumerate(patches))
 
 
 def _log(sizes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -249,9 +252,8 @@ def _log(sizes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def _follow(current: Pass, reduced: Reduced) -> None:
     """Note where the tokens went."""
-    device = reduced.kept.device
-    kept = current.kept
-    current.kept = reduced.kept if kept is None else kept.to(device).gather(1, reduced.kept)
+    device, kept = reduced.kept.device, reduced.kept
+    current.kept.append(current.kept[-1].to(device).gather(1, kept) if current.kept else kept)
     current.sizes = reduced.sizes
     if reduced.sizes is not None:
         target = current.target
