@@ -30,7 +30,22 @@ from transformers import (
     XLMRobertaModel,
 )
 
-WORDS = ("the", "dome", "was", "designed", "by", "brunelleschi", "who", "is", "baked", "from", "it", "word")
+WORDS = (
+    "It",
+    "Who",
+    "the",
+    "dome",
+    "was",
+    "designed",
+    "by",
+    "brunelleschi",
+    "who",
+    "is",
+    "baked",
+    "from",
+    "it",
+    "word",
+)
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 LETTERS = string.ascii_letters + string.digits + string.punctuation
 
@@ -50,7 +65,7 @@ def linear(rows: int, seed: int, columns: int = 16) -> dict[str, torch.Tensor]:
     return {"weight": torch.randn(rows, columns, generator=draw), "bias": torch.randn(rows, generator=draw)}
 
 
-def sentencepiece(folder: Path, names: tuple[str, str] = ("<s>", "</s>")) -> int:
+def sentencepiece(folder: Path, names: tuple[str, str] = ("<s>", "</s>"), prepend: str = "always") -> int:
     """A Unigram tokenizer with NFKC, as XLM-R and DeBERTa have; pairs with two separators. Returns its size."""
     cls, sep = names
     pieces = [(cls, 0.0), ("<pad>", 0.0), (sep, 0.0), ("<unk>", 0.0)]
@@ -58,7 +73,7 @@ def sentencepiece(folder: Path, names: tuple[str, str] = ("<s>", "</s>")) -> int
     pieces += [(letter, -5.0) for letter in "▁" + LETTERS + "½⁄。？穹顶"]
     backend = Tokenizer(models.Unigram(pieces, unk_id=3))
     backend.normalizer = normalizers.NFKC()
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend)
     backend.post_processor = processors.TemplateProcessing(
         single=f"{cls} $A {sep}", pair=f"{cls} $A {sep} {sep} $B {sep}", special_tokens=[(cls, 0), (sep, 2)]
     )
@@ -73,7 +88,7 @@ def byte_level(folder: Path) -> int:
     """A byte-level BPE tokenizer, as ModernBERT has; returns its size."""
     names = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [("t", "h"), ("Ġ", "t"), ("Ġt", "h"), ("o", "m"), ("Ġth", "e"), ("i", "s")]
+    merges = [("t", "h"), ("Ġ", "t"), ("Ġt", "h"), ("o", "m"), ("Ġth", "e"), ("i", "s"), ("Ġ", "I")]
     vocabulary = {piece: index for index, piece in enumerate([*names, *alphabet, *(a + b for a, b in merges)])}
     backend = Tokenizer(models.BPE(vocabulary, merges))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -154,7 +169,7 @@ def write(folder: Path, config: dict[str, object], tensors: dict[str, torch.Tens
 
 def provence(folder: Path) -> Path:
     """DebertaV2ForSequenceClassification's tensors and a token_classifier, under a model type of its own."""
-    config = deberta_config(sentencepiece(folder, ("[CLS]", "[SEP]")))
+    config = deberta_config(sentencepiece(folder, ("[CLS]", "[SEP]"), "never"))
     model = randomize(DebertaV2ForSequenceClassification(config))
     head = {f"token_classifier.{name}": value for name, value in linear(2, 1).items()}
     said = {**config.to_dict(), "model_type": "Provence", "architectures": ["Provence"]}
