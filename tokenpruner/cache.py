@@ -14,11 +14,18 @@ from dataclasses import dataclass, replace
 
 import torch
 from transformers import Cache
-from transformers.cache_utils import CacheLayerMixin, DynamicIndexedLayer, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import (
+    CacheLayerMixin,
+    DynamicIndexedLayer,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionAndSlidingWindowAttentionLayer,
+)
 
 APART = (
     "the layers of this cache lack different tokens, as a method inside the decoder leaves them: go on inside "
-    "`with prune(...)` with such a method that drops tokens"
+    "`with prune(...)` with such a method"
 )
 BEFORE = "this cache was pruned before the decoder: go on inside `with prune(...)` with a method of that kind"
 OUTSIDE = "this cache holds pruned rows that need their own mask or positions: go on inside `with prune(...)`"
@@ -156,10 +163,20 @@ class PrunedSlidingLayer(Lacking, DynamicSlidingWindowLayer):
         self.cumulative_length = 0
 
 
+class PrunedHybridLayer(Lacking, LinearAttentionAndFullAttentionLayer):
+    """A layer that keeps everything, and a state."""
+
+
+class PrunedHybridSlidingLayer(PrunedSlidingLayer, LinearAttentionAndSlidingWindowAttentionLayer):
+    """A layer that keeps a window, and a state."""
+
+
 KINDS: dict[type, type[Lacking]] = {
     DynamicLayer: PrunedLayer,
     DynamicIndexedLayer: PrunedIndexedLayer,
     DynamicSlidingWindowLayer: PrunedSlidingLayer,
+    LinearAttentionAndFullAttentionLayer: PrunedHybridLayer,
+    LinearAttentionAndSlidingWindowAttentionLayer: PrunedHybridSlidingLayer,
 }
 
 

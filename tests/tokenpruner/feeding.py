@@ -159,7 +159,55 @@ def asked(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -
     return plain(model, counts, generator) | extra
 
 
-KINDS = (plain, sized, patches, tiles, by_row, squares, pairs, merged, navit, asked, strip, placed)
+def twice(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """One picture a line, small and large."""
+    return plain(model, counts, generator) | {
+        "high_res_pixel_values": torch.randn(sum(counts), 3, SIDE, SIDE, generator=generator)
+    }
+
+
+def drawn(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """The patches of each picture in a row, with nothing beside them."""
+    return {"pixel_values": torch.randn(sum(counts), 64, 3 * 8 * 8, generator=generator)}
+
+
+def tiled(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """Rows of pictures, filled up with zeros, and which of them are real."""
+    inputs = by_row(model, counts, generator)
+    return inputs | {"pixel_attention_mask": inputs["pixel_attention_mask"].flatten(2).any(-1)}
+
+
+def areas(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """All patches of all pictures below each other, and the height and width of each."""
+    values = torch.randn(64 * sum(counts), 3 * 8 * 8, generator=generator)
+    return {"pixel_values": values, "image_grid_hw": torch.full((sum(counts), 2), 8)}
+
+
+def blocks(model: nn.Module, counts: Sequence[int], generator: torch.Generator) -> Tensors:
+    """One square of four patches a token, colours last, and the grid of each picture in tokens."""
+    values = torch.randn(16 * sum(counts), 16, 16, 3, generator=generator)
+    return {"pixel_values": values, "image_grid_thw": torch.tensor([[1, 4, 4]] * sum(counts))}
+
+
+KINDS = (
+    blocks,
+    areas,
+    twice,
+    drawn,
+    tiled,
+    plain,
+    sized,
+    patches,
+    tiles,
+    by_row,
+    squares,
+    pairs,
+    merged,
+    navit,
+    asked,
+    strip,
+    placed,
+)
 LAYOUTS = {function.__name__: function for function in KINDS}
 
 
