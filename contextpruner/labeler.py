@@ -43,6 +43,14 @@ class Labeler(ABC):
     # whether 0.8 means that 80 of 100 such units are relevant; otherwise the numbers only order units
     is_calibrated: ClassVar[bool] = False
 
+    # whether a document's score is judged by itself; otherwise it is its best unit's, and 0 without units
+    ranks_documents: ClassVar[bool] = False
+
+    @property
+    def default_threshold(self) -> float | None:
+        """What a unit's probability should reach where no rule is given; None where a labeler knows of none."""
+        return None
+
     def prepare(self) -> None:  # noqa: B027
         """Load what the labeler needs, once; called before the first `score`, so that it is timed apart."""
 
@@ -55,6 +63,11 @@ class Labeler(ABC):
     @abstractmethod
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         """The labeler's own rule; its docstring says what the numbers mean."""
+
+
+def above(threshold: float) -> float:
+    """The next float32 above `threshold`: a policy keeps what reaches it, a published ">" what exceeds it."""
+    return min(float(np.nextafter(np.float32(threshold), np.float32(2))), 1.0)
 
 
 def _check(name: str, labels: Labels, documents: Sequence[SplitDocument]) -> None:

@@ -64,14 +64,16 @@ class ContextPruner:
         max_tokens: int | None = None,
         target_recall: float | None = None,
     ) -> Result:
-        """Keep what `question` needs of `documents` under exactly one rule.
+        """Keep what `question` needs of `documents` under exactly one rule, by default the labeler's own threshold.
 
         A document is a string, or a mapping or object with `text` and perhaps `id` and `title`. What goes with a
         rule, dependencies and what to do where nothing passes, is a `Policy`. Raises ValueError before anything is
-        labelled if the question is empty, a document is no text, no or two rules are given, or a target
-        recall has no calibration that can promise it.
+        labelled if the question is empty, a document is no text, two rules are given, or none and the labeler has no
+        threshold of its own, or a target recall has no calibration that can promise it.
         """
         given = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
+        if policy is None and all(value is None for value in given.values()):
+            given["threshold"] = self.labeler.default_threshold
         rule = _policy(policy, given)
         reaching = self._reaching(rule.target_recall)
         cut = self._cut(question, documents)

@@ -25,7 +25,7 @@ from transformers.cache_utils import (
 
 APART = (
     "the layers of this cache lack different tokens, as a method inside the decoder leaves them: go on inside "
-    "`with prune(...)` with such a method"
+    "`with prune(...)` with such a method that drops tokens"
 )
 BEFORE = "this cache was pruned before the decoder: go on inside `with prune(...)` with a method of that kind"
 OUTSIDE = "this cache holds pruned rows that need their own mask or positions: go on inside `with prune(...)`"

@@ -44,6 +44,14 @@ class Decoder:
         attention = 4 * n_tokens * (n_tokens + n_past) * self.attention
         return projections + attention + 6 * n_tokens * self.hidden * self.mlp
 
+    def skipping_flops(self, n_tokens: int, n_computed: int, n_past: int = 0) -> int:
+        """Those of a layer that computes some of `n_tokens` and makes keys and values of all, as `skipping` does it."""
+        if n_computed == n_tokens:
+            return self.layer_flops(n_tokens, n_past)
+        reading = 2 * n_tokens * self.hidden * (self.attention + 2 * self.key_value)
+        ahead = self.layer_flops(n_computed, n_past)
+        return reading + ahead + 4 * n_computed * (n_tokens - n_computed) * self.attention
+
     def kv_bytes(self, n_tokens: int, bytes_each: int) -> int:
         """Bytes of the keys and values of `n_tokens`."""
         return self.n_layers * self.layer_kv_bytes(n_tokens, bytes_each)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from tokenpruner import along, labels, layer_masks, probe, staging
+from tokenpruner import along, labels, layer_masks, probe, skipping, staging
 from tokenpruner import cache as caches
 from tokenpruner.adapter import Adapter, Sight
 from tokenpruner.cutting import Remaining, bound, cut_arguments, taken
@@ -48,6 +48,9 @@ class Pass:
     live: list[Live] = field(default_factory=list)
     planes: Planes | None = None
     seen: tuple[probe.Reading, torch.Tensor] | None = None
+    # where tokens are skipped: which ones, and the hidden states of all while a layer runs
+    skipped: torch.Tensor | None = None
+    passed_by: torch.Tensor | None = None
     lacks: dict[int, tuple[int, caches.Prefix]] = field(default_factory=dict)
     cuts: list[tuple[Stage, Remaining]] = field(default_factory=list)
     # what is left behind each cut, for the report
@@ -73,7 +76,7 @@ class Inside(Hooked):
 
     def __init__(self, adapter: Adapter, method: LayerMethod, report: Report) -> None:
         super().__init__(adapter, method, report)
-        self.method, self.local = method, Local()
+        self.method, self.local, self.skips = method, Local(), method.mode == "skip"
         self.layers = Layers.of(adapter.backbone)
         stages = self.layers.checked(method)
         self.stages = {stage.layer: stage for stage in stages}
@@ -123,8 +126,8 @@ class Inside(Hooked):
         cache = cache_of(kwargs)
         if sight is None and not caches.is_pruned(cache):
             return None
-        if caches.is_pruned(cache) and not caches.is_apart(cache):
-            raise ValueError(caches.BEFORE)
+        if caches.is_pruned(cache) and (self.skips or not caches.is_apart(cache)):
+            raise ValueError(caches.APART if caches.is_apart(cache) else caches.BEFORE)
         given = kwargs
         if self.keeps_all and getattr(kwargs.get("attention_mask"), "ndim", 2) != 2:
             # a prepared mask of a static cache: nothing will be dropped, so that the pass only serves to count
@@ -146,7 +149,7 @@ class Inside(Hooked):
             return None
         current.live = self._entered(sight, mask)
         current.started = clock(self.costs.device)
-        current.planes = None if self.keeps_all else Planes.of(kwargs, self.first)
+        current.planes = None if self.keeps_all or self.skips else Planes.of(kwargs, self.first)
         return None if current.planes is None else (args, kwargs | {along.PER_VISUAL[0]: None})
 
     def _entered(self, sight: Sight, mask: torch.Tensor) -> list[Live]:
@@ -166,18 +169,25 @@ class Inside(Hooked):
         stage = self.stages.get(number) if current.live else None
         if stage is not None:
             hidden = self._staged(current, stage, hidden, given)
-        fitting = self._fitting(current, number, given)
+        fitting = given if self.skips else self._fitting(current, number, given)
         if current.live and number in self.read_ahead:
             self._read(current, number, hidden, fitting)
+        if self.skips and not current.layout.is_whole:
+            current.passed_by = hidden
+            hidden, fitting = skipping.computed(module, hidden, given, current.layout)
         return None if fitting is given and stage is None else ((hidden,), fitting)
 
     def _after_layer(self, number: int, module: nn.Module, args: tuple[object, ...], output: object) -> object:
         current = self.local.current
-        if current is None or current.planes is None or number >= len(current.planes.values):
+        adds = current is not None and current.planes is not None and number < len(current.planes.values)
+        if current is None or not (adds or current.passed_by is not None):
             return output
         if not isinstance(output, torch.Tensor):
             raise ValueError(f"want hidden states from {type(module).__name__}, got {type(output).__name__}")
-        return current.planes.added(number, output, current.layout)
+        if current.planes is not None and adds:
+            return current.planes.added(number, output, current.layout)
+        hidden, current.passed_by = current.passed_by, None
+        return output if hidden is None else skipping.merged(hidden, output, current.layout)
 
     def _read(self, current: Pass, number: int, hidden: torch.Tensor, fitting: Kwargs) -> None:
         """Read the attention of layer `number`, before it writes to its cache."""
@@ -191,8 +201,11 @@ class Inside(Hooked):
     def _staged(self, current: Pass, stage: Stage, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
         """The hidden states that go on from `stage`."""
         if stage.reads == stage.layer:
-            self._read(current, stage.layer, hidden, self._fitting(current, stage.layer, given))
-        started, layout = clock(self.costs.device), current.layout
+            self._read(
+                current, stage.layer, hidden, given if self.skips else self._fitting(current, stage.layer, given)
+            )
+        # tokens that are skipped stay where they are
+        started, layout = clock(self.costs.device), current.whole if self.skips else current.layout
         # picks are indices: no gradient flows through them
         scene = Scene(hidden.detach(), layout, current.limit, current.seen)
         with torch.no_grad():
@@ -202,7 +215,11 @@ class Inside(Hooked):
         for old, new in zip(current.live, chosen, strict=True):
             dropped[old.row, old.columns] = True
             dropped[new.row, new.columns] = False
-        if sum(len(image.kept) for image in chosen) < sum(len(image.kept) for image in current.live):
+        is_less = sum(len(image.kept) for image in chosen) < sum(len(image.kept) for image in current.live)
+        if is_less and self.skips:
+            current.skipped = dropped if current.skipped is None else dropped | current.skipped
+            current.layout, _ = layout.cut(current.skipped)
+        elif is_less:
             current.layout, local = layout.cut(dropped)
             columns = layout.columns(dropped)
             chosen = [image.moved(columns) for image in chosen]
@@ -246,7 +263,7 @@ class Inside(Hooked):
         for slot, (removed, prefix) in current.lacks.items() if isinstance(cache, caches.Cache) else ():
             caches.commit_at(cache, slot, removed, prefix)
         layout = current.layout
-        if not layout.is_whole:
+        if not layout.is_whole and not self.skips:
             self.local.cut = labels.Cut(layout.index, layout.mask, layout.length)
         if current.live:
             record = self._record(current, 1000 * (clock(self.costs.device) - current.started))
@@ -262,6 +279,8 @@ class Inside(Hooked):
         kept = current.told[-1] if current.told else [image.told(self.adapter.grid, 0) for image in current.live]
         pasts = [(past.logical, past.physical) for past in current.pasts]
         record = self.costs.layered(kept, before, by_layer, pasts, current.seconds)
+        if self.skips:
+            record = self.costs.with_skipped(record, pasts)
         return replace(record, prefill_ms=prefill_ms, cuts=tuple(current.told))
 
 

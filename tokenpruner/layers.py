@@ -47,8 +47,8 @@ class Layers:
 
     def checked(self, method: LayerMethod) -> tuple[Stage, ...]:
         """The stages of `method` in this decoder; raises ValueError where they cannot be had."""
-        if method.positions != "keep" or method.mode != "drop":
-            raise ValueError(f'want positions="keep" and mode="drop", got {method.positions!r} and {method.mode!r}')
+        if method.positions != "keep":
+            raise ValueError(f'want positions="keep", got {method.positions!r}')
         stages = method.stages(len(self.modules))
         check_stages(stages, len(self.modules))
         for stage in stages:
@@ -59,6 +59,10 @@ class Layers:
             why = "" if found is None else _tied(found[1])
             if why:
                 raise ValueError(f"layer {number}, {type(self.modules[number]).__name__}, {why}: {OTHERS}")
+            if method.mode == "skip" and found is None:
+                raise ValueError(f'mode="skip", layer {number}: {probe.unreadable(self.modules[number])}')
+            if method.mode == "skip" and self.kinds[number].is_flash:
+                raise ValueError('mode="skip" wants attention "sdpa" or "eager", got flash attention')
         return stages
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -64,3 +64,12 @@ class Costs:
             kv_bytes_after=sum(decoder.layer_kv_bytes(n, each) for n, _ in rows),
             layers=tuple(tuple(own) for own in layers),
         )
+
+    def with_skipped(self, record: Prefill, pasts: Sequence[tuple[int, int]]) -> Prefill:
+        """`record`, whose `layers` say how many tokens were computed, all of them having keys and values."""
+        flops = sum(
+            self.decoder.skipping_flops(n, own, past[1])
+            for layer, past in zip(record.layers, pasts, strict=True)
+            for n, own in zip(record.tokens_before, layer, strict=True)
+        )
+        return replace(record, flops_after=flops, kv_bytes_after=record.kv_bytes_before)

@@ -49,9 +49,10 @@ class Pass:
     removals: Sequence[int] = ()
     read: dict[Read, torch.Tensor] = field(default_factory=dict)
     sizes: torch.Tensor | None = None
-    # for each of the first tokens the place of the one it is part of, and the first token at each place
+    # behind each cut the first token at each place
+    kept: list[torch.Tensor] = field(default_factory=list)
+    # where tokens merge, for each first token the place of the one that it is part of
     target: torch.Tensor | None = None
-    kept: torch.Tensor | None = None
 
 
 class Local(threading.local):
@@ -125,7 +126,6 @@ class TowerSession:
         return handles
 
     def _before_tower(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
-        self.local.current = None
         if not self.method.keeps_all and kwargs.get("attention_mask") is not None:
             raise ValueError("want no attention_mask while tokens are taken out of a vision transformer, got one")
         device = self.tower.patches.weight.device
@@ -145,7 +145,6 @@ class TowerSession:
         if not self.method.keeps_all:
             _check_checkpoint(module)
         current.lengths.append(hidden.shape[1])
-        current.read.clear()
         if current.sizes is None or not self.method.weighs:
             return None
         mask = _log(current.sizes, hidden)[:, None, None]
@@ -191,6 +190,7 @@ class TowerSession:
                 keys=current.read.get("keys"),
                 sizes=None if current.sizes is None else current.sizes.to(output.device),
             )
+            current.read = {}
             reduced = self.method.reduce(context, n_removed)
             _follow(current, reduced)
         return reduced.hidden
@@ -219,28 +219,30 @@ class TowerSession:
     def _record(self, current: Pass) -> Prefill:
         """The numbers of one pass."""
         elapsed = clock(current.selection.device) - current.started
-        n_images, n_tokens, protected = current.n_images, current.lengths[0], self.tower.protected
-        if current.kept is None:
-            kept = torch.arange(n_tokens).expand(n_images, -1)
-        else:
-            kept = current.kept.cpu()
-        patches = (kept[:, protected:] - protected).tolist()
-        whole, left = [n_tokens] * len(current.lengths), kept.shape[1]
+        n_images, n_tokens = current.n_images, current.lengths[0]
+        cuts = [self._images(current, kept) for kept in current.kept]
+        whole = torch.arange(n_tokens).expand(n_images, -1)
+        left = current.kept[-1].shape[1] if cuts else n_tokens
         return Prefill(
-            images=tuple(
-                KeptImage(row, 0, n_tokens - protected, tuple(own), current.grid) for row, own in enumerate(patches)
-            ),
+            images=cuts[-1] if cuts else self._images(current, whole),
             tokens_before=(n_tokens,) * n_images,
             tokens_after=(left,) * n_images,
             selection_ms=current.selection.milliseconds(),
             prefill_ms=1000 * elapsed,
-            flops_before=n_images * tower_flops(self.tower.blocks, whole),
+            flops_before=n_images * tower_flops(self.tower.blocks, [n_tokens] * len(current.lengths)),
             flops_after=n_images * tower_flops(self.tower.blocks, current.lengths),
             kv_bytes_before=0,
             kv_bytes_after=0,
             layers=tuple((n,) * n_images for n in current.lengths),
+            cuts=tuple(cuts) if len(cuts) > 1 else (),
             part="vision transformer",
         )
+
+    def _images(self, current: Pass, kept: torch.Tensor) -> tuple[KeptImage, ...]:
+        """The patches among the tokens `kept` [B, M] of each image."""
+        protected, n_patches = self.tower.protected, current.lengths[0] - self.tower.protected
+        patches = (kept[:, protected:] - protected).tolist()
+        return tuple(KeptImage(row, 0, n_patches, tuple(own), current.grid) for row, own in enumerate(patches))
 
 
 def _log(sizes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -250,16 +252,12 @@ def _log(sizes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def _follow(current: Pass, reduced: Reduced) -> None:
     """Note where the tokens went."""
+    device, kept = reduced.kept.device, reduced.kept
+    current.kept.append(current.kept[-1].to(device).gather(1, kept) if current.kept else kept)
     current.sizes = reduced.sizes
-    if current.target is None or current.kept is None:
-        current.target, current.kept = reduced.target, reduced.kept
-        return
-    device = reduced.target.device
-    before, kept = current.target.to(device), current.kept.to(device)
-    # what was dropped once stays so
-    after = reduced.target.gather(1, before.clamp(min=0))
-    current.target = after.masked_fill(before < 0, -1)
-    current.kept = kept.gather(1, reduced.kept)
+    if reduced.sizes is not None:
+        target = current.target
+        current.target = reduced.target if target is None else reduced.target.gather(1, target.to(device))
 
 
 def _spread(output: object, current: Pass) -> object:

@@ -72,10 +72,12 @@ def replay(
     cuts: Sequence[Cut],
     more: Sequence[int] = (),
     picked: Sequence[list[int] | None] = (),
+    skips: bool = False,
 ) -> Replayed:
     """One row without padding, then the tokens `more`, which take no part in the choice.
 
-    `picked` names what is kept of an image where that is known already.
+    `picked` names what is kept of an image where that is known already. With `skips` nothing leaves: every layer
+    computes all tokens, and those that are cut are put back as they were.
     """
     ids = torch.cat([row["input_ids"][0], torch.tensor(list(more), dtype=torch.int64)])
     hidden = model.get_input_embeddings()(ids)
@@ -88,11 +90,12 @@ def replay(
     read: dict[int, dict[int, float]] = {}
     tokens = []
     for number, layer in enumerate(model.model.language_model.layers):
-        weights = weights_of(layer, hidden, torch.tensor(kept))
+        weights = weights_of(layer, hidden, torch.arange(len(ids)) if skips else torch.tensor(kept))
         for cut in cuts:
             if cut.reads == number:
-                seen = weights[:, kept.index(last)].mean(0)
-                read[cut.layer] = dict(zip(kept, seen.tolist(), strict=True))
+                there = list(range(len(ids))) if skips else kept
+                seen = weights[:, there.index(last)].mean(0)
+                read[cut.layer] = dict(zip(there, seen.tolist(), strict=True))
             if cut.layer == number:
                 before = kept
                 for image, columns in enumerate(places.tolist()):
@@ -101,8 +104,12 @@ def replay(
                     picks[image] = own if not picked or picked[image] is None else picked[image]
                     gone = {column for i, column in enumerate(columns) if i not in picks[image]}
                     kept = [column for column in kept if column not in gone]
-                hidden = hidden[[before.index(column) for column in kept]]
-                weights = weights_of(layer, hidden, torch.tensor(kept))
+                if not skips:
+                    hidden = hidden[[before.index(column) for column in kept]]
+                    weights = weights_of(layer, hidden, torch.tensor(kept))
         tokens.append(len(kept))
-        hidden = through(layer, hidden, weights)
+        after = through(layer, hidden, weights)
+        if skips:
+            after = torch.stack([after[i] if i in kept else hidden[i] for i in range(len(ids))])
+        hidden = after
     return Replayed(model.lm_head(model.model.language_model.norm(hidden)), kept, tokens, picks)

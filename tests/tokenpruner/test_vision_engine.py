@@ -205,6 +205,12 @@ def test_the_report_by_hand():
     assert (first.flops_before, first.flops_after) == (2 * whole, 2 * left)
     assert (second.flops_before, second.flops_after) == (whole, left)
     assert (first.tokens_before, first.tokens_after) == ((17, 17), (9, 9))
+    assert first.layers == ((17, 17), (14, 14), (9, 9))
+    assert report.layers == [(51, 51), (51, 42), (51, 27)]
+    assert [len(image.kept) for cut in first.cuts for image in cut] == [13, 13, 8, 8]
+    assert first.cuts[1] == first.images
+    assert set(first.cuts[1][0].kept) < set(first.cuts[0][0].kept)
+    assert first.part == "vision transformer"
     assert (report.visual_before, report.visual_after) == (48, 24)
     assert report.images[0].grid == (4, 4)
     assert report.method == "tome:r=3/5"

@@ -1,0 +1,203 @@
+"""Provence (Chirkova et al. 2025, arXiv:2501.16214), XProvence and OpenProvence: one encoder reads question and text.
+
+    keep[t] = softmax(W h[t] + b)[1]                               for every token t of the text
+    probability(u) = mean over the tokens of u of [keep[t] > T]    pooling "decision_mean" (Provence, XProvence)
+    probability(u) = mean over the tokens of u of keep[t]          pooling "probability_mean" (OpenProvence)
+    score = rank logit (Provence, XProvence), or its sigmoid (OpenProvence); the largest of the windows
+
+Higher = more of the unit is needed for the question; decided by token, it is the share of tokens above T and not a
+probability of relevance. The published rule keeps a unit if its number is above T, the same T in both places:
+`threshold`, by default what config.json says or the family's own (Provence 0.1, XProvence 0.3, OpenProvence 0.1).
+Thresholds do not carry over from one family to another.
+
+A document longer than the model's window is read in windows that overlap by `overlap` tokens, with title, headings
+and table headers carried along; a token in two windows counts with both (`windows`). `max_length` is the window: by
+default the checkpoint's, else 512.
+
+`model` is a folder or hub id in one of the three layouts (`joint_encoder`); its layout gives everything that says
+"own" here. packing "joint" tokenises the document as one text; "published" tokenises every unit alone and changes
+the question and the windows, as the published code of the layout does. `precision` "int8" is for CPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from contextpruner import windows
+from contextpruner.batches import batches, check_batch_size, distinct, pad_id
+from contextpruner.checkpoint import Checkpoint, find
+from contextpruner.document import SplitDocument
+from contextpruner.joint_encoder import JointEncoder, Layout, layout_of, load_joint
+from contextpruner.labeler import Labeler, Labels, above
+from contextpruner.loading import Precision, place, tokenizer_of
+from contextpruner.published_packing import Published, blocks, published_question, tokenise_alone
+from contextpruner.text_tokens import TextTokens, encode, tokenise
+from contextpruner.token_windows import Packed, Template, pack, paired, single
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+Pooling = Literal["decision_mean", "probability_mean"]
+
+
+class Family(NamedTuple):
+    """What a layout's checkpoints were published with."""
+
+    threshold: float
+    pooling: Pooling
+    rank: Literal["logit", "sigmoid"]
+    packing: Published
+
+
+FAMILIES: dict[Layout, Family] = {
+    "provence": Family(0.1, "decision_mean", "logit", "provence"),
+    "xprovence": Family(0.3, "decision_mean", "logit", "provence"),
+    "open_provence": Family(0.1, "probability_mean", "sigmoid", "open_provence"),
+}
+
+# the first is how the published files spell it
+THRESHOLDS = ("default_threadshold", "default_threshold")
+
+
+class Loaded(NamedTuple):
+    """A checkpoint, ready to run."""
+
+    model: JointEncoder
+    tokenizer: PreTrainedTokenizerBase
+    template: Template
+    family: Family
+    threshold: float
+    window: int
+    has_types: bool
+
+
+@dataclass(frozen=True)
+class Provence(Labeler):
+    """Token decisions of a joint encoder, from Provence, XProvence and OpenProvence checkpoints."""
+
+    ranks_documents: ClassVar[bool] = True
+
+    model: str = "hotchpotch/open-provence-reranker-xsmall-v1"
+    threshold: float | None = None
+    pooling: Literal["own", "decision_mean", "probability_mean"] = "own"
+    rank: Literal["own", "logit", "sigmoid"] = "own"
+    packing: Literal["joint", "published"] = "joint"
+    use_title: bool = True
+    max_length: int | None = None
+    overlap: int = 64
+    batch_size: int = 32
+    precision: Precision = "float32"
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        check_batch_size("provence", self.batch_size)
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"provence wants a threshold in [0, 1], got {self.threshold}")
+        if self.overlap < 0:
+            raise ValueError(f"provence wants an overlap of at least 0, got {self.overlap}")
+        if self.max_length is not None and self.max_length < 32:
+            raise ValueError(f"provence wants a max_length of at least 32, got {self.max_length}")
+
+    @property
+    def default_threshold(self) -> float:
+        return above(self._loaded.threshold)
+
+    def prepare(self) -> None:
+        _ = self._loaded
+
+    def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
+        loaded = self._loaded
+        asked = encode(loaded.tokenizer, self._question(question))[0]
+        texts = [self._tokens(document) for document in documents]
+        rows = [self._rows(asked, document, text) for document, text in zip(documents, texts, strict=True)]
+        keep, rank = self._run([packed for document in rows for packed in document])
+        is_decision = (loaded.family.pooling if self.pooling == "own" else self.pooling) == "decision_mean"
+        probabilities, scores, done = [], [], 0
+        for document, text, packed in zip(documents, texts, rows, strict=True):
+            mine = slice(done, done + len(packed))
+            done += len(packed)
+            values = windows.merge([one.window for one in packed], keep[mine])
+            if is_decision:
+                values = (values > np.float32(loaded.threshold)).astype(np.float32)
+            probabilities.append(text.unit_means(values, len(document.units)).clip(0, 1))
+            scores.append(max(rank[mine]))
+        return Labels(tuple(probabilities), np.array(scores, dtype=np.float32))
+
+    def _question(self, question: str) -> str:
+        return published_question(question, self._loaded.family.packing) if self.packing == "published" else question
+
+    def _tokens(self, document: SplitDocument) -> TextTokens:
+        loaded = self._loaded
+        if self.packing == "joint":
+            return tokenise(loaded.tokenizer, document, self.use_title)
+        form = loaded.family.packing
+        return tokenise_alone(loaded.tokenizer, document, self.use_title, form, loaded.window // 2)
+
+    def _rows(self, asked: list[int], document: SplitDocument, text: TextTokens) -> list[Packed]:
+        def cut(room: int) -> list[windows.Window]:
+            if self.packing == "published":
+                return blocks(text.ends, room)
+            return windows.cut(document.units, text.ends, room, min(self.overlap, room // 4))
+
+        return pack(self._loaded.template, asked, text, self._loaded.window, cut)
+
+    @torch.inference_mode()
+    def _run(self, rows: Sequence[Packed]) -> tuple[list[np.ndarray], list[float]]:
+        """Keep-probabilities of each window's own tokens, and its ranking score."""
+        loaded = self._loaded
+        different, places = distinct([packed.row for packed in rows])
+        keep: list[np.ndarray] = [np.zeros(0, np.float32)] * len(different)
+        rank = torch.zeros(len(different))
+        device = next(loaded.model.ranker.parameters()).device
+        for batch in batches(different, self.batch_size, pad_id(loaded.tokenizer)):
+            types = (batch.types.to(device),) if loaded.has_types else ()
+            kept, logits = loaded.model(batch.ids.to(device), batch.mask.to(device), *types)
+            for row, values in zip(batch.rows, kept.cpu().numpy(), strict=True):
+                keep[row] = values
+            rank[batch.rows] = logits.cpu()
+        if (loaded.family.rank if self.rank == "own" else self.rank) == "sigmoid":
+            rank = rank.sigmoid()
+        own = [packed.own(keep[place]) for place, packed in zip(places, rows, strict=True)]
+        return own, rank[places].tolist()
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        checkpoint = find(self.model)
+        layout = layout_of(checkpoint)
+        if layout is None:
+            raise ValueError(
+                f"{checkpoint.folder}: want the tensors of a Provence, XProvence or OpenProvence checkpoint "
+                f"(token_classifier or pruning_head.classifier), got {', '.join(list(checkpoint.shapes)[-3:])}"
+            )
+        model, config = load_joint(checkpoint, layout)
+        tokenizer = tokenizer_of(checkpoint, config)
+        family, is_open = FAMILIES[layout], layout == "open_provence"
+        return Loaded(
+            model=place(model, self.precision, self.device),  # type: ignore[arg-type]
+            tokenizer=tokenizer,
+            template=paired(tokenizer) if is_open else single(tokenizer),
+            family=family,
+            threshold=self._threshold(checkpoint, family),
+            window=self._window(checkpoint, config),
+            # Provence passes none; a published OpenProvence passes its tokenizer's
+            has_types=is_open and getattr(config, "type_vocab_size", 0) > 1,
+        )
+
+    def _threshold(self, checkpoint: Checkpoint, family: Family) -> float:
+        if self.threshold is not None:
+            return self.threshold
+        said = [checkpoint.config.get(name) for name in THRESHOLDS]
+        return next((float(value) for value in said if isinstance(value, int | float)), family.threshold)
+
+    def _window(self, checkpoint: Checkpoint, config: PretrainedConfig) -> int:
+        said = checkpoint.config.get("max_length")
+        wanted = self.max_length or (said if isinstance(said, int) and said >= 32 else 512)
+        # RoBERTa counts positions from behind its padding id
+        reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
+        return min(wanted, config.max_position_embeddings - reserved)

@@ -1,0 +1,90 @@
+"""Transformers models and tokenizers as labelers use them: safetensors, no remote code, on one device.
+
+`precision` is the arithmetic of the model: "float32", "bfloat16", "float16", or "int8" (`quantize`), CPU only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from contextpruner.checkpoint import Checkpoint
+from contextpruner.extras import require
+from contextpruner.quantize import quantized
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
+Task = Literal["SequenceClassification", "TokenClassification", "CausalLM", ""]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.float32}
+
+# where a checkpoint without tokenizer files names the one that it was trained with
+TOKENIZER_FIELDS = ("tokenizer_name_or_path", "_name_or_path", "base_model_name_or_path")
+
+
+def tokenizer_of(checkpoint: Checkpoint, config: PretrainedConfig) -> PreTrainedTokenizerBase:
+    """The fast tokenizer of `checkpoint`, or of the one that its config names; raises ValueError without offsets."""
+    name: object = checkpoint.folder
+    if not any((checkpoint.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")):
+        named = [checkpoint.config.get(field) for field in TOKENIZER_FIELDS]
+        name = next((value for value in named if isinstance(value, str) and value), name)
+    with quiet():
+        # with the config given, no model type has to be known by name
+        tokenizer = require("transformers").AutoTokenizer.from_pretrained(name, config=config, trust_remote_code=False)
+    if not tokenizer.is_fast:
+        raise ValueError(f"{name}: want a tokenizer with character offsets (tokenizer.json), got a slow one")
+    return tokenizer
+
+
+def model_of(checkpoint: Checkpoint, task: Task) -> PreTrainedModel:
+    """The model of `checkpoint` with the head of `task`, in float32; raises ValueError where weights are missing."""
+    automatic = getattr(require("transformers"), f"AutoModel{'For' if task else ''}{task}")
+    # asked for its files first, for a pickle is refused there with the reason
+    folder = checkpoint.weight_files[0].parent
+    with quiet():
+        model, report = automatic.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    # a bare encoder may come without the pooler that nobody asks
+    check_complete(checkpoint, {key for key in report["missing_keys"] if task or "pooler" not in key})
+    return model
+
+
+def check_complete(checkpoint: Checkpoint, missing: set[str]) -> None:
+    """Refuse a model some of whose weights would be random."""
+    if missing:
+        raise ValueError(f"{checkpoint.folder}: want all weights of the model, got none for {min(missing)}")
+
+
+def place(model: torch.nn.Module, precision: Precision, device: str | None) -> torch.nn.Module:
+    """`model` for inference, in `precision`, on `device`: by default the GPU where there is one."""
+    where = device or ("cuda" if torch.cuda.is_available() and precision != "int8" else "cpu")
+    if precision == "int8":
+        if where != "cpu":
+            raise ValueError(f"int8 runs on the CPU: want device cpu, got {where}")
+        return quantized(model.eval())
+    return model.to(device=where, dtype=DTYPES[precision]).eval()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and load reports of transformers: what is missing raises."""
+    logging = require("transformers").utils.logging
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,296 @@
+"""Vision transformers that tokens cannot leave, and models that are left as they were found."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import weakref
+
+import pytest
+import torch
+
+from tests.tokenpruner import vision_models as vision
+from tests.tokenpruner.conftest import state
+from tokenpruner import BlockContext, BlockMethod, prepare, prune
+from tokenpruner.methods.stride import Stride
+from tokenpruner.methods.tome import ToMe
+from tokenpruner.methods.zero_tprune import ZeroTPrune
+
+SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16, "patch_size": 4}
+
+
+def made(name: str) -> torch.nn.Module:
+    """A tiny model of another kind."""
+    import transformers as t
+
+    small = {"intermediate_size": 24}
+    build = {
+        "masked": lambda: t.ViTForMaskedImageModeling(t.ViTConfig(**SIZES, **small, encoder_stride=4)),
+        "maps": lambda: t.Dinov2Backbone(t.Dinov2Config(**SIZES)),
+        "beit": lambda: t.BeitModel(t.BeitConfig(**SIZES, **small)),
+        "yolos": lambda: t.YolosModel(t.YolosConfig(**{**SIZES, "image_size": (16, 16)}, **small)),
+        "rotary": lambda: t.DINOv3ViTModel(t.DINOv3ViTConfig(**SIZES, **small)),
+        "text": lambda: t.LlamaModel(
+            t.LlamaConfig(
+                vocab_size=20, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2
+            )
+        ),
+        "captions": lambda: t.VisionEncoderDecoderModel(
+            encoder=t.ViTModel(t.ViTConfig(**SIZES, **small)),
+            decoder=t.GPT2LMHeadModel(
+                t.GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=20, add_cross_attention=True)
+            ),
+        ),
+        "linear": lambda: torch.nn.Linear(3, 3),
+    }
+    return build[name]()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("masked", r"hands the patches on to decoder \(Sequential\)"),
+        ("maps", "maps of its patches, which have to stay a grid"),
+        ("beit", "want blocks that take tokens and a mask, got one that also takes|want one vision transformer"),
+        ("yolos", "its embeddings add detection_tokens"),
+        ("rotary", "want blocks that take tokens and a mask, got one that also takes|want one vision transformer"),
+        ("text", "want one vision transformer, .* got 0"),
+        ("captions", r"hands the patches on to decoder \(GPT2LMHeadModel\)"),
+        ("linear", "want one vision transformer, .* got 0"),
+    ],
+)
+def test_models_that_want_their_grid(name, reason):
+    model = made(name)
+    before = state(model)
+    with pytest.raises(ValueError, match=reason), prune(model, ToMe()):
+        pass
+    assert state(model) == before
+
+
+def test_a_vision_language_model_is_told_the_way_out(model):
+    before = state(model)
+    with (
+        pytest.raises(ValueError, match=r"vision-language model, whose projector .* DivPrune\(keep_ratio=0.5\)"),
+        prune(model, ToMe()),
+    ):
+        pass
+    assert state(model) == before
+
+
+@pytest.mark.parametrize("method", [ToMe(), ZeroTPrune()])
+def test_what_the_other_kinds_of_methods_are_told(method):
+    vit = vision.build("vit")
+    with pytest.raises(ValueError, match="has no visual tokens"), prune(vit, Stride()):
+        pass
+    with pytest.raises(ValueError, match=r"works inside the model, .* `with prune\(model, method\)`"):
+        prepare(vit, method, pixel_values=vision.pixels())
+    with pytest.raises(ValueError, match="want a transformers model, got NoneType"), prune(None, method):
+        pass
+
+
+def test_masks_of_the_caller():
+    """A mask counts tokens that will be gone; where nothing goes, it is the model's business."""
+    model, images = vision.build("siglip"), vision.pixels()
+    mask = torch.zeros(2, 1, 16, 16, dtype=torch.float64)
+    mask[..., 3] = -torch.inf
+    with torch.no_grad():
+        whole = model(images, attention_mask=mask).last_hidden_state
+        with prune(model, ToMe(r=2)) as report:
+            with pytest.raises(ValueError, match="want no attention_mask while tokens are taken out"):
+                model(images, attention_mask=mask)
+            assert not report.prefills
+        with prune(model, ToMe(r=0)):
+            assert torch.equal(model(images, attention_mask=mask).last_hidden_state, whole)
+
+
+def test_attention_that_adds_no_mask():
+    model = vision.build("vit")
+    model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(ValueError, match="want attention sdpa or eager, got flash_attention_2"), prune(model, ToMe()):
+        pass
+    # nothing weighs
+    for method in (ToMe(proportional=False), ZeroTPrune()):
+        with prune(model, method):
+            pass
+
+
+def test_blocks_that_take_no_mask(monkeypatch):
+    """As DINOv2's in transformers before 5.20."""
+    model = vision.build("dinov2")
+    block = type(vision.blocks(model)[0])
+
+    def forward(self: torch.nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
+        return hidden_states
+
+    monkeypatch.setattr(block, "forward", forward)
+    refused = pytest.raises(ValueError, match="take no attention mask in this release .* proportional=False")
+    with refused, prune(model, ToMe()):
+        pass
+    for method in (ToMe(proportional=False), ZeroTPrune(), ToMe(r=0)):
+        with prune(model, method):
+            pass
+
+
+def test_a_model_is_pruned_once_at_a_time():
+    model = vision.build("clip_pair")
+    with prune(model, ToMe()):
+        for again in (model, model.vision_model):
+            with pytest.raises(ValueError, match="is being pruned already"), prune(again, ZeroTPrune()):
+                pass
+    with prune(model.vision_model, ToMe()):
+        pass
+
+
+def test_a_tower_is_not_run():
+    """Text alone."""
+    model = vision.build("clip_pair")
+    ids = torch.tensor([[1, 5, 2]])
+    with torch.no_grad():
+        whole = model.get_text_features(input_ids=ids)
+        with prune(model, ToMe()) as report:
+            same = model.get_text_features(input_ids=ids)
+    assert not report.prefills
+    assert torch.equal(getattr(same, "pooler_output", same), getattr(whole, "pooler_output", whole))
+
+
+def test_a_block_by_itself_is_not_pruned():
+    model = vision.build("vit")
+    hidden = torch.randn(1, 17, 16, dtype=torch.float64)
+    with torch.no_grad(), prune(model, ToMe(r=5)):
+        model(vision.pixels())
+        assert vision.blocks(model)[1](hidden).shape == hidden.shape
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken(BlockMethod):
+    """Fails behind the second block, or picks what it is told."""
+
+    picks: tuple[int, ...] | None = None
+
+    def removals(self, n_patches, n_blocks):
+        return [0, 2]
+
+    def keep(self, context: BlockContext, n: int) -> torch.Tensor:
+        if self.picks is None:
+            raise RuntimeError("on purpose")
+        return torch.tensor(self.picks).expand(2, -1)
+
+
+@pytest.mark.parametrize("where", ["method", "block", "with"])
+def test_the_model_is_left_as_found(where):
+    model, images = vision.build("vit"), vision.pixels()
+    with torch.no_grad():
+        whole = model(images).last_hidden_state
+    before = state(model)
+    method = Broken() if where == "method" else ToMe(r=3)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("on purpose")
+
+    def work() -> None:
+        with torch.no_grad(), prune(model, method) as report:
+            handle = vision.blocks(model)[2].mlp.register_forward_pre_hook(fail) if where == "block" else None
+            try:
+                for _ in range(2):
+                    model(images)
+            finally:
+                assert bool(report.prefills) == (where == "with")
+                if handle is not None:
+                    handle.remove()
+            fail()
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        work()
+    assert state(model) == before
+    with torch.no_grad():
+        assert torch.equal(model(images).last_hidden_state, whole)
+
+
+def test_a_pass_that_fails_leaves_nothing_for_the_next():
+    model, images = vision.build("vit"), vision.pixels()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("on purpose")
+
+    with torch.no_grad(), prune(model, ToMe(r=3)) as report:
+        wanted = model(images).last_hidden_state
+        handle = vision.blocks(model)[2].mlp.register_forward_pre_hook(fail)
+        with pytest.raises(RuntimeError, match="on purpose"):
+            model(images)
+        handle.remove()
+        assert torch.equal(model(images).last_hidden_state, wanted)
+    assert len(report.prefills) == 2
+
+
+def test_nothing_keeps_the_model_alive():
+    model = vision.build("vit")
+    with torch.no_grad(), prune(model, ToMe()):
+        model(vision.pixels())
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize(
+    "picks", [(*range(13),), (*range(15),), (*range(13), 12), (*range(13), 16), (-1, *range(13)), (1, 0, *range(2, 14))]
+)
+def test_wrong_picks_are_refused(picks):
+    model = vision.build("vit")
+    with (
+        torch.no_grad(),
+        prune(model, Broken(picks)),
+        pytest.raises(ValueError, match="Broken: want 14 distinct ascending int64 indices below 16 for each of 2"),
+    ):
+        model(vision.pixels())
+
+
+def test_wrong_scores_are_refused():
+    @dataclasses.dataclass(frozen=True)
+    class Scores(Broken):
+        kind: str = "long"
+
+        def keep(self, context: BlockContext, n: int) -> torch.Tensor:
+            return BlockMethod.keep(self, context, n)
+
+        def importance(self, context: BlockContext) -> torch.Tensor:
+            if self.kind == "long":
+                return torch.zeros(2, 17)
+            if self.kind == "nan":
+                return torch.full((2, 16), float("nan"))
+            return context.received()
+
+    model, images = vision.build("vit"), vision.pixels()
+    for kind, reason in (
+        ("long", r"Scores: want importance \[2, 16\], got \[2, 17\]"),
+        ("nan", "image 0 has scores that are NaN"),
+        ("unread", "want queries: a method names them in `reads`"),
+    ):
+        with torch.no_grad(), prune(model, Scores(kind=kind)), pytest.raises(ValueError, match=reason):
+            model(images)
+
+
+def test_an_empty_method_says_so():
+    with (
+        pytest.raises(NotImplementedError, match="BlockMethod does not write removals"),
+        prune(vision.build("vit"), BlockMethod()),
+    ):
+        pass
+    with pytest.raises(NotImplementedError, match="writes neither importance, keep nor reduce"):
+        BlockMethod().importance(BlockContext(torch.zeros(1, 3, 2), 0, 1))
+
+
+def test_the_last_patch_stays():
+    """Whatever the schedule says."""
+
+    class Greedy(Broken):
+        def removals(self, n_patches, n_blocks):
+            return [99, 99]
+
+        def keep(self, context: BlockContext, n: int) -> torch.Tensor:
+            return torch.arange(n).expand(2, -1)
+
+    model = vision.build("siglip")
+    with torch.no_grad(), prune(model, Greedy()) as report:
+        assert model(vision.pixels()).last_hidden_state.shape[1] == 1
+    assert report.images[0].kept == (0,)
