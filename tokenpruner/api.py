@@ -45,15 +45,8 @@ def prune(model: nn.Module, method: TokenMethod) -> Iterator[Report]:
     if not isinstance(method, TokenMethod):
         raise ValueError(WANT_METHOD.format(method))
     report = Report(method=spec.describe(method))
-    engine = _engine(model, method, report)
-    with ExitStack() as stack:
-        with _lock(engine.core):
-            _check_free(engine.core)
-            stack.callback(_PRUNED.discard, engine.core)
-            _PRUNED.add(engine.core)
-            stack.enter_context(engine.attached())
-            # outside the engine's hooks, so that their time counts
-            stack.enter_context(Meter(model, report).attached())
+    # outside the engine's hooks, so that their time counts
+    with attached(_engine(model, method, report), Meter(model, report).attached()):
         yield report
 
 
@@ -94,6 +87,22 @@ class Engine(Protocol):
 
     def attached(self) -> AbstractContextManager[None]:
         """Puts the hooks on, and takes them off."""
+
+
+@contextmanager
+def attached(engine: Engine, *around: AbstractContextManager[None]) -> Iterator[None]:
+    """While open, `engine` works on its model and no other one does; then come other hooks, `around` its own.
+
+    Raises ValueError where an engine works on it already.
+    """
+    with ExitStack() as stack:
+        with _lock(engine.core):
+            _check_free(engine.core)
+            stack.callback(_PRUNED.discard, engine.core)
+            _PRUNED.add(engine.core)
+            for hooks in (engine.attached(), *around):
+                stack.enter_context(hooks)
+        yield
 
 
 def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:

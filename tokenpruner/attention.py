@@ -24,7 +24,8 @@ class Attention:
     """Queries `q` [H, L, D] and keys `k` [G, S, D] of one row, positions encoded, G dividing H.
 
     The last L keys are those of the queries. `allowed` bool [L, S] says which query may see which key; None where
-    each sees those up to its own. Scores are q . k times `scaling`, and go through `softcap` tanh(x / softcap).
+    each sees those up to its own. Scores are q . k times `scaling`, and go through `softcap` tanh(x / softcap);
+    `bias` float [S] is added to those of each key.
     """
 
     q: torch.Tensor
@@ -32,6 +33,7 @@ class Attention:
     scaling: float
     allowed: torch.Tensor | None = None
     softcap: float | None = None
+    bias: torch.Tensor | None = None
 
     @property
     def n_past(self) -> int:
@@ -53,7 +55,7 @@ class Attention:
     def received(self, rows: torch.Tensor | None = None) -> torch.Tensor:
         """What each of the L columns gets from the query columns `rows`, by default all: sums, float32 [H, L]."""
         rows = torch.arange(self.q.shape[1], device=self.q.device) if rows is None else rows
-        if self.allowed is None and self.softcap is None:
+        if self.allowed is None and self.softcap is None and self.bias is None:
             # the primitive scales by 1 / sqrt(D)
             scale = self.scaling * math.sqrt(self.q.shape[-1])
             q = scale * self.q.to(torch.promote_types(self.q.dtype, torch.float32))
@@ -67,7 +69,8 @@ class Attention:
         q, k = self.q[:, rows].to(dtype), self.k.to(dtype)
         grouped = q.unflatten(0, (len(k), len(q) // len(k)))
         scores = (grouped * self.scaling @ k[:, None].mT).flatten(0, 1)
-        return scores if self.softcap is None else self.softcap * torch.tanh(scores / self.softcap)
+        scores = scores if self.softcap is None else self.softcap * torch.tanh(scores / self.softcap)
+        return scores if self.bias is None else scores + self.bias
 
     def _seen(self, rows: torch.Tensor) -> torch.Tensor:
         if self.allowed is not None:

@@ -26,9 +26,10 @@ from tokenpruner.report import Report
 
 
 class Door(threading.local):
-    """What the pass of this thread brought to the model: the mask it was given, and why it could not be pruned."""
+    """What the pass of this thread brought to the model: mask and labels, and why it could not be pruned."""
 
     attention_mask: object = None
+    labels: object = None
     refusal: str | None = None
 
 
@@ -101,7 +102,7 @@ class Hooked(ABC):
 
     def _before_model(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
         logits_to_keep = kwargs.get("logits_to_keep")
-        self.door.refusal = None
+        self.door.refusal, self.door.labels = None, kwargs.get("labels")
         if isinstance(logits_to_keep, torch.Tensor):
             self.door.refusal = "want logits_to_keep as a count: indices change when tokens are dropped"
         elif logits_to_keep and kwargs.get("labels") is not None:

@@ -19,12 +19,13 @@ from torch import nn
 
 from tokenpruner import along, labels, layer_masks, probe, skipping, staging
 from tokenpruner import cache as caches
-from tokenpruner.adapter import Adapter, Sight
+from tokenpruner.adapter import Adapter
 from tokenpruner.cutting import Remaining, bound, cut_arguments, taken
 from tokenpruner.entering import Entering, Kwargs
 from tokenpruner.hooked import Hooked, cache_of
+from tokenpruner.images import Image
 from tokenpruner.layer_method import LayerMethod, Stage
-from tokenpruner.layers import Layers
+from tokenpruner.layers import Layers, check_recomputed
 from tokenpruner.measure import clock
 from tokenpruner.planes import Planes
 from tokenpruner.report import KeptImage, Prefill, Report
@@ -35,15 +36,15 @@ from tokenpruner.staging import Live, Scene
 class Pass:
     """One forward pass of the backbone: what entered, and what is left where it has come to.
 
-    Columns from `limit` on were generated behind the prompt. `pasts` are what each layer held before,
-    `lacks` what the cache of a layer that has run behind a cut will lack.
+    Columns from `limit` int64 [B, 1] on come after the prompt, generated or to be learned. `pasts` are what each
+    layer held before, `lacks` what the cache of a layer that has run behind a cut will lack.
     """
 
     cache: caches.Cache | None
     entering: Entering
     whole: Remaining
     layout: Remaining
-    limit: int
+    limit: torch.Tensor
     pasts: tuple[caches.Past, ...]
     live: list[Live] = field(default_factory=list)
     planes: Planes | None = None
@@ -141,19 +142,20 @@ class Inside(Hooked):
         pasts = tuple(caches.read_at(cache, slot) for slot in self.layers.slots)
         past = pasts[self.layers.first_attending]
         mask = entering.masks(past)[1]
-        limit = entering.shape[1] if self.local.prompt is None else self.local.prompt - past.logical
+        prompt = entering.shape[1] if self.local.prompt is None else self.local.prompt - past.logical
         whole = Remaining.whole(mask)
+        images = [] if sight is None else sight.images()
+        limit = labels.first_told(self.door.labels, images, entering.shape, mask.device).clamp(max=prompt)
         self.local.current = current = Pass(cache, entering, whole, whole, limit, pasts)
         caches.cover(cache, True)
         if sight is None:
             return None
-        current.live = self._entered(sight, mask)
+        current.live = self._entered(images, mask)
         current.started = clock(self.costs.device)
         current.planes = None if self.keeps_all or self.skips else Planes.of(kwargs, self.first)
         return None if current.planes is None else (args, kwargs | {along.PER_VISUAL[0]: None})
 
-    def _entered(self, sight: Sight, mask: torch.Tensor) -> list[Live]:
-        images = sight.images()
+    def _entered(self, images: list[Image], mask: torch.Tensor) -> list[Live]:
         for image in images:
             if not self.keeps_all and not bool(mask[image.row, image.columns].all()):
                 raise ValueError(f"row {image.row}: want attention_mask 1 on image tokens, got 0")
@@ -165,6 +167,7 @@ class Inside(Hooked):
         current = self.local.current
         if current is None or self.keeps_all:
             return None
+        check_recomputed(module)
         hidden, given = bound(module, args, kwargs)
         stage = self.stages.get(number) if current.live else None
         if stage is not None:

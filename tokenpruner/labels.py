@@ -11,13 +11,14 @@ counted: it is right where dropped tokens have no label, as image tokens have no
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from tokenpruner.images import Image
 from tokenpruner.overrides import placed
 
 IGNORED = -100
@@ -51,6 +52,23 @@ class Cut:
     def _check(self, name: str, values: torch.Tensor) -> None:
         if values.shape != (len(self.index), self.length):
             raise ValueError(f"want {name} {[len(self.index), self.length]}, one a token, got {[*values.shape]}")
+
+
+def first_told(labels: object, images: Sequence[Image], shape: tuple[int, int], device: torch.device) -> torch.Tensor:
+    """Where each row's first label behind its last image stands, int64 [B, 1]; L of `shape` [B, L] where none does.
+
+    From there on stands what the model shall learn to say, which is not there yet when it chooses among the tokens.
+    """
+    n_rows, length = shape
+    first = torch.full((n_rows, 1), length, device=device)
+    if not isinstance(labels, torch.Tensor) or labels.shape != shape:
+        return first
+    last = torch.full((n_rows, 1), -1, device=device)
+    for image in images:
+        last[image.row] = max(int(last[image.row]), int(image.columns[-1]))
+    columns = torch.arange(length, device=device)
+    told = (labels.to(device) != IGNORED) & (columns > last)
+    return torch.where(told, columns, length).amin(1, keepdim=True)
 
 
 @contextmanager

@@ -106,10 +106,7 @@ class LayerMethod(TokenMethod):
         scores = self.importance(context)
         if scores.shape != (context.n_tokens,):
             raise ValueError(f"{type(self).__name__}: want importance [{context.n_tokens}], got {[*scores.shape]}")
-        if not scores.isfinite().all():
-            token = int((~scores.isfinite()).nonzero()[0])
-            place = f"image {context.image} of row {context.row} before layer {context.stage.layer}"
-            raise ValueError(f"{type(self).__name__}: importance of token {token} of {place} is NaN or infinite")
+        check_finite(scores, context, self)
         return select.top(scores.float(), n)
 
     def select(self, context: LayerContext) -> torch.Tensor:
@@ -137,6 +134,14 @@ def check_stages(stages: tuple[Stage, ...], n_layers: int) -> None:
         if stage.reads is not None and not before <= stage.reads <= stage.layer:
             raise ValueError(f"layer {stage.layer}: want to read layer {before} to {stage.layer}, got {stage.reads}")
         before = stage.layer
+
+
+def check_finite(scores: torch.Tensor, context: LayerContext, method: LayerMethod) -> None:
+    """Raise ValueError where one of the scores [N] of the context's tokens is no number."""
+    if not scores.isfinite().all():
+        token = int((~scores.isfinite()).nonzero()[0])
+        place = f"image {context.image} of row {context.row} before layer {context.stage.layer}"
+        raise ValueError(f"{type(method).__name__}: importance of token {token} of {place} is NaN or infinite")
 
 
 def check_picks(picks: torch.Tensor, context: LayerContext, method: LayerMethod) -> None:

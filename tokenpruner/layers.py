@@ -73,5 +73,18 @@ def _tied(attention: nn.Module) -> str:
     return "takes its keys by an index that other layers share" if hasattr(attention, "indexer") else ""
 
 
+def check_recomputed(layer: nn.Module) -> None:
+    """Raise ValueError where gradient checkpointing would run the hooks of `layer` again, behind the pass.
+
+    Newer transformers checkpoints what lies inside the hooks, older ones the hooks too.
+    """
+    is_checkpointed = layer.training and getattr(layer, "gradient_checkpointing", False)
+    if is_checkpointed and type(layer).__call__ is not nn.Module.__call__:
+        raise ValueError(
+            f"{type(layer).__name__}: want no gradient checkpointing inside the decoder with this transformers: it "
+            "runs hooks again; take a newer one, or a method before the decoder, such as DivPrune"
+        )
+
+
 def _window(config: object) -> int | None:
     return getattr(config, "sliding_window", None)

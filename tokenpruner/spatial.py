@@ -10,10 +10,11 @@ sample_weight 3 a rate of 1/3 or more gives scores of 0 and less, which no thres
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
-Grid = tuple[int, int] | None
+from tokenpruner.layouts import Grid
 
 
 def centres(n: int, size: int) -> torch.Tensor:
@@ -21,24 +22,28 @@ def centres(n: int, size: int) -> torch.Tensor:
     return (2 * torch.arange(n) + 1) * size // (2 * n)
 
 
-def sampled(size: int, grid: Grid, rate: float) -> torch.Tensor:
-    """Which of an image's `size` tokens are sampled, bool [size]; along the sequence where there is no grid."""
+def sampled(size: int, grids: Sequence[Grid], rate: float) -> torch.Tensor:
+    """Which of an image's `size` tokens, which fill its `grids` one after another, are sampled; bool [size].
+
+    Along the sequence where no grid is known.
+    """
     check_rate(rate)
-    if grid is None:
-        found = torch.zeros(size, dtype=torch.bool)
-        found[centres(max(round(size * rate), 1), size)] = True
-        return found
-    lines, columns = (torch.zeros(length, dtype=torch.bool) for length in grid)
-    for line in (lines, columns):
-        # half a token goes up, whatever its number
-        n = max(math.floor(len(line) * math.sqrt(rate) + 0.5), 1)
-        line[centres(n, len(line))] = True
-    return (lines[:, None] & columns).flatten()
+    if not grids:
+        return _line(size, rate)
+    root = math.sqrt(rate)
+    return torch.cat([(_line(height, root)[:, None] & _line(width, root)).flatten() for height, width in grids])
 
 
-def scores(size: int, grid: Grid, rate: float, sample_weight: float) -> torch.Tensor:
+def scores(size: int, grids: Sequence[Grid], rate: float, sample_weight: float) -> torch.Tensor:
     """The spatial score of each token; float32 [size]."""
-    return sampled(size, grid, rate) * (1 - rate * sample_weight)
+    return sampled(size, grids, rate) * (1 - rate * sample_weight)
+
+
+def _line(size: int, rate: float) -> torch.Tensor:
+    found = torch.zeros(size, dtype=torch.bool)
+    # half a token goes up, whatever its number
+    found[centres(max(math.floor(size * rate + 0.5), 1), size)] = True
+    return found
 
 
 def check_rate(rate: float) -> None:

@@ -59,12 +59,12 @@ class Scene:
     """What a cut is decided on: `hidden` [B, P, D] of the tokens of `layout`, and the attention read for it, if one is.
 
     That is a reading and the real ones, bool [B, S], of the slots behind which it was made. Columns of the pass
-    from `limit` on were generated after the prompt, and have no say.
+    from `limit` int64 [B, 1] on come after the prompt, and have no say.
     """
 
     hidden: torch.Tensor
     layout: Remaining
-    limit: int
+    limit: torch.Tensor
     seen: tuple[Reading, torch.Tensor] | None = None
 
 

@@ -25,7 +25,7 @@ EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
 def places(size, grid, rate):
-    return spatial.sampled(size, grid, rate).nonzero().flatten().tolist()
+    return spatial.sampled(size, (grid,) if grid else (), rate).nonzero().flatten().tolist()
 
 
 def test_sampled_by_hand():
@@ -45,18 +45,23 @@ def test_an_image_of_one_token_or_of_one_line_is_sampled():
     assert places(5, (1, 5), 0.0625) == [2]
 
 
+def test_each_part_of_a_cut_up_image_is_sampled():
+    sampled = spatial.sampled(4 + 24, ((2, 2), (4, 6)), 0.25)
+    assert sampled.nonzero().flatten().tolist() == [3, *(4 + place for place in [7, 9, 11, 19, 21, 23])]
+
+
 def test_spatial_scores_by_hand():
-    scores = spatial.scores(16, (4, 4), 0.25, 3.0)
+    scores = spatial.scores(16, [(4, 4)], 0.25, 3.0)
     assert scores[[5, 7, 13, 15]].tolist() == [0.25] * 4
     assert scores.sum() == 1
     # three samples of half the tokens are worth nothing
-    assert spatial.scores(4, (2, 2), 0.5, 3.0).tolist() == [0, 0, 0, -0.5]
+    assert spatial.scores(4, [(2, 2)], 0.5, 3.0).tolist() == [0, 0, 0, -0.5]
 
 
 @pytest.mark.parametrize("wrong", [0, -0.1, 1.5, math.nan, True, "0.5"])
 def test_wrong_sampling_rates(wrong):
     with pytest.raises(ValueError, match=r"want a sampling rate in \(0, 1\]"):
-        spatial.sampled(4, None, wrong)
+        spatial.sampled(4, (), wrong)
     with pytest.raises(ValueError, match=r"want a sampling rate in \(0, 1\]"):
         Spatial(rate=wrong)
 

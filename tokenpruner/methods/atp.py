@@ -10,6 +10,7 @@ tokens; new modules, and none at all, have thresholds of 1/2.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -17,7 +18,8 @@ from typing import get_args
 import torch
 
 from tokenpruner import spatial
-from tokenpruner.layer_method import LayerContext, LayerMethod, Stage, check_stages
+from tokenpruner.layer_method import LayerContext, LayerMethod, Stage, check_finite, check_stages
+from tokenpruner.layouts import Grid
 from tokenpruner.redundancy import Looks, Scale
 from tokenpruner.thresholds import ATPModules, Thresholds, location, untrained
 
@@ -54,16 +56,18 @@ class ATP(LayerMethod):
         dtype, device = torch.promote_types(attention.q.dtype, torch.float32), attention.q.device
         weight = torch.ones(context.n_tokens, dtype=dtype, device=device)
         looks = Looks.of(attention, context.columns, context.text, weight)
-        uniform = self.uniform(number, context.size, context.grid)[context.kept.cpu()]
+        grids = (context.grid,) if context.grid else context.views
+        uniform = self.uniform(number, context.size, grids)[context.kept.cpu()]
         margin = looks.margin(uniform, self.thresholds(number, device), self.scale)
+        check_finite(margin, context, self)
         kept = margin > 0
         # an image never vanishes
         kept[margin.argmax()] = True
         return kept.nonzero().flatten()
 
-    def uniform(self, number: int, size: int, grid: tuple[int, int] | None) -> torch.Tensor:
+    def uniform(self, number: int, size: int, grids: Sequence[Grid]) -> torch.Tensor:
         """S_spatial of an image's tokens at the cut `number`; float32 [size]."""
-        return spatial.scores(size, grid, self.rates[number], self.sample_weight)
+        return spatial.scores(size, grids, self.rates[number], self.sample_weight)
 
     def thresholds(self, number: int, device: torch.device) -> Thresholds:
         """What tells the thresholds at the cut `number`; raises ValueError where the modules are for other layers."""

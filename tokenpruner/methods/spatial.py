@@ -41,7 +41,8 @@ class Spatial(Method):
 
     def keep(self, context: Context, n: int) -> torch.Tensor:
         """The sample, and the best `n` - m of the others."""
-        sampled = spatial.sampled(context.size, context.grid, self.rate).to(context.visual.device)
+        grids = (context.grid,) if context.grid else context.views
+        sampled = spatial.sampled(context.size, grids, self.rate).to(context.visual.device)
         n_left = n - int(sampled.sum())
         if n_left <= 0:
             return Stride().keep(context, n)

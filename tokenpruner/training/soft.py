@@ -1,0 +1,215 @@
+"""Soft masks: in training no token is dropped, it is looked at less (ATP-LLaVA, Ye et al., CVPR 2025).
+
+    M = sigmoid(temperature * margin),    attention behind the cut:  softmax(scores + log M)
+
+Multiplied into the weights ahead of their sum, masks that become hard (temperature to infinity) give exactly what
+dropping gives, which is what runs later; multiplied behind the softmax they would leave the other weights too
+small. The masks of several cuts multiply, and so do they in what a token is judged by. The text that judges ends
+before the first label behind the images: what the model shall learn to say is not there yet when it chooses.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+from torch.nn.functional import logsigmoid
+
+from tokenpruner import adapter as adapters
+from tokenpruner import api, labels, probe, staging, thin
+from tokenpruner import cache as caches
+from tokenpruner.adapter import Adapter
+from tokenpruner.attention import Attention
+from tokenpruner.cutting import bound
+from tokenpruner.entering import Entering, Kwargs
+from tokenpruner.hooked import Hooked, cache_of
+from tokenpruner.images import Image
+from tokenpruner.layer_masks import causal
+from tokenpruner.layers import Layers, check_recomputed
+from tokenpruner.methods.atp import ATP
+from tokenpruner.redundancy import Looks
+from tokenpruner.report import Report
+from tokenpruner.thresholds import ATPModules
+from tokenpruner.training.losses import Kept
+
+
+@dataclass
+class Pass:
+    """One forward pass: which tokens are `real` and which are the `text` that has a say, bool [B, L]; its images.
+
+    The log masks float [B, L] `masks` hold behind the last cut, `coming` behind the next one; `counts` are tokens
+    that are left, [images] a cut.
+    """
+
+    real: torch.Tensor
+    text: torch.Tensor
+    images: list[Image]
+    masks: torch.Tensor | None = None
+    coming: torch.Tensor | None = None
+    counts: list[torch.Tensor] = field(default_factory=list)
+    dtype: torch.dtype = torch.float32
+
+
+class Local(threading.local):
+    """The pass that runs in this thread, and what the last one kept."""
+
+    current: Pass | None = None
+    kept: Kept | None = None
+
+
+class Soft(Hooked):
+    """Masks the visual tokens of one model by the margins of `method` with `modules`."""
+
+    def __init__(self, adapter: Adapter, method: ATP, modules: ATPModules, temperature: float) -> None:
+        super().__init__(adapter, method, Report())
+        self.method, self.modules, self.temperature, self.local = method, modules, temperature, Local()
+        self.layers = Layers.of(adapter.backbone)
+        self.cuts = {stage.layer: number for number, stage in enumerate(self.layers.checked(method))}
+        if any(kind.is_flash for kind in self.layers.kinds):
+            raise ValueError('want attention "sdpa" or "eager", which take a mask of numbers, got flash attention')
+
+    @property
+    def kept(self) -> Kept:
+        """What the masks of this thread's last pass with images left."""
+        if self.local.kept is None:
+            raise ValueError("want a forward pass first, got none in this thread")
+        return self.local.kept
+
+    def cut(self) -> labels.Cut | None:
+        """None: all tokens stay."""
+        return None
+
+    @contextmanager
+    def attached_inside(self) -> Iterator[None]:
+        """A hook before each layer."""
+        with ExitStack() as stack:
+            for number, layer in enumerate(self.layers.modules):
+                before = functools.partial(self._before_layer, number)
+                stack.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
+            yield
+
+    def _guarded(self, generate: Callable[..., object]) -> Callable[..., object]:
+        """No `generate` with soft masks."""
+
+        @functools.wraps(generate)
+        def refused(*args: object, **kwargs: object) -> object:
+            raise ValueError(
+                "want no generate() with soft masks: save the modules and use `with prune(model, ATP(...))`"
+            )
+
+        return refused
+
+    def _before_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
+        sight = self.sighting.take()
+        self.local.current, self.local.kept = None, None
+        if caches.read(cache_of(kwargs)).logical:
+            raise ValueError("want whole sequences with soft masks, got a cache that holds tokens")
+        entering = Entering.of(kwargs, self.door.attention_mask)
+        real = entering.masks(caches.Past())[1]
+        images = [] if sight is None else sight.images()
+        for image in images:
+            if not bool(real[image.row, image.columns].all()):
+                raise ValueError(f"row {image.row}: want attention_mask 1 on image tokens, got 0")
+        columns = torch.arange(real.shape[1], device=real.device)
+        text = real & (columns < labels.first_told(self.door.labels, images, entering.shape, real.device))
+        for image in images:
+            text[image.row, image.columns] = False
+            text[image.row, image.newlines] = False
+        self.local.current = Pass(real, text, images)
+
+    def _before_layer(
+        self, number: int, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
+    ) -> tuple[tuple[object, ...], Kwargs] | None:
+        current = self.local.current
+        if current is None or not current.images:
+            return None
+        _check_checkpointing(module)
+        hidden, given = bound(module, args, kwargs)
+        if number in self.cuts:
+            current.masks = current.coming
+        if number + 1 in self.cuts:
+            self._judge(current, self.cuts[number + 1], probe.read(module, hidden, given))
+        if current.masks is None:
+            return None
+        return (hidden,), given | {"attention_mask": added(given.get("attention_mask"), current)}
+
+    def _judge(self, current: Pass, number: int, reading: probe.Reading) -> None:
+        """The masks behind the cut `number`."""
+        dtype = torch.promote_types(reading.q.dtype, torch.float32)
+        masks = torch.zeros(current.real.shape, dtype=dtype, device=reading.q.device)
+        masks = masks if current.masks is None else current.masks
+        rows: dict[int, Attention] = {}
+        own = []
+        for image in current.images:
+            row, real = image.row, current.real[image.row]
+            if row not in rows:
+                seen = staging.of_row(reading, row, real, real[:0])
+                rows[row] = replace(seen, bias=masks[row, real])
+            place = real.cumsum(0) - 1
+            weight = masks[row, image.columns].exp()
+            looks = Looks.of(rows[row], place[image.columns], place[current.text[row]], weight)
+            one, views = thin.views_of(image, self.adapter.grid)
+            uniform = self.method.uniform(number, len(image.columns), (one,) if one else views)
+            margin = looks.margin(uniform, self.modules.cuts[number], self.method.scale)
+            own.append(masks[row, image.columns] + logsigmoid(self.temperature * margin))
+        where = torch.cat([torch.full_like(image.columns, image.row) for image in current.images])
+        columns = torch.cat([image.columns for image in current.images])
+        current.coming, current.dtype = masks.index_put((where, columns), torch.cat(own)), reading.q.dtype
+        current.counts.append(torch.stack([mask.exp().sum() for mask in own]))
+
+    def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
+        current, self.local.current = self.local.current, None
+        # the hook is called without output where the pass raised
+        if current is None or output is None:
+            return
+        device = current.real.device
+        sizes = torch.tensor([len(image.columns) for image in current.images], device=device)
+        counts = torch.stack(current.counts, 1) if current.counts else torch.zeros(0, len(self.cuts), device=device)
+        self.local.kept = Kept(counts, sizes, self.method.layers, len(self.layers.modules))
+
+
+@contextmanager
+def soften(model: nn.Module, method: ATP, modules: ATPModules, temperature: float = 10.0) -> Iterator[Soft]:
+    """Train `modules`: every pass of `model` inside has soft masks, and `kept` of what is yielded is what they left.
+
+    with soften(model, method, modules) as masks:
+        loss = model(**batch).loss + ATPLoss()(masks.kept)
+
+    The `weights` of `method` are not read. Raises ValueError for modules of other layers, and as `prune` does.
+    """
+    if not isinstance(method, ATP):
+        raise ValueError(f"want a method with learned thresholds, ATP, got {method!r}")
+    if modules.layers != method.layers:
+        raise ValueError(f"want modules for the layers {method.layers}, got some for {modules.layers}")
+    if not temperature > 0:
+        raise ValueError(f"want a temperature above 0, got {temperature!r}")
+    engine = Soft(adapters.find(model), method, modules, temperature)
+    with api.attached(engine):
+        yield engine
+
+
+def _check_checkpointing(layer: nn.Module) -> None:
+    """Raise ValueError where the masks' gradients would be lost on the way through a checkpointed layer."""
+    check_recomputed(layer)
+    is_checkpointed = layer.training and getattr(layer, "gradient_checkpointing", False)
+    settings = getattr(getattr(layer, "_gradient_checkpointing_func", None), "keywords", {})
+    if is_checkpointed and settings.get("use_reentrant", True):
+        raise ValueError('want gradient_checkpointing_kwargs={"use_reentrant": False} with soft masks, got reentrant')
+
+
+def added(given: object, current: Pass) -> torch.Tensor:
+    """A layer's mask with the log masks on its columns, as numbers to add [B, H, L, L]."""
+    masks = current.masks
+    if masks is None or not (given is None or (isinstance(given, torch.Tensor) and given.ndim == 4)):
+        raise ValueError("want a layer's attention mask to be of four dimensions, or none")
+    # without a mask causality is all there is
+    seen = causal(current.real.shape[1], masks.device)[None, None] if given is None else given
+    if seen.dtype == torch.bool:
+        lowest = torch.finfo(current.dtype).min
+        seen = torch.zeros(seen.shape, dtype=current.dtype, device=seen.device).masked_fill(~seen, lowest)
+    return seen + masks[:, None, None].to(seen.dtype)
