@@ -1,0 +1,121 @@
+"""How much of what answers a question is kept, by how much text: labelers that need no training, side by side.
+
+    python -m benchmarks.context_recall --data FOLDER                     FOLDER/xquad/en.jsonl, ...
+    python -m benchmarks.context_recall --data FOLDER --labeler "bi_encoder:model=..." --limit 100
+
+For every question the best units are kept up to a share of the characters of all its documents (`max_tokens` with
+characters as tokens), and the best one in any case: paragraphs have some five sentences, of which one is more than a
+tenth. `recall` is the mean share of a question's gold units that
+are kept, `all_gold` the share of questions that keep all of theirs, each at budgets of 10, 20, 30 and 50 %; `kept` the
+share of the characters that really is kept. The same budgets with dependency closure on and off: what a kept unit
+leans on must fit in the same budget. Seconds are those of labelling, without loading a model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.context_sets import read
+from benchmarks.harness import record
+from contextpruner import ContextPruner, Example, Labeler, Policy, SplitDocument, split
+from contextpruner.calibration import gold_units
+from contextpruner.closure import ALL
+from contextpruner.document import read as read_documents
+from contextpruner.policy import choose, is_kept
+
+BUDGETS = (0.1, 0.2, 0.3, 0.5)
+SETS = ("xquad/en", "xquad/de", "xquad/es", "xquad/ru", "xquad/zh", "selqa/selqa", "hotpotqa/distractor")
+LABELERS = ("random", "lead", "bm25")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labeler on one set; recall, all_gold and kept by budget."""
+
+    questions: str
+    n: int
+    labeler: str
+    closure: bool
+    recall: dict[str, float]
+    all_gold: dict[str, float]
+    kept: dict[str, float]
+    ms_per_question: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, its documents in units, and which of all units are gold."""
+
+    question: str
+    documents: list[SplitDocument]
+    gold: np.ndarray
+
+
+def asked(example: Example) -> Asked:
+    documents = [SplitDocument(item, tuple(split(item.text))) for item in read_documents(example.documents)]
+    gold = [gold_units(item, spans) for item, spans in zip(documents, example.gold, strict=True)]
+    return Asked(example.question, documents, np.concatenate(gold))
+
+
+def measured(questions: str, name: str, labeler: Labeler, items: Sequence[Asked]) -> list[Row]:
+    """A row with closure and one without."""
+    labeler.prepare()
+    start = time.perf_counter()
+    labels = [labeler.score(item.question, item.documents).probabilities for item in items]
+    ms = 1000 * (time.perf_counter() - start) / len(items)
+    rows = []
+    for closure in (True, False):
+        found = np.array([[_kept(item, values, share, closure) for share in BUDGETS] for item, values in zip(items, labels, strict=True)])  # fmt: skip # noqa: E501
+        means = [dict(zip(map(str, BUDGETS), found[:, :, part].mean(0).tolist(), strict=True)) for part in range(3)]
+        rows.append(Row(questions, len(items), name, closure, *means, ms))
+    return rows
+
+
+def _kept(item: Asked, values: Sequence[np.ndarray], share: float, with_closure: bool) -> tuple[float, float, float]:
+    """Recall, whether all gold is kept, and the share of the characters that is."""
+    total = sum(len(document.document.text) for document in item.documents)
+    closure = ALL if with_closure else ()
+    best = _taken(item, values, Policy(top_k=1, closure=closure))
+    sizes = np.array([unit.end - unit.start for document in item.documents for unit in document.units])
+    budget = max(int(share * total), int(sizes[best].sum()))
+    kept = _taken(item, values, Policy(max_tokens=budget, closure=closure))
+    recall = float(kept[item.gold].mean())
+    return recall, float(recall == 1), float(sizes[kept].sum() / total)
+
+
+def _taken(item: Asked, values: Sequence[np.ndarray], policy: Policy) -> np.ndarray:
+    reasons = choose(policy, item.documents, values, len)
+    return np.array([is_kept(reason) for row in reasons for reason in row])
+
+
+def main() -> None:
+    """Every labeler on every set; append the record."""
+    parser = argparse.ArgumentParser(description="Recall of gold sentences against compression.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with xquad/, selqa/, hotpotqa/")
+    parser.add_argument("--set", action="append", help="only these, as in xquad/en")
+    parser.add_argument("--labeler", action="append", help="only these; nothing is recorded then")
+    parser.add_argument("--also", action="append", default=[], help="labelers beside the usual ones, recorded")
+    parser.add_argument("--limit", type=int, help="questions of each set; nothing is recorded then")
+    options = parser.parse_args()
+    rows: list[Row] = []
+    for name in options.set or SETS:
+        examples = [asked(example) for example in read(options.data / f"{name}.jsonl")][: options.limit]
+        for text in options.labeler or [*LABELERS, *options.also]:
+            # a path says nothing to a reader and hangs on the machine
+            shown = text.split(":")[0] + (f":{Path(text.split('model=')[1]).name}" if "model=" in text else "")
+            for row in measured(name, shown, ContextPruner(text).labeler, examples):
+                rows.append(row)
+                numbers = " ".join(f"{value:.3f}" for part in (row.recall, row.all_gold, row.kept) for value in part.values())  # fmt: skip # noqa: E501
+                print(f"{name} {shown} closure={row.closure}: {numbers}, {row.ms_per_question:.1f} ms", flush=True)
+    if not options.labeler and not options.limit:
+        print(record("context_recall", rows))
+
+
+if __name__ == "__main__":
+    main()
