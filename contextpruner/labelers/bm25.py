@@ -5,7 +5,8 @@
     probability(u) = sum over the question's terms of idf * tf  /  sum over the question's terms of idf
 
 N, df and the mean length are those of all units of the call, so that a unit's number depends on its company,
-though not on its order. Each term of the question counts once. tf is below 1, so that the quotient is in
+though not on its order. Each term of the question counts once, function words ("who", "the") not at all: in a few
+documents they are as rare as any other (`use_function_words` takes them in). tf is below 1, so that the quotient is in
 [0, 1): the share of the question that a unit covers, weighted by rarity. Higher = more of the question; it is
 no probability of relevance, and a threshold of 0.1 to 0.3 is where to begin. A title is read as part of
 every unit of its document (`use_title`).
@@ -22,6 +23,7 @@ from typing import ClassVar
 import numpy as np
 
 from contextpruner.document import SplitDocument
+from contextpruner.function_words import content_words
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.terms import terms
 
@@ -35,6 +37,7 @@ class Bm25(Labeler):
     k1: float = 1.2
     b: float = 0.75
     use_title: bool = True
+    use_function_words: bool = False
 
     def __post_init__(self) -> None:
         if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
@@ -42,6 +45,7 @@ class Bm25(Labeler):
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         wanted = list(dict.fromkeys(terms(question)))
+        wanted = wanted if self.use_function_words else content_words(wanted)
         units = [self._terms(document) for document in documents]
         everything = [unit for document in units for unit in document]
         if not everything or not wanted:
