@@ -13,22 +13,40 @@ def _words(text: str) -> frozenset[str]:
 
 # a name, a number or an explanation follows: the sentence never ends here
 NEVER = _words(
-    "dr mr mrs ms mx prof profs gen col lt sgt cpl capt cmdr adm maj rev hon sen rep reps gov pres supt "
-    "messrs mme mlle sra srta dra dña hr frl dipl vs e.g i.e cf viz approx ca circa resp z.b d.h u.a bzw "
-    "evtl ggf p.ej т.е т.к напр им проф ул"
+    "dr mr mrs ms mx prof profs gen col lt sgt cpl capt cmdr adm maj rev hon sen rep reps gov pres supt cpt "
+    "messrs mme mlle mgr sra srta dra dña hr frl fr herrn dipl vs v e.g i.e cf viz approx ca circa resp z.b d.h "
+    "u.a bzw evtl ggf vgl rd sog inkl exkl insb zzgl med phil jur nat h.c o.g z.t i.d.r m.e av apdo avda gral "
+    "ing lic excmo p.ej т.е т.к напр им проф ул акад см ср"
 )
 
 # an abbreviation before a digit or a Roman number, a word of its own anywhere else
 BEFORE_NUMBER = _words(
-    "no nos nr núm n vol vols fig figs p pp ch chap sec sect art arts eq eqs ref refs para op tab abb s b "
-    "c d f r jan feb mar apr jun jul aug sep sept oct nov dec ver v стр рис гл"
+    "no nos nr núm núms n vol vols fig figs p pp ch chap sec sect art arts eq eqs ref refs para op tab abb s b "
+    "c d f r t jan feb mar apr jun jul aug sep sept oct nov dec ver ext mon tue tues wed thu thur thurs fri sat "
+    "sun abs bd bde str kap ziff rn anm tel pág págs párr cap janv févr avr juil déc st стр рис гл табл п д кв "
+    "корп с т тел"
 )
 
 # may end a sentence or stand inside it: the word that follows decides
 EITHER = _words(
     "st ste mt ft inc ltd co corp bros llc plc jr sr esq etc al ed eds trans dept univ assn est ave blvd "
-    "rd hwy pl sq usw u.s.w gmbh jh jhs chr v.chr n.chr cie sig sigg uu ee т.д т.п др г гг в вв руб млн "
-    "млрд тыс"
+    "rd hwy pl sq usw u.s.w gmbh jh jhs chr v.chr n.chr cie sig sigg uu ee ud uds vd vds т.д т.п др г гг в вв руб "
+    "млн млрд тыс"
+)
+
+# the hour before it is over, unless the day or the zone follows
+TIMES = _words("a.m p.m")
+AFTER_TIME = _words(
+    "monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thurs fri sat sun january "
+    "february march april may june july august september october november december jan feb mar apr jun jul aug "
+    "sep sept oct nov dec est edt cst cdt mst mdt pst pdt et ct mt pt gmt utc bst cet cest eastern central "
+    "mountain pacific"
+)
+
+# a single letter behind one of these is no initial
+LABELS = _words(
+    "appendix vitamin plan part section class type group figure table exhibit option step phase grade category "
+    "schedule annex hepatitis point line level anhang anlage gruppe teil annexe partie grupo parte anexo"
 )
 
 # capitalised words that far more often begin a sentence than go on with a name
@@ -40,11 +58,19 @@ STARTERS = _words(
     "other another such more der die das ein eine er sie es wir im am auf bei nach mit von zu und aber "
     "doch auch als wenn seit diese dieser le la les un une il elle ils elles ce cette ces dans en sur "
     "pour par avec mais et el los las una ella ellos este esta estos estas al del pero según desde "
-    "durante он она оно они это этот эта в на с по и но а из при после для"
+    "durante ihr ihre sein seine man dies wo was warum heute dann dort leur leurs son sa ses nous vous ici "
+    "nosotros ustedes aquí hoy su sus его её ее их ему ей мы вы я это сейчас теперь здесь там потом "
+    "он она оно они это этот эта в на с по и но а из при после для"
 )
 
 # German writes ordinals with a full stop: "am 3. Oktober", "im 19. Jahrhundert"
 AFTER_ORDINAL = _words(
     "januar februar märz april mai juni juli august september oktober november dezember jahrhundert "
     "jahrhunderts jahrhunderte jh jahrestag geburtstag jahrtausend platz mal auflage klasse"
+)
+
+# and sets one of these before it
+BEFORE_ORDINAL = _words(
+    "der die das den dem des am im vom zum zur beim ein eine einen einem einer seine seinen seinem seiner ihre ihren "
+    "ihrem ihrer jeder jede jeden jedem dieser diese diesem diesen unser unsere mein meine"
 )

@@ -12,6 +12,7 @@ import itertools
 import re
 from typing import Literal, NamedTuple
 
+from contextpruner import line_breaks
 from contextpruner.unit import Kind
 
 BlockKind = Literal["prose"] | Kind
@@ -20,7 +21,9 @@ HEADING = re.compile(r"#{1,6}(?:\s|$)")
 FENCE = re.compile(r"`{3,}|~{3,}")
 BULLET = re.compile(r"[-*+•‣◦▪●○]\s")
 FIRST_ITEM = re.compile(r"\(?(?:1|[aA])\)\s|1\.\s")
-ITEM = re.compile(r"\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})\)\s|\d{1,3}\.\s|[–—]\s")
+ITEM = re.compile(r"\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})\)\s|\d{1,3}\.\s|–\s")
+# who speaks next
+SPEECH = re.compile(r"—\s*\S")
 
 
 class Block(NamedTuple):
@@ -58,6 +61,8 @@ class _Reader:
         # the kind of the block that the next line may continue, and how many lines it has so far
         self.open: BlockKind | None = None
         self.n_lines = 0
+        # the line before, without its white space
+        self.last = ""
 
     def read(self, line: str) -> None:
         bare = line.strip()
@@ -68,12 +73,17 @@ class _Reader:
         elif self._closes_header(bare):
             self.n_lines += 1
         else:
-            self._begin_or_continue(bare)
+            self._begin_or_continue(bare, is_indented=line[0] in " \t")
         self.position += len(line)
+        self.last = bare
 
-    def _begin_or_continue(self, bare: str) -> None:
+    def _begin_or_continue(self, bare: str, is_indented: bool) -> None:
         kind = self._kind(bare)
-        if kind == "prose" and self.open in ("prose", "list_item"):
+        if kind == "prose" and (self.open == "prose" or (self.open == "list_item" and is_indented)):
+            goes_on = bare[0] != "—" or not SPEECH.match(bare)
+        else:
+            goes_on = kind == "prose" and self.open == "list_item" and not line_breaks.is_deliberate(self.last, bare)
+        if goes_on:
             self.n_lines += 1
             return
         self.begun.append((self.position, kind, self._level(kind, bare)))

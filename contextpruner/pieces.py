@@ -1,7 +1,8 @@
 """Pieces: what has no stops, or too few of them, is cut at white space.
 
 Scripts that write no spaces between words (Thai, Lao, Khmer, Burmese) set one between clauses and sentences:
-there a piece ends at the first space after `CLAUSE_CHARACTERS`. Any other stretch longer than the limit is
+there a piece ends at the first space after `CLAUSE_CHARACTERS`, or after `SHORT_CHARACTERS` where a Thai word
+follows that often begins a sentence. Any other stretch longer than the limit is
 cut at the last white space of a window's second half, else behind a comma, else anywhere but inside a
 character that a reader sees as one.
 """
@@ -13,10 +14,15 @@ import re
 import unicodedata
 
 CLAUSE_CHARACTERS = 80
+SHORT_CHARACTERS = 12
 
 LETTER = "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff"
 SPACELESS = re.compile(f"[{LETTER}]")
-SPACELESS_GAP = re.compile(rf"(?<=[{LETTER}])\s++(?=[{LETTER}])")
+SPACELESS_GAP = re.compile(rf"(?<=[{LETTER}\d])\s++(?=[{LETTER}])")
+# I, he, she, we, you, it, they; now, today, later, therefore, however, besides, but, when, after
+THAI_STARTER = re.compile(
+    "ฉัน|ผม|ดิฉัน|เขา|เธอ|เรา|คุณ|มัน|พวก|ปัจจุบัน|วันนี้|เมื่อ|ต่อมา|ดังนั้น|อย่างไรก็ตาม|นอกจาก|แต่|หลังจาก|จากนั้น|ขณะ|แล้ว"
+)
 SPACE = re.compile(r"(?s:.*)\s")
 LINE = re.compile(r"(?s:.*)\n")
 COMMA = re.compile(r"(?s:.*)[,;:、，；：،؛]")
@@ -61,7 +67,9 @@ def is_joined(text: str, position: int) -> bool:
 def _clauses(text: str, start: int, end: int) -> list[int]:
     ends: list[int] = []
     for gap in SPACELESS_GAP.finditer(text, start, end):
-        if gap.start() - start >= CLAUSE_CHARACTERS:
+        length = gap.start() - start
+        is_start = length >= SHORT_CHARACTERS and THAI_STARTER.match(text, gap.end()) is not None
+        if is_start or length >= CLAUSE_CHARACTERS:
             start = gap.end()
             ends.append(start)
     return [*ends, end]

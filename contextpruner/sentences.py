@@ -1,37 +1,43 @@
 """Sentences inside one paragraph: every stop is looked at once, with a bounded look to both sides.
 
-A stop that nothing else uses (。！？ ؟ । ။ and their kin) ends a sentence by itself. One of . ! ? … needs
+A stop that nothing else uses (。！？ ؟ । ። and their kin) ends a sentence by itself. One of . ! ? … needs
 white space behind it, and a following word that may begin a sentence: no lower-case letter, unless the
-paragraph has no upper case at all. A full stop also needs a word before it that is no abbreviation, no
-initial and no number of a list (`abbreviations`). Quotes, brackets and citation marks behind a stop belong
-to its sentence.
+paragraph begins in lower case and goes on so. A full stop also needs a word before it that is no abbreviation,
+no initial and no number of a list (`full_stops`). Quotes, brackets and citation marks behind a stop belong to
+its sentence. A line that breaks before it is full ends one, too (`line_breaks`).
 """
 
 from __future__ import annotations
 
 import re
 
-from contextpruner import abbreviations
+from contextpruner import full_stops, line_breaks
+from contextpruner.full_stops import OPENERS, REACH
 from contextpruner.pieces import is_joined
 
 HARD = "。！？｡．।॥؟۔።፧။។៕༎։\u037e"
 CLOSERS = "\"'”’»›)\\]}）］】」』〉》*_"
-OPENERS = "\"'“”‘’„‚«»‹›([{（［【「『〈《¿¡*_-–—> \t\r\n\u00a0\u3000"
 CJK_OPENERS = "“‘「『（《〈【［"
 
-# possessive throughout: whatever has been read is never read again
-STOP = re.compile(rf"([.!?…{HARD}]++)([{CLOSERS}]*+(?:\[\d{{1,4}}\])*+)(\s*+)")
-ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")
+# possessive throughout: whatever has been read is never read again. A quote that opens elsewhere („so“) closes where
+# white space follows, and so does one behind a space (« ainsi ! »)
+STOP = re.compile(rf"([.!?…{HARD}]++)((?:[{CLOSERS}]|[“‘](?=\s)|[ \u00a0\u202f]»(?=\s))*+(?:\[\d{{1,4}}\])*+)(\s*+)")
+# what goes on after a quotation: a particle, a verb of saying before the next stop
+SAYS = re.compile(r"と|って|[^。！？，、；：“「『]{0,10}[说說问問道答喊叫]")
+CAPITAL_BEGINS = re.compile(r"[.!?…]\s++[^\w\s]*+[A-ZÀ-ÖØ-ÞА-ЯЁΑ-Ω]")
 WORD = re.compile(r"\w+")
-NUMBER = re.compile(r"\d|[IVXLC]+\b")
-
-# how far a decision looks; words are shorter
-REACH = 40
 
 
 def cut(text: str, start: int, end: int) -> list[int]:
     """Where the sentences of text[start:end] end, in order; the last of them is `end`."""
     ends: list[int] = []
+    for stop in line_breaks.cut(text, start, end):
+        _cut_line(text, start, stop, ends)
+        start = stop
+    return ends
+
+
+def _cut_line(text: str, start: int, end: int, ends: list[int]) -> None:
     begin = start
     lower: bool | None = None
     for match in STOP.finditer(text, start, end):
@@ -40,66 +46,49 @@ def cut(text: str, start: int, end: int) -> list[int]:
             break
         run, closers, space = match.groups()
         if run[-1] in HARD:
-            is_end = _hard_ends(text, begin, after, closers, space)
+            is_end = _hard_ends(text, begin, match)
         elif not space:
             continue
         else:
             head = text[after : min(after + REACH, end)].lstrip(OPENERS)
-            if head and head[0].islower():
-                lower = text[start:end].islower() if lower is None else lower
-                is_end = lower and not _is_abbreviation(_word_before(text, begin, match.start()))
+            if head and head[0].islower() and not _is_brand(head):
+                lower = _is_lower(text, start, end) if lower is None else lower
+                is_end = lower and not full_stops.is_abbreviation(text, begin, match.start())
             else:
-                is_end = run != "." or _full_stop_ends(text, begin, match.start(), head)
+                is_end = run != "." or full_stops.ends(text, begin, match.start(), head)
         # a combining mark behind the space would be torn from it
         if is_end and not is_joined(text, after):
             ends.append(after)
             begin = after
     if begin < end:
         ends.append(end)
-    return ends
 
 
-def _hard_ends(text: str, begin: int, after: int, closers: str, space: str) -> bool:
+def _hard_ends(text: str, begin: int, match: re.Match[str]) -> bool:
+    run, closers, space = match.groups()
     if space:
         return True
-    following = text[after]
-    # a decimal in wide digits, or a sentence that goes on after what it quotes
-    if following.isdigit() or following in "、，,;；":
+    before, following = text[match.start() - 1 : match.start()], text[match.end()]
+    # a decimal or an abbreviation in wide characters, or a sentence that goes on after what it quotes
+    if following in "、，,;；" or (following.isdigit() and before.isdigit()):
+        return False
+    if run == "．" and "Ａ" <= before <= "ｚ":
         return False
     if not closers:
         return True
+    if closers[0] in "）)" and text[begin] not in "（(":
+        return False
     is_quote_first = text[begin] in CJK_OPENERS and following not in CJK_OPENERS
-    return not (is_quote_first or text.startswith(("と", "って"), after))
+    return not (following in "とっ" or is_quote_first) or not SAYS.match(text, match.end())
 
 
-def _word_before(text: str, begin: int, stop: int) -> str:
-    words = text[max(begin, stop - REACH) : stop].split()
-    return words[-1].lstrip(OPENERS) if words and not text[stop - 1].isspace() else ""
+def _is_lower(text: str, start: int, end: int) -> bool:
+    """Whether the writer begins sentences in lower case."""
+    head = text[start : min(start + REACH, end)].lstrip(OPENERS)
+    return head[:1].islower() and not CAPITAL_BEGINS.search(text, start, end)
 
 
-def _is_abbreviation(word: str) -> bool:
-    word = word.lower()
-    known = word in abbreviations.NEVER or word in abbreviations.EITHER
-    return known or ACRONYM.fullmatch(word) is not None
-
-
-def _full_stop_ends(text: str, begin: int, stop: int, head: str) -> bool:
-    """Whether the stop at `stop` ends the sentence begun at `begin`; `head` follows, not in lower case."""
-    original = _word_before(text, begin, stop)
-    word = original.lower()
-    if word in abbreviations.NEVER:
-        return False
-    if word in abbreviations.BEFORE_NUMBER and NUMBER.match(head):
-        return False
-    following = WORD.match(head)
-    next_word = following.group().lower() if following else ""
-    if word.isdecimal():
-        if text[begin:stop].strip(OPENERS) == original:
-            return False
-        return len(word) > 2 or next_word not in abbreviations.AFTER_ORDINAL
-    is_initial = len(original) == 1 and original.isupper()
-    if is_initial or word in abbreviations.EITHER or ACRONYM.fullmatch(word):
-        is_another_initial = len(next_word) == 1 and head[1:2] == "."
-        is_name_or_number = next_word.isdigit() or next_word.upper() != next_word
-        return not is_another_initial and (next_word in abbreviations.STARTERS or not is_name_or_number)
-    return True
+def _is_brand(head: str) -> bool:
+    """Whether the first word is one that begins in lower case in any place, say eBay or macOS."""
+    word = WORD.match(head)
+    return word is not None and not word.group().islower()

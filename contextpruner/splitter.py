@@ -12,7 +12,7 @@ that white space.
 
 from __future__ import annotations
 
-from contextpruner import blocks, code_lines, pieces, sentences
+from contextpruner import blocks, code_detection, code_lines, pieces, sentences
 from contextpruner.unit import Kind, Unit
 
 MAX_CHARACTERS = 1200
@@ -22,7 +22,9 @@ LIST_ITEM_CHARACTERS = 300
 
 
 def split(text: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
-    """Cut `text`, prose or Markdown, into units; an empty text has none."""
+    """Cut `text`, prose or Markdown, into units; an empty text has none. What looks like source code is cut as that."""
+    if code_detection.is_code(text):
+        return split_code(text, max_characters)
     builder = _Builder(text, max_characters)
     for block in blocks.cut(text):
         builder.read(block)

@@ -1,0 +1,78 @@
+"""Texts with their boundaries marked by hand (tests/contextpruner/sentences), and how well a splitter finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.machine import ROOT
+
+FOLDER = ROOT / "tests" / "contextpruner" / "sentences"
+MARK, END = "‖", "\n%%\n"
+
+LANGUAGES = {
+    "german": "de",
+    "french": "fr",
+    "spanish": "es",
+    "chinese": "zh",
+    "japanese": "ja",
+    "thai": "th",
+    "russian": "ru",
+}
+
+# where each sentence ends in a text; the last need not be given
+Cut = Callable[[str], Iterable[int]]
+
+
+class MarkedText(NamedTuple):
+    """A text without its marks, and where they stood."""
+
+    text: str
+    ends: tuple[int, ...]
+
+
+class Found(NamedTuple):
+    """Boundaries found, marked, and both; their harmonic mean is `f1`."""
+
+    found: int
+    marked: int
+    both: int
+
+    @property
+    def f1(self) -> float:
+        return 2 * self.both / max(1, self.found + self.marked)
+
+
+def read(folder: Path = FOLDER) -> dict[str, list[MarkedText]]:
+    """The texts of each kind, which is the file's name."""
+    return {path.stem: _texts(path.read_text("utf-8")) for path in sorted(folder.glob("*.txt"))}
+
+
+def compare(cut: Cut, texts: Sequence[MarkedText]) -> Found:
+    """Boundaries inside `texts` that `cut` finds; white space behind a boundary does not count."""
+    total = Found(0, 0, 0)
+    for text, ends in texts:
+        found, marked = inner(text, cut(text)), inner(text, ends)
+        total = Found(total.found + len(found), total.marked + len(marked), total.both + len(found & marked))
+    return total
+
+
+def inner(text: str, ends: Iterable[int]) -> set[int]:
+    """How many visible characters stand before each of `ends`, but for the two edges of the text."""
+    before = [0]
+    for character in text:
+        before.append(before[-1] + (not character.isspace()))
+    return {before[end] for end in ends} - {0, before[-1]}
+
+
+def _texts(content: str) -> list[MarkedText]:
+    texts = []
+    for marked in content.rstrip("\n").split(END):
+        parts = marked.split(MARK)
+        ends, at = [], 0
+        for part in parts[:-1]:
+            at += len(part)
+            ends.append(at)
+        texts.append(MarkedText("".join(parts), tuple(ends)))
+    return texts
