@@ -136,11 +136,17 @@ def test_a_long_document_takes_little_memory_and_linear_time() -> None:
     def cost(n_tokens: int) -> tuple[float, int]:
         units, ends = plain([25] * (n_tokens // 25))
         units = [unit._replace(heading=max(0, index - 1) if index else None) for index, unit in enumerate(units)]
+
+        def run() -> float:
+            started = time.process_time()
+            windows = cut(units, ends, 512, 64)
+            merge(windows, [np.ones(window.end - window.start, np.float32) for window in windows])
+            return time.process_time() - started
+
+        # the fastest of some: a busy machine slows down any of them
+        seconds = min(run() for _ in range(5))
         tracemalloc.start()
-        started = time.process_time()
-        windows = cut(units, ends, 512, 64)
-        merge(windows, [np.ones(window.end - window.start, np.float32) for window in windows])
-        seconds = time.process_time() - started
+        run()
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return seconds, peak
@@ -148,7 +154,7 @@ def test_a_long_document_takes_little_memory_and_linear_time() -> None:
     small, large = cost(100_000), cost(400_000)
     assert small[1] < 10e6
     assert large[1] < 6 * small[1]
-    assert large[0] < 9 * small[0] + 0.1
+    assert large[0] < 9 * small[0]
 
 
 @pytest.mark.parametrize(("room", "overlap"), [(3, 0), (40, 11), (40, -1)])
