@@ -87,12 +87,17 @@ class Spy:
 
 
 @torch.no_grad()
-def by_hand(feed: Feed, inputs: Tensors, methods: Sequence[Method]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Hidden states of one row's pruned sequence as `prune` has them, and run by hand; one pair a method."""
+def by_hand(
+    feed: Feed, inputs: Tensors, methods: Sequence[Method], visual: torch.Tensor | None = None
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Hidden states of one row's pruned sequence as `prune` has them, and run by hand; one pair a method.
+
+    `visual` are the columns of its visual tokens, by default those of images.
+    """
     model = feed.model
     with Spy(model) as plain:
         model(**inputs, use_cache=False)
-    visual = (inputs["input_ids"][0] == feed.token).nonzero().flatten()
+    visual = (inputs["input_ids"][0] == feed.token).nonzero().flatten() if visual is None else visual
     window = size(plain.backbone.config, "sliding_window") or 10**9
     for method in methods:
         with Spy(model) as spied, prune(model, method) as report:
