@@ -6,9 +6,10 @@ its company through float rounding alone, where the model heeds its attention ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -51,6 +52,19 @@ def batches(rows: Sequence[Row], batch_size: int, pad: int) -> Iterator[Batch]:
             mask[place, : len(row.ids)] = 1
             types[place, row.second : len(row.ids)] = 1
         yield Batch(chosen, ids, mask, types)
+
+
+@torch.inference_mode()
+def of_rows(
+    rows: Sequence[Row], batch_size: int, pad: int, forward: Callable[[Batch], torch.Tensor]
+) -> list[np.ndarray]:
+    """What `forward` says of each row: float32 [...] out of its [B, ...], computed once for equal rows."""
+    different, places = distinct(rows)
+    found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(different)
+    for batch in batches(different, batch_size, pad):
+        for row, values in zip(batch.rows, forward(batch).float().cpu().numpy(), strict=True):
+            found[row] = values
+    return [found[place] for place in places]
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -65,6 +65,13 @@ def check_complete(checkpoint: Checkpoint, missing: set[str]) -> None:
         raise ValueError(f"{checkpoint.folder}: want all weights of the model, got none for {min(missing)}")
 
 
+def longest_row(config: PretrainedConfig, wanted: int) -> int:
+    """How many tokens the model takes at a time: `wanted`, or all the positions that it has."""
+    # RoBERTa counts positions from behind its padding id
+    reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
+    return min(wanted, config.max_position_embeddings - reserved)
+
+
 def place(model: torch.nn.Module, precision: Precision, device: str | None) -> torch.nn.Module:
     """`model` for inference, in `precision`, on `device`: by default the GPU where there is one."""
     where = device or ("cuda" if torch.cuda.is_available() and precision != "int8" else "cpu")

@@ -35,7 +35,7 @@ from contextpruner.checkpoint import Checkpoint, find
 from contextpruner.document import SplitDocument
 from contextpruner.joint_encoder import JointEncoder, Layout, layout_of, load_joint
 from contextpruner.labeler import Labeler, Labels, above
-from contextpruner.loading import Precision, place, tokenizer_of
+from contextpruner.loading import Precision, longest_row, place, tokenizer_of
 from contextpruner.published_packing import Published, blocks, published_question, tokenise_alone
 from contextpruner.text_tokens import TextTokens, encode, tokenise
 from contextpruner.token_windows import Packed, Template, pack, paired, single
@@ -197,7 +197,4 @@ class Provence(Labeler):
 
     def _window(self, checkpoint: Checkpoint, config: PretrainedConfig) -> int:
         said = checkpoint.config.get("max_length")
-        wanted = self.max_length or (said if isinstance(said, int) and said >= 32 else 512)
-        # RoBERTa counts positions from behind its padding id
-        reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
-        return min(wanted, config.max_position_embeddings - reserved)
+        return longest_row(config, self.max_length or (said if isinstance(said, int) and said >= 32 else 512))

@@ -9,7 +9,11 @@ from tests.contextpruner.tiny_encoder import save_tiny_encoder
 
 WRITERS = {
     "bi_encoder": save_tiny_encoder,
+    "cross_encoder": tiny_checkpoints.cross_encoder,
+    "late_interaction": save_tiny_encoder,
+    "llmlingua2": tiny_checkpoints.llmlingua2,
     "provence": tiny_checkpoints.open_provence,
+    "token_nll": tiny_checkpoints.causal_lm,
 }
 
 
