@@ -46,9 +46,17 @@ def test_snippet_prints_what_the_readme_shows(
     assert shown.getvalue().strip() == printed.strip()
 
 
-def test_methods_page_is_up_to_date() -> None:
-    done = subprocess.run([sys.executable, ROOT / "docs" / "make_methods.py", "--check"], cwd=ROOT, env=_environment())
-    assert done.returncode == 0, "run python docs/make_methods.py"
+@pytest.mark.parametrize("page", ["methods", "families"])
+def test_generated_page_is_up_to_date(page: str) -> None:
+    script = ROOT / "docs" / f"make_{page}.py"
+    done = subprocess.run([sys.executable, script, "--check"], cwd=ROOT, env=_environment())
+    assert done.returncode == 0, f"run python docs/make_{page}.py"
+
+
+def test_readme_counts_the_families_that_are_run() -> None:
+    from tests.tokenpruner import known
+
+    assert f"{len(known.FED)} families" in README
 
 
 def test_measured_tables_are_those_of_the_results(tmp_path: Path) -> None:
