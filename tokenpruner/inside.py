@@ -12,56 +12,26 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from tokenpruner import along, labels, layer_masks, probe, skipping, staging
+from tokenpruner import along, labels, probe, skipping, staging
 from tokenpruner import cache as caches
 from tokenpruner.adapter import Adapter
-from tokenpruner.cutting import Remaining, bound, cut_arguments, taken
+from tokenpruner.cutting import Remaining, bound, taken
 from tokenpruner.entering import Entering, Kwargs
+from tokenpruner.fitting import Fitting, Pass
 from tokenpruner.hooked import Hooked, cache_of
 from tokenpruner.images import Image
 from tokenpruner.layer_method import LayerMethod, Stage
 from tokenpruner.layers import Layers, check_recomputed
 from tokenpruner.measure import clock
+from tokenpruner.numbering import Numbering
 from tokenpruner.planes import Planes
-from tokenpruner.report import KeptImage, Prefill, Report
+from tokenpruner.report import Prefill, Report
 from tokenpruner.staging import Live, Scene
-
-
-@dataclass
-class Pass:
-    """One forward pass of the backbone: what entered, and what is left where it has come to.
-
-    Columns from `limit` int64 [B, 1] on come after the prompt, generated or to be learned. `pasts` are what each
-    layer held before, `lacks` what the cache of a layer that has run behind a cut will lack.
-    """
-
-    cache: caches.Cache | None
-    entering: Entering
-    whole: Remaining
-    layout: Remaining
-    limit: torch.Tensor
-    pasts: tuple[caches.Past, ...]
-    live: list[Live] = field(default_factory=list)
-    planes: Planes | None = None
-    seen: tuple[probe.Reading, torch.Tensor] | None = None
-    # where tokens are skipped: which ones, and the hidden states of all while a layer runs
-    skipped: torch.Tensor | None = None
-    passed_by: torch.Tensor | None = None
-    lacks: dict[int, tuple[int, caches.Prefix]] = field(default_factory=dict)
-    cuts: list[tuple[Stage, Remaining]] = field(default_factory=list)
-    # what is left behind each cut, for the report
-    told: list[tuple[KeptImage, ...]] = field(default_factory=list)
-    # by what it depends on: what a layer gets, along with what keeps the key's ids alive
-    fitted: dict[tuple[object, ...], tuple[Kwargs, Kwargs, tuple[int, caches.Prefix] | None]] = field(
-        default_factory=dict
-    )
-    seconds: float = 0.0
-    started: float = 0.0
 
 
 class Local(threading.local):
@@ -79,6 +49,8 @@ class Inside(Hooked):
         super().__init__(adapter, method, report)
         self.method, self.local, self.skips = method, Local(), method.mode == "skip"
         self.layers = Layers.of(adapter.backbone)
+        numbering = Numbering(adapter.backbone) if method.positions == "compact" else None
+        self.fitting = Fitting(self.layers, numbering)
         stages = self.layers.checked(method)
         self.stages = {stage.layer: stage for stage in stages}
         # layers that are read for a cut before a later one
@@ -146,7 +118,7 @@ class Inside(Hooked):
         whole = Remaining.whole(mask)
         images = [] if sight is None else sight.images()
         limit = labels.first_told(self.door.labels, images, entering.shape, mask.device).clamp(max=prompt)
-        self.local.current = current = Pass(cache, entering, whole, whole, limit, pasts)
+        self.local.current = current = Pass(cache, entering, whole, whole, limit, pasts, caches.is_apart(cache))
         caches.cover(cache, True)
         if sight is None:
             return None
@@ -165,15 +137,15 @@ class Inside(Hooked):
         self, number: int, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
     ) -> tuple[tuple[object, ...], Kwargs] | None:
         current = self.local.current
-        if current is None or self.keeps_all:
+        if current is None or (self.keeps_all and not current.is_apart):
             return None
         check_recomputed(module)
         hidden, given = bound(module, args, kwargs)
-        stage = self.stages.get(number) if current.live else None
+        stage = self.stages.get(number) if current.live and not self.keeps_all else None
         if stage is not None:
             hidden = self._staged(current, stage, hidden, given)
-        fitting = given if self.skips else self._fitting(current, number, given)
-        if current.live and number in self.read_ahead:
+        fitting = self._fitting(current, number, given)
+        if current.live and number in self.read_ahead and not self.keeps_all:
             self._read(current, number, hidden, fitting)
         if self.skips and not current.layout.is_whole:
             current.passed_by = hidden
@@ -192,6 +164,9 @@ class Inside(Hooked):
         hidden, current.passed_by = current.passed_by, None
         return output if hidden is None else skipping.merged(hidden, output, current.layout)
 
+    def _fitting(self, current: Pass, number: int, given: Kwargs) -> Kwargs:
+        return given if self.skips else self.fitting.arguments(current, number, given)
+
     def _read(self, current: Pass, number: int, hidden: torch.Tensor, fitting: Kwargs) -> None:
         """Read the attention of layer `number`, before it writes to its cache."""
         started = clock(self.costs.device)
@@ -204,9 +179,7 @@ class Inside(Hooked):
     def _staged(self, current: Pass, stage: Stage, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
         """The hidden states that go on from `stage`."""
         if stage.reads == stage.layer:
-            self._read(
-                current, stage.layer, hidden, given if self.skips else self._fitting(current, stage.layer, given)
-            )
+            self._read(current, stage.layer, hidden, self._fitting(current, stage.layer, given))
         # tokens that are skipped stay where they are
         started, layout = clock(self.costs.device), current.whole if self.skips else current.layout
         # picks are indices: no gradient flows through them
@@ -233,26 +206,6 @@ class Inside(Hooked):
         current.told.append(tuple(image.told(self.adapter.grid, stage.layer) for image in chosen))
         current.seconds += clock(self.costs.device) - started
         return hidden
-
-    def _fitting(self, current: Pass, number: int, given: Kwargs) -> Kwargs:
-        """The arguments of layer `number` for the tokens that are left and the slots that it holds."""
-        kind, slot, layout = self.layers.kinds[number], self.layers.slots[number], current.layout
-        past = caches.read_at(current.cache, slot) if kind.attends else caches.Past()
-        mask = given.get("attention_mask")
-        if layout.is_whole and (past.prefix is None or (mask is None and not past.prefix.is_padded)):
-            return given
-        names = sorted(name for name, value in given.items() if value is not None)
-        key = (len(current.cuts), kind, past.physical, past.removed, *((name, id(given[name])) for name in names))
-        if key not in current.fitted:
-            past_mask = current.entering.masks(past)[0] if kind.attends else layout.mask[:, :0]
-            changed = {} if layout.is_whole else cut_arguments(given, layout)
-            changed["attention_mask"] = layer_masks.rebuilt(mask, layout.index, layout.mask, past_mask, kind)
-            lacks = None if layout.is_whole else _lacks(past, past_mask, layout)
-            current.fitted[key] = given, changed, lacks
-        _, changed, lacks = current.fitted[key]
-        if lacks is not None:
-            current.lacks[slot] = lacks
-        return given | changed
 
     def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
         current, self.local.current = self.local.current, None
@@ -285,11 +238,3 @@ class Inside(Hooked):
         if self.skips:
             record = self.costs.with_skipped(record, pasts)
         return replace(record, prefill_ms=prefill_ms, cuts=tuple(current.told))
-
-
-def _lacks(past: caches.Past, past_mask: torch.Tensor, layout: Remaining) -> tuple[int, caches.Prefix]:
-    """What a layer's cache lacks behind a cut: how many columns, and which of its slots are real."""
-    shift = torch.zeros(len(layout.mask), dtype=torch.int64, device=layout.mask.device)
-    slots = torch.cat([past_mask, layout.mask], 1)
-    removed = past.removed + layout.length - layout.mask.shape[1]
-    return removed, caches.Prefix.of(slots, shift, layout.tail, is_apart=True)

@@ -92,6 +92,8 @@ class LayerMethod(TokenMethod):
             value, known = getattr(self, name), get_args(kind)
             if value not in known:
                 raise ValueError(f'want {name} "{known[0]}" or "{known[1]}", got {value!r}')
+        if self.mode == "skip" and self.positions == "compact":
+            raise ValueError('want positions="keep" with mode="skip", which leaves no gaps, got "compact"')
 
     def stages(self, n_layers: int) -> tuple[Stage, ...]:
         """The cuts in a decoder of `n_layers`, in order; raises ValueError where it has too few layers."""

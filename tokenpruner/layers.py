@@ -47,8 +47,6 @@ class Layers:
 
     def checked(self, method: LayerMethod) -> tuple[Stage, ...]:
         """The stages of `method` in this decoder; raises ValueError where they cannot be had."""
-        if method.positions != "keep":
-            raise ValueError(f'want positions="keep", got {method.positions!r}')
         stages = method.stages(len(self.modules))
         check_stages(stages, len(self.modules))
         for stage in stages:

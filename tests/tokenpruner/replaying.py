@@ -72,12 +72,13 @@ def replay(
     cuts: Sequence[Cut],
     more: Sequence[int] = (),
     picked: Sequence[list[int] | None] = (),
-    skips: bool = False,
+    way: str = "keep",
 ) -> Replayed:
     """One row without padding, then the tokens `more`, which take no part in the choice.
 
-    `picked` names what is kept of an image where that is known already. With `skips` nothing leaves: every layer
-    computes all tokens, and those that are cut are put back as they were.
+    `picked` names what is kept of an image where that is known already. In the `way` "skip" nothing leaves: every
+    layer computes all tokens, and those that are cut are put back as they were. In the way "compact" tokens behind a
+    cut are numbered anew.
     """
     ids = torch.cat([row["input_ids"][0], torch.tensor(list(more), dtype=torch.int64)])
     hidden = model.get_input_embeddings()(ids)
@@ -88,9 +89,14 @@ def replay(
         hidden[places.flatten()] = torch.cat(list(features))
     kept, picks = list(range(len(ids))), [list(range(N)) for _ in places]
     read: dict[int, dict[int, float]] = {}
+    skips = way == "skip"
+
+    def places_of(kept: list[int]) -> torch.Tensor:
+        return torch.arange(len(ids)) if skips else torch.arange(len(kept)) if way == "compact" else torch.tensor(kept)
+
     tokens = []
     for number, layer in enumerate(model.model.language_model.layers):
-        weights = weights_of(layer, hidden, torch.arange(len(ids)) if skips else torch.tensor(kept))
+        weights = weights_of(layer, hidden, places_of(kept))
         for cut in cuts:
             if cut.reads == number:
                 there = list(range(len(ids))) if skips else kept
@@ -106,7 +112,7 @@ def replay(
                     kept = [column for column in kept if column not in gone]
                 if not skips:
                     hidden = hidden[[before.index(column) for column in kept]]
-                    weights = weights_of(layer, hidden, torch.tensor(kept))
+                    weights = weights_of(layer, hidden, places_of(kept))
         tokens.append(len(kept))
         after = through(layer, hidden, weights)
         if skips:

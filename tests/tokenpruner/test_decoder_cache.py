@@ -89,6 +89,17 @@ def test_second_turn_equals_replay(model, prompt, singles, method, cuts, rows):
         close(torch.stack(second.logits, 1)[row], replay(model, alone, cuts, said).logits[-5:])
 
 
+def test_layers_of_one_length_that_hold_different_tokens(model, prompt, singles):
+    """The longest row has no image: no layer gets shorter, but the other row's slots differ from cut to cut."""
+    inputs, (method, cuts) = prompt([[30], [2, "I", 3]]), SEVERAL
+    with prune(model, method):
+        out = model.generate(**inputs, **GREEDY)
+    assert [layer.keys.shape[-2] for layer in out.past_key_values.layers] == [34, 34, 34]
+    for row, alone in enumerate(singles(inputs)):
+        said = out.sequences[row, 30:-1].tolist()
+        close(torch.stack(out.logits, 1)[row], replay(model, alone, cuts, said).logits[-5:])
+
+
 def test_second_turn_with_another_image(model, prompt):
     """The image of the second turn is ranked by the last token of that turn, behind a past that was cut."""
     whole = prompt([[2, "I", 3, "I", 4]])

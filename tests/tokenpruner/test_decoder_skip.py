@@ -37,7 +37,7 @@ def test_forward_is_the_loop(model, prompt, singles, method, cuts, side):
     assert {type(layer).__name__ for layer in cached.past_key_values.layers} == {"DynamicLayer"}
     picks = [list(image.kept) for image in report.prefills[0].images]
     for number, row in enumerate(singles(inputs)):
-        wanted = replay(model, row, cuts, skips=True)
+        wanted = replay(model, row, cuts, way="skip")
         real = inputs["attention_mask"][number].bool()
         for got in (cached.logits[number][real], uncached[number][real], alone[number]):
             close(got, wanted.logits)
@@ -53,7 +53,7 @@ def test_generation_is_the_loop(model, prompt, singles, method, cuts, use_cache)
         out = model.generate(**inputs, **GREEDY, use_cache=use_cache)
     told = out.sequences[:, inputs["input_ids"].shape[1] :]
     for row, alone in enumerate(singles(inputs)):
-        wanted = replay(model, alone, cuts, told[row, :-1].tolist(), skips=True).logits[-5:]
+        wanted = replay(model, alone, cuts, told[row, :-1].tolist(), way="skip").logits[-5:]
         close(torch.stack(out.logits, 1)[row], wanted)
 
 
@@ -63,7 +63,7 @@ def test_a_second_turn_needs_nobody(model, prompt):
         cache = model(**inputs).past_key_values
     with torch.no_grad():
         got = model(input_ids=torch.tensor([[7, 8]]), past_key_values=cache).logits
-    close(got[0], replay(model, inputs, cuts, [7, 8], skips=True).logits[-2:])
+    close(got[0], replay(model, inputs, cuts, [7, 8], way="skip").logits[-2:])
 
 
 def test_another_image_behind_a_past(model, prompt):
@@ -76,7 +76,7 @@ def test_another_image_behind_a_past(model, prompt):
         got = model(
             input_ids=whole["input_ids"][:, 21:], pixel_values=whole["pixel_values"][1:], past_key_values=cache
         ).logits
-    wanted = replay(model, whole, cuts, picked=[replay(model, first, cuts, skips=True).picks[0], None], skips=True)
+    wanted = replay(model, whole, cuts, picked=[replay(model, first, cuts, way="skip").picks[0], None], way="skip")
     close(got[0], wanted.logits[21:])
 
 

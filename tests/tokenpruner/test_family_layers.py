@@ -14,7 +14,11 @@ from tokenpruner.layers import Layers
 from tokenpruner.methods.fastv import FastV
 from tokenpruner.methods.pyramiddrop import PyramidDrop
 
-NAMES = [*known.NAMED, "gemma4", "lfm3_vl", "llama4", "mistral_large4", "qwen3_5", "step3p7"]
+# one of each structure
+NAMES = [
+    *("aya_vision", "gemma3", "gemma4", "glm4v", "idefics3", "internvl", "lfm3_vl", "llama4", "llava", "mistral3"),
+    *("mistral_large4", "paligemma", "qwen2_5_vl", "qwen3_5", "qwen3_vl", "step3p7"),
+]
 METHOD = FastV(keep_ratio=0.25, layer=1)
 # decoders whose first layer is not one of attention
 OWN = {"lfm3_vl": FastV(keep_ratio=0.25, layer=2), "qwen3_5": PyramidDrop(keep_ratio=0.25, n_stages=2)}

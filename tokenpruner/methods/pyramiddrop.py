@@ -3,8 +3,8 @@
     importance_j = mean over heads of the attention of the last instruction token to j, in the layer at the cut
 
 The decoder is divided into equal stages; between two of them a fraction of each image's tokens goes on. Queries
-and keys are those of the stage's first layer, computed ahead of it. Higher is kept; of equal ones the earlier
-token.
+and keys are those of the stage's first layer, computed ahead of it. The authors number positions anew behind each
+cut, which is positions="compact". Higher is kept; of equal ones the earlier token.
 """
 
 from __future__ import annotations
