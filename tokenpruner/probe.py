@@ -97,13 +97,20 @@ def _looks_up(module: nn.Module) -> bool:
 
 
 def _twin(layer: nn.Module, name: str, attention: nn.Module) -> nn.Module:
-    twin, probe = copy.copy(layer), copy.copy(attention)
+    twin, probe = _copied(layer), _copied(attention)
     config = copy.copy(attention.config)
     vars(config)["_attn_implementation_internal"] = NAME
     vars(probe)["config"] = config
     # nothing is computed again for gradients, and hooks on the attention are not for us
     vars(probe).update(_forward_hooks={}, _forward_pre_hooks={})
     vars(twin).update(_modules=dict(layer._modules) | {name: probe}, gradient_checkpointing=False)
+    return twin
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """A shallow copy; the class of a sharded module cannot be called for one."""
+    twin = object.__new__(type(module))
+    vars(twin).update(vars(module))
     return twin
 
 
