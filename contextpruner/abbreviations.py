@@ -43,6 +43,8 @@ AFTER_TIME = _words(
     "mountain pacific"
 )
 
+KNOWN = NEVER | BEFORE_NUMBER | EITHER | TIMES
+
 # a single letter behind one of these is no initial
 LABELS = _words(
     "appendix vitamin plan part section class type group figure table exhibit option step phase grade category "

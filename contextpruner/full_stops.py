@@ -24,6 +24,9 @@ def ends(text: str, begin: int, stop: int, head: str) -> bool:
     """Whether the stop at `stop` ends the sentence begun at `begin`; `head` follows, not in lower case."""
     original, earlier = _words_before(text, begin, stop)
     word = original.lower()
+    if len(word) > 2 and word.isalpha() and word not in abbreviations.KNOWN:
+        # most words, and nothing below would say otherwise
+        return True
     if word in abbreviations.NEVER:
         return False
     if word in abbreviations.BEFORE_NUMBER and NUMBER.match(head):
@@ -66,7 +69,8 @@ def _number_ends(word: str, earlier: str, next_word: str, *, is_first: bool) -> 
 
 def _words_before(text: str, begin: int, stop: int) -> tuple[str, str]:
     """The word that ends at `stop` and the one before it, empty where there is none."""
-    words = text[max(begin, stop - REACH) : stop].split()
+    reach = stop - REACH
+    words = text[begin if begin > reach else reach : stop].rsplit(None, 2)
     if not words or text[stop - 1].isspace():
         return "", ""
     return words[-1].lstrip(OPENERS), words[-2] if len(words) > 1 else ""

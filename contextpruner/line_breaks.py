@@ -26,7 +26,8 @@ SPACE_OR_CJK = re.compile(r"\s|(?<=[\u2e80-\ud7ff\uf900-\uffef])|$")
 
 def cut(text: str, start: int, end: int) -> list[int]:
     """Where the stretches of text[start:end] end that hold no break but of wrapped lines; the last is `end`."""
-    if text.find("\n", start, end - 1) < 0:
+    first = text.find("\n", start, end)
+    if first < 0 or text[first:end].isspace():
         return [end]
     lines = [match.span() for match in LINES.finditer(text, start, end) if match.end() > match.start()]
     bare = [text[begin:stop].strip() for begin, stop in lines]
