@@ -39,15 +39,15 @@ def runs(layers: Sequence[tuple[int, int]]) -> list[tuple[str, int, int]]:
 def times(report: Report) -> list[str]:
     """What the passes and calls took, and the peak of the memory where it is known."""
     part = report.prefills[0].part if report.prefills else "decoder"
-    took = f"selection {report.selection_ms:.1f} ms"
+    took = f"selection {report.selection_ms:,.1f} ms"
     if not report.prefills or any(prefill.prefill_ms is not None for prefill in report.prefills):
-        took += f", {part} {report.prefill_ms:.1f} ms"
+        took += f", {part} {report.prefill_ms:,.1f} ms"
     seen = len(report.images)
     images = f"{seen} images and frames" if any(one.frame for one in report.images) else _count(seen, "image")
     said = [f"{took} ({images} in {_count(len(report.prefills), 'pass', 'passes')})"]
     if report.calls_ms:
         peak = "" if report.peak_bytes is None else f", peak memory {report.peak_bytes / 1e9:.2f} GB"
-        said.append(f"the model as a whole {report.total_ms:.1f} ms ({_count(len(report.calls_ms), 'call')}){peak}")
+        said.append(f"the model as a whole {report.total_ms:,.1f} ms ({_count(len(report.calls_ms), 'call')}){peak}")
     return said
 
 

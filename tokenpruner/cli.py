@@ -1,0 +1,150 @@
+"""The command line: `tokenpruner run` and `tokenpruner methods`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from prunekernels import registry
+from tokenpruner import plots, running
+from tokenpruner.block_method import BlockMethod
+from tokenpruner.kinds import TokenMethod
+from tokenpruner.layer_method import LayerMethod
+from tokenpruner.method import Method
+from tokenpruner.report import Report
+from tokenpruner.running import Answer
+from tokenpruner.view import summary
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+KINDS: dict[type, str] = {
+    Method: "before the decoder",
+    LayerMethod: "inside the decoder",
+    BlockMethod: "in a vision transformer",
+}
+
+
+@app.callback()
+def main() -> None:
+    """Let a vision-language model see fewer visual tokens."""
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Option(help="Folder or hub id of a vision-language model with safetensors.")],
+    image: Annotated[list[Path], typer.Option(help="Picture; may be repeated.")],
+    prompt: Annotated[str, typer.Option(help="What to ask about it.")],
+    method: Annotated[
+        str, typer.Option(help='Method and its fields, as in "divprune:n_keep_row=640"; see `methods`.')
+    ] = "divprune",
+    keep_ratio: Annotated[
+        float | None, typer.Option(help="Fraction of each image's tokens that is kept, in (0, 1].")
+    ] = None,
+    n_keep: Annotated[int | None, typer.Option(help="Tokens of each image that are kept.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Draw the kept patches into this PNG.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Let the model answer with all tokens, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of the answer, at most.")] = 64,
+    device: Annotated[str, typer.Option(help='Where to run: "auto", "cpu", "cuda", "cuda:1".')] = "auto",
+    dtype: Annotated[str, typer.Option(help='Type of the weights: "auto" (as saved), "float32", "bfloat16".')] = "auto",
+) -> None:
+    """Ask a model about a picture with fewer visual tokens; print its answer and what that saved."""
+    try:
+        # what is cheap to check comes before what is slow to load
+        chosen = running.method_of(method, keep_ratio, n_keep)
+        pictures = [running.picture(path) for path in image]
+        if out is not None and not out.parent.is_dir():
+            raise ValueError(f"{out.parent}: want a folder that is there")
+        loaded = running.load(model, device, dtype)
+        inputs = running.encode(loaded, pictures, prompt)
+        plain = None
+        if compare:
+            # the first call of a process pays for warming up
+            running.answer(loaded, inputs, None, 1)
+            plain = running.answer(loaded, inputs, None, max_new_tokens)
+        told = running.answer(loaded, inputs, chosen, max_new_tokens)
+        if as_json:
+            typer.echo(json.dumps(_numbers(told, plain), ensure_ascii=False, indent=1))
+        else:
+            typer.echo(_text(told, plain))
+        if out is not None:
+            for path in _draw(out, told.report, running.as_seen(loaded, inputs, pictures)):
+                typer.echo(f"kept patches: {path}", err=as_json)
+    except (ValueError, OSError, ImportError) as error:
+        _fail(error)
+
+
+@app.command()
+def methods() -> None:
+    """List the methods."""
+    console, rows = Console(highlight=False), []
+    for name in registry.names(running.METHODS):
+        kind = registry.load(running.METHODS, name, TokenMethod)
+        line = " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
+        rows.append((next(number for number, base in enumerate(KINDS) if issubclass(kind, base)), name, line))
+    width = max(len(name) for _, name, _ in rows)
+    for number, place in enumerate(KINDS.values()):
+        table = Table(box=box.SIMPLE_HEAD, title=place.capitalize(), title_justify="left", show_header=False)
+        table.add_column(no_wrap=True, width=width)
+        table.add_column()
+        for own, name, line in rows:
+            if own == number:
+                table.add_row(name, line)
+        console.print(table)
+
+
+def _text(told: Answer, plain: Answer | None) -> str:
+    lines = [told.text, "", summary(told.report)]
+    if plain is not None:
+        lines += ["", f"with all tokens (tokens said: {plain.n_tokens}, pruned {told.n_tokens}):", plain.text, ""]
+        lines.append(f"{'':<28}{'all tokens':>12}{'pruned':>12}")
+        times = (plain.report.total_ms, told.report.total_ms)
+        lines.append(f"{'the model as a whole, ms':<28}{times[0]:>12,.1f}{times[1]:>12,.1f}")
+    return "\n".join(lines)
+
+
+def _numbers(told: Answer, plain: Answer | None) -> dict[str, object]:
+    report = told.report
+    names = ("visual", "tokens", "flops", "kv_bytes")
+    counts = {f"{name}_{when}": getattr(report, f"{name}_{when}") for name in names for when in ("before", "after")}
+    times = {name: round(getattr(report, name), 3) for name in ("selection_ms", "prefill_ms", "total_ms")}
+    found: dict[str, object] = {"method": report.method, "answer": told.text, "n_tokens": told.n_tokens}
+    found |= counts | times | {"peak_bytes": report.peak_bytes, "layers": [after for _, after in report.layers]}
+    found["images"] = [dataclasses.asdict(one) for one in report.images]
+    if plain is not None:
+        own = {"answer": plain.text, "n_tokens": plain.n_tokens, "total_ms": round(plain.report.total_ms, 3)}
+        found["all_tokens"] = own | {"peak_bytes": plain.report.peak_bytes}
+    return found
+
+
+def _draw(out: Path, report: Report, pictures: Sequence[Image]) -> list[Path]:
+    """One PNG a picture, the second as OUT-2.png; returns them."""
+    prefill = report.prefills[0]
+    if len(prefill.images) != len(pictures):
+        raise ValueError(f"{out}: not drawn, for the model made {len(prefill.images)} images of {len(pictures)}")
+    paths = []
+    for number, (one, shown) in enumerate(zip(prefill.images, pictures, strict=True)):
+        cuts = plots.by_layer(prefill, one.row, one.image, one.frame)
+        named = cuts if len(cuts) > 1 else {report.method: one}
+        paths.append(out if number == 0 else out.with_name(f"{out.stem}-{number + 1}{out.suffix}"))
+        plots.side_by_side(shown, named).save(paths[-1])
+    return paths
+
+
+def _fail(error: Exception) -> NoReturn:
+    text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    typer.echo(f"tokenpruner: {line}", err=True)
+    raise typer.Exit(2)
