@@ -126,8 +126,6 @@ class TowerSession:
         return handles
 
     def _before_tower(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
-        if not self.method.keeps_all and kwargs.get("attention_mask") is not None:
-            raise ValueError("want no attention_mask while tokens are taken out of a vision transformer, got one")
         device = self.tower.patches.weight.device
         self.local.current = Pass(clock(device), Stopwatch(device))
 
@@ -144,6 +142,8 @@ class TowerSession:
             self._begin(current, hidden)
         if not self.method.keeps_all:
             _check_checkpoint(module)
+            if (args[1] if len(args) > 1 else kwargs.get("attention_mask")) is not None:
+                raise ValueError("want no attention_mask while tokens are taken out of a vision transformer, got one")
         current.lengths.append(hidden.shape[1])
         if current.sizes is None or not self.method.weighs:
             return None
@@ -155,10 +155,10 @@ class TowerSession:
     def _begin(self, current: Pass, hidden: torch.Tensor) -> None:
         """Count the tokens and lay down what goes behind each block."""
         n_patches = hidden.shape[1] - self.tower.protected
-        if current.grid is None or n_patches != current.grid[0] * current.grid[1]:
+        if current.grid is None or hidden.ndim != 3 or n_patches != current.grid[0] * current.grid[1]:
             raise ValueError(
                 f"{self.name}: want {self.tower.protected} tokens before the patches of a grid {current.grid}, "
-                f"got {hidden.shape[1]} tokens"
+                f"got {[*hidden.shape]}"
             )
         current.n_images = len(hidden)
         if not self.method.keeps_all:
@@ -179,7 +179,8 @@ class TowerSession:
             return None
         if not isinstance(output, torch.Tensor):
             raise ValueError(f"{self.name}: want blocks that return a tensor, got {type(output).__name__}")
-        with current.selection.running():
+        # scores keep their float32 where the model runs in mixed precision
+        with torch.autocast(output.device.type, enabled=False), current.selection.running():
             context = BlockContext(
                 hidden=output,
                 block=number,

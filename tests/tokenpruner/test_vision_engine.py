@@ -192,6 +192,18 @@ def test_other_dtypes(name, method, dtype):
     assert output.pooler_output.isfinite().all()
 
 
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("name", ["vit", "siglip"])
+def test_autocast(name, method):
+    model, images = vision.build(name).float(), vision.pixels().float()
+    with torch.no_grad(), prune(model, method):
+        plain = model(images).pooler_output
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = model(images).pooler_output
+    assert mixed.isfinite().all()
+    assert mixed.shape == plain.shape
+
+
 def test_the_report_by_hand():
     """16 wide, MLP of 24, 17, 14 and 9 tokens."""
     model, images = vision.build("vit", n_blocks=3), vision.pixels(2)

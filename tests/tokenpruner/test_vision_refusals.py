@@ -103,6 +103,28 @@ def test_masks_of_the_caller():
             assert torch.equal(model(images, attention_mask=mask).last_hidden_state, whole)
 
 
+def test_a_mask_of_ones_is_none():
+    model, images = vision.build("vit"), vision.pixels()
+    with torch.no_grad(), prune(model, ToMe(r=2)):
+        assert torch.equal(
+            model(images, attention_mask=torch.ones(2, 17, dtype=torch.int64)).pooler_output,
+            model(images).pooler_output,
+        )
+
+
+def test_tokens_that_are_not_the_grid():
+    """A masked autoencoder leaves most patches out before its first block."""
+    import transformers as t
+
+    model = t.ViTMAEModel(t.ViTMAEConfig(**SIZES, intermediate_size=24)).eval()
+    with (
+        torch.no_grad(),
+        prune(model, ToMe()),
+        pytest.raises(ValueError, match=r"want 1 tokens before the patches of a grid \(4, 4\), got \[2, 5, 16\]"),
+    ):
+        model(vision.pixels().float())
+
+
 def test_attention_that_adds_no_mask():
     model = vision.build("vit")
     model.config._attn_implementation = "flash_attention_2"
