@@ -186,6 +186,14 @@ def entered(model: torch.nn.Module) -> list[dict[str, torch.Tensor]]:
     return seen
 
 
+@pytest.fixture(scope="session")
+def checkpointed_hooks() -> bool:
+    """True where gradient checkpointing runs the hooks of a decoder layer again, as older transformers do."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    return "__call__" in vars(GradientCheckpointingLayer)
+
+
 def state(model: torch.nn.Module) -> dict[str, dict[str, object]]:
     """Hooks and attributes of every module."""
     return {

@@ -69,7 +69,9 @@ def test_sharded(group, make_model, batch, checkpointing):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_learned_thresholds_are_sharded_with_the_model(group, make_model, batch, checkpointing):
+def test_learned_thresholds_are_sharded_with_the_model(group, make_model, batch, checkpointing, checkpointed_hooks):
+    if checkpointing and checkpointed_hooks:
+        pytest.skip("this transformers runs hooks again, which is refused")
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
