@@ -72,9 +72,13 @@ def measured(questions: str, name: str, labeler: Labeler, items: Sequence[Asked]
     rows = []
     for closure in (True, False):
         found = np.array([[_kept(item, values, share, closure) for share in BUDGETS] for item, values in zip(items, labels, strict=True)])  # fmt: skip # noqa: E501
-        means = [dict(zip(map(str, BUDGETS), found[:, :, part].mean(0).tolist(), strict=True)) for part in range(3)]
-        rows.append(Row(questions, len(items), name, closure, *means, ms))
+        recall, all_gold, kept = (_by_budget(found[:, :, part].mean(0)) for part in range(3))
+        rows.append(Row(questions, len(items), name, closure, recall, all_gold, kept, ms))
     return rows
+
+
+def _by_budget(values: np.ndarray) -> dict[str, float]:
+    return dict(zip(map(str, BUDGETS), values.tolist(), strict=True))
 
 
 def _kept(item: Asked, values: Sequence[np.ndarray], share: float, with_closure: bool) -> tuple[float, float, float]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 
-from datapruner.fingerprint import difference, fingerprint
+from datapruner.beside import Beside
+from datapruner.fingerprint import difference, fingerprint, is_on_disk
 from datapruner.selection import Selection
 from datapruner.source import Source
 
@@ -26,31 +26,14 @@ def checking(selection: Selection, source: Source) -> Iterator[Callable[[], None
     Raises at the end of the block at the latest, in place of an error that another input led to; what it yields
     raises as soon as it is known.
     """
-    if not all(isinstance(piece, Path) for piece in source.files()):
+    if not is_on_disk(source):
         check_source(source, selection)
         yield lambda: None
         return
-    failures: list[Exception] = []
-
-    def run() -> None:
-        try:
-            check_source(source, selection)
-        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
-            failures.append(error)
-
-    # a daemon: who interrupts the work does not wait for it
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-
-    def look() -> None:
-        if failures:
-            raise failures[0]
-
+    hashing = Beside(partial(check_source, source, selection))
     try:
-        yield look
+        yield hashing.look
     except Exception:
-        thread.join()
-        look()
+        hashing.result()
         raise
-    thread.join()
-    look()
+    hashing.result()

@@ -39,6 +39,17 @@ def fingerprint(source: Source) -> list[File]:
     return [_identify(piece) for piece in source.files()]
 
 
+def is_on_disk(source: Source) -> bool:
+    """Whether `source` is files of this machine, which can be hashed beside other work."""
+    return all(isinstance(piece, Path) for piece in source.files())
+
+
+def unhashed(source: Source) -> list[File]:
+    """Names and sizes of files on disk, hashes still empty."""
+    found = [piece for piece in source.files() if isinstance(piece, Path)]
+    return [File(name=piece.name, bytes=piece.stat().st_size, blake2b="") for piece in found]
+
+
 def digest(path: Path) -> str:
     """BLAKE2b of the file's bytes, 32 hex digits."""
     with open(path, "rb") as file:

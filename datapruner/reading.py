@@ -16,6 +16,7 @@ import numpy as np
 
 from datapruner import progress
 from datapruner.extras import require
+from datapruner.fingerprint import File
 from datapruner.places import Place, load_places, save_places
 from datapruner.scorer import Batch, Scorer
 from datapruner.source import Chunk, Source
@@ -32,8 +33,11 @@ MOST_WAITING = 8
 __all__ = ["Place", "load_places", "read_rows"]
 
 
-def read_rows(source: Source, table: ScoreTable, cheap: Mapping[str, Scorer]) -> None:
-    """Write the parts of `rows` and `cheap`, and the places of the chunks; does nothing where that is done."""
+def read_rows(source: Source, table: ScoreTable, cheap: Mapping[str, Scorer], hashed: Callable[[], list[File]]) -> None:
+    """Write the parts of `rows` and `cheap`, and the places of the chunks; does nothing where that is done.
+
+    `hashed` gives the fingerprint of the source, which may still be in the making: the table has it at the end.
+    """
     if table.manifest["rows"] is not None:
         return
     places: list[Place] = []
@@ -54,6 +58,7 @@ def read_rows(source: Source, table: ScoreTable, cheap: Mapping[str, Scorer]) ->
     if not rows:
         raise ValueError(f"{', '.join(map(str, source.files()))}: want at least one row, got none")
     save_places(table.path, places)
+    table.manifest["input"]["files"] = hashed()
     table.manifest["rows"], table.manifest["chunks"] = rows, len(places)
     table.save()
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+from datapruner.beside import Beside
 from datapruner.engine import Engine, as_engine
 from datapruner.files import LOCK, TEMPORARY, locked, remove_leftovers
-from datapruner.fingerprint import fingerprint, stamps
+from datapruner.fingerprint import File, fingerprint, is_on_disk, stamps, unhashed
 from datapruner.lineage import method_name, text_form
 from datapruner.passes import check_needs, fill_columns
 from datapruner.pieces import Given
@@ -42,15 +44,20 @@ def score(
     runs.check()
     check_needs(source, columns)
     described = {name: describe(scorer) for name, scorer in columns.items()}
-    before, table_input = stamps(source), describe_input(source)
+    before, hashing = stamps(source), Beside(partial(fingerprint, source))
+    # whether a table that is there is of this input must be known first; for a new one the input is hashed meanwhile
+    waits = (folder / MANIFEST).exists() or not is_on_disk(source)
+    table_input = describe_input(source, hashing.result() if waits else unhashed(source))
     _check_folder(folder, table_input, described)
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         remove_leftovers(folder)
+        if (folder / MANIFEST).exists():
+            table_input["files"] = hashing.result()
         table = _open(folder, table_input, described)
         try:
-            read_rows(source, table, _announced(table, columns, described))
+            read_rows(source, table, _announced(table, columns, described), hashing.result)
             _refuse_changed(source, before)
         except (ValueError, OSError):
             _discard(table, made)
@@ -93,9 +100,8 @@ def describe(scorer: Scorer) -> Column:
     )
 
 
-def describe_input(source: Source) -> Input:
+def describe_input(source: Source, files: list[File]) -> Input:
     """The manifest's entry for the input."""
-    files = fingerprint(source)
     fields = {**source.fields(), "tokens": counter(source.tokens).described}
     return Input(files=files, fields=fields, chunk_rows=source.chunk_rows, chunk_bytes=source.chunk_bytes)
 

@@ -13,6 +13,7 @@ from datapruner import Budget, Output, Per, ScoreTable, Source, prune, run, scor
 from datapruner.kept_hash import kept_hash
 from datapruner.recipe import Expected, Recipe, Rule
 from datapruner.recipe_yaml import dump, load
+from tests.datapruner.conftest import write_jsonl
 from tests.datapruner.folders import folder_bytes
 
 FULL = """
@@ -112,6 +113,17 @@ def test_the_hash_is_that_of_the_uids(table: ScoreTable) -> None:
     for uid in half.kept_uids:
         by_hand.update(len(uid).to_bytes(8, "little") + uid.encode())
     assert kept_hash(half) == by_hand.hexdigest()
+
+
+def test_the_hash_of_uids_of_any_length(tmp_path: Path) -> None:
+    rows = [{"id": uid, "text": "t" * n} for n, uid in enumerate(["ü" * 300, "a", "日本", "", "x y", "🦆" * 7], 1)]
+    table = score(Source(write_jsonl(tmp_path / "c.jsonl", rows), uid="id", chunk_rows=2), "length", tmp_path / "t")
+    for ratio in (0.3, 0.5, 1):
+        selection = select(table, "top", "length", ratio)
+        by_hand = blake2b(digest_size=16)
+        for uid in selection.kept_uids:
+            by_hand.update(len(uid.encode()).to_bytes(8, "little") + uid.encode())
+        assert kept_hash(selection) == by_hand.hexdigest()
 
 
 def test_columns_that_others_read_are_in_the_recipe(corpus: Path, tmp_path: Path) -> None:

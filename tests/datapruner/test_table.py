@@ -113,8 +113,10 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path) ->
         process = _start(corpus, tmp_path / "t", log)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        # from the first pass to the last chunks
-        time.sleep(0.05 + 0.15 * step + draw.uniform(0, 0.15))
+        # once before anything is written perhaps, then from the first pass to the last chunks
+        while step and process.poll() is None and not (tmp_path / "t" / "manifest.json").exists():
+            time.sleep(0.005)
+        time.sleep(0.15 * step + draw.uniform(0, 0.15))
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
     assert kills >= 2

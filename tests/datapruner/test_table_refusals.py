@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,3 +170,28 @@ def test_refuses_a_scorer_that_breaks_the_contract(corpus: Path, tmp_path: Path,
     with pytest.raises(ValueError, match=message):
         score(Source(corpus, uid="id"), Wrong(how=how), tmp_path / "t")
     assert not (tmp_path / "t" / "folders").exists()
+
+
+def test_a_pass_that_was_killed_before_the_input_was_hashed_begins_anew(corpus: Path, tmp_path: Path) -> None:
+    table = score(Source(corpus, chunk_rows=10), "length", tmp_path / "whole")
+    killed = tmp_path / "t"
+    shutil.copytree(table.path, killed)
+    (killed / "chunks.parquet").unlink()
+    (killed / "rows" / "00000000.parquet").write_bytes(b"of who knows what")
+    manifest = json.loads((table.path / "manifest.json").read_text())
+    manifest["input"]["files"][0]["blake2b"] = ""
+    (killed / "manifest.json").write_text(json.dumps({**manifest, "rows": None, "chunks": None}))
+    score(Source(corpus, chunk_rows=10), "length", killed)
+    assert folder_bytes(killed) == folder_bytes(table.path)
+
+
+def test_an_input_that_cannot_be_hashed_leaves_no_table(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> str:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr("datapruner.fingerprint.digest", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        score(corpus, "length", tmp_path / "t")
+    assert not (tmp_path / "t").exists()
