@@ -122,7 +122,7 @@ def _numbers(told: Answer, plain: Answer | None) -> dict[str, object]:
     times = {name: round(getattr(report, name), 3) for name in ("selection_ms", "prefill_ms", "total_ms")}
     found: dict[str, object] = {"method": report.method, "answer": told.text, "n_tokens": told.n_tokens}
     found |= counts | times | {"peak_bytes": report.peak_bytes, "layers": [after for _, after in report.layers]}
-    found["images"] = [dataclasses.asdict(one) for one in report.images]
+    found["images"] = [dataclasses.asdict(dataclasses.replace(one, columns=[*one.columns])) for one in report.images]
     if plain is not None:
         own = {"answer": plain.text, "n_tokens": plain.n_tokens, "total_ms": round(plain.report.total_ms, 3)}
         found["all_tokens"] = own | {"peak_bytes": plain.report.peak_bytes}

@@ -31,6 +31,11 @@ class Image:
     views: tuple[Grid, ...] = ()
     newlines: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
+    def places(self) -> Sequence[int]:
+        """Its columns as numbers; a range, which takes no memory, where they are neighbours."""
+        first, last = int(self.columns[0]), int(self.columns[-1])
+        return range(first, last + 1) if last - first + 1 == len(self.columns) else tuple(self.columns.tolist())
+
 
 def find(visual: torch.Tensor, layouts: Sequence[Layout] | None = None) -> list[Image]:
     """The images and frames of `visual` [B, L] (bool, True where a visual token stands), in order."""

@@ -7,6 +7,7 @@ their own, as the decoder sees them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,9 +20,9 @@ Part = Literal["decoder", "vision transformer"]
 class KeptImage:
     """Image `image` of batch row `row`, or frame `frame` of it: which of its `size` tokens were `kept`.
 
-    `grid` and `views` are its rows and columns as `Context` has them; `columns` says where in the unpruned row
-    each of its tokens stood. Newline tokens of a cut-up image belong to nothing: they stay and are not counted.
-    `layer` is the first decoder layer that did without the others.
+    `grid` and `views` are its rows and columns as `Context` has them; `columns` says where in the unpruned row each
+    of its tokens stood, a range where they are neighbours. Newline tokens of a cut-up image belong to nothing: they
+    stay and are not counted. `layer` is the first decoder layer that did without the others.
     """
 
     row: int
@@ -31,7 +32,7 @@ class KeptImage:
     grid: Grid | None = None
     frame: int = 0
     views: tuple[Grid, ...] = ()
-    columns: tuple[int, ...] = ()
+    columns: Sequence[int] = ()
     layer: int = 0
 
 

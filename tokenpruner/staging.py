@@ -50,7 +50,7 @@ class Live:
     def told(self, grid: GridOf, layer: int) -> KeptImage:
         """What the report says of it."""
         image, (one, views) = self.image, views_of(self.image, grid)
-        kept, columns = tuple(self.kept.tolist()), tuple(image.columns.tolist())
+        kept, columns = tuple(self.kept.tolist()), image.places()
         return KeptImage(image.row, image.number, len(columns), kept, one, image.frame, views, columns, layer)
 
 

@@ -92,7 +92,7 @@ def views_of(image: Image, grid: GridOf) -> tuple[Grid | None, tuple[Grid, ...]]
 
 def _kept(context: Context, image: Image, picks: torch.Tensor) -> KeptImage:
     """What the report says of it."""
-    kept, columns = tuple(picks.tolist()), tuple(image.columns.tolist())
+    kept, columns = tuple(picks.tolist()), image.places()
     place = (context.grid, context.frame, context.views)
     return KeptImage(context.row, context.image, context.size, kept, *place, columns)
 

@@ -257,7 +257,7 @@ def test_frames_and_grids_of_qwen(name, seen):
         model(**inputs)
     assert [(own.row, own.image, own.frame, own.grid) for own in seen] == places
     assert [(own.row, own.image, own.frame, own.grid) for own in report.images] == places
-    assert [own.columns for own in report.images[1:3]] == [tuple(range(11, 19)), tuple(range(19, 27))]
+    assert [own.columns for own in report.images[1:3]] == [range(11, 19), range(19, 27)]
     assert report.prefills[0].tokens_after == (6 + 4 + 8, 6 + 6)
     seen.clear()
     with prune(model, Spy(n_keep_row=9)) as report:

@@ -55,7 +55,7 @@ def test_the_report_by_hand(model, prompt):
     assert (first.tokens_before, first.tokens_after) == ((21, 4, 33), (9, 4, 9))
     assert (second.tokens_before, second.tokens_after) == ((18,), (6,))
     assert [(image.row, image.image) for image in report.images] == [(0, 0), (2, 0), (2, 1), (0, 0)]
-    assert report.images[1] == KeptImage(2, 0, 16, (5, 7, 13, 15), (4, 4), columns=tuple(range(16)))
+    assert report.images[1] == KeptImage(2, 0, 16, (5, 7, 13, 15), (4, 4), columns=range(16))
     assert (report.visual_before, report.visual_after) == (64, 16)
     assert (report.tokens_before, report.tokens_after) == (76, 28)
     # 3 layers, 16 wide keys and as wide values, 8 bytes
