@@ -16,11 +16,12 @@ from contextpruner.calibration import Calibration, Example, gold_units, of_gold
 from contextpruner.document import HasText, SplitDocument, check_text, read
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.policy import Policy, Reason, choose, is_kept
+from contextpruner.pretrained import labeler_for
 from contextpruner.result import PrunedDocument, Result, Span
 from contextpruner.splitter import split
 from contextpruner.tokens import TokenCounter, count_checked, estimate_tokens
 from contextpruner.unit import Unit
-from prunekernels import spec
+from prunekernels import registry, spec
 
 LABELERS = "contextpruner.labelers"
 
@@ -52,6 +53,26 @@ class ContextPruner:
         if calibration is not None and calibration.labeler != _describe(self.labeler):
             made, wanted = calibration.labeler, _describe(self.labeler)
             raise ValueError(f"want a calibration of the labeler {wanted}, got one of {made}")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | None = None,
+        *,
+        splitter: Splitter = split,
+        count_tokens: TokenCounter = estimate_tokens,
+        calibration: Calibration | None = None,
+    ) -> ContextPruner:
+        """A pruner with the model at the path or hub id `name`, and the labeler that reads such a model.
+
+        Where the model comes with a threshold, `prune` needs no rule. Without a name: the best labeler that needs
+        nothing downloaded, and a log line that says once which one that is. Other fields of a labeler want the
+        labeler itself: `ContextPruner(Provence(name, packing="published"))`.
+        """
+        kind, model = labeler_for(name)
+        labeler = registry.load(LABELERS, kind, Labeler)  # type: ignore[type-abstract]
+        made = labeler() if model is None else labeler(model=model)  # type: ignore[call-arg]
+        return cls(made, splitter=splitter, count_tokens=count_tokens, calibration=calibration)
 
     def prune(  # noqa: PLR0913 - the rules by their names
         self,
