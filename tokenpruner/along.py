@@ -13,8 +13,8 @@ from tokenpruner.thin import Choice
 
 # one entry a token, [B, L, ...]
 PER_TOKEN = ("visual_pos_masks", "per_layer_inputs", "mm_token_type_ids", "moe_mm_token_type_ids", "token_type_ids")
-# passed on to the backbone, which does not read it: the loss does
-FOR_THE_LOSS = "shift_labels"
+# passed on to some backbones, which do not read them: the loss does
+FOR_THE_LOSS = ("labels", "shift_labels")
 # lists of planes [visual tokens of the whole batch, D]
 PER_VISUAL = ("deepstack_visual_embeds",)
 MARKS = "visual_pos_masks"
@@ -23,7 +23,7 @@ MARKS = "visual_pos_masks"
 def check(kwargs: Kwargs, shape: tuple[int, int]) -> None:
     """Raise where something of unknown meaning goes along with each token, which would no longer fit."""
     for name, value in kwargs.items():
-        known = (*OWN, *PER_TOKEN, FOR_THE_LOSS)
+        known = (*OWN, *PER_TOKEN, *FOR_THE_LOSS)
         if name not in known and isinstance(value, torch.Tensor) and value.shape[:2] == shape:
             raise ValueError(f"the text backbone also takes {name} {[*value.shape]} per token: not supported")
     if any(kwargs.get(name) is not None for name in PER_VISUAL) and not isinstance(kwargs.get(MARKS), torch.Tensor):

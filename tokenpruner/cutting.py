@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from tokenpruner import thin
-from tokenpruner.along import PER_TOKEN
+from tokenpruner.along import FOR_THE_LOSS, PER_TOKEN
 
 Kwargs = dict[str, object]
 # one position a token; one embedding of it a token, alone or as cosines and sines
 POSITIONS, EMBEDDINGS = "position_ids", "position_embeddings"
 ALONG = (*PER_TOKEN, "per_layer_input")
-OWN = ("attention_mask", POSITIONS, EMBEDDINGS, "past_key_values")
+OWN = ("attention_mask", POSITIONS, EMBEDDINGS, "past_key_values", *FOR_THE_LOSS)
 
 
 @dataclass(frozen=True)
