@@ -4,7 +4,7 @@ It is read off what the features say and off the arguments that they were made w
 
     newlines   tokens equal to the model's `image_newline` (LLaVA-NeXT, LLaVA-OneVision) end the lines of a grid
     grid_thw   frames, rows and columns before patches are merged (Qwen, GLM): merged m x m where m^2 fits the count
-    videos     [videos, frames, channels, height, width]: equal frames
+    videos     pixels [videos, frames, channels, height, width]: equal frames
     sizes      height and width of an image whose patches are squares (Pixtral, Mistral 3)
     otherwise  one frame, whose grid is a square if its count is one and else is not known
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
@@ -43,17 +43,19 @@ def square(n_tokens: int) -> tuple[Grid, ...]:
     return ((side, side),) if n_tokens and side * side == n_tokens else ()
 
 
-def read(output: object, given: Given, newline: torch.Tensor | None = None) -> list[Layout] | None:
+def read(
+    output: object, given: Given, newline: torch.Tensor | None = None, is_video: bool = False
+) -> list[Layout] | None:
     """Layouts of the features in `output`, [images, N, D] or one [N, D] an image; None where they have another form.
 
-    `given` are the arguments they were made with, by name.
+    `given` are the arguments they were made with, by name. A video may also have features [frames, N, D].
     """
-    parts = _parts(output)
+    parts = _parts(output, is_video)
     if parts is None:
         return None
-    clip = next((value for name, value in given.items() if name == "pixel_values_videos"), None)
-    n_frames = clip.shape[1] if isinstance(clip, torch.Tensor) and clip.ndim == 5 else 1
-    if n_frames > 1 and len(parts) == n_frames * len(clip):  # type: ignore[arg-type]
+    clips = [own for own in given.values() if is_video and isinstance(own, torch.Tensor) and own.ndim == 5]
+    n_videos, n_frames = clips[0].shape[:2] if clips else (0, 1)
+    if n_frames > 1 and len(parts) == n_frames * n_videos:
         # features of each frame, not of each video
         parts = [torch.cat(parts[first : first + n_frames]) for first in range(0, len(parts), n_frames)]
     grids, sizes = (_table(given, end, width, len(parts)) for end, width in (("grid_thw", 3), ("image_sizes", 2)))
@@ -80,13 +82,25 @@ def _one(
     return Layout(n_tokens, n_frames, whole or square(n_patches // n_frames), newlines)
 
 
-def _parts(output: object) -> list[torch.Tensor] | None:
+def completed(known: list[Layout] | None, features: object) -> list[Layout] | None:
+    """`known` as the placeholders have it: older releases put a newline behind each video after it was encoded."""
+    if known is None or not isinstance(features, torch.Tensor):
+        return known
+    n_more = features.numel() // features.shape[-1] - sum(own.size for own in known)
+    if n_more != len(known):
+        return known
+    return [replace(own, size=own.size + 1, newlines=(*own.newlines, own.size)) for own in known]
+
+
+def _parts(output: object, is_video: bool) -> list[torch.Tensor] | None:
     features = getattr(output, "pooler_output", output)
     if isinstance(features, torch.Tensor) and features.ndim == 3:
         return [*features]
-    if isinstance(features, list | tuple) and all(isinstance(x, torch.Tensor) and x.ndim == 2 for x in features):
-        return [*features]
-    return None
+    if not isinstance(features, list | tuple) or not all(isinstance(own, torch.Tensor) for own in features):
+        return None
+    if is_video:
+        features = [own.flatten(0, 1) if own.ndim == 3 else own for own in features]
+    return [*features] if all(own.ndim == 2 for own in features) else None
 
 
 def _newlines(part: torch.Tensor, newline: torch.Tensor | None) -> tuple[int, ...]:

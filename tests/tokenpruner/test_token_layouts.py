@@ -11,7 +11,7 @@ import torch
 from tests.tokenpruner import families
 from tokenpruner import Context, Method, prepare, prune
 from tokenpruner.images import find, numbered
-from tokenpruner.layouts import Layout, Memory, read
+from tokenpruner.layouts import Layout, Memory, completed, read
 from tokenpruner.methods.divprune import DivPrune
 from tokenpruner.methods.random import Random
 from tokenpruner.methods.stride import Stride
@@ -69,12 +69,23 @@ def test_grids_by_hand():
 
 
 def test_videos_by_hand():
-    clip = {"pixel_values_videos": torch.zeros(2, 3, 3, 8, 8)}
-    assert read(torch.zeros(2, 12, 4), clip) == [Layout(12, 3, ((2, 2),))] * 2
-    # each frame by itself
-    assert read(torch.zeros(6, 5, 4), clip) == [Layout(15, 3)] * 2
-    assert read(torch.zeros(2, 13, 4), clip) == [Layout(13)] * 2
-    assert read([features("xxxx" * 3 + "|")] * 2, clip, NEWLINE) == [Layout(13, 3, ((2, 2),), (12,))] * 2
+    clip, video = {"pixel_values_videos": torch.zeros(2, 3, 3, 8, 8)}, {"is_video": True}
+    assert read(torch.zeros(2, 12, 4), clip, **video) == [Layout(12, 3, ((2, 2),))] * 2
+    # each frame by itself, in two forms
+    assert read(torch.zeros(6, 5, 4), clip, **video) == [Layout(15, 3)] * 2
+    assert read((torch.zeros(3, 4, 4),) * 2, clip, **video) == [Layout(12, 3, ((2, 2),))] * 2
+    assert read(torch.zeros(2, 13, 4), clip, **video) == [Layout(13)] * 2
+    assert read([features("xxxx" * 3 + "|")] * 2, clip, NEWLINE, **video) == [Layout(13, 3, ((2, 2),), (12,))] * 2
+    # tiles of pictures are no frames
+    assert read(torch.zeros(2, 12, 4), {"pixel_values": torch.zeros(2, 3, 3, 8, 8)}) == [Layout(12)] * 2
+
+
+def test_a_newline_that_comes_after_the_features():
+    known = [Layout(12, 3, ((2, 2),)), Layout(5)]
+    assert completed(known, torch.zeros(19, 4)) == [Layout(13, 3, ((2, 2),), (12,)), Layout(6, 1, (), (5,))]
+    assert completed(known, torch.zeros(17, 4)) == known
+    assert completed(None, torch.zeros(17, 4)) is None
+    assert completed(known, None) == known
 
 
 def test_sizes_in_pixels():
@@ -283,9 +294,8 @@ def test_videos_that_are_encoded_like_images(seen):
 def test_frames_of_llava_videos(name, n_newlines, seen):
     model = families.build(name)
     clip = torch.randn(2, 3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        size = model.model.get_video_features(clip).pooler_output.shape[1]
-    n_frame = (size - n_newlines) // 3
+    # 8 x 8 patches a frame, pooled to 4 x 4
+    n_frame, size = 16, 3 * 16 + n_newlines
     inputs = encode(model, [[2, (VIDEO, size), 3], [4, (VIDEO, size), 1]], {"pixel_values_videos": clip})
     with torch.no_grad(), prune(model, Spy()) as report:
         model(**inputs)

@@ -95,7 +95,8 @@ class Generic(Adapter):
                 finally:
                     sighting.is_encoding = False
                 given = signature.bind(*args, **kwargs).arguments
-                found = layouts.read(output, {**given, **given.get("kwargs", {})}, self._newline())
+                given = {**given, **given.get("kwargs", {})}
+                found = layouts.read(output, given, self._newline(), is_video=kind == "video")
                 sighting.layouts[kind] = found
                 sighting.memory.note(output, found)
                 return output
@@ -120,8 +121,9 @@ def _noted(sighting: Sighting) -> Wrap:
                 if isinstance(mask, torch.Tensor):
                     # [B, L, 1] or [B, L, D], the same in the last dimension
                     sighting.masks[kind] = mask if mask.ndim == 2 else mask[..., 0]
-                if given.get(f"{kind}_features") is not None:
-                    sighting.layouts.setdefault(kind, None)
+                features = given.get(f"{kind}_features")
+                if features is not None:
+                    sighting.layouts[kind] = layouts.completed(sighting.layouts.get(kind), features)
             return output
 
         return wrapped
