@@ -34,10 +34,11 @@ _PRUNED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 def prune(model: nn.Module, method: TokenMethod) -> Iterator[Report]:
     """Prune every call of `model` inside the `with`, from whichever thread; yields the report that fills up.
 
-    Raises ValueError for a model without visual tokens and for one that is being pruned already; inside, for
-    what cannot be pruned: static caches, chunked prefill. A call without images is not changed. Gradients flow, and
-    a loss is over the tokens that are left. The model is left as it was found, also after an exception; a cache that
-    outlives the `with` keeps its logical length.
+    `model` is a vision-language model, or a vision transformer for a method that works inside one. Raises ValueError
+    for a model without visual tokens and for one that is being pruned already; inside, for what cannot be pruned:
+    static caches, chunked prefill. A call without images is not changed. Gradients flow, and a loss is over the
+    tokens that are left. The model is left as it was found, also after an exception; a cache that outlives the `with`
+    keeps its logical length.
     """
     from prunekernels import spec
     from tokenpruner.meter import Meter

@@ -10,6 +10,7 @@ import torch
 
 from tests.tokenpruner import vision_models as vision
 from tokenpruner import BlockContext, BlockMethod, prune
+from tokenpruner.methods.random_patches import RandomPatches
 from tokenpruner.methods.tome import ToMe
 from tokenpruner.methods.zero_tprune import ZeroTPrune
 
@@ -263,6 +264,23 @@ def test_threads_do_not_mix():
         for thread in threads:
             thread.join()
     assert not wrong
+
+
+def test_random_patches():
+    """Uniform over the patches, by seed and block, the same for every image; the counts are those of Zero-TPrune."""
+    context = BlockContext(torch.zeros(3, 17, 4), 1, 4, 1)
+    picks = [RandomPatches(seed=seed).keep(context, 4) for seed in range(2000)]
+    assert all(torch.equal(own[0], own[2]) for own in picks)
+    counts = torch.bincount(torch.cat([own[0] for own in picks]), minlength=16)
+    # 2000 draws with probability 1/4: standard deviation 19
+    assert (counts - 500).abs().max() < 5 * 19.4
+    other = dataclasses.replace(context, block=2)
+    assert not torch.equal(RandomPatches().importance(other), RandomPatches().importance(context))
+    for ratio, blocks in ((0.4, None), (0.25, (1, 3))):
+        chosen = {"keep_ratio": ratio, "blocks": blocks}
+        assert RandomPatches(**chosen).removals(196, 12) == ZeroTPrune(**chosen).removals(196, 12)
+    with pytest.raises(ValueError, match="want blocks in ascending order"):
+        RandomPatches(blocks=(3, 1))
 
 
 def test_two_models_do_not_mix():

@@ -28,10 +28,8 @@ import torch
 
 from prunekernels import budget
 from prunekernels.page_rank import page_rank
+from tokenpruner import depths
 from tokenpruner.block_method import BlockContext, BlockMethod, Read, top
-
-# pruning blocks as fractions of the depth: behind blocks 1, 3, 6, 9 and 11 of 12
-DEPTHS = (1 / 12, 3 / 12, 6 / 12, 9 / 12, 11 / 12)
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,7 @@ class ZeroTPrune(BlockMethod):
             raise ValueError(f"want n_similar of at least 0, got {self.n_similar}")
         if len(self.variances) != 2 or not 0 <= self.variances[0] <= self.variances[1]:
             raise ValueError(f"want variances as two numbers 0 <= v_min <= v_max, got {self.variances}")
-        if self.blocks is not None and (not self.blocks or list(self.blocks) != sorted({*self.blocks})):
-            raise ValueError(f"want blocks in ascending order, at least one, got {self.blocks}")
-        if self.blocks is not None and self.blocks[0] < 1:
-            raise ValueError(f"want blocks counted from 1, got {self.blocks[0]}")
+        depths.check_blocks(self.blocks)
         several = self.iterations if isinstance(self.iterations, tuple) else (self.iterations or 1,)
         if isinstance(self.iterations, tuple) and (self.blocks is None or len(several) != len(self.blocks)):
             raise ValueError(f"want iterations for each of blocks {self.blocks}, got {self.iterations}")
@@ -74,14 +69,7 @@ class ZeroTPrune(BlockMethod):
 
     def removals(self, n_patches: int, n_blocks: int) -> Sequence[int]:
         """How many patches are dropped behind each block."""
-        blocks = self._blocks(n_blocks)
-        if blocks and blocks[-1] > n_blocks:
-            raise ValueError(f"want blocks up to {n_blocks}, as many as the model has, got {blocks[-1]}")
-        counts, left = [0] * n_blocks, n_patches
-        for number, block in enumerate(blocks, 1):
-            wanted = budget.n_keep(n_patches, self.keep_ratio ** (number / len(blocks)))
-            counts[block - 1], left = left - wanted, wanted
-        return counts
+        return depths.removals(n_patches, n_blocks, self.keep_ratio, self.blocks)
 
     def keep(self, context: BlockContext, n: int) -> torch.Tensor:
         """The three stages, n patches of each image left."""
@@ -96,15 +84,9 @@ class ZeroTPrune(BlockMethod):
         voted = self._importance(queries, keys, context, self._n_iterations(context))
         return alive.gather(1, top(voted, n))
 
-    def _blocks(self, n_blocks: int) -> list[int]:
-        if self.blocks is not None:
-            return list(self.blocks)
-        # behind the last block nothing would be saved
-        return sorted({min(max(round(n_blocks * depth), 1), n_blocks - 1) for depth in DEPTHS} - {0})
-
     def _n_iterations(self, context: BlockContext) -> int:
         if isinstance(self.iterations, tuple):
-            return self.iterations[self._blocks(context.n_blocks).index(context.block + 1)]
+            return self.iterations[depths.pruning_blocks(self.blocks, context.n_blocks).index(context.block + 1)]
         if self.iterations is not None:
             return self.iterations
         return (30, 5, 1)[3 * context.block // context.n_blocks]
