@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Config = dict[str, object]
 
 # what a checkpoint needs: settings, tokenizers and weights, of sentence-transformers also the modules' folders
-WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "[0-9]_*/*.json", "[0-9]_*/*.safetensors"]
+WANTED = ["*.json", "*.safetensors", "*.onnx", "*.txt", "*.model", "[0-9]_*/*.json", "[0-9]_*/*.safetensors"]
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 

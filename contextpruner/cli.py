@@ -1,4 +1,4 @@
-"""The command line: `contextpruner prune | calibrate | quality | methods`."""
+"""The command line: `contextpruner prune | calibrate | quality | export | methods`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from contextpruner import batch, html_view, view
+from contextpruner import batch, html_view, onnx_encoder, view
 from contextpruner.calibration import Calibration
 from contextpruner.closure import ALL as DEPENDENCIES
 from contextpruner.files import Lines, parse_line, read_files, read_lines, record, whole, write_whole
@@ -147,6 +147,18 @@ def quality(
                 if number in kept:
                     file.write(line.decode("utf-8-sig") + "\n")
         typer.echo(f"{output}: {len(kept):,} of {len(found.scores):,} passages kept")
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A folder or hub id that the labeler provence reads.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; made if need be.")],
+) -> None:
+    """Write a pruner as one ONNX file with its tokenizer; --labeler provence:model=FOLDER runs it on a CPU."""
+    with _clear_errors():
+        from contextpruner.labelers.provence import Provence
+
+        typer.echo(f"{onnx_encoder.export(Provence(model), output)}: exported")
 
 
 @app.command()

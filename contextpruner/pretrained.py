@@ -1,6 +1,6 @@
 """The labeler that fits a model: found by the tensors and the config.json of its folder, never by its name.
 
-    Provence, XProvence, OpenProvence layouts           provence
+    Provence, XProvence, OpenProvence, or exported      provence
     a token classifier with two labels                  llmlingua2
     a ColBERT projection                                late_interaction
     a sentence-transformers model that pools            bi_encoder
@@ -18,6 +18,7 @@ import logging
 
 from contextpruner.checkpoint import Checkpoint, find
 from contextpruner.joint_encoder import layout_of
+from contextpruner.onnx_encoder import is_exported
 
 # the best of what needs no download: benchmarks/context_recall.py has it beside lead and random
 DEFAULT = "bm25"
@@ -44,7 +45,7 @@ def _labeler_of(checkpoint: Checkpoint) -> str:
         return "bi_encoder"
     if any(module.endswith("Dense") for module in modules):
         return "late_interaction"
-    if layout_of(checkpoint) is not None:
+    if is_exported(checkpoint) or layout_of(checkpoint) is not None:
         return "provence"
     if "linear.weight" in checkpoint.shapes:
         return "late_interaction"

@@ -16,7 +16,8 @@ default the checkpoint's, else 512.
 
 `model` is a folder or hub id in one of the three layouts (`joint_encoder`); its layout gives everything that says
 "own" here. packing "joint" tokenises the document as one text; "published" tokenises every unit alone and changes
-the question and the windows, as the published code of the layout does. `precision` "int8" is for CPUs.
+the question and the windows, as the published code of the layout does. `precision` "int8" is for CPUs,
+and so is a folder that `contextpruner export` wrote (ONNX).
 """
 
 from __future__ import annotations
@@ -33,15 +34,17 @@ from contextpruner import windows
 from contextpruner.batches import batches, check_batch_size, distinct, pad_id
 from contextpruner.checkpoint import Checkpoint, find
 from contextpruner.document import SplitDocument
+from contextpruner.extras import require
 from contextpruner.joint_encoder import JointEncoder, Layout, layout_of, load_joint
 from contextpruner.labeler import Labeler, Labels, above
 from contextpruner.loading import Precision, longest_row, place, tokenizer_of
+from contextpruner.onnx_encoder import OnnxEncoder, is_exported, load_onnx
 from contextpruner.published_packing import Published, blocks, published_question, tokenise_alone
 from contextpruner.text_tokens import TextTokens, encode, tokenise
 from contextpruner.token_windows import Packed, Template, pack, paired, single
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 Pooling = Literal["decision_mean", "probability_mean"]
 
@@ -68,13 +71,18 @@ THRESHOLDS = ("default_threadshold", "default_threshold")
 class Loaded(NamedTuple):
     """A checkpoint, ready to run."""
 
-    model: JointEncoder
+    model: JointEncoder | OnnxEncoder
+    device: torch.device
+    layout: Layout
     tokenizer: PreTrainedTokenizerBase
     template: Template
-    family: Family
     threshold: float
     window: int
     has_types: bool
+
+    @property
+    def family(self) -> Family:
+        return FAMILIES[self.layout]
 
 
 @dataclass(frozen=True)
@@ -106,13 +114,13 @@ class Provence(Labeler):
 
     @property
     def default_threshold(self) -> float:
-        return above(self._loaded.threshold)
+        return above(self.loaded.threshold)
 
     def prepare(self) -> None:
-        _ = self._loaded
+        _ = self.loaded
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
-        loaded = self._loaded
+        loaded = self.loaded
         asked = encode(loaded.tokenizer, self._question(question))[0]
         texts = [self._tokens(document) for document in documents]
         rows = [self._rows(asked, document, text) for document, text in zip(documents, texts, strict=True)]
@@ -130,10 +138,10 @@ class Provence(Labeler):
         return Labels(tuple(probabilities), np.array(scores, dtype=np.float32))
 
     def _question(self, question: str) -> str:
-        return published_question(question, self._loaded.family.packing) if self.packing == "published" else question
+        return published_question(question, self.loaded.family.packing) if self.packing == "published" else question
 
     def _tokens(self, document: SplitDocument) -> TextTokens:
-        loaded = self._loaded
+        loaded = self.loaded
         if self.packing == "joint":
             return tokenise(loaded.tokenizer, document, self.use_title)
         form = loaded.family.packing
@@ -145,16 +153,16 @@ class Provence(Labeler):
                 return blocks(text.ends, room)
             return windows.cut(document.units, text.ends, room, min(self.overlap, room // 4))
 
-        return pack(self._loaded.template, asked, text, self._loaded.window, cut)
+        return pack(self.loaded.template, asked, text, self.loaded.window, cut)
 
     @torch.inference_mode()
     def _run(self, rows: Sequence[Packed]) -> tuple[list[np.ndarray], list[float]]:
         """Keep-probabilities of each window's own tokens, and its ranking score."""
-        loaded = self._loaded
+        loaded = self.loaded
         different, places = distinct([packed.row for packed in rows])
         keep: list[np.ndarray] = [np.zeros(0, np.float32)] * len(different)
         rank = torch.zeros(len(different))
-        device = next(loaded.model.ranker.parameters()).device
+        device = loaded.device
         for batch in batches(different, self.batch_size, pad_id(loaded.tokenizer)):
             types = (batch.types.to(device),) if loaded.has_types else ()
             kept, logits = loaded.model(batch.ids.to(device), batch.mask.to(device), *types)
@@ -167,8 +175,11 @@ class Provence(Labeler):
         return own, rank[places].tolist()
 
     @cached_property
-    def _loaded(self) -> Loaded:
+    def loaded(self) -> Loaded:
+        """The checkpoint, read at first use."""
         checkpoint = find(self.model)
+        if is_exported(checkpoint):
+            return self._exported(checkpoint)
         layout = layout_of(checkpoint)
         if layout is None:
             raise ValueError(
@@ -177,24 +188,46 @@ class Provence(Labeler):
             )
         model, config = load_joint(checkpoint, layout)
         tokenizer = tokenizer_of(checkpoint, config)
-        family, is_open = FAMILIES[layout], layout == "open_provence"
+        place(model, self.precision, self.device)
         return Loaded(
-            model=place(model, self.precision, self.device),  # type: ignore[arg-type]
+            model=model,
+            device=next(model.parameters()).device,
+            layout=layout,
             tokenizer=tokenizer,
-            template=paired(tokenizer) if is_open else single(tokenizer),
-            family=family,
-            threshold=self._threshold(checkpoint, family),
-            window=self._window(checkpoint, config),
+            template=_template(layout, tokenizer),
+            threshold=self._threshold(checkpoint, layout),
+            window=longest_row(config, self._wanted_window(checkpoint)),
             # Provence passes none; a published OpenProvence passes its tokenizer's
-            has_types=is_open and getattr(config, "type_vocab_size", 0) > 1,
+            has_types=layout == "open_provence" and getattr(config, "type_vocab_size", 0) > 1,
         )
 
-    def _threshold(self, checkpoint: Checkpoint, family: Family) -> float:
+    def _exported(self, checkpoint: Checkpoint) -> Loaded:
+        layout = checkpoint.config.get("layout")
+        if layout not in FAMILIES or self.precision != "float32" or self.device not in (None, "cpu"):
+            raise ValueError(f"{checkpoint.folder}: an exported model wants a known layout, float32 and the CPU")
+        tokenizer = tokenizer_of(checkpoint, require("transformers").PretrainedConfig())
+        longest = int(str(checkpoint.config["max_length"]))
+        return Loaded(
+            model=load_onnx(checkpoint),
+            device=torch.device("cpu"),
+            layout=layout,
+            tokenizer=tokenizer,
+            template=_template(layout, tokenizer),
+            threshold=self._threshold(checkpoint, layout),
+            window=min(longest, self.max_length or longest),
+            has_types=checkpoint.config.get("token_types") is True,
+        )
+
+    def _threshold(self, checkpoint: Checkpoint, layout: Layout) -> float:
         if self.threshold is not None:
             return self.threshold
         said = [checkpoint.config.get(name) for name in THRESHOLDS]
-        return next((float(value) for value in said if isinstance(value, int | float)), family.threshold)
+        return next((float(value) for value in said if isinstance(value, int | float)), FAMILIES[layout].threshold)
 
-    def _window(self, checkpoint: Checkpoint, config: PretrainedConfig) -> int:
+    def _wanted_window(self, checkpoint: Checkpoint) -> int:
         said = checkpoint.config.get("max_length")
-        return longest_row(config, self.max_length or (said if isinstance(said, int) and said >= 32 else 512))
+        return self.max_length or (said if isinstance(said, int) and said >= 32 else 512)
+
+
+def _template(layout: Layout, tokenizer: PreTrainedTokenizerBase) -> Template:
+    return paired(tokenizer) if layout == "open_provence" else single(tokenizer)
