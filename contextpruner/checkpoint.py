@@ -21,6 +21,8 @@ Config = dict[str, object]
 
 # what a checkpoint needs: settings, tokenizers and weights, of sentence-transformers also the modules' folders
 WANTED = ["*.json", "*.safetensors", "*.onnx", "*.txt", "*.model", "[0-9]_*/*.json", "[0-9]_*/*.safetensors"]
+# a star matches slashes too: other folders hold the same weights in other forms
+UNWANTED = ["[!0-9]*/*"]
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -81,7 +83,7 @@ def find(name: str) -> Checkpoint:
     if not folder.is_dir():
         hub = require("huggingface_hub")
         try:
-            folder = Path(hub.snapshot_download(name, allow_patterns=WANTED))
+            folder = Path(hub.snapshot_download(name, allow_patterns=WANTED, ignore_patterns=UNWANTED))
         except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(f"want the folder or hub id of a checkpoint, got {name!r}: {reason}") from error

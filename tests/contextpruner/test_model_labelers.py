@@ -162,10 +162,12 @@ def nll(model: torch.nn.Module, before: list[int], scored: list[int]) -> float:
     return -float(np.mean([logits[len(before) + i - 1, token] for i, token in enumerate(scored)]))
 
 
+@pytest.mark.parametrize("bos", [False, True])
 @pytest.mark.parametrize("of", ["question", "unit"])
 @torch.no_grad()
-def test_token_nll_is_the_gain_in_nats(tmp_path: Path, of: str) -> None:
-    folder = tiny.causal_lm(tmp_path)
+def test_token_nll_is_the_gain_in_nats(tmp_path: Path, of: str, bos: bool) -> None:
+    folder = tiny.causal_lm(tmp_path, bos)
+    first = [1] if bos else []
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
@@ -179,10 +181,16 @@ def test_token_nll_is_the_gain_in_nats(tmp_path: Path, of: str) -> None:
         unit = ids("Document:") + ids(f" {text}")
         if of == "question":
             scored = ids(" who?")
-            alone, behind = nll(model, ids("Question:"), scored), nll(model, unit + line + ids("Question:"), scored)
+            alone, behind = (
+                nll(model, first + ids("Question:"), scored),
+                nll(model, first + unit + line + ids("Question:"), scored),
+            )
         else:
             scored = ids(f" {text}")
-            alone, behind = nll(model, ids("Document:"), scored), nll(model, asked + line + ids("Document:"), scored)
+            alone, behind = (
+                nll(model, first + ids("Document:"), scored),
+                nll(model, first + asked + line + ids("Document:"), scored),
+            )
         wanted.append(math.exp(alone) / (math.exp(alone) + math.exp(behind)))
     got = TokenNll(str(folder), of=of).score("who?", [document]).probabilities[0]  # type: ignore[arg-type]
     np.testing.assert_allclose(got, wanted, atol=1e-5)

@@ -373,3 +373,57 @@ def test_a_joint_encoder_frees_its_hook_after_an_error(folders: dict[str, Path])
     with pytest.raises(IndexError):
         model(torch.tensor([[10**6]]), torch.ones(1, 1, dtype=torch.int64))
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_no_code_of_a_folder_is_run(tmp_path: Path) -> None:
+    for name, write in (("provence", tiny.provence), ("open", tiny.open_provence)):
+        folder = write(tmp_path / name)
+        ran = tmp_path / f"{name}-ran"
+        config = json.loads((folder / "config.json").read_text())
+        config["auto_map"] = {"AutoModel": "evil.Model", "AutoConfig": "evil.Config", "AutoTokenizer": "evil.Tokenizer"}
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Model: ...\nclass Config: ...\n")
+        ContextPruner.from_pretrained(str(folder)).prune(QUESTION, [TEXT])
+        assert not ran.exists()
+
+
+def test_a_folder_without_a_tokenizer_names_one(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = tiny.xprovence(tmp_path / "bare")
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).rename(aside / name)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "_name_or_path": str(aside)}))
+    there = Provence(str(folders["xprovence"])).score(QUESTION, cut(TEXT))
+    np.testing.assert_allclose(Provence(str(folder)).score(QUESTION, cut(TEXT)).scores, there.scores, atol=1e-6)
+
+
+def test_of_a_hub_repository_only_what_is_read_is_fetched() -> None:
+    from huggingface_hub.utils import filter_repo_objects
+
+    from contextpruner.checkpoint import UNWANTED, WANTED
+
+    wanted = [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "spiece.model",
+        "vocab.txt",
+        "1_Pooling/config.json",
+    ]
+    wanted += ["2_Dense/model.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json"]
+    others = ["modeling_provence.py", "pytorch_model.bin", "onnx/model.onnx", "openvino/config.json", "README.md"]
+    others += ["sub/model.safetensors"]
+    got = filter_repo_objects([*wanted, *others], allow_patterns=WANTED, ignore_patterns=UNWANTED)
+    assert [*got] == wanted
+
+
+def test_a_hundred_thousand_tokens(folders: dict[str, Path]) -> None:
+    text = "".join(f"The dome is {number}. " for number in range(12_500))
+    document = cut(text)[0]
+    labels = Provence(str(folders["provence"])).score(QUESTION, [document])
+    assert len(labels.probabilities[0]) == 12_500
+    # the same unit in the same surroundings of one window
+    again = Provence(str(folders["provence"]), batch_size=7).score(QUESTION, [document])
+    np.testing.assert_allclose(again.scores, labels.scores, atol=1e-5)

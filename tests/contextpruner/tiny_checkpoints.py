@@ -84,7 +84,7 @@ def sentencepiece(folder: Path, names: tuple[str, str] = ("<s>", "</s>"), prepen
     return len(pieces)
 
 
-def byte_level(folder: Path) -> int:
+def byte_level(folder: Path, bos: bool = False) -> int:
     """A byte-level BPE tokenizer, as ModernBERT has; returns its size."""
     names = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -94,9 +94,13 @@ def byte_level(folder: Path) -> int:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+        single="[CLS] $A" if bos else "[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
     )
     special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk")}
+    if bos:
+        special["bos_token"] = "[CLS]"
     PreTrainedTokenizerFast(tokenizer_object=backend, **special).save_pretrained(folder)
     return len(vocabulary)
 
@@ -230,8 +234,10 @@ def cross_encoder(folder: Path, labels: int = 1) -> Path:
     return folder
 
 
-def causal_lm(folder: Path) -> Path:
-    """A Llama over bytes."""
-    config = LlamaConfig(**SIZES, vocab_size=byte_level(folder), max_position_embeddings=256, tie_word_embeddings=True)
+def causal_lm(folder: Path, bos: bool = False) -> Path:
+    """A Llama over bytes; with `bos` its tokenizer begins every text with a token of its own."""
+    config = LlamaConfig(
+        **SIZES, vocab_size=byte_level(folder, bos), max_position_embeddings=256, tie_word_embeddings=True
+    )
     randomize(AutoModelForCausalLM.from_config(config)).save_pretrained(folder)
     return folder
