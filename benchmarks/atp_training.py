@@ -34,9 +34,7 @@ from tokenpruner.methods.fastv import FastV
 from tokenpruner.methods.random import Random
 from tokenpruner.methods.spatial import Spatial
 from tokenpruner.methods.stride import Stride
-from tokenpruner.thresholds import ATPModules
-from tokenpruner.training.losses import ATPLoss
-from tokenpruner.training.soft import soften
+from tokenpruner.training import ATPLoss, ATPModules, soften
 
 LAYERS, RATES = (1, 3, 6), (0.5, 0.25, 0.0625)
 

@@ -13,9 +13,7 @@ from tokenpruner import prune
 from tokenpruner.layers import check_recomputed
 from tokenpruner.methods.atp import ATP
 from tokenpruner.methods.fastv import FastV
-from tokenpruner.thresholds import ATPModules
-from tokenpruner.training.losses import ATPLoss
-from tokenpruner.training.soft import soften
+from tokenpruner.training import ATPLoss, ATPModules, soften
 
 IMAGE, N, IGNORED = 5, 16, -100
 CLOSE = {"rtol": 0, "atol": 2e-5}
@@ -213,6 +211,29 @@ def test_every_attention_takes_the_masks(make_model, prompt, attention):
             wanted = exact(**inputs).logits[0]
     # no more than twice what the model itself loses in float32
     assert (got - wanted).abs().max() <= 2 * lost
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_autocast(make_model, prompt, attention):
+    model, modules = make_model(attention=attention).float(), trained().float()
+    inputs = prompt(RAGGED)
+    inputs["pixel_values"] = inputs["pixel_values"].float()
+    real, method = inputs["attention_mask"].bool(), ATP(layers=(1, 2), rates=(0.25, 0.0625), sample_weight=1.6)
+
+    def told():
+        with soften(model, method, modules) as masks:
+            return model(**inputs).logits[real].float().log_softmax(-1), masks.kept.counts
+
+    plain = model(**inputs).logits[real].log_softmax(-1)
+    exact, counts = told()
+    with torch.autocast("cpu", torch.bfloat16):
+        lost = (model(**inputs).logits[real].float().log_softmax(-1) - plain).abs().mean()
+        rounded, rounded_counts = told()
+    # no more than twice what the model itself loses
+    assert (rounded - exact).abs().mean() <= 2 * lost
+    assert (rounded_counts - counts).abs().max() < 0.5
+    rounded.sum().backward()
+    assert all(weight.grad.isfinite().all() for weight in modules.parameters())
 
 
 def test_hard_masks_are_what_dropping_gives(model, prompt, singles, modules, method):

@@ -10,9 +10,7 @@ from tokenpruner import prune
 from tokenpruner.methods.atp import ATP
 from tokenpruner.methods.divprune import DivPrune
 from tokenpruner.methods.fastv import FastV
-from tokenpruner.thresholds import ATPModules
-from tokenpruner.training.losses import ATPLoss
-from tokenpruner.training.soft import soften
+from tokenpruner.training import ATPLoss, ATPModules, soften
 
 METHOD = DivPrune(keep_ratio=0.25)
 RAGGED = [[2, "I", 3], ["I", 4, "I", 2], [5], [3, "I", "I", 1]]

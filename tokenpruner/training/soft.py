@@ -6,6 +6,7 @@ Multiplied into the weights ahead of their sum, masks that become hard (temperat
 dropping gives, which is what runs later; multiplied behind the softmax they would leave the other weights too
 small. The masks of several cuts multiply, and so do they in what a token is judged by. The text that judges ends
 before the first label behind the images: what the model shall learn to say is not there yet when it chooses.
+A sliding window counts the tokens that are there, which are all of them here and fewer once tokens are dropped.
 """
 
 from __future__ import annotations
@@ -210,6 +211,7 @@ def added(given: object, current: Pass) -> torch.Tensor:
     # without a mask causality is all there is
     seen = causal(current.real.shape[1], masks.device)[None, None] if given is None else given
     if seen.dtype == torch.bool:
-        lowest = torch.finfo(current.dtype).min
+        # half of it, so that neither a sum nor rounding to bfloat16 makes it infinite
+        lowest = torch.finfo(current.dtype).min / 2
         seen = torch.zeros(seen.shape, dtype=current.dtype, device=seen.device).masked_fill(~seen, lowest)
     return seen + masks[:, None, None].to(seen.dtype)
