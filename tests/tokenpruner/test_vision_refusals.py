@@ -137,7 +137,7 @@ def test_attention_that_adds_no_mask():
 
 
 def test_blocks_that_take_no_mask(monkeypatch):
-    """As DINOv2's in transformers before 5.20."""
+    """As DINOv2's in transformers 5.15."""
     model = vision.build("dinov2")
     block = type(vision.blocks(model)[0])
 
