@@ -1,6 +1,7 @@
 """What the calls of a model take as a whole: wall-clock milliseconds, and the peak of the memory on a GPU.
 
-A call is generate(), or a forward pass outside of it, image encoder and head included. The peak is that of CUDA's
+A call is generate(), or a forward pass outside of it that is pruned, image encoder and head included; other passes,
+say the steps of one's own decoding loop, are not waited for. The peak is that of CUDA's
 allocator, whose counter `torch.cuda.reset_peak_memory_stats` sets back when measuring begins; other devices keep
 no such count, so that there is none to report.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -21,10 +23,11 @@ from tokenpruner.report import Report
 
 
 class Local(threading.local):
-    """The call that runs in this thread: whether it is generate(), and when its forward pass began."""
+    """The call that runs in this thread: whether it is generate(), when its forward pass began, and after how many."""
 
     is_generating: bool = False
     started: float | None = None
+    n_before: int = 0
 
 
 class Meter:
@@ -47,12 +50,14 @@ class Meter:
             yield
 
     def _before(self, module: nn.Module, args: tuple[object, ...]) -> None:
-        self.local.started = None if self.local.is_generating else clock(self.device)
+        # not waiting for the device: whatever was pruned before has been waited for
+        self.local.started = None if self.local.is_generating else time.perf_counter()
+        self.local.n_before = len(self.report.prefills)
 
     def _after(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         started, self.local.started = self.local.started, None
         # the hook is called without output where the pass raised
-        if started is not None and output is not None:
+        if started is not None and output is not None and len(self.report.prefills) > self.local.n_before:
             self._note(started)
 
     def _measured(self, generate: Callable[..., object]) -> Callable[..., object]:

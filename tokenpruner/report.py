@@ -64,8 +64,8 @@ class Prefill:
 class Report:
     """All pruned forward passes of one `method`, its text form; the properties add them up.
 
-    `calls_ms` are the milliseconds of each call of the model as a whole, generate() or a forward pass, those without
-    images too; `peak_bytes` is the most memory that was allocated on a CUDA device, None on any other.
+    `calls_ms` are the milliseconds of each call of the model as a whole, generate() or a forward pass that was pruned
+    outside of it; `peak_bytes` is the most memory that was allocated on a CUDA device, None on any other.
     """
 
     method: str = ""

@@ -114,6 +114,7 @@ def test_calls_are_measured_as_a_whole(model, prompt):
         assert len(report.calls_ms) == 1
         with torch.no_grad():
             model(**inputs)
+            # nothing to prune: nobody waits for it
             model(**prompt([[3]]))
         with pytest.raises(ValueError, match="Image features and image tokens do not match"):
             model(**inputs | {"input_ids": inputs["input_ids"] + 1})
@@ -121,7 +122,7 @@ def test_calls_are_measured_as_a_whole(model, prompt):
             model.generate(**inputs, cache_implementation="static")
         model.generate(**prompt([[3]]), **kind)
     slow.remove()
-    assert len(report.calls_ms) == 4
+    assert len(report.calls_ms) == 3
     # the image encoder counts, wherever it runs; the decoder's own time is without it
     assert min(report.calls_ms[:2]) > 50
     assert report.total_ms == sum(report.calls_ms)
