@@ -10,9 +10,14 @@ export TOKENIZERS_PARALLELISM := false
 demo: .venv/.demo
 	@$(BIN)/python -m demo.run
 
+# what the oldest supported transformers is tested on: models, caches, hooks
+OLDEST := $(wildcard $(addprefix tests/tokenpruner/test_,family_*.py decoder_*.py vision_engine.py token_prepare.py \
+	token_prune.py token_cache.py token_left_as_found.py token_threads.py token_training.py))
+
 # a file's tests stay together: they share a cluster, a model, a table
-test: .venv/.test check
+test: .venv/.test .venv/.oldest check
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	PYTHONPATH=.venv/oldest $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --transformers 5.15 -m "not newest" $(OLDEST)
 
 check: .venv/.test
 	$(BIN)/ruff check .
@@ -38,6 +43,11 @@ gpu:
 .venv/.test: .venv/.demo requirements/test.txt
 	@echo "Setting up the tests (once) ..."
 	@$(BIN)/python -m pip install --quiet -r requirements/test.txt
+	@touch $@
+
+.venv/.oldest: .venv/.test requirements/oldest.txt
+	@rm -rf .venv/oldest
+	@$(BIN)/python -m pip install --quiet --no-deps --no-compile --target .venv/oldest -r requirements/oldest.txt
 	@touch $@
 
 clean:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 from torch import nn
 
@@ -115,6 +116,12 @@ def names() -> list[str]:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     return sorted(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+
+
+def params(some: Sequence[str] | None = None) -> list[object]:
+    """Families as test parameters, by default all; the less known ones are marked, for the newest transformers only."""
+    mark = pytest.mark.newest
+    return [name if name in known.NAMED else pytest.param(name, marks=mark) for name in some or names()]
 
 
 def class_name(name: str) -> str:

@@ -80,6 +80,7 @@ LARGE = {
 # what does not hold without pruning either
 ROWS, TURN, ATTENTION = "a padded batch equals its rows", "a second turn equals replay", "sdpa and eager agree"
 CACHE, BEAMS = "decoding with cache equals recomputation", "beams with a cache equal beams without"
+DRAFTS = "drafted tokens change nothing behind embeddings"
 MIXED = "its vision tower lets the images of a batch see each other"
 REPEATED = "generate() does not repeat its images with its beams"
 ODD: dict[str, dict[str, str]] = {

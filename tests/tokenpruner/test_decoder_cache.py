@@ -206,6 +206,13 @@ def test_what_needs_help_is_refused(model, prompt):
             model(input_ids=more, past_key_values=before)
         # another method of the kind goes on from it
         model(input_ids=more, past_key_values=cache)
+
+
+@pytest.mark.newest
+def test_an_emptied_cache_is_as_new(model, prompt):
+    """Older releases leave the length of a layer that lacks nothing as it was."""
+    with prune(model, FastV(keep_ratio=0.25)):
+        cache = model(**prompt([[2, "I", 3]])).past_key_values
     cache.reset()
     text = prompt([[6]])
     close(model(**text, past_key_values=cache).logits, model(**text).logits)

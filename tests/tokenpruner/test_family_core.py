@@ -21,7 +21,7 @@ from tokenpruner.methods.stride import Stride
 METHOD = DivPrune(keep_ratio=0.25)
 TWO = {"max_new_tokens": 2}
 
-each = pytest.mark.parametrize("name", families.names())
+each = pytest.mark.parametrize("name", families.params())
 
 
 @each
@@ -139,6 +139,7 @@ def test_the_model_is_left_as_found_after_an_exception(name):
     assert after == before
 
 
+@pytest.mark.newest
 def test_the_tables_are_exact():
     """A family is skipped only for the reason that stands in known.py, and while that holds."""
     here = set(families.names())
@@ -152,6 +153,7 @@ def test_the_tables_are_exact():
             families.fresh(name)
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("name", sorted(known.REFUSED))
 def test_what_has_no_visual_tokens_is_refused(name):
     """Before anything is changed."""

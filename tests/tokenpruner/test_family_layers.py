@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from tests.tokenpruner import known
+from tests.tokenpruner import families, known
 from tests.tokenpruner.conformance import CLOSE, RAGGED, close, fed, generate, singles, unless_odd
 from tokenpruner import adapter, prune
 from tokenpruner.layers import Layers
@@ -15,10 +15,11 @@ from tokenpruner.methods.fastv import FastV
 from tokenpruner.methods.pyramiddrop import PyramidDrop
 
 # one of each structure
-NAMES = [
+SOME = [
     *("aya_vision", "gemma3", "gemma4", "glm4v", "idefics3", "internvl", "lfm3_vl", "llama4", "llava", "mistral3"),
     *("mistral_large4", "paligemma", "qwen2_5_vl", "qwen3_5", "qwen3_vl", "step3p7"),
 ]
+NAMES = families.params(SOME)
 METHOD = FastV(keep_ratio=0.25, layer=1)
 # decoders whose first layer is not one of attention
 OWN = {"lfm3_vl": FastV(keep_ratio=0.25, layer=2), "qwen3_5": PyramidDrop(keep_ratio=0.25, n_stages=2)}

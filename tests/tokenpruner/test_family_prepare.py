@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.tokenpruner.conformance import RAGGED, close, fed, generate
+from tests.tokenpruner import known
+from tests.tokenpruner.conformance import RAGGED, close, fed, generate, unless_odd
 from tokenpruner import prepare, prune
 from tokenpruner.methods.divprune import DivPrune
 
@@ -27,8 +28,16 @@ def test_equals_prune_with_either_cache_and_with_drafts(name):
     close(generate(feed.model, prepared, **STATIC), wanted)
     alone = prepare(feed.model, METHOD, **feed.encode([[2, "I", 3]]))
     kind = {"max_new_tokens": 6, "do_sample": False}
-    drafted = feed.model.generate(**alone, **kind, prompt_lookup_num_tokens=2)
-    assert torch.equal(drafted, feed.model.generate(**alone, **kind))
+    drafts = {"prompt_lookup_num_tokens": 2}
+
+    def check(inputs):
+        assert torch.equal(feed.model.generate(**inputs, **kind, **drafts), feed.model.generate(**inputs, **kind))
+
+    text = feed.encode([[4]])
+    embeds = feed.model.get_input_embeddings()(text["input_ids"])
+    # older releases go wrong with drafts behind embeddings, whoever made them
+    unless_odd(name, known.DRAFTS, lambda: check({"inputs_embeds": embeds, "attention_mask": text["attention_mask"]}))
+    check(alone)
 
 
 @pytest.mark.parametrize("name", ["llava", "qwen2_5_vl"])
@@ -36,6 +45,7 @@ def test_equals_prune_with_beams(name):
     feed = fed(name)
     inputs, kind = feed.encode([[2, "I", 3], ["I", 2]]), {"num_beams": 3, "num_return_sequences": 2}
     with prune(feed.model, METHOD):
+        unless_odd(name, known.BEAMS, lambda: feed.model.generate(**inputs, max_new_tokens=3, **kind))
         wanted = feed.model.generate(**inputs, max_new_tokens=3, **kind)
     got = feed.model.generate(**prepare(feed.model, METHOD, **inputs), max_new_tokens=3, **kind)
     assert torch.equal(got, wanted[:, inputs["input_ids"].shape[1] :])

@@ -15,7 +15,7 @@ from tokenpruner.methods.stride import Stride
 
 METHOD = DivPrune(keep_ratio=0.25)
 PAIR = [[2, "I", 3], ["I", 2]]
-each = pytest.mark.parametrize("name", families.names())
+each = pytest.mark.parametrize("name", families.params())
 
 
 def said(model, inputs, **kind):

@@ -16,7 +16,9 @@ from tokenpruner.methods.stride import Stride
 
 VIDEO = IMAGE_TOKEN + 1
 ROWS: list[Sequence[int | str]] = [[2, "V", 3], [4], ["I", 2, "V", 1]]
-each = pytest.mark.parametrize("name", ["llava_onevision", "qwen2_5_vl", "qwen2_vl", "video_llava"])
+# older releases hand the features of LLaVA's videos over in other shapes
+newest = [pytest.param(name, marks=pytest.mark.newest) for name in ("llava_onevision", "video_llava")]
+each = pytest.mark.parametrize("name", [*newest, "qwen2_5_vl", "qwen2_vl"])
 
 
 def clips(feed: Feed, count: int, generator: torch.Generator) -> Tensors:
@@ -124,7 +126,7 @@ def test_planes_of_images_and_videos_stay_in_order():
         close(got, wanted)
 
 
-@pytest.mark.parametrize("name", ["llava_onevision", "qwen2_5_vl"])
+@each
 def test_prepare_equals_prune(name):
     feed = fed(name)
     method = DivPrune(keep_ratio=0.25)
