@@ -35,8 +35,9 @@ class Spatial(Method):
     def inner(self) -> Method:
         """The method that fills the rest, at its defaults."""
         kind = registry.load("tokenpruner.methods", self.method, TokenMethod)
-        if kind is Spatial or not issubclass(kind, Method):
-            raise ValueError(f"want another method before the decoder inside this one, got {self.method!r}")
+        # a sample is kept as it is: what merges would be merged with it or not at all
+        if kind is Spatial or not issubclass(kind, Method) or kind.merge is not Method.merge:
+            raise ValueError(f"want another method before the decoder that merges nothing, got {self.method!r}")
         return kind()
 
     def keep(self, context: Context, n: int) -> torch.Tensor:
