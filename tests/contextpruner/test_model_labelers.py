@@ -180,17 +180,10 @@ def test_token_nll_is_the_gain_in_nats(tmp_path: Path, of: str, bos: bool) -> No
     for text in ("A\nThe dome.", "A\nIt is tall."):
         unit = ids("Document:") + ids(f" {text}")
         if of == "question":
-            scored = ids(" who?")
-            alone, behind = (
-                nll(model, first + ids("Question:"), scored),
-                nll(model, first + unit + line + ids("Question:"), scored),
-            )
+            scored, before, after = ids(" who?"), ids("Question:"), unit + line + ids("Question:")
         else:
-            scored = ids(f" {text}")
-            alone, behind = (
-                nll(model, first + ids("Document:"), scored),
-                nll(model, first + asked + line + ids("Document:"), scored),
-            )
+            scored, before, after = ids(f" {text}"), ids("Document:"), asked + line + ids("Document:")
+        alone, behind = nll(model, first + before, scored), nll(model, first + after, scored)
         wanted.append(math.exp(alone) / (math.exp(alone) + math.exp(behind)))
     got = TokenNll(str(folder), of=of).score("who?", [document]).probabilities[0]  # type: ignore[arg-type]
     np.testing.assert_allclose(got, wanted, atol=1e-5)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, BertModel, DebertaV2Model, ModernBertModel, XLMRobertaModel
+from transformers import AutoTokenizer
 
 from contextpruner import ContextPruner, Document, SplitDocument, split
 from contextpruner.checkpoint import find
 from contextpruner.joint_encoder import JointEncoder, layout_of, load_joint
 from contextpruner.labelers.provence import Provence
 from tests.contextpruner import tiny_checkpoints as tiny
-
-Tensors = dict[str, torch.Tensor]
-Pair = tuple[np.ndarray, float]
+from tests.contextpruner.published_forwards import FORWARDS, SPECIALS, modernbert_forward
 
 QUESTION = "Who designed the dome?"
 TEXT = "The dome was designed by Brunelleschi.  It is 2½ tall.\r\nWho is baked from flour?"
@@ -38,88 +32,6 @@ LAYOUTS = {
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("layouts")
     return {name: write(root / name) for name, write in LAYOUTS.items()}
-
-
-def affine(x: torch.Tensor, tensors: Tensors, name: str) -> torch.Tensor:
-    return x @ tensors[f"{name}.weight"].T + tensors.get(f"{name}.bias", torch.zeros(()))
-
-
-def encoder(kind: type, config: object, tensors: Tensors, prefix: str) -> torch.nn.Module:
-    model = kind(config).eval()
-    own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    model.load_state_dict(own, strict=False)
-    return model
-
-
-def deberta_forward(folder: Path, ids: list[int]) -> Pair:
-    tensors = load_file(folder / "model.safetensors")
-    model = encoder(DebertaV2Model, tiny.deberta_config(vocabulary(folder)), tensors, "deberta.")
-    hidden = model(torch.tensor([ids])).last_hidden_state[0]
-    pooled = F.gelu(affine(hidden[0], tensors, "pooler.dense"))
-    return keep(affine(hidden, tensors, "token_classifier")), float(affine(pooled, tensors, "classifier")[0])
-
-
-def xprovence_forward(folder: Path, ids: list[int]) -> Pair:
-    tensors = load_file(folder / "model.safetensors")
-    model = encoder(XLMRobertaModel, tiny.xlmr_config(vocabulary(folder)), tensors, "roberta.")
-    hidden = model(torch.tensor([ids])).last_hidden_state[0]
-    pooled = affine(hidden[0], tensors, "roberta.pooler.dense").tanh()
-    return keep(affine(hidden, tensors, "token_classifier")), float(affine(pooled, tensors, "classifier")[0])
-
-
-def modernbert_forward(folder: Path, ids: list[int], after_norm: bool = False) -> Pair:
-    tensors = {name.removeprefix("ranking_model."): v for name, v in load_file(folder / "model.safetensors").items()}
-    model = encoder(ModernBertModel, tiny.modernbert_config(vocabulary(folder)), tensors, "model.")
-    seen = []
-    model.layers[-1].register_forward_hook(lambda *passed: seen.append(passed[2]))
-    after = model(torch.tensor([ids])).last_hidden_state[0]
-    before = (seen[0] if isinstance(seen[0], torch.Tensor) else seen[0][0])[0]
-    headed = F.layer_norm(F.gelu(affine(after[0], tensors, "head.dense")), (16,), tensors["head.norm.weight"])
-    rank = affine(headed, tensors, "classifier")[0].sigmoid()
-    return keep(affine(after if after_norm else before, tensors, "pruning_head.classifier")), float(rank)
-
-
-def open_xlmr_forward(folder: Path, ids: list[int]) -> Pair:
-    tensors = {name.removeprefix("ranking_model."): v for name, v in load_file(folder / "model.safetensors").items()}
-    model = encoder(XLMRobertaModel, tiny.xlmr_config(vocabulary(folder)), tensors, "roberta.")
-    hidden = model(torch.tensor([ids])).last_hidden_state[0]
-    rank = affine(affine(hidden[0], tensors, "classifier.dense").tanh(), tensors, "classifier.out_proj")[0].sigmoid()
-    return keep(affine(hidden, tensors, "pruning_head.classifier")), float(rank)
-
-
-def open_bert_forward(folder: Path, ids: list[int]) -> Pair:
-    tensors = {name.removeprefix("ranking_model."): v for name, v in load_file(folder / "model.safetensors").items()}
-    model = encoder(BertModel, tiny.bert_config(vocabulary(folder), 1), tensors, "bert.")
-    # the tokenizer's own pairs tell the second text by its type
-    separator = ids.index(3)
-    types = torch.tensor([[0] * (separator + 1) + [1] * (len(ids) - separator - 1)])
-    hidden = model(torch.tensor([ids]), token_type_ids=types).last_hidden_state[0]
-    pooled = affine(hidden[0], tensors, "bert.pooler.dense").tanh()
-    return keep(affine(hidden, tensors, "pruning_head.classifier")), float(
-        affine(pooled, tensors, "classifier")[0].sigmoid()
-    )
-
-
-FORWARDS: dict[str, Callable[[Path, list[int]], Pair]] = {
-    "provence": deberta_forward,
-    "xprovence": xprovence_forward,
-    "open_provence": modernbert_forward,
-    "open_provence_legacy": modernbert_forward,
-    "open_provence_xlmr": open_xlmr_forward,
-    "open_provence_bert": open_bert_forward,
-}
-# before the question, between it and the text, after the text
-SPECIALS = {"open_provence_xlmr": ([0], [2, 2], [2]), "open_provence_bert": ([2], [3], [3])}
-BYTES = ([1], [2], [2])
-SPECIALS |= {"open_provence": BYTES, "open_provence_legacy": BYTES}
-
-
-def vocabulary(folder: Path) -> int:
-    return len(AutoTokenizer.from_pretrained(folder))
-
-
-def keep(logits: torch.Tensor) -> np.ndarray:
-    return logits.softmax(-1)[:, 1].detach().numpy()
 
 
 def cut(*documents: str | Document) -> list[SplitDocument]:
@@ -285,53 +197,6 @@ def test_padding_and_company_change_nothing(folders: dict[str, Path], name: str)
     np.testing.assert_allclose(many.scores, one.scores, atol=1e-5)
 
 
-def test_only_complete_safetensors_are_read(folders: dict[str, Path], tmp_path: Path) -> None:
-    def variant(name: str, change: Callable[[Tensors], Tensors]) -> str:
-        folder = tiny.provence(tmp_path / name)
-        save_file(change(load_file(folder / "model.safetensors")), folder / "model.safetensors")
-        return str(folder)
-
-    def without(key: str) -> Callable[[Tensors], Tensors]:
-        return lambda tensors: {name: value for name, value in tensors.items() if name != key}
-
-    with pytest.raises(ValueError, match="got none for classifier.weight"):
-        Provence(variant("rank", without("classifier.weight"))).prepare()
-    with pytest.raises(ValueError, match="got none for token_classifier.bias"):
-        Provence(variant("head", without("token_classifier.bias"))).prepare()
-    with pytest.raises(ValueError, match="token_classifier or pruning_head.classifier"):
-        Provence(variant("none", without("token_classifier.weight"))).prepare()
-    pickled = tiny.provence(tmp_path / "pickled")
-    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"got pytorch_model.bin, a pickle, which is never read"):
-        Provence(str(pickled)).prepare()
-    with pytest.raises(ValueError, match="want a checkpoint with a config.json"):
-        Provence(str(tmp_path)).prepare()
-    config = folders["open_provence"] / "config.json"
-    broken = tiny.open_provence(tmp_path / "broken")
-    said = json.loads(config.read_text())
-    del said["base_model_config"]
-    (broken / "config.json").write_text(json.dumps(said))
-    with pytest.raises(ValueError, match="wants a base_model_config"):
-        Provence(str(broken)).prepare()
-
-
-def test_weights_in_parts_are_read(folders: dict[str, Path], tmp_path: Path) -> None:
-    folder = tiny.provence(tmp_path / "parts")
-    tensors = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    names = sorted(tensors)
-    places = {name: f"model-0000{1 + (index % 2)}-of-00002.safetensors" for index, name in enumerate(names)}
-    for part in set(places.values()):
-        save_file({name: tensors[name] for name in names if places[name] == part}, folder / part)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
-    there = Provence(str(folders["provence"])).score(QUESTION, cut(TEXT))
-    # elsewhere in memory, other vector instructions may be at work
-    np.testing.assert_allclose(Provence(str(folder)).score(QUESTION, cut(TEXT)).scores, there.scores, atol=1e-6)
-    (folder / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(ValueError, match="got no model-00002-of-00002.safetensors"):
-        Provence(str(folder)).prepare()
-
-
 def test_text_that_looks_like_special_tokens_is_text(folders: dict[str, Path]) -> None:
     for name, text in (("xprovence", "It is </s> the <pad> dome."), ("open_provence", "It is [SEP] the [PAD] dome.")):
         labeler = Provence(str(folders[name]))
@@ -375,55 +240,25 @@ def test_a_joint_encoder_frees_its_hook_after_an_error(folders: dict[str, Path])
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_no_code_of_a_folder_is_run(tmp_path: Path) -> None:
-    for name, write in (("provence", tiny.provence), ("open", tiny.open_provence)):
-        folder = write(tmp_path / name)
-        ran = tmp_path / f"{name}-ran"
-        config = json.loads((folder / "config.json").read_text())
-        config["auto_map"] = {"AutoModel": "evil.Model", "AutoConfig": "evil.Config", "AutoTokenizer": "evil.Tokenizer"}
-        (folder / "config.json").write_text(json.dumps(config))
-        (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Model: ...\nclass Config: ...\n")
-        ContextPruner.from_pretrained(str(folder)).prune(QUESTION, [TEXT])
-        assert not ran.exists()
-
-
-def test_a_folder_without_a_tokenizer_names_one(folders: dict[str, Path], tmp_path: Path) -> None:
-    folder = tiny.xprovence(tmp_path / "bare")
-    aside = tmp_path / "aside"
-    aside.mkdir()
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).rename(aside / name)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "_name_or_path": str(aside)}))
-    there = Provence(str(folders["xprovence"])).score(QUESTION, cut(TEXT))
-    np.testing.assert_allclose(Provence(str(folder)).score(QUESTION, cut(TEXT)).scores, there.scores, atol=1e-6)
-
-
-def test_of_a_hub_repository_only_what_is_read_is_fetched() -> None:
-    from huggingface_hub.utils import filter_repo_objects
-
-    from contextpruner.checkpoint import UNWANTED, WANTED
-
-    wanted = [
-        "config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "spiece.model",
-        "vocab.txt",
-        "1_Pooling/config.json",
-    ]
-    wanted += ["2_Dense/model.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json"]
-    others = ["modeling_provence.py", "pytorch_model.bin", "onnx/model.onnx", "openvino/config.json", "README.md"]
-    others += ["sub/model.safetensors"]
-    got = filter_repo_objects([*wanted, *others], allow_patterns=WANTED, ignore_patterns=UNWANTED)
-    assert [*got] == wanted
-
-
-def test_a_hundred_thousand_tokens(folders: dict[str, Path]) -> None:
-    text = "".join(f"The dome is {number}. " for number in range(12_500))
+def test_a_long_document_gets_a_number_for_every_unit(folders: dict[str, Path]) -> None:
+    text = "".join(f"The dome is {number}. " for number in range(2_500))
     document = cut(text)[0]
     labels = Provence(str(folders["provence"])).score(QUESTION, [document])
-    assert len(labels.probabilities[0]) == 12_500
-    # the same unit in the same surroundings of one window
+    assert len(labels.probabilities[0]) == 2_500
     again = Provence(str(folders["provence"]), batch_size=7).score(QUESTION, [document])
     np.testing.assert_allclose(again.scores, labels.scores, atol=1e-5)
+
+
+def test_a_window_begins_with_the_heading_that_its_units_stand_under(folders: dict[str, Path]) -> None:
+    document = cut("# It\n\n" + "The dome is tall. " * 12)[0]
+    labeler = Provence(str(folders["open_provence"]), overlap=0)
+    tokenizer = AutoTokenizer.from_pretrained(folders["open_provence"])
+    asked, heading = ([*tokenizer(text, add_special_tokens=False)["input_ids"]] for text in ("who?", "# It\n\n"))
+    text = labeler._tokens(document)
+    rows = labeler._rows(asked, document, text)
+    assert len(rows) > 3
+    for place, packed in enumerate(rows):
+        own = text.ids[packed.window.start : packed.window.end]
+        carried = heading if place else []
+        assert [*packed.row.ids] == [1, *asked, 2, *carried, *own, 2]
+        assert packed.own(np.array(packed.row.ids)).tolist() == own
