@@ -17,7 +17,7 @@ OLDEST := $(wildcard $(addprefix tests/tokenpruner/test_,family_*.py decoder_*.p
 # a file's tests stay together: they share a cluster, a model, a table
 test: .venv/.test .venv/.oldest check
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
-	PYTHONPATH=.venv/oldest $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --transformers 5.15 -m "not newest" $(OLDEST)
+	PYTHONPATH=$(CURDIR)/.venv/oldest $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --transformers 5.15 -m "not newest" $(OLDEST)
 
 check: .venv/.test
 	$(BIN)/ruff check .
