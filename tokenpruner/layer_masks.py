@@ -3,7 +3,7 @@
 A mask of four dimensions is cut: rows and columns of the tokens that are left are taken from it, the columns of
 the past are made anew from the slots that the layer's own cache holds. Where the model relies on causality
 alone, or hands padding to its attention (flash attention), the layer gets the same form. A sliding window counts
-the tokens that are left, as the cache of such a layer does; blocks that see each other both ways do so still.
+the tokens that are left, as the cache of such a layer does; what a block sees beyond its window it sees still.
 """
 
 from __future__ import annotations
@@ -60,12 +60,15 @@ def causal(length: int, device: torch.device) -> torch.Tensor:
 
 
 def _windowed(seen: torch.Tensor, mask: torch.Tensor, window: int) -> torch.Tensor:
-    """`seen` [B, H, P, P] with the window counted anew; who sees a later token is seen by it at any distance."""
+    """`seen` [B, H, P, P] with the window counted anew.
+
+    A later token is seen as before, and so is an earlier one that sees back, at any distance: image blocks are
+    outside of the window in some models, and in others only what lies ahead is.
+    """
     numbers = torch.arange(mask.shape[1], device=mask.device)
     distance = numbers[:, None] - numbers
     near = (distance >= 0) & (distance < window) & mask[:, None, None]
-    ahead = seen.triu(1)
-    return near | ahead | ahead.mT
+    return near | seen.triu(1) | (seen & seen.mT)
 
 
 def _behind(seen: torch.Tensor, past_mask: torch.Tensor, window: int | None) -> torch.Tensor:

@@ -126,6 +126,24 @@ def test_a_layer_is_read_and_left_as_it_was(model):
     assert attention_of(layer.mlp) is None
 
 
+def test_a_layer_is_read_behind_its_cache(model):
+    """Keys of an earlier turn stand before the others; reading writes nothing."""
+    from transformers import DynamicCache
+
+    layer, rotary = model.model.language_model.layers[0], model.model.language_model.rotary_emb
+    hidden, where = torch.randn(1, 9, 32, dtype=torch.float64), torch.arange(9)[None]
+    tables, cache = rotary(hidden, where), DynamicCache(config=model.config.text_config)
+    first, second = (tuple(table[:, part] for table in tables) for part in (slice(0, 4), slice(4, 9)))
+    with torch.no_grad():
+        layer(hidden[:, :4], position_embeddings=first, attention_mask=None, past_key_values=cache)
+        given = {"position_embeddings": second, "attention_mask": None, "past_key_values": cache}
+        reading = read(layer, hidden[:, 4:], given)
+    assert cache.layers[0].keys.shape[-2] == 4
+    attention = of_row(reading, 0, torch.ones(5).bool(), torch.ones(4).bool())
+    wanted = weights_of(layer, hidden[0], where[0])
+    torch.testing.assert_close(attention.weights(torch.arange(5)), wanted[:, 4:, 4:], rtol=0, atol=1e-6)
+
+
 def test_images_are_ranked_each_by_itself(model, prompt):
     """Frames and images do not compete: each keeps its own share, whatever the other's attention."""
     inputs = prompt([["I", 1, "I", 2]])

@@ -76,3 +76,16 @@ def test_padded_generation_equals_singles(model, prompt, singles, method, cuts, 
         wanted = replay(model, alone, cuts, told[row, :-1].tolist()).logits[-6:]
         close(stepwise(rows[row])[0], wanted)
         close(stepwise(out)[row], wanted)
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize(("method", "cuts"), CASES)
+def test_rows_that_need_padding_behind_a_cut_only(model, prompt, singles, method, cuts, use_cache):
+    """All rows are of one length, so that no mask comes with the layers: behind a cut there has to be one."""
+    inputs = prompt([[2, "I", 3], [21], [1, "I", 4]])
+    inputs.pop("attention_mask")
+    with prune(model, method):
+        out = model.generate(**inputs, **GREEDY, use_cache=use_cache)
+    for row, alone in enumerate(singles(inputs | {"attention_mask": torch.ones(3, 21, dtype=torch.int64)})):
+        told = out.sequences[row, 21:-1].tolist()
+        close(stepwise(out)[row], replay(model, alone, cuts, told).logits[-6:])

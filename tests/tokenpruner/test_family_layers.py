@@ -9,6 +9,7 @@ import torch
 
 from tests.tokenpruner import families, known
 from tests.tokenpruner.conformance import CLOSE, RAGGED, close, fed, generate, singles, unless_odd
+from tests.tokenpruner.feeding import feed_of
 from tokenpruner import adapter, prune
 from tokenpruner.layers import Layers
 from tokenpruner.methods.fastv import FastV
@@ -80,8 +81,7 @@ def explicit(mask, kept, length, window, like):
         given = cut_by_shape(mask, kept, length)[0, 0]
         seen = given if given.dtype == torch.bool else given == 0
     if window is not None:
-        both = seen & seen.T & ~torch.eye(n_kept).bool()
-        seen = (causal & ~causal.tril(-window)) | both
+        seen = (causal & ~causal.tril(-window)) | (seen & ~causal) | (seen & seen.T)
     return torch.zeros(1, 1, n_kept, n_kept).masked_fill(~seen, torch.finfo(like.dtype).min)
 
 
@@ -185,3 +185,20 @@ def test_cached_equals_uncached(name):
     unless_odd(name, known.CACHE, both)
     with prune(feed.model, method):
         both()
+
+
+def test_sliding_layers_behind_a_cut(monkeypatch):
+    """Gemma 3 with its layers the other way round: windows and blocks that see each other both ways, cut."""
+    kinds = ["full_attention", "sliding_attention"]
+    monkeypatch.setitem(families.OWN, "gemma3", families.Own({"text_config.layer_types": kinds}))
+    feed = feed_of(families.build("gemma3"))
+    rows = [[6, "I", 9], [4], [3, "I", 2]]
+    inputs = feed.encode(rows)
+    method = FastV(keep_ratio=0.75, layer=1)
+    wanted, got = by_hand(feed.model, feed.token, feed.encode(rows[:1]), method)
+    torch.testing.assert_close(got, wanted, **CLOSE)
+    with prune(feed.model, method):
+        together = generate(feed.model, inputs)
+        close(together, generate(feed.model, inputs, use_cache=False))
+        for number, alone in enumerate(singles(feed, rows, inputs)):
+            close(together[number], generate(feed.model, alone)[0])
