@@ -45,8 +45,8 @@ class LayerContext:
     `hidden` [N, D] are the hidden states of its tokens that are still there, as they enter layer `stage.layer`;
     `kept` int64 [N] says which of the image's `size` tokens those are, `columns` int64 [N] where they stand in
     their row, counted without padding. `attention` is that of the row at layer `stage.reads`, if one is read;
-    `text` int64 [T] are the row's columns that hold no visual token. `grid`, `row`,
-    `image`, `frame` and `views` as in `Context`.
+    `text` int64 [T] are the row's columns that hold no visual token. `grid`, `row`, `image`, `frame` and `views`
+    as in `Context`.
     """
 
     hidden: torch.Tensor
