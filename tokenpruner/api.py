@@ -38,8 +38,8 @@ def prune(model: nn.Module, method: TokenMethod) -> Iterator[Report]:
     for a model without visual tokens and for one that is being pruned already; inside, for what cannot be pruned:
     static caches, chunked prefill. A call without images is not changed. Logits and hidden states of a pruned call
     are those of the tokens that are left, rows filled up on the left; of all tokens where they only skip layers.
-    Gradients flow, and a loss is over the tokens that are left. The model is left as it was found, also after an exception; a cache that outlives the `with`
-    keeps its logical length.
+    Gradients flow, and a loss is over the tokens that are left. The model is left as it was found, also after an
+    exception; a cache that outlives the `with` keeps its logical length.
     """
     from prunekernels import spec
     from tokenpruner.meter import Meter
