@@ -82,6 +82,11 @@ def place(model: torch.nn.Module, precision: Precision, device: str | None) -> t
     return model.to(device=where, dtype=DTYPES[precision]).eval()
 
 
+def rows_at_once(precision: Precision, batch_size: int) -> int:
+    """`batch_size`, but 1 for int8, which scales a layer's input by all of its rows: they would hang on each other."""
+    return 1 if precision == "int8" else batch_size
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars and load reports of transformers: what is missing raises."""

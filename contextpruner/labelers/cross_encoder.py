@@ -9,7 +9,7 @@ trained so; 0.1 to 0.5 is where to begin. A pair longer than the window loses th
 more than half a window its own end.
 
 `model` is a folder or hub id of any AutoModelForSequenceClassification. Equal pairs are computed once. `precision`
-"int8" is for CPUs.
+"int8" is for CPUs, a row at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from contextpruner.batches import Batch, Row, check_batch_size, of_rows, pad_id
 from contextpruner.checkpoint import find
 from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.loading import Precision, longest_row, model_of, place, tokenizer_of
+from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
 from contextpruner.text_tokens import encode
 from contextpruner.token_windows import Template, paired
 
@@ -68,7 +68,12 @@ class CrossEncoder(Labeler):
         asked = encode(self._loaded.tokenizer, question)[0]
         rows = [[self._row(asked, document.document.title, text) for text in document.texts] for document in documents]
         pad = pad_id(self._loaded.tokenizer)
-        said = of_rows([row for document in rows for row in document], self.batch_size, pad, self._probability)
+        said = of_rows(
+            [row for document in rows for row in document],
+            rows_at_once(self.precision, self.batch_size),
+            pad,
+            self._probability,
+        )
         edges = np.cumsum([len(document) for document in rows])[:-1]
         return Labels.best_unit(np.split(np.array(said, dtype=np.float32), edges))
 

@@ -28,7 +28,7 @@ from contextpruner.batches import Batch, Row, check_batch_size, of_rows, pad_id
 from contextpruner.checkpoint import Checkpoint, find
 from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.loading import Precision, longest_row, model_of, place, tokenizer_of
+from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
 from contextpruner.text_tokens import TextTokens, encode, tokenise
 from contextpruner.token_windows import Packed, Template, alone, pack
 from prunekernels.pool import pool
@@ -78,7 +78,9 @@ class LateInteraction(Labeler):
         template = loaded.template
         flat = [Row((*template.before, *ids, *template.after), 0)]
         flat += [packed.row for document in rows for packed in document]
-        said = iter(of_rows(flat, self.batch_size, pad_id(loaded.tokenizer), self._vectors))
+        said = iter(
+            of_rows(flat, rows_at_once(self.precision, self.batch_size), pad_id(loaded.tokenizer), self._vectors)
+        )
         start = len(template.before)
         asked = torch.from_numpy(next(said)[start : start + len(ids)])
         vectors = [np.concatenate([packed.own(next(said)) for packed in document]) for document in rows]

@@ -9,7 +9,8 @@ a probability of relevance: it says which units are dense, whatever they are abo
 word that runs on from one unit into the next, as in scripts without spaces, counts in each with the tokens there.
 
 `model` is a folder or hub id of a {Bert, XLMRoberta}ForTokenClassification with two labels, of which 1 is to keep.
-The text is read in windows that end where units do, without title or overlap. `precision` "int8" is for CPUs.
+The text is read in windows that end where units do, without title or overlap. `precision`
+"int8" is for CPUs, a row at a time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from contextpruner.batches import Batch, check_batch_size, of_rows, pad_id
 from contextpruner.checkpoint import find
 from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.loading import Precision, longest_row, model_of, place, tokenizer_of
+from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
 from contextpruner.text_tokens import TextTokens, tokenise
 from contextpruner.token_windows import Packed, Template, alone, pack
 
@@ -69,7 +70,9 @@ class Llmlingua2(Labeler):
         rows = [self._rows(document, text) for document, text in zip(documents, texts, strict=True)]
         flat = [packed for document in rows for packed in document]
         pad = pad_id(loaded.tokenizer)
-        said = iter(of_rows([packed.row for packed in flat], self.batch_size, pad, self._keep))
+        said = iter(
+            of_rows([packed.row for packed in flat], rows_at_once(self.precision, self.batch_size), pad, self._keep)
+        )
         keep = [np.concatenate([packed.own(next(said)) for packed in document]) for document in rows]
         found = zip(texts, keep, documents, strict=True)
         return Labels.best_unit([_word_means(text, values, len(document.units)) for text, values, document in found])

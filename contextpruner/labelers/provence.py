@@ -16,7 +16,7 @@ default the checkpoint's, else 512.
 
 `model` is a folder or hub id in one of the three layouts (`joint_encoder`); its layout gives everything that says
 "own" here. packing "joint" tokenises the document as one text; "published" tokenises every unit alone and changes
-the question and the windows, as the published code of the layout does. `precision` "int8" is for CPUs,
+the question and the windows, as the published code of the layout does. `precision` "int8" is for CPUs, a row at a time,
 and so is a folder that `contextpruner export` wrote (ONNX).
 """
 
@@ -37,7 +37,7 @@ from contextpruner.document import SplitDocument
 from contextpruner.extras import require
 from contextpruner.joint_encoder import JointEncoder, Layout, layout_of, load_joint
 from contextpruner.labeler import Labeler, Labels, above
-from contextpruner.loading import Precision, longest_row, place, tokenizer_of
+from contextpruner.loading import Precision, longest_row, place, rows_at_once, tokenizer_of
 from contextpruner.onnx_encoder import OnnxEncoder, is_exported, load_onnx
 from contextpruner.published_packing import Published, blocks, published_question, tokenise_alone
 from contextpruner.text_tokens import TextTokens, encode, tokenise
@@ -163,7 +163,7 @@ class Provence(Labeler):
         keep: list[np.ndarray] = [np.zeros(0, np.float32)] * len(different)
         rank = torch.zeros(len(different))
         device = loaded.device
-        for batch in batches(different, self.batch_size, pad_id(loaded.tokenizer)):
+        for batch in batches(different, rows_at_once(self.precision, self.batch_size), pad_id(loaded.tokenizer)):
             types = (batch.types.to(device),) if loaded.has_types else ()
             kept, logits = loaded.model(batch.ids.to(device), batch.mask.to(device), *types)
             for row, values in zip(batch.rows, kept.cpu().numpy(), strict=True):

@@ -14,7 +14,7 @@ other. Not a probability of relevance; it only orders units, and gains are small
 The texts read "Question: ..." and "Document: ..." (with the title before the unit), in this order of giving, a line
 each; without anything given the same words stand alone. `model` is a folder or hub id of a causal language model whose
 logits are its head times the last hidden state. A unit, or question, of more than a third of the window is read by its
-beginning. `precision` "int8" is for CPUs.
+beginning. `precision` "int8" is for CPUs, a row at a time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from contextpruner.batches import Row, batches, check_batch_size, distinct, pad_
 from contextpruner.checkpoint import find
 from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.loading import Precision, longest_row, model_of, place, tokenizer_of
+from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
 from contextpruner.text_tokens import encode
 from prunekernels.token_stats import token_stats
 
@@ -109,7 +109,7 @@ class TokenNll(Labeler):
         different, places = distinct([Row(row.ids, scored) for row, scored in rows])
         found = np.zeros(len(different))
         device = loaded.head.weight.device
-        for batch in batches(different, self.batch_size, pad_id(loaded.tokenizer)):
+        for batch in batches(different, rows_at_once(self.precision, self.batch_size), pad_id(loaded.tokenizer)):
             ids, mask = batch.ids.to(device), batch.mask.to(device)
             hidden = loaded.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
             sizes = [different[row].second for row in batch.rows]

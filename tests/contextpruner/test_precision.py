@@ -50,6 +50,15 @@ def test_int8_stays_near_float32(name: str, tmp_path: Path) -> None:
     assert 0 < difference.max() < 0.05
 
 
+@pytest.mark.parametrize("name", LABELERS)
+def test_int8_is_independent_of_company(name: str, tmp_path: Path) -> None:
+    labeler = LABELERS[name](str(save_tiny_model(name, tmp_path)), precision="int8")
+    together = labeler.score(QUESTION, DOCUMENTS)
+    for index, document in enumerate(DOCUMENTS):
+        alone = labeler.score(QUESTION, [document])
+        np.testing.assert_array_equal(alone.probabilities[0], together.probabilities[index])
+
+
 def test_int8_is_refused_on_a_gpu(tmp_path: Path) -> None:
     labeler = CrossEncoder(str(tiny.cross_encoder(tmp_path)), precision="int8", device="cuda")
     with pytest.raises(ValueError, match="int8 runs on the CPU: want device cpu, got cuda"):
