@@ -2,6 +2,7 @@
 
 from contextpruner.calibration import Calibration, Example
 from contextpruner.document import Document, SplitDocument
+from contextpruner.html_units import split_html
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.policy import Policy
 from contextpruner.pruner import ContextPruner
@@ -26,4 +27,5 @@ __all__ = [
     "estimate_tokens",
     "split",
     "split_code",
+    "split_html",
 ]

@@ -54,7 +54,7 @@ class _Ledger:
     ) -> None:
         self.count_tokens = count_tokens
         self.bundles = [np.array([unit, *others], dtype=np.int64) for unit, others in enumerate(company)]
-        self.texts = [document.texts for document in documents]
+        self.texts = [document.slices for document in documents]
         sizes = [len(texts) for texts in self.texts]
         self.document_of = np.repeat(np.arange(len(sizes)), sizes)
         self.first = np.cumsum([0, *sizes])

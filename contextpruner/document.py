@@ -39,7 +39,12 @@ class SplitDocument:
 
     @property
     def texts(self) -> list[str]:
-        """The text of every unit."""
+        """What a reader sees of every unit: its slice, but in HTML."""
+        return [self.document.text[unit.start : unit.end] if unit.text is None else unit.text for unit in self.units]
+
+    @property
+    def slices(self) -> list[str]:
+        """What every unit is in the document: what is kept of it, if it is."""
         return [self.document.text[unit.start : unit.end] for unit in self.units]
 
 

@@ -35,8 +35,7 @@ def ends(text: str, begin: int, stop: int, head: str) -> bool:
     next_word = following.group().lower() if following else ""
     if word.isdecimal():
         return _number_ends(word, earlier, next_word, is_first=text[begin:stop].strip(OPENERS) == original)
-    # z. B., EE. UU., A. A. Milne
-    if len(word) <= 2 and word.isalpha() and len(next_word) == len(word) and head[len(word) : len(word) + 1] == ".":
+    if _is_spaced(original, head):
         return False
     if word in abbreviations.TIMES:
         return not next_word.isdigit() and next_word not in abbreviations.AFTER_TIME
@@ -55,6 +54,13 @@ def is_abbreviation(text: str, begin: int, stop: int) -> bool:
     word = _words_before(text, begin, stop)[0].lower()
     known = word in abbreviations.NEVER or word in abbreviations.EITHER or word in abbreviations.TIMES
     return known or ACRONYM.fullmatch(word) is not None
+
+
+def _is_spaced(word: str, head: str) -> bool:
+    """Whether an abbreviation goes on: z. B., A. A. Milne, EE. UU."""
+    if not word.isalpha() or len(word) > 2 or head[len(word) : len(word) + 1] != ".":
+        return False
+    return head[0].isalpha() and (len(word) == 1 or (word.isupper() and head[:2].isupper()))
 
 
 def _number_ends(word: str, earlier: str, next_word: str, *, is_first: bool) -> bool:

@@ -99,6 +99,8 @@ def choose(
     `threshold` is what a calibration gives where the policy has a target recall.
     """
     flat = np.concatenate(probabilities)
+    # markup says nothing: it is kept with the whole document or not at all
+    flat[[unit.kind == "markup" for document in documents for unit in document.units]] = -1
     leaning = closure.needs(documents, policy.closure)
     passed = _passed(policy, documents, flat, count_tokens, leaning, threshold)
     kept, dropped = KEPT[policy.rule], DROPPED[policy.rule]
@@ -130,7 +132,7 @@ def _passed(
             raise ValueError("want the threshold of a calibration for target_recall, got none")
         # as float32, so that a unit whose probability prints as the threshold passes it
         return flat >= np.float32(wanted)
-    ranked = np.argsort(-flat, kind="stable")
+    ranked = np.argsort(-flat, kind="stable")[: int((flat >= 0).sum())]
     if policy.top_k is not None:
         passed = np.zeros(len(flat), dtype=bool)
         passed[ranked[: policy.top_k]] = True

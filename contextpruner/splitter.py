@@ -12,6 +12,8 @@ that white space.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from contextpruner import blocks, code_detection, code_lines, pieces, sentences
 from contextpruner.unit import Kind, Unit
 
@@ -25,16 +27,19 @@ def split(text: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
     """Cut `text`, prose or Markdown, into units; an empty text has none. What looks like source code is cut as that."""
     if code_detection.is_code(text):
         return split_code(text, max_characters)
-    builder = _Builder(text, max_characters)
-    for block in blocks.cut(text):
-        builder.read(block)
-    return builder.units
+    return split_blocks(text, blocks.cut(text), max_characters)
 
 
 def split_code(text: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
     """Cut `text`, a file of source code in any language, into its lines."""
+    return split_blocks(text, [blocks.Block(0, len(text), "code")], max_characters)
+
+
+def split_blocks(text: str, cut: Sequence[blocks.Block], max_characters: int = MAX_CHARACTERS) -> list[Unit]:
+    """Cut the blocks of `text`, which partition it, into units."""
     builder = _Builder(text, max_characters)
-    builder.read(blocks.Block(0, len(text), "code"))
+    for block in cut:
+        builder.read(block)
     return builder.units
 
 

@@ -62,10 +62,11 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, document: SplitDocument, use_ti
     """The tokens of `document`; its title is a line of its own before the text."""
     title = document.document.title if use_title else None
     prefix = f"{title}\n" if title else ""
-    text = prefix + document.document.text
+    texts = document.texts
+    text = "".join([prefix, *texts])
     ids, offsets, words = encode(tokenizer, text)
     # characters of the title are of unit -1
-    sizes = [len(prefix), *(unit.end - unit.start for unit in document.units)]
+    sizes = [len(prefix), *map(len, texts)]
     owner = np.repeat(np.arange(-1, len(document.units)), sizes)
     units = owner[_visible(text, offsets)] if text else np.zeros((0, 2), np.int64)
     # the last visible character decides, so that a token that reaches into the text is the text's

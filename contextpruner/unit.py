@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-Kind = Literal["sentence", "heading", "list_item", "table_row", "code", "fence", "rule"]
+Kind = Literal["sentence", "heading", "list_item", "table_row", "code", "fence", "rule", "markup"]
 
 
 class Unit(NamedTuple):
@@ -19,6 +19,9 @@ class Unit(NamedTuple):
                     dashes), a fenced line's opening fence; a closing fence, too, has its opening one
         signature   the line that opens the function or class around a code line; for a signature the one
                     around it
+
+    In HTML a unit also has the `path` of its element and the `text` that a reader sees, which a labeler reads in
+    place of the slice; markup between blocks has an empty one.
     """
 
     start: int
@@ -27,6 +30,8 @@ class Unit(NamedTuple):
     heading: int | None = None
     header: int | None = None
     signature: int | None = None
+    path: str = ""
+    text: str | None = None
 
 
 def hangs_on(units: Sequence[Unit], index: int) -> Iterator[int]:

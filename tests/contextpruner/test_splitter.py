@@ -108,6 +108,7 @@ def test_paragraphs_are_cut_as_if_each_stood_alone(paragraphs: list[str]) -> Non
         ["John F. Kennedy spoke. ", "Smith et al. (2020) agree. ", "Cats, dogs, etc. ", "The end."],
         ["Yahoo! is big. ", "Mr. and Mrs. Jones vs. St. Louis. ", "Acme Inc. ", "It is old."],
         ["Am 3. Oktober 1990 kam er. ", "Im 19. Jahrhundert z.B. war es so. ", "Er war 12. ", "Der Hund bellte."],
+        ["Oh. ", "No. ", "So. ", "Go. ", "Vive en EE. UU. desde 1970. ", "A. B. Cole left."],
         ["I am 12. ", "You are 9. ", "Das Tor fiel in der 89. Minute. ", "Er lebt i. d. R. allein."],
         [
             "At 80 K. ",

@@ -1,0 +1,82 @@
+"""HTML out of HTML: the elements around what is kept, balanced, and nothing else.
+
+A tag is kept if its element holds kept text, so that each closing tag has its opening one; an element that was never
+closed in the source stays open. Scripts, styles, comments, and elements without kept text go. Attributes go, too, as
+they are most of a page and a language model has no use for them; with `attributes` tags are kept as they stand, and
+everything that comes out is a slice of the source. Only a bare "<" that has lost what followed it is spelled out,
+lest it open a tag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from contextpruner.html_tokens import VOID, Token, tokens
+from contextpruner.html_tree import Tree, build
+
+BARE = re.compile(r"<([/!?]?)\Z")
+
+
+class Kept(NamedTuple):
+    """The characters [start, end) of the source, in a unit that is kept."""
+
+    start: int
+    end: int
+
+
+def prune_html(source: str, kept: Iterable[tuple[int, int]], *, attributes: bool = False) -> str:
+    """`source` without all that is not in `kept`, [start, end) each, in order and without overlap."""
+    spans = [Kept(*span) for span in kept]
+    edges = [0, *(edge for span in spans for edge in span)]
+    if edges != sorted(edges) or edges[-1] > len(source):
+        raise ValueError(f"want spans in order and within {len(source)} characters, got {spans[:4]}")
+    read = list(tokens(source))
+    tree = build(read)
+    shown = [list(part) for part in _shown(read, spans)]
+    alive = _alive(read, tree, shown, source)
+    return "".join(_pieces(source, read, tree, shown, alive, attributes))
+
+
+def _shown(read: list[Token], spans: list[Kept]) -> Iterator[Iterator[Kept]]:
+    """The kept parts of each token."""
+    first = 0
+    for token in read:
+        while first < len(spans) and spans[first].end <= token.start:
+            first += 1
+        yield _overlaps(token, spans, first)
+
+
+def _overlaps(token: Token, spans: list[Kept], first: int) -> Iterator[Kept]:
+    while first < len(spans) and spans[first].start < token.end:
+        span = spans[first]
+        if span.start < span.end:
+            yield Kept(max(span.start, token.start), min(span.end, token.end))
+        first += 1
+
+
+def _alive(read: list[Token], tree: Tree, shown: list[list[Kept]], source: str) -> set[int]:
+    """The elements that hold kept text, or are kept and hold nothing, say an image."""
+    alive = {0}
+    for token, inside, parts in zip(read, tree.inside, shown, strict=True):
+        is_text = token.kind == "text" and any(source[part.start : part.end].strip() for part in parts)
+        if is_text or (token.kind == "open" and token.name in VOID and parts):
+            while inside not in alive:
+                alive.add(inside)
+                inside = tree.elements[inside].parent
+    return alive
+
+
+def _pieces(
+    source: str, read: list[Token], tree: Tree, shown: list[list[Kept]], alive: set[int], attributes: bool
+) -> Iterator[str]:
+    for index, token in enumerate(read):
+        if token.kind == "text":
+            yield from (BARE.sub(r"&lt;\1", source[part.start : part.end]) for part in shown[index])
+        elif token.kind == "hidden" or tree.inside[index] not in alive:
+            continue
+        elif token.kind == "open":
+            yield source[token.start : token.end] if attributes else f"<{token.name}>"
+        elif index in tree.closes:
+            yield source[token.start : token.end]
