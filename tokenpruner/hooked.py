@@ -39,6 +39,7 @@ class Hooked(ABC):
     def __init__(self, adapter: Adapter, method: TokenMethod, report: Report) -> None:
         self.adapter, self.report, self.keeps_all = adapter, report, method.keeps_all
         self.core = adapter.backbone
+        self.has_loss = labels.is_reached(adapter.model, adapter.backbone)
         self.sighting, self.door, self.lock = Sighting(), Door(), threading.Lock()
         self.costs = Costs.of(adapter.backbone)
 
@@ -107,6 +108,9 @@ class Hooked(ABC):
             self.door.refusal = "want logits_to_keep as a count: indices change when tokens are dropped"
         elif logits_to_keep and kwargs.get("labels") is not None:
             self.door.refusal = f"want all logits where there are labels, got logits_to_keep={logits_to_keep}"
+        elif kwargs.get("labels") is not None and not self.has_loss:
+            kind = type(self.adapter.model).__name__
+            self.door.refusal = f"want no labels: this {kind} computes its loss by itself, over dropped tokens too"
 
     def _before_merger(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
         self.door.attention_mask = kwargs.get("attention_mask")

@@ -11,6 +11,7 @@ counted: it is right where dropped tokens have no label, as image tokens have no
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -71,17 +72,34 @@ def first_told(labels: object, images: Sequence[Image], shape: tuple[int, int], 
     return torch.where(told, columns, length).amin(1, keepdim=True)
 
 
+def is_reached(model: nn.Module, backbone: nn.Module) -> bool:
+    """True where a module around `backbone` computes its loss by its attribute, and not by itself."""
+    return any(
+        "loss_function" in getattr(getattr(inspect.unwrap(vars(kind)["forward"]), "__code__", None), "co_names", ())
+        for module in _around(model, backbone)
+        for kind in type(module).__mro__
+        if "forward" in vars(kind)
+    )
+
+
 @contextmanager
 def watched(model: nn.Module, backbone: nn.Module, cut: Callable[[], Cut | None]) -> Iterator[None]:
     """While open, every loss of the modules around `backbone` gets its labels cut by what `cut()` then says."""
     with ExitStack() as stack:
-        for module in model.modules():
-            is_around = module is not backbone and any(part is backbone for part in module.modules())
-            if is_around and hasattr(type(module), "loss_function"):
+        for module in _around(model, backbone):
+            if hasattr(type(module), "loss_function"):
                 # the property of a transformers model looks here first
                 loss: Loss = getattr(module, "loss_function")  # noqa: B009
                 stack.enter_context(placed(module, "_loss_function", _cutting(loss, cut)))
         yield
+
+
+def _around(model: nn.Module, backbone: nn.Module) -> list[nn.Module]:
+    return [
+        module
+        for module in model.modules()
+        if module is not backbone and any(part is backbone for part in module.modules())
+    ]
 
 
 def _cutting(loss: Loss, cut: Callable[[], Cut | None]) -> Loss:
