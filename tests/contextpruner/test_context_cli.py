@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from contextpruner.cli import app
+from contextpruner.pruner import LABELERS
+from prunekernels import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = "The dome is tall. Bread is baked.\n"
@@ -63,7 +65,7 @@ def test_json_html_and_terminal(files: list[str], tmp_path: Path) -> None:
 def test_methods_lists_every_labeler_with_its_line() -> None:
     code, out, _ = run("methods")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["bi_encoder", "bm25", "lead", "random"]
+    assert [line.split()[0] for line in out.splitlines()] == registry.names(LABELERS)
     assert all(line.endswith(".") for line in out.splitlines())
 
 
