@@ -2,8 +2,8 @@
 
 Such a model hands its backbone a mask [B, H, L, K] or one for each kind of layer. Of the full mask the rows and
 columns of the kept tokens are taken, which keeps the blocks of an image together. A sliding window counts kept
-tokens, as it does where the backbone makes the mask itself and as the cache of such a layer does: two tokens of
-one block see each other at any distance, which shows in the full mask, for there the earlier one sees the later.
+tokens, as it does where the backbone makes the mask itself and as the cache of such a layer does; what lies outside
+of it is seen where the model's own mask shows it, as some models do with the tokens of one image.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def rebuilt(
         near = slots[n_past:, None] - slots[None] < window
         # such a layer's cache holds one slot less than its window
         first = max(n_past - window + 1, 0)
-        new = new & (near[:, n_past:] | new.mT)
+        # further away than a window only what the model itself lets through: in some models a block of an image is
+        new = new & (near[:, n_past:] | taken(entries[SLIDING], index, mask))
         made[SLIDING] = torch.cat([(past & near[:, :n_past])[..., first:], new], -1)
     like = entries[FULL]
     masks = {name: formed(made[name], mask, like) for name in entries}

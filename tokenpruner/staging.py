@@ -96,7 +96,9 @@ def choose(live: list[Live], scene: Scene, stage: Stage, method: LayerMethod, gr
             frame=own.frame,
             views=views,
         )
-        picks = method.select(context)
+        # scores in the precision that the method takes, whatever the model runs in
+        with torch.autocast(context.hidden.device.type, enabled=False):
+            picks = method.select(context)
         check_picks(picks, context, method)
         found.append(replace(image, kept=image.kept[picks], columns=image.columns[picks]))
     return found

@@ -63,7 +63,9 @@ def choose(embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[Image], me
     for image, n in zip(images, counts, strict=True):
         text = embeds[image.row, is_text[image.row]] if "text" in method.needs else None
         context = _context(embeds[image.row, image.columns], image, text, grid)
-        picks = method.select(context, n)
+        # scores in the precision that the method takes, whatever the model runs in
+        with torch.autocast(embeds.device.type, enabled=False):
+            picks = method.select(context, n)
         dropped[image.row, image.columns] = True
         dropped[image.row, image.columns[picks]] = False
         kept_images.append(_kept(context, image, picks))

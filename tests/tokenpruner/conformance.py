@@ -117,15 +117,6 @@ def by_hand(
         yield spied.hidden, plain.backbone(**cut(plain.kwargs, kept, visual, window)).last_hidden_state
 
 
-def near(columns: torch.Tensor, visual: torch.Tensor, window: int) -> torch.Tensor:
-    """Which kept tokens are within a window of kept tokens, or within one run of image tokens; bool [P, P]."""
-    places = torch.arange(len(columns))
-    run = torch.full((int(columns.max()) + 1,), -1)
-    run[visual] = (visual - torch.arange(len(visual))).clone()
-    own = run[columns]
-    return (places[:, None] - places < window) | ((own[:, None] == own) & (own >= 0))
-
-
 def cut(kwargs: dict[str, object], kept: torch.Tensor, visual: torch.Tensor, window: int) -> dict[str, object]:
     """The backbone's arguments for the `kept` tokens [L] of one row, told by shape and not by name."""
     length, columns = len(kept), kept.nonzero().flatten()
@@ -146,7 +137,10 @@ def cut(kwargs: dict[str, object], kept: torch.Tensor, visual: torch.Tensor, win
     if isinstance(mask, dict) and mask["full_attention"] is None:
         made["attention_mask"] = torch.ones(1, len(columns), dtype=torch.int64)
     elif isinstance(mask, dict) and "sliding_attention" in mask:
-        mask["sliding_attention"] = mask["full_attention"] & near(columns, visual, window)
+        # a window of kept tokens; further away, what the model's own mask lets an image's tokens see
+        places = torch.arange(len(columns))
+        near = places[:, None] - places < window
+        mask["sliding_attention"] = mask["full_attention"] & (near | mask["sliding_attention"])
     n_kept = len(columns)
     where = made.get("position_ids")
     made["position_ids"] = columns[None] if where is None else where

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
-from tokenpruner import images, masks, positions, thin
+from tokenpruner import images, masks, positions, prune, thin
 from tokenpruner.cache import Past, Prefix
 from tokenpruner.layouts import Layout
+from tokenpruner.methods.fastv import FastV
+from tokenpruner.methods.stride import Stride
 
 
 def mask_of(*rows):
@@ -94,3 +98,27 @@ def test_gather_by_hand():
     assert out.position_ids.tolist() == [[0, 3, 4, 5], [0, 0, 1, 4]]
     compact = thin.gather(tokens, mask_of("011000", "001100"), "compact")
     assert compact.position_ids.tolist() == [[0, 1, 2, 3], [0, 0, 1, 2]]
+
+
+@pytest.mark.parametrize("base", ["before", "inside"])
+def test_methods_score_outside_of_autocast(model, prompt, base):
+    """Half precision would make ties, which picks must not hang on."""
+    seen = []
+
+    @dataclass(frozen=True)
+    class Before(Stride):
+        def keep(self, context, n):
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return super().keep(context, n)
+
+    @dataclass(frozen=True)
+    class Inside(FastV):
+        def importance(self, context):
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return super().importance(context)
+
+    method = Before(keep_ratio=0.5) if base == "before" else Inside(keep_ratio=0.5, layer=1)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), prune(model.float(), method):
+        inputs = prompt([[2, "I", 3]])
+        model(**inputs | {"pixel_values": inputs["pixel_values"].float()})
+    assert seen == [False]
