@@ -23,18 +23,18 @@ BRACKETS = re.compile(r"[\])}][\])}{;,:\s]*+$|[{(\[]\s*+$|end;?\s*+$")
 DECORATOR = re.compile(r"@[\w.]+(?:\(.*\))?\s*+$|#\[.*\]\s*+$|\[[A-Z]\w*(?:\(.*\))?\]\s*+$|template\s*+<.*>\s*+$")
 MODIFIERS = (
     r"(?:(?:export|default|declare|public|private|protected|internal|static|final|abstract|async|override|virtual"
-    r"|inline|extern|unsafe|const|sealed|partial|open|suspend|data|readonly|pub(?:\([a-z]++\))?+)\s++)*+"
+    r"|inline|extern|unsafe|const|sealed|partial|open|suspend|data|readonly|pub(?:\([a-z]++\))?)\s++)*"
 )
 NAMED = re.compile(
     MODIFIERS + r"(?:def|class|function|fn|func|fun|interface|struct|enum|trait|impl|module|namespace|record|object"
     r"|protocol|extension|macro|defmodule|defp|sub|procedure|program|contract|message|service)\b\*?+\s*+[\w(<&'\[$]"
-    r"|(?i:create\s++(?:or\s++replace\s++)?+(?:table|view|function|procedure|trigger)\b)"
+    r"|(?i:create\s++(?:or\s++replace\s++)?(?:table|view|function|procedure|trigger)\b)"
 )
 ARROW = re.compile(
-    MODIFIERS + r"(?:let|var)?+\s*+[\w$.]++\s*+[=:]\s*+(?:async\s++)?+(?:function\b|\([^()]*+\)\s*+=>|\w++\s*+=>)"
+    MODIFIERS + r"(?:let|var)?\s*+[\w$.]++\s*+[=:]\s*+(?:async\s++)?(?:function\b|\([^()]*+\)\s*+=>|\w++\s*+=>)"
 )
 # "int f(char *s)", "Map<K, V> get(K key) {", "name() {": words, a bracket, and neither a stop nor a value behind
-CALLED = re.compile(r"(?:template\s*+<[^>]*+>\s*+)?+(?:[\w$:<>\[\],*&~?.]++\s++)*+[*&~]*+[\w$:~]++\s*+\([^;=]*+$")
+CALLED = re.compile(r"(?:template\s*+<[^>]*+>\s*+)?(?:[\w$:<>\[\],*&~?.]++\s++)*[*&~]*+[\w$:~]++\([^;=]*+$")
 CONTROL = re.compile(
     r"(?:if|else|elif|for|foreach|while|switch|case|catch|except|try|do|return|with|when|match|unless|until|throw|new"
     r"|yield|await|assert|print|raise|import|from|using|delete|goto|in|and|or|not|lock|sizeof|typeof|require|include)\b"

@@ -25,7 +25,7 @@ TEXT = names("title textarea")
 VOID = names("area base br col embed hr img input link meta param source track wbr")
 
 NAME = r"[a-zA-Z][^\s/>\x00]*+"
-TAG = re.compile(rf"<(/?)({NAME})(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+>")
+TAG = re.compile(rf"<(/?)({NAME})(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*>")
 LOOSE_TAG = re.compile(rf"<(/?)({NAME})")
 OPENS = re.compile(r"<(?:[a-zA-Z!?]|/[a-zA-Z])")
 

@@ -16,7 +16,7 @@ from contextpruner import html_blocks
 from contextpruner.splitter import MAX_CHARACTERS, split_blocks
 from contextpruner.unit import Unit
 
-CLOSES = re.compile(r"(?:</[^>]*+>|\s++)*+")
+CLOSES = re.compile(r"(?:</[^>]*+>|\s++)*")
 
 
 def split_html(source: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:

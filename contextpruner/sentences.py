@@ -19,9 +19,10 @@ HARD = "。！？｡．।॥؟۔።፧။។៕༎։\u037e"
 CLOSERS = "\"'”’»›)\\]}）］】」』〉》*_"
 CJK_OPENERS = "“‘「『（《〈【［"
 
-# possessive throughout: whatever has been read is never read again. A quote that opens elsewhere („so“) closes where
+# possessive wherever that is one character: whatever has been read is never read again (with groups Python before
+# 3.11.5 goes wrong). A quote that opens elsewhere („so“) closes where
 # white space follows, and so does one behind a space (« ainsi ! »)
-STOP = re.compile(rf"([.!?…{HARD}]++)((?:[{CLOSERS}]|[“‘](?=\s)|[ \u00a0\u202f]»(?=\s))*+(?:\[\d{{1,4}}\])*+)(\s*+)")
+STOP = re.compile(rf"([.!?…{HARD}]++)((?:[{CLOSERS}]|[“‘](?=\s)|[ \u00a0\u202f]»(?=\s))*(?:\[\d{{1,4}}\])*)(\s*+)")
 # what goes on after a quotation: a particle, a verb of saying before the next stop
 SAYS = re.compile(r"と|って|[^。！？，、；：“「『]{0,10}[说說问問道答喊叫]")
 CAPITAL_BEGINS = re.compile(r"[.!?…]\s++[^\w\s]*+[A-ZÀ-ÖØ-ÞА-ЯЁΑ-Ω]")

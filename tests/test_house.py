@@ -1,6 +1,7 @@
 """The house's own rules: which way imports flow, what an import needs, and living beside HF's `kernels`."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,11 @@ def test_wheel_holds_the_four_packages(tmp_path: Path) -> None:
     for name, folder in PACKAGES.items():
         shipped = {path.relative_to(site / name) for path in (site / name).rglob("*.py")}
         assert shipped == {path.relative_to(folder) for path in folder.rglob("*.py")}
+
+
+def test_no_possessive_groups() -> None:
+    """Python before 3.11.5 goes wrong where a possessive quantifier stands behind a group; single characters are fine."""
+    for package in PACKAGES:
+        folder = ROOT / ("kernels" if package == "prunekernels" else "") / package
+        for path in folder.rglob("*.py"):
+            assert not re.search(r"\)[*+?]\+", path.read_text("utf-8")), path
