@@ -129,7 +129,7 @@ def test_wheel_holds_the_four_packages(tmp_path: Path) -> None:
 
 
 def test_no_possessive_groups() -> None:
-    """Python before 3.11.5 goes wrong where a possessive quantifier stands behind a group; single characters are fine."""
+    """Python before 3.11.5 goes wrong where a possessive quantifier stands behind a group of characters."""
     for package in PACKAGES:
         folder = ROOT / ("kernels" if package == "prunekernels" else "") / package
         for path in folder.rglob("*.py"):

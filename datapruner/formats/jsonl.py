@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -39,25 +40,29 @@ class JsonlRows:
         return f"{self.path}, line {self.numbers[index]}"
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
-        rows = self._plain() or [self.parsed(index) for index in range(len(self))]
+        if not names or not self.lines:
+            return [[] for _ in names]
         try:
-            values = [[row[name] for row in rows] for name in names]
-            # what is beyond 64 bits is a float for the fast parser, a whole number for the exact one
-            if not any(type(value) is float and abs(value) >= 2**63 for column in values for value in column):
-                return values
-            return [[self.parsed(index)[name] for index in range(len(self))] for name in names]
+            return self._plain(names)
+        # the exact parser has the last word on a line that is none for the fast one
+        except (ValueError, KeyError, TypeError):
+            rows = [self.parsed(index) for index in range(len(self))]
+        try:
+            return [[row[name] for row in rows] for name in names]
         except KeyError:
             index, name = next((i, name) for i, row in enumerate(rows) for name in names if name not in row)
         raise ValueError(f"{self.place(index)}: want a field {name!r}, got {', '.join(rows[index]) or 'none'}")
 
-    def _plain(self) -> list[dict[str, object]] | None:
-        """All objects by the fast parser; None where a line is none for it, and the exact one has the last word."""
-        loads = require("orjson").loads
-        try:
-            rows = [loads(line) for line in self.lines]
-        except ValueError:
-            return None
-        return rows if all(type(row) is dict for row in rows) else None
+    def _plain(self, names: Sequence[str]) -> list[list[object]]:
+        """The fields by the fast parser; raises where a line is no object for it, or a number is not what it says."""
+        loads, get = require("orjson").loads, itemgetter(*names)
+        # each object goes as soon as its fields are out: thousands together would keep the garbage collector at work
+        found = [get(loads(line)) for line in self.lines]
+        columns = [found] if len(names) == 1 else [[*column] for column in zip(*found, strict=True)]
+        # what is beyond 64 bits is a float for the fast parser, a whole number for the exact one
+        if any(type(value) is float and abs(value) >= 2**63 for column in columns for value in column):
+            raise ValueError("want the exact parser for numbers beyond 64 bits")
+        return columns
 
     def vectors(self, name: str) -> np.ndarray | None:
         return None
