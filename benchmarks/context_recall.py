@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with xquad/, selqa/, hotpotqa/")
     parser.add_argument("--set", action="append", help="only these, as in xquad/en")
     parser.add_argument("--labeler", action="append", help="only these; nothing is recorded then")
-    parser.add_argument("--also", action="append", default=[], help="NAME=LABELER, on xquad/en and hotpotqa only; recorded")
+    parser.add_argument("--also", action="append", default=[], help="NAME=LABELER, on two sets only; recorded")
     parser.add_argument("--limit", type=int, help="questions of each set; nothing is recorded then")
     options = parser.parse_args()
     rows: list[Row] = []
