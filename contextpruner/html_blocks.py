@@ -69,11 +69,17 @@ class View:
 
     def _add_text(self, start: int, end: int, *, is_pre: bool) -> None:
         for match in (SPECIAL_IN_PRE if is_pre else SPECIAL).finditer(self.source, start, end):
+            found, shown = match[0], " "
+            if found[0] == "&":
+                # a number that stands for no character is shown as browsers show one
+                shown = html.unescape(found) or "\ufffd"
+                if shown == found:
+                    continue
             self._add_literal(start, match.start(), is_pre=is_pre)
-            # a number that stands for no character is shown as browsers show one
-            shown = html.unescape(match[0]) or "\ufffd" if match[0][0] == "&" else " "
-            self._add(shown, (match.start(), match.end(), False))
-            start = match.end()
+            # what follows a short name ("&notit;") stands there letter for letter
+            tail = _common_end(shown[1:], found)
+            start = match.end() - tail
+            self._add(shown[: len(shown) - tail], (match.start(), start, False))
         self._add_literal(start, end, is_pre=is_pre)
 
     def _add_literal(self, start: int, end: int, *, is_pre: bool) -> None:
@@ -98,6 +104,14 @@ class View:
             return start, end
         start += at - self._places[piece]
         return start, start + 1
+
+
+def _common_end(one: str, other: str) -> int:
+    """How many of the last characters are the same in both."""
+    count = 0
+    while count < min(len(one), len(other)) and one[-1 - count] == other[-1 - count]:
+        count += 1
+    return count
 
 
 class _Context(NamedTuple):

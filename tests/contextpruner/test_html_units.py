@@ -7,7 +7,7 @@ import time
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Policy, SplitDocument, Unit, split_html
@@ -183,6 +183,8 @@ SOURCES = st.one_of(st.lists(st.sampled_from(PARTS), max_size=40).map("".join), 
 
 @settings(max_examples=400, deadline=None)
 @given(source=SOURCES, limit=st.sampled_from([7, 1200]))
+@example(source="</&Two</", limit=7)
+@example(source="abcd &notit; efg &Twofold; &amp;lt; &#0; &", limit=7)
 def test_any_source_is_partitioned_and_every_visible_character_is_in_its_unit(source: str, limit: int) -> None:
     assert "".join(source[token.start : token.end] for token in tokens(source)) == source
     units = split_html(source, limit)
@@ -276,3 +278,19 @@ def test_time_is_linear_on_hard_sources(piece: str) -> None:
 def test_half_a_surrogate_pair_is_refused_where_it_comes_in(text: str) -> None:
     with pytest.raises(ValueError, match="document 0 holds half of a surrogate pair at character"):
         ContextPruner("lead", splitter=split_html).prune("Who?", [text], top_k=1)
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("a  b", "a b"),
+        ("a&#59;b", "a;b"),
+        ("a &notit; b", "a ¬it; b"),
+        ("a &Two b", "a &Two b"),
+        ("a &amp;lt; b", "a &lt; b"),
+        ("a&nbsp; b", "a\u00a0 b"),
+    ],
+)
+def test_entities_as_a_reader_sees_them(source: str, shown: str) -> None:
+    (unit,) = split_html(source)
+    assert (unit.text or "").rstrip("\n") == shown
