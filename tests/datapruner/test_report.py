@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datapruner import Output, ScoreTable, Source, prune, score, select, write
+from datapruner import Output, ScoreTable, Source, prune, score, select
 from datapruner.checking import check_source
 from datapruner.report import render
 from datapruner.report_facts import gather, steps_of
@@ -290,13 +290,3 @@ def test_every_output_has_one_unless_not_wanted(corpus: Path, tmp_path: Path) ->
     assert "52 of 103 rows kept" in (tmp_path / "with" / "report.html").read_text()
     prune(corpus, "length", "top", 0.5, Output(tmp_path / "without", report=False))
     assert not (tmp_path / "without" / "report.html").exists()
-
-
-@pytest.mark.parametrize("chunk_rows", [1, 7, 4096])
-def test_the_report_that_write_makes_is_the_one_of_a_pass_of_its_own(chunk_rows: int, tmp_path: Path) -> None:
-    source = Source(write_jsonl(tmp_path / "c.jsonl", make_rows(60)), chunk_rows=chunk_rows)
-    table = score(source, ["length", "near_duplicate"], tmp_path / "t")
-    selection = select(table, "middle", "length", 0.5)
-    folder = write(source, selection, Output(tmp_path / "out", scores=tmp_path / "t"))
-    assert (folder / "report.html").read_text(encoding="utf-8") == render(selection, source, table)
-    assert "Texts are left out" not in render(selection, source, table)

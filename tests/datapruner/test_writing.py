@@ -11,6 +11,8 @@ import pytest
 
 from datapruner import Output, ScoreTable, Source, prune, score, select, write
 from datapruner.files import new_folder
+from datapruner.report import render
+from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import folder_bytes
 
 
@@ -186,3 +188,13 @@ def test_the_card_says_where_rows_came_from(corpus: Path, table: ScoreTable, tmp
     assert "1. `threshold:seed=0,minimum=60.0,maximum=None` by `length`" in card
     assert "2. `middle:seed=0` by `random`, keep_ratio 0.5, inside each `source`" in card
     assert str(tmp_path) not in card
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 7, 4096])
+def test_the_report_that_write_makes_is_the_one_of_a_pass_of_its_own(chunk_rows: int, tmp_path: Path) -> None:
+    source = Source(write_jsonl(tmp_path / "c.jsonl", make_rows(60)), chunk_rows=chunk_rows)
+    table = score(source, ["length", "near_duplicate"], tmp_path / "t")
+    selection = select(table, "middle", "length", 0.5)
+    folder = write(source, selection, Output(tmp_path / "out", scores=tmp_path / "t"))
+    assert (folder / "report.html").read_text(encoding="utf-8") == render(selection, source, table)
+    assert "Texts are left out" not in render(selection, source, table)
