@@ -9,7 +9,8 @@ characters as tokens), and the best one in any case: paragraphs have some five s
 tenth. `recall` is the mean share of a question's gold units that
 are kept, `all_gold` the share of questions that keep all of theirs, each at budgets of 10, 20, 30 and 50 %; `kept` the
 share of the characters that really is kept. The same budgets with dependency closure on and off: what a kept unit
-leans on must fit in the same budget. Seconds are those of labelling, without loading a model.
+leans on must fit in the same budget. A second table has the labelers that come with a threshold, at that threshold
+and with closure. Milliseconds are those of labelling, without loading a model.
 """
 
 from __future__ import annotations
@@ -52,6 +53,19 @@ class Row:
 
 
 @dataclass(frozen=True)
+class AtThreshold:
+    """One labeler on one set where no rule is given."""
+
+    questions: str
+    n: int
+    labeler: str
+    threshold: float
+    recall: float
+    all_gold: float
+    kept: float
+
+
+@dataclass(frozen=True)
 class Asked:
     """A question, its documents in units, and which of all units are gold."""
 
@@ -66,8 +80,10 @@ def asked(example: Example) -> Asked:
     return Asked(example.question, documents, np.concatenate(gold))
 
 
-def measured(questions: str, name: str, labeler: Labeler, items: Sequence[Asked]) -> list[Row]:
-    """A row with closure and one without."""
+def measured(
+    questions: str, name: str, labeler: Labeler, items: Sequence[Asked]
+) -> tuple[list[Row], list[AtThreshold]]:
+    """A row with closure and one without; and one at the labeler's own threshold, if it has one."""
     labeler.prepare()
     start = time.perf_counter()
     labels = [labeler.score(item.question, item.documents).probabilities for item in items]
@@ -77,7 +93,12 @@ def measured(questions: str, name: str, labeler: Labeler, items: Sequence[Asked]
         found = np.array([[_kept(item, values, share, closure) for share in BUDGETS] for item, values in zip(items, labels, strict=True)])  # fmt: skip # noqa: E501
         recall, all_gold, kept = (_by_budget(found[:, :, part].mean(0)) for part in range(3))
         rows.append(Row(questions, len(items), name, closure, recall, all_gold, kept, ms))
-    return rows
+    threshold = labeler.default_threshold
+    if threshold is None:
+        return rows, []
+    policy = Policy(threshold=threshold)
+    found = np.array([_shares(item, _taken(item, values, policy)) for item, values in zip(items, labels, strict=True)])
+    return rows, [AtThreshold(questions, len(items), name, threshold, *found.mean(0).tolist())]
 
 
 def _by_budget(values: np.ndarray) -> dict[str, float]:
@@ -85,15 +106,20 @@ def _by_budget(values: np.ndarray) -> dict[str, float]:
 
 
 def _kept(item: Asked, values: Sequence[np.ndarray], share: float, with_closure: bool) -> tuple[float, float, float]:
-    """Recall, whether all gold is kept, and the share of the characters that is."""
+    """Shares at a budget of `share` of the characters."""
     total = sum(len(document.document.text) for document in item.documents)
     closure = ALL if with_closure else ()
     best = _taken(item, values, Policy(top_k=1, closure=closure))
     sizes = np.array([unit.end - unit.start for document in item.documents for unit in document.units])
     budget = max(int(share * total), int(sizes[best].sum()))
-    kept = _taken(item, values, Policy(max_tokens=budget, closure=closure))
+    return _shares(item, _taken(item, values, Policy(max_tokens=budget, closure=closure)))
+
+
+def _shares(item: Asked, kept: np.ndarray) -> tuple[float, float, float]:
+    """Recall, whether all gold is kept, and the share of the characters that is."""
+    sizes = np.array([unit.end - unit.start for document in item.documents for unit in document.units])
     recall = float(kept[item.gold].mean())
-    return recall, float(recall == 1), float(sizes[kept].sum() / total)
+    return recall, float(recall == 1), float(sizes[kept].sum() / sizes.sum())
 
 
 def _taken(item: Asked, values: Sequence[np.ndarray], policy: Policy) -> np.ndarray:
@@ -111,16 +137,22 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="questions of each set; nothing is recorded then")
     options = parser.parse_args()
     rows: list[Row] = []
+    defaults: list[AtThreshold] = []
     for name in options.set or SETS:
         examples = [asked(example) for example in read(options.data / f"{name}.jsonl")][: options.limit]
         also = [text.split("=", 1) for text in options.also if name in MODELS_ON]
         for shown, text in [(text, text) for text in options.labeler or LABELERS] + [(one, two) for one, two in also]:
-            for row in measured(name, shown, ContextPruner(text).labeler, examples):
+            budgets, default = measured(name, shown, ContextPruner(text).labeler, examples)
+            defaults += default
+            for at in default:
+                print(f"{name} {shown} from {at.threshold:g}: {at.recall:.3f} {at.all_gold:.3f} {at.kept:.3f}")
+            for row in budgets:
                 rows.append(row)
                 numbers = " ".join(f"{value:.3f}" for part in (row.recall, row.all_gold, row.kept) for value in part.values())  # fmt: skip # noqa: E501
                 print(f"{name} {shown} closure={row.closure}: {numbers}, {row.ms_per_question:.1f} ms", flush=True)
     if not options.labeler and not options.limit:
         print(record("context_recall", rows))
+        print(record("context_threshold", defaults))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def prune(
 ) -> None:
     """Prune FILES, or standard input, for a question.
 
-    Give one of --threshold, --top-k, --max-tokens, --target-recall.
+    By one of --threshold, --top-k, --max-tokens, --target-recall; without one by the labeler's own threshold.
     """
     with _clear_errors():
         kinds = () if closure == "none" else tuple(part.strip() for part in closure.split(","))

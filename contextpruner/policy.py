@@ -4,6 +4,7 @@
     top_k           keeps the k most probable units over all documents, ties to the earlier
     max_tokens      keeps what fits a token budget over all documents (`budget`)
     target_recall   keeps what reaches the threshold that a calibration gives for this recall (`calibration`)
+    none of them    the labeler's own threshold
 
 What a kept unit leans on is kept with it (`closure`), beyond the k of top_k, within the budget of max_tokens.
 
@@ -15,7 +16,7 @@ token budget holds in any case: what does not fit is not brought back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -46,7 +47,7 @@ DROPPED: dict[str, Reason] = {
 
 @dataclass(frozen=True)
 class Policy:
-    """Exactly one of `threshold` in [0, 1], `top_k`, `max_tokens` and `target_recall` in (0, 1); and what goes with it.
+    """At most one of `threshold` in [0, 1], `top_k`, `max_tokens` and `target_recall` in (0, 1); and what goes with it.
 
     `closure` names the dependencies that are kept with a unit, none where it is empty; `empty` and `empty_per` say
     what happens where nothing passes.
@@ -61,10 +62,8 @@ class Policy:
     empty_per: Literal["question", "document"] = "question"
 
     def __post_init__(self) -> None:
-        given = [rule for rule in RULES if getattr(self, rule) is not None]
-        if len(given) != 1:
-            got = " and ".join(given) or "none"
-            raise ValueError(f"want exactly one of {', '.join(RULES)}, got {got}")
+        if len(given := self._given()) > 1:
+            raise ValueError(f"want one of {', '.join(RULES)}, got {' and '.join(given)}")
         value = self.threshold
         if value is not None and (not _is_number(value, float) or not 0 <= value <= 1):
             raise ValueError(f"threshold wants a number in [0, 1], got {value!r}")
@@ -83,8 +82,21 @@ class Policy:
 
     @property
     def rule(self) -> str:
-        """The name of the rule that was given."""
-        return next(rule for rule in RULES if getattr(self, rule) is not None)
+        """The name of the rule; raises ValueError where the labeler's own threshold is still to be filled in."""
+        if not (given := self._given()):
+            raise ValueError(f"want a policy with one of {', '.join(RULES)}, got none")
+        return given[0]
+
+    def or_threshold(self, threshold: float | None, labeler: str) -> Policy:
+        """This policy, with the `threshold` of `labeler` where it has no rule; raises ValueError if there is none."""
+        if self._given():
+            return self
+        if threshold is None:
+            raise ValueError(f"want one of {', '.join(RULES)}: {labeler} has no threshold of its own")
+        return replace(self, threshold=threshold)
+
+    def _given(self) -> list[str]:
+        return [rule for rule in RULES if getattr(self, rule) is not None]
 
 
 def choose(

@@ -85,7 +85,7 @@ class ContextPruner:
         max_tokens: int | None = None,
         target_recall: float | None = None,
     ) -> Result:
-        """Keep what `question` needs of `documents` under exactly one rule, by default the labeler's own threshold.
+        """Keep what `question` needs of `documents` under one rule, by default the labeler's own threshold.
 
         A document is a string, or a mapping or object with `text` and perhaps `id` and `title`. What goes with a
         rule, dependencies and what to do where nothing passes, is a `Policy`. Raises ValueError before anything is
@@ -93,9 +93,7 @@ class ContextPruner:
         threshold of its own, or a target recall has no calibration that can promise it.
         """
         given = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
-        if policy is None and all(value is None for value in given.values()):
-            given["threshold"] = self.labeler.default_threshold
-        rule = _policy(policy, given)
+        rule = _policy(policy, given).or_threshold(self.labeler.default_threshold, _describe(self.labeler))
         reaching = self._reaching(rule.target_recall)
         cut = self._cut(question, documents)
         self.labeler.prepare()

@@ -8,8 +8,9 @@ N, df and the mean length are those of all units of the call, so that a unit's n
 though not on its order. Each term of the question counts once, function words ("who", "the") not at all: in a few
 documents they are as rare as any other (`use_function_words` takes them in). tf is below 1, so that the quotient is in
 [0, 1): the share of the question that a unit covers, weighted by rarity. Higher = more of the question; it is
-no probability of relevance, and a threshold of 0.1 to 0.3 is where to begin. A title is read as part of
-every unit of its document (`use_title`).
+no probability of relevance. Without a rule a unit stays from `THRESHOLD` on: low, because what is lost here is lost to
+the reader (benchmarks/context_recall.py has recall and what is kept at it). A title is read as part of every unit of
+its document (`use_title`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from contextpruner.function_words import content_words
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.terms import terms
 
+THRESHOLD = 0.05
+
 
 @dataclass(frozen=True)
 class Bm25(Labeler):
@@ -42,6 +45,10 @@ class Bm25(Labeler):
     def __post_init__(self) -> None:
         if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
             raise ValueError(f"bm25 wants k1 >= 0 and b in [0, 1], got k1={self.k1} and b={self.b}")
+
+    @property
+    def default_threshold(self) -> float:
+        return THRESHOLD
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         wanted = list(dict.fromkeys(terms(question)))

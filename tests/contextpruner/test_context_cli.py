@@ -72,7 +72,7 @@ def test_methods_lists_every_labeler_with_its_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-q", "x"], "want exactly one of threshold, top_k, max_tokens, target_recall, got none"),
+        (["-q", "x", "--labeler", "lead"], "max_tokens, target_recall: lead has no threshold of its own"),
         (["-q", "x", "--top-k", "1", "--threshold", "0.1"], "got threshold and top_k"),
         (["-q", "x", "--threshold", "2"], "threshold wants a number in [0, 1], got 2.0"),
         (["-q", " ", "--top-k", "1"], "want a question, got an empty text"),

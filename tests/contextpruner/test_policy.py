@@ -28,6 +28,17 @@ def test_threshold_keeps_what_reaches_it() -> None:
     assert got == [["threshold", "below_threshold", "threshold"], [], ["below_threshold"]]
 
 
+def test_without_a_rule_the_labelers_own_threshold_is_filled_in() -> None:
+    policy = Policy(closure=(), empty="original")
+    assert policy.or_threshold(0.25, "lead") == Policy(threshold=0.25, closure=(), empty="original")
+    for ruled in (Policy(top_k=2), Policy(max_tokens=0), Policy(threshold=0.0), Policy(target_recall=0.5)):
+        assert ruled.or_threshold(0.25, "lead") is ruled
+    with pytest.raises(ValueError, match="want one of .*: lead has no threshold of its own"):
+        policy.or_threshold(None, "lead")
+    with pytest.raises(ValueError, match="want a policy with one of .* got none"):
+        reasons(policy, [0.5])
+
+
 def test_top_k_counts_over_all_documents_and_ties_go_to_the_earlier() -> None:
     assert reasons(Policy(top_k=2), [0.1, 0.5], [0.5, 0.5]) == [["below_top_k", "top_k"], ["top_k", "below_top_k"]]
     assert reasons(Policy(top_k=9), [0.0], [0.0]) == [["top_k"], ["top_k"]]
@@ -74,7 +85,6 @@ def test_per_document_touches_only_documents_of_which_nothing_passed() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({}, "got none"),
         ({"threshold": 0.1, "top_k": 1}, "got threshold and top_k"),
         ({"top_k": 1, "max_tokens": 1}, "got top_k and max_tokens"),
         ({"threshold": 1.01}, r"threshold wants a number in \[0, 1\], got 1.01"),

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from contextpruner import ContextPruner, pretrained
+from contextpruner.labelers.bm25 import Bm25
 from contextpruner.labelers.provence import Provence
 from tests.contextpruner import tiny_checkpoints as tiny
 from tests.contextpruner.tiny_encoder import save_tiny_encoder
@@ -53,7 +54,7 @@ def test_the_labeler_is_found_by_what_the_folder_holds(written: str, tmp_path: P
     if labeler == "provence":
         assert pruner.prune("who?", TEXTS).policy.threshold == Provence(str(folder)).default_threshold
     else:
-        with pytest.raises(ValueError, match="want exactly one of threshold"):
+        with pytest.raises(ValueError, match=f"want one of .*: {labeler}:model=.* has no threshold of its own"):
             pruner.prune("who?", TEXTS)
 
 
@@ -67,6 +68,12 @@ def test_without_a_name_it_says_once_what_it_takes(caplog: pytest.LogCaptureFixt
     assert len(said) == 1
     assert "bm25" in said[0]
     assert pruner.prune("Who designed the dome?", TEXTS, top_k=1).documents[0].text.startswith("The dome")
+
+
+def test_the_default_needs_no_rule() -> None:
+    result = ContextPruner.from_pretrained().prune("Who designed the dome?", TEXTS)
+    assert result.policy.threshold == Bm25().default_threshold
+    assert result.documents[0].text.startswith("The dome")
 
 
 def test_what_is_passed_on_is_used() -> None:
