@@ -3,7 +3,7 @@
     antecedent   of a sentence that begins with a pronoun or a demonstrative: the nearest sentence before it, in the
                  same section, that begins with neither
     heading      of the section in which the unit stands
-    header       the first row of the table to which a row belongs
+    header       the first row of the table to which a row belongs; both fences around a line of fenced code
     signature    the line that opens the block of code around a line: def, class, if, for, ...
 
 Dependencies of dependencies count too: the heading above a heading, the class around a method. Sentences torn
@@ -54,6 +54,11 @@ def needs(documents: Sequence[SplitDocument], kinds: Sequence[Dependency]) -> li
             held = {"antecedent": antecedent, "heading": unit.heading, "header": unit.header}
             held["signature"] = unit.signature
             found.append([(kind, first + at) for kind in kinds if (at := held[kind]) is not None])
+        if "header" in kinds:
+            # a block that is opened is closed, or all that follows it would be read as code
+            for number, unit in enumerate(document.units):
+                if unit.kind == "fence" and unit.header is not None:
+                    found[first + unit.header].append(("header", first + number))
     return found
 
 

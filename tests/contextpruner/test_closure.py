@@ -83,6 +83,17 @@ def test_a_row_keeps_its_header_and_a_line_of_code_its_signatures() -> None:
     assert "| year | field |" not in line
 
 
+def test_a_fenced_line_keeps_both_fences() -> None:
+    text = "Before it.\n```py\nfirst = 1\nsecond = 2\n```\nBetween.\n~~~\nthird = 3\n~~~\n"
+    closed = {"```py": "header", "second = 2": "threshold", "```": "header"}
+    assert kept_with("second", HALF, text) == closed
+    # a fence that is never closed runs to the end of the text
+    assert kept_with("second", HALF, text.replace("```\nB", "B")) == {"```py": "header", "second = 2": "threshold"}
+    cut = document(text)
+    (reasons,) = choose(HALF, [cut], [np.array([0, 0, 0, 0, 1, 0, 0, 0, 0], np.float32)], WORDS)
+    assert [place for place, reason in enumerate(reasons) if is_kept(reason)] == [1, 4]
+
+
 @pytest.mark.parametrize("kind", ALL)
 def test_each_kind_can_be_left_out(kind: str) -> None:
     others = tuple(other for other in ALL if other != kind)
