@@ -14,7 +14,9 @@ from benchmarks import tables
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 # a python block, and right after it the text block that it prints
-SNIPPETS = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL)
+SNIPPET = re.compile(r"```python\n(.*?)```\n+```text\n(.*?)```", re.DOTALL)
+SNIPPETS = SNIPPET.findall(README)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_one_short_snippet_a_product() -> None:
@@ -28,22 +30,26 @@ def test_the_commands_come_first() -> None:
     assert all(words in top for words in ("pip install", "make demo", "make test"))
 
 
-@pytest.mark.parametrize(("code", "printed"), SNIPPETS, ids=range(len(SNIPPETS)))
-def test_snippet_prints_what_the_readme_shows(
-    code: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_snippets_print_what_the_page_shows(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snippets = SNIPPET.findall(page.read_text("utf-8"))
+    if not snippets:
+        pytest.skip("no snippets with what they print")
     # what a snippet reads stands in the repository; what it writes goes elsewhere
     for name in ("examples", ".models", "demo"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
-    if ".models/smollm2" in code:
-        from demo import assets
+    # a later snippet goes on with what the earlier ones of its page made
+    names: dict[str, object] = {"__name__": "page"}
+    for code, printed in snippets:
+        if ".models/smollm2" in code:
+            from demo import assets
 
-        assets.smollm2()
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown):
-        exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
-    assert shown.getvalue().strip() == printed.strip()
+            assets.smollm2()
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            exec(compile(code, page.name, "exec"), names)
+        assert shown.getvalue().strip() == printed.strip()
 
 
 @pytest.mark.parametrize("page", ["methods", "families"])
@@ -59,9 +65,10 @@ def test_readme_counts_the_families_that_are_run() -> None:
     assert f"{len(known.FED)} families" in README
 
 
-def test_measured_tables_are_those_of_the_results(tmp_path: Path) -> None:
-    copy = tmp_path / "README.md"
-    copy.write_text(README, "utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_measured_tables_are_those_of_the_results(page: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "page.md"
+    copy.write_text(page.read_text("utf-8"), "utf-8")
     assert not tables.refresh(copy)
 
 
