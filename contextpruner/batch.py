@@ -1,7 +1,7 @@
 """Many questions from a JSONL file: one result a line, in order, the file whole or absent.
 
-A line is {"question": ..., "documents": [text or {"text", "id", "title"}, ...]}; other fields are passed on under
-"given". A line without documents is asked of the documents that all lines share. Lines are read, pruned and
+A line is {"question": ..., "documents": [text or {"text", "id", "title", "format"}, ...]}; other fields are passed on
+under "given". A line without documents is asked of the documents that all lines share. Lines are read, pruned and
 written one at a time, so that memory does not grow with their number.
 """
 

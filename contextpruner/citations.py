@@ -18,7 +18,7 @@ LABEL = re.compile(r"\[(\d{1,9})\.(\d{1,9})\]")
 
 @dataclass(frozen=True)
 class Citation:
-    """A unit by its label: the characters [start, end) of document `document` (from 0), verbatim in `text`."""
+    """A unit by its label: the characters [start, end) of document `document` (from 0), as a reader sees them."""
 
     label: str
     document: int
@@ -34,7 +34,7 @@ def citations(result: Result) -> list[Citation]:
     found = []
     for number, document in enumerate(result.documents):
         for place, span in enumerate(document.spans):
-            text = document.original[span.start : span.end]
+            text = document.shown(span)
             if span.kept and text.strip():
                 label = f"{number + 1}.{place + 1}"
                 found.append(Citation(label, number, document.id, document.title, span.start, span.end, text))

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from contextpruner import batch, html_view, onnx_encoder, view
 from contextpruner.calibration import Calibration
 from contextpruner.closure import ALL as DEPENDENCIES
+from contextpruner.document import Document
 from contextpruner.files import Lines, parse_line, read_files, read_lines, record, whole, write_whole
 from contextpruner.labeler import Labeler
 from contextpruner.policy import Policy
@@ -44,7 +45,10 @@ def main() -> None:
 
 Files = Annotated[
     list[str] | None,
-    typer.Argument(help="Text files, .jsonl files of {id, title, text}, folders of them, or - for standard input."),
+    typer.Argument(
+        help="Text, Markdown, HTML and code files, .jsonl files of {id, title, text, format}, folders of them, "
+        "or - for standard input."
+    ),
 ]
 LabelerText = Annotated[str, typer.Option(help="A labeler and its fields, say bm25:k1=1.5; see `methods`.")]
 
@@ -104,8 +108,7 @@ def prune(
         paths = files or (["-"] if not sys.stdin.isatty() else [])
         if not paths:
             raise ValueError("want files to prune, or text on standard input")
-        documents = read_files(paths, sys.stdin.buffer)
-        result = pruner.prune(question or "", documents, policy)
+        result = pruner.prune(question or "", _read(paths), policy)
         _write(result, format_ or _default_format(output), output, details)
 
 
@@ -174,7 +177,7 @@ def methods() -> None:
 def _prune_many(pruner: ContextPruner, questions: str, files: list[str], policy: Policy, output: Path | None) -> None:
     if questions == "-" and "-" in files:
         raise ValueError('standard input can be read only once, got "-" twice')
-    shared = read_files(files, sys.stdin.buffer) if files else []
+    shared = _read(files) if files else []
     with ExitStack() as stack:
         file = None if output is None else stack.enter_context(whole(output))
         watched = stack.enter_context(_progress(questions))
@@ -185,6 +188,15 @@ def _prune_many(pruner: ContextPruner, questions: str, files: list[str], policy:
             else:
                 file.write(line)
         sys.stdout.buffer.flush()
+
+
+def _read(paths: list[str]) -> list[Document]:
+    """The documents of `paths`; what is passed over is named on standard error."""
+    documents, no_text = read_files(paths, sys.stdin.buffer)
+    if no_text:
+        others = f" and {len(no_text) - 3} more" if len(no_text) > 3 else ""
+        typer.echo(f"contextpruner: passed over, as no UTF-8 text: {', '.join(no_text[:3])}{others}", err=True)
+    return documents
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Documents as they are given: strings, mappings or objects with a text and perhaps a title and an id.
+"""Documents as they are given: strings, mappings or objects with a text and perhaps a title, an id and a format.
 
 All of them are checked before anything is done; what was given is read once and never changed.
 """
@@ -9,13 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from contextpruner.formats import FORMATS, Format
 from contextpruner.unit import Unit
 
 Id = str | int | None
+FIELDS = ("text", "id", "title", "format")
 
 
 class HasText(Protocol):
-    """Any object with a `text`; its `title` and `id` are read where it has them."""
+    """Any object with a `text`; its `title`, `id` and `format` are read where it has them."""
 
     @property
     def text(self) -> str: ...
@@ -23,11 +25,12 @@ class HasText(Protocol):
 
 @dataclass(frozen=True)
 class Document:
-    """One text, with the name and the title that go with it."""
+    """One text, with the name and the title that go with it, and what it is written in (`formats`)."""
 
     text: str
     id: Id = None
     title: str | None = None
+    format: Format = "text"
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,8 @@ class SplitDocument:
 
     @property
     def texts(self) -> list[str]:
-        """What a reader sees of every unit: its slice, but in HTML."""
+        """What a reader sees of every unit, and what is kept of it, if it is: its slice, but in HTML."""
         return [self.document.text[unit.start : unit.end] if unit.text is None else unit.text for unit in self.units]
-
-    @property
-    def slices(self) -> list[str]:
-        """What every unit is in the document: what is kept of it, if it is."""
-        return [self.document.text[unit.start : unit.end] for unit in self.units]
 
 
 def read(documents: Iterable[str | Mapping[str, object] | HasText]) -> list[Document]:
@@ -74,16 +72,25 @@ def _read_one(index: int, item: object) -> Document:
     if isinstance(item, str):
         return Document(check_text(name, item))
     if isinstance(item, Mapping):
-        fields = {field: item.get(field) for field in ("text", "id", "title")}
+        fields = {field: item.get(field) for field in FIELDS}
     elif hasattr(item, "text"):
-        fields = {field: getattr(item, field, None) for field in ("text", "id", "title")}
+        fields = {field: getattr(item, field, None) for field in FIELDS}
     else:
         raise ValueError(f"{name} wants a string or something with a text, got {type(item).__name__}")
-    key, title = fields["id"], fields["title"]
+    return of_fields(name, fields)
+
+
+def of_fields(name: str, fields: Mapping[str, object]) -> Document:
+    """A document from a text and perhaps an id, a title and a format; raises ValueError with `name` and the field."""
+    key, title, format_ = fields.get("id"), fields.get("title"), fields.get("format")
+    text = check_text(f"{name}: text", fields.get("text"))
     if isinstance(key, bool) or not isinstance(key, str | int | None):
         raise ValueError(f"{name}: id wants a string or an integer, got {type(key).__name__}")
+    if format_ is not None and format_ not in FORMATS:
+        raise ValueError(f"{name}: format wants one of {', '.join(FORMATS)}, got {format_!r}")
     return Document(
-        text=check_text(f"{name}: text", fields["text"]),
+        text=text,
         id=key if key is None or isinstance(key, int) else check_text(f"{name}: id", key),
         title=None if title is None else check_text(f"{name}: title", title),
+        format="text" if format_ is None else format_,
     )

@@ -1,8 +1,9 @@
 """Documents from files, folders and standard input, and results to files that are whole or absent.
 
-A file that ends in .jsonl holds one object a line, {"id", "title", "text"}, of which only the text is needed;
-any other file is one document whose id is the path as it was given. A folder stands for its files, and those of the
-folders in it, in the order of their paths; hidden ones are left out. "-" is standard input, read as one text.
+A file that ends in .jsonl holds one object a line, {"id", "title", "text", "format"}, of which only the text is
+needed; any other file is one document whose id is the path as it was given, in the format that its suffix names
+(`formats`). A folder stands for its files, and those of the folders in it, in the order of their paths; hidden ones are
+left out, and so are those that are no UTF-8 text. "-" is standard input, read as one text.
 """
 
 from __future__ import annotations
@@ -13,21 +14,38 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, NamedTuple, TextIO
 
-from contextpruner.document import Document
-
-FIELDS = ("id", "title", "text")
+from contextpruner import formats
+from contextpruner.document import Document, of_fields
 
 # where each line stands, and the line
 Lines = Iterable[tuple[str, bytes]]
 
 
-def read_files(paths: Sequence[str], stdin: BinaryIO) -> list[Document]:
+class Read(NamedTuple):
+    """The documents of files, and the files in folders that were passed over as they are no text."""
+
+    documents: list[Document]
+    no_text: list[str]
+
+
+def read_files(paths: Sequence[str], stdin: BinaryIO) -> Read:
     """All documents of `paths` in order; raises ValueError naming file, line and field."""
     if list(paths).count("-") > 1:
         raise ValueError('standard input can be read only once, got "-" twice')
-    return [document for given in paths for path in _files(given) for document in _read_file(path, stdin)]
+    found = Read([], [])
+    for given in paths:
+        files = _files(given)
+        for path in files:
+            data = stdin.read() if path == "-" else Path(path).read_bytes()
+            if path != given and not _is_text(data):
+                found.no_text.append(path)
+            else:
+                found.documents.extend(_documents(path, data))
+        if files == found.no_text[-len(files) :]:
+            raise ValueError(f"{given} is a folder without text files")
+    return found
 
 
 def read_lines(path: str, stdin: BinaryIO) -> Iterator[tuple[str, bytes]]:
@@ -68,8 +86,15 @@ def whole(path: Path) -> Iterator[TextIO]:
         raise
 
 
-def _read_file(path: str, stdin: BinaryIO) -> list[Document]:
-    data = stdin.read() if path == "-" else Path(path).read_bytes()
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return b"\x00" not in data
+
+
+def _documents(path: str, data: bytes) -> list[Document]:
     name = "standard input" if path == "-" else path
     if path.endswith(".jsonl"):
         lines = enumerate(data.split(b"\n"), 1)
@@ -78,7 +103,7 @@ def _read_file(path: str, stdin: BinaryIO) -> list[Document]:
         if not documents:
             raise ValueError(f"{path} holds no documents")
         return documents
-    return [Document(_decode(name, data), id=path)]
+    return [Document(_decode(name, data), id=path, format=formats.of_path(path))]
 
 
 def _decode(name: str, data: bytes) -> str:
@@ -100,18 +125,12 @@ def parse_line(place: str, line: bytes) -> dict[str, object]:
 
 
 def record(place: str, held: object) -> Document:
-    """A document from an object with a text, and perhaps an id and a title."""
+    """A document from an object with a text, and perhaps an id, a title and a format."""
     if not isinstance(held, dict):
         raise ValueError(f"{place} wants an object with a text, got {type(held).__name__}")
-    key, title, text = (held.get(field) for field in FIELDS)
-    if not isinstance(text, str):
-        got = type(text).__name__ if "text" in held else f"only {', '.join(map(str, held)) or 'no fields'}"
-        raise ValueError(f"{place}: text wants a string, got {got}")
-    if title is not None and not isinstance(title, str):
-        raise ValueError(f"{place}: title wants a string, got {type(title).__name__}")
-    if isinstance(key, bool) or not isinstance(key, str | int | None):
-        raise ValueError(f"{place}: id wants a string or an integer, got {type(key).__name__}")
-    return Document(text, key, title)
+    if "text" not in held:
+        raise ValueError(f"{place}: text wants a string, got only {', '.join(map(str, held)) or 'no fields'}")
+    return of_fields(place, held)
 
 
 def _files(given: str) -> list[str]:

@@ -1,10 +1,10 @@
 """HTML out of HTML: the elements around what is kept, balanced, and nothing else.
 
-A tag is kept if its element holds kept text, so that each closing tag has its opening one; an element that was never
-closed in the source stays open. Scripts, styles, comments, and elements without kept text go. Attributes go, too, as
-they are most of a page and a language model has no use for them; with `attributes` tags are kept as they stand, and
-everything that comes out is a slice of the source. Only a bare "<" that has lost what followed it is spelled out,
-lest it open a tag.
+A tag is kept if its element holds kept text, so that each closing tag has its opening one; an element that the source
+never closes is closed where it ends, with the one around it or where HTML says that the next tag ends it. Scripts,
+styles, comments, what no reader sees, and elements without kept text go. Attributes go, too, as they are most of a page
+and a language model has no use for them (HtmlRAG, arXiv:2411.02959), and with them what is nothing without, say an
+image. Only a bare "<" that might open a tag now is spelled out.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from contextpruner.html_tokens import VOID, Token, tokens
+from contextpruner.html_tokens import Token, tokens
 from contextpruner.html_tree import Tree, build
 
-BARE = re.compile(r"<([/!?]?)\Z")
+# what is shown by its tag alone
+SHOWN = frozenset(("br", "hr", "wbr"))
+
+BARE = re.compile(r"<(?=[a-zA-Z/!?]|\Z)")
 
 
 class Kept(NamedTuple):
@@ -26,7 +29,7 @@ class Kept(NamedTuple):
     end: int
 
 
-def prune_html(source: str, kept: Iterable[tuple[int, int]], *, attributes: bool = False) -> str:
+def prune_html(source: str, kept: Iterable[tuple[int, int]]) -> str:
     """`source` without all that is not in `kept`, [start, end) each, in order and without overlap."""
     spans = [Kept(*span) for span in kept]
     edges = [0, *(edge for span in spans for edge in span)]
@@ -36,7 +39,7 @@ def prune_html(source: str, kept: Iterable[tuple[int, int]], *, attributes: bool
     tree = build(read)
     shown = [list(part) for part in _shown(read, spans)]
     alive = _alive(read, tree, shown, source)
-    return "".join(_pieces(source, read, tree, shown, alive, attributes))
+    return "".join(_pieces(source, read, tree, shown, alive))
 
 
 def _shown(read: list[Token], spans: list[Kept]) -> Iterator[Iterator[Kept]]:
@@ -57,26 +60,30 @@ def _overlaps(token: Token, spans: list[Kept], first: int) -> Iterator[Kept]:
 
 
 def _alive(read: list[Token], tree: Tree, shown: list[list[Kept]], source: str) -> set[int]:
-    """The elements that hold kept text, or are kept and hold nothing, say an image."""
+    """The elements that hold kept text that a reader sees, or are kept and shown by their tag."""
     alive = {0}
     for token, inside, parts in zip(read, tree.inside, shown, strict=True):
+        if tree.elements[inside].is_unseen:
+            continue
         is_text = token.kind == "text" and any(source[part.start : part.end].strip() for part in parts)
-        if is_text or (token.kind == "open" and token.name in VOID and parts):
+        if is_text or (token.kind == "open" and token.name in SHOWN and parts):
             while inside not in alive:
                 alive.add(inside)
                 inside = tree.elements[inside].parent
     return alive
 
 
-def _pieces(
-    source: str, read: list[Token], tree: Tree, shown: list[list[Kept]], alive: set[int], attributes: bool
-) -> Iterator[str]:
+def _pieces(source: str, read: list[Token], tree: Tree, shown: list[list[Kept]], alive: set[int]) -> Iterator[str]:
     for index, token in enumerate(read):
-        if token.kind == "text":
-            yield from (BARE.sub(r"&lt;\1", source[part.start : part.end]) for part in shown[index])
-        elif token.kind == "hidden" or tree.inside[index] not in alive:
+        yield from _closing(tree, index, alive)
+        if tree.inside[index] not in alive:
             continue
+        if token.kind == "text":
+            yield from (BARE.sub("&lt;", source[part.start : part.end]) for part in shown[index])
         elif token.kind == "open":
-            yield source[token.start : token.end] if attributes else f"<{token.name}>"
-        elif index in tree.closes:
-            yield source[token.start : token.end]
+            yield f"<{token.name}>"
+    yield from _closing(tree, len(read), alive)
+
+
+def _closing(tree: Tree, index: int, alive: set[int]) -> Iterator[str]:
+    return (f"</{tree.elements[element].name}>" for element in tree.ends.get(index, ()) if element in alive)

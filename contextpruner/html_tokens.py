@@ -1,4 +1,10 @@
-"""HTML as a stream of tokens: tags, text and everything that no reader sees, which together are the source.
+"""HTML as a stream of tokens: tags, text and what is neither, which together are the source.
+
+What no reader sees is said here: comments, declarations, and what stands between the tags of `RAW` is a hidden token;
+an element of `UNSEEN`, a dialog that is not open, and one with the attribute `hidden` or with a style of its own that
+says display: none or visibility: hidden, is open but unseen, with all that is in it. A page's own html and body
+are seen in any case, as they are hidden only until a script runs; so is what only a style sheet hides, what "find in
+page" would find (hidden="until-found"), and what is hidden from a screen reader alone (aria-hidden).
 
 Written for sources as they are found: nothing is an error. A tag whose quotes never close ends at the next ">",
 and so do all after it; a comment or a script that never closes is its first tag alone; a "<" that opens nothing is
@@ -20,23 +26,34 @@ def names(text: str) -> frozenset[str]:
 
 
 # what stands between these tags is not markup, and not for readers but in a title or a text area
-RAW = names("script style template noscript iframe noembed noframes xmp svg math")
+RAW = names("script style noscript iframe noembed noframes xmp")
 TEXT = names("title textarea")
+# what is in these is markup, and not for readers: drawings, what a script may use, what is shown in place of a film
+UNSEEN = names("svg template datalist audio video canvas object annotation annotation-xml")
 VOID = names("area base br col embed hr img input link meta param source track wbr")
 
 NAME = r"[a-zA-Z][^\s/>\x00]*+"
 TAG = re.compile(rf"<(/?)({NAME})(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*>")
 LOOSE_TAG = re.compile(rf"<(/?)({NAME})")
 OPENS = re.compile(r"<(?:[a-zA-Z!?]|/[a-zA-Z])")
+MAY_HIDE = re.compile(r"hidden|collapse|display|dialog", re.IGNORECASE)
+ATTRIBUTE = re.compile(r"([^\s=/>\"']++)(?:\s*+=\s*+(\"[^\"]*+\"|'[^']*+'|[^\s>\"']++))?")
+HIDING_STYLE = re.compile(
+    r"(?:^|;)\s*+(?:display\s*+:\s*+none|visibility\s*+:\s*+(?:hidden|collapse))\b", re.IGNORECASE
+)
 
 
 class Token(NamedTuple):
-    """The characters [start, end) of a source; `name` is a tag's, in lower case."""
+    """The characters [start, end) of a source; `name` is a tag's, in lower case.
+
+    An element that an unseen tag opens is for no reader.
+    """
 
     kind: TokenKind
     start: int
     end: int
     name: str = ""
+    is_unseen: bool = False
 
 
 def tokens(source: str) -> Iterator[Token]:
@@ -59,13 +76,16 @@ class _Reader:
                 break
             if start > text_from:
                 yield Token("text", text_from, start)
-            yield token
             at = text_from = token.end
-            if token.kind == "open" and token.name in RAW | TEXT and source[at - 2 : at] != "/>":
-                stop = self._closing(token.name, at)
+            if token.kind == "open" and token.name in RAW | TEXT:
+                stop = self._closing(token.name, at) if source[at - 2] != "/" else -1
+                # without its closing tag it is no element
+                yield token if stop >= 0 else Token("hidden", start, at)
                 if stop > at:
                     yield Token("text" if token.name in TEXT else "hidden", at, stop)
-                at = text_from = stop
+                at = text_from = max(at, stop)
+            else:
+                yield token
         if text_from < len(source):
             yield Token("text", text_from, len(source))
 
@@ -76,7 +96,7 @@ class _Reader:
             return Token("hidden", start, stop + 3)
         tag = None if "quotes" in self.missing else TAG.match(source, start)
         if tag is not None:
-            return Token("close" if tag[1] else "open", start, tag.end(), tag[2].lower())
+            return self._token(tag, tag.end())
         stop = self._find(">", start)
         if stop < 0:
             return None
@@ -84,16 +104,28 @@ class _Reader:
         if loose is None:
             return Token("hidden", start, stop + 1)
         self.missing.add("quotes")
-        return Token("close" if loose[1] else "open", start, stop + 1, loose[2].lower())
+        return self._token(loose, stop + 1)
+
+    def _token(self, tag: re.Match[str], end: int) -> Token:
+        start, name = tag.start(), tag[2].lower()
+        if tag[1]:
+            return Token("close", start, end, name)
+        is_unseen = name in UNSEEN or (
+            MAY_HIDE.search(self.source, start, end) is not None and _is_hidden(name, self.source[tag.end(2) : end])
+        )
+        if is_unseen and self.source[end - 2] == "/":
+            # it holds nothing, and hides nothing behind it
+            return Token("hidden", start, end)
+        return Token("open", start, end, name, is_unseen)
 
     def _closing(self, name: str, at: int) -> int:
-        """Where the closing tag of `name` begins, or `at` where there is none."""
+        """Where the closing tag of `name` begins, -1 where there is none."""
         if name in self.missing:
-            return at
+            return -1
         closing = re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE).search(self.source, at)
         if closing is None:
             self.missing.add(name)
-            return at
+            return -1
         return closing.start()
 
     def _find(self, what: str, at: int) -> int:
@@ -101,3 +133,17 @@ class _Reader:
         if found < 0:
             self.missing.add(what)
         return found
+
+
+def _is_hidden(name: str, attributes: str) -> bool:
+    """Whether the element `name` is hidden by its own `attributes`; of two of one name the first counts."""
+    held: dict[str, str] = {}
+    for key, value in ATTRIBUTE.findall(attributes):
+        held.setdefault(key.lower(), value.strip("\"'"))
+    if name in ("html", "body"):
+        return False
+    if name == "dialog" and "open" not in held:
+        return True
+    return held.get("hidden", "until-found").lower() != "until-found" or bool(
+        HIDING_STYLE.search(held.get("style", ""))
+    )

@@ -37,12 +37,16 @@ PATH_NAMES = 40
 
 
 class Element(NamedTuple):
-    """A tag's name, the element around it, and the names from the outermost element down to it."""
+    """A tag's name, the element around it, and the names from the outermost element down to it.
+
+    Whether it is unseen, by its own tag or as the element around it is.
+    """
 
     name: str
     parent: int
     path: str
     n_names: int
+    is_unseen: bool = False
 
 
 @dataclass
@@ -52,36 +56,56 @@ class Tree:
     elements: list[Element] = field(default_factory=lambda: [Element("", 0, "", 0)])
     # the innermost element at each token; a tag is inside the element that it opens or closes
     inside: list[int] = field(default_factory=list)
-    # the tokens that close an element
-    closes: set[int] = field(default_factory=set)
+    # the elements that end where a token begins, the innermost first; those that never do, where the source ends
+    ends: dict[int, list[int]] = field(default_factory=dict)
 
 
 def build(tokens: Iterable[Token]) -> Tree:
     """The tree of `tokens`."""
-    tree = Tree()
-    open_ones = [0]
-    counts: Counter[str] = Counter()
+    builder = _Builder()
     for index, token in enumerate(tokens):
-        if token.kind == "open":
-            while len(open_ones) > 1 and token.name in ENDS.get(tree.elements[open_ones[-1]].name, ()):
-                counts[tree.elements[open_ones.pop()].name] -= 1
-            around = tree.elements[open_ones[-1]]
-            is_deep = around.n_names >= PATH_NAMES
-            path = around.path if is_deep else f"{around.path}/{token.name}".lstrip("/")
-            tree.elements.append(Element(token.name, open_ones[-1], path, around.n_names + (not is_deep)))
-            tree.inside.append(len(tree.elements) - 1)
-            if token.name not in VOID:
-                open_ones.append(len(tree.elements) - 1)
-                counts[token.name] += 1
-            continue
-        if token.kind == "close" and counts[token.name]:
-            while True:
-                last = open_ones.pop()
-                counts[tree.elements[last].name] -= 1
-                if tree.elements[last].name == token.name:
-                    break
-            tree.closes.add(index)
-            tree.inside.append(last)
-            continue
-        tree.inside.append(open_ones[-1])
+        builder.read(index, token)
+    tree = builder.tree
+    tree.ends.setdefault(len(tree.inside), []).extend(builder.open[:0:-1])
     return tree
+
+
+class _Builder:
+    """Goes through the tokens once."""
+
+    def __init__(self) -> None:
+        self.tree = Tree()
+        self.open = [0]
+        # how many elements of each name are open
+        self.counts: Counter[str] = Counter()
+
+    def read(self, index: int, token: Token) -> None:
+        if token.kind == "open":
+            self._open(index, token)
+        elif token.kind == "close" and self.counts[token.name]:
+            last = self._end(index)
+            while self.tree.elements[last].name != token.name:
+                last = self._end(index)
+            self.tree.inside.append(last)
+        else:
+            self.tree.inside.append(self.open[-1])
+
+    def _open(self, index: int, token: Token) -> None:
+        elements = self.tree.elements
+        while len(self.open) > 1 and token.name in ENDS.get(elements[self.open[-1]].name, ()):
+            self._end(index)
+        around = elements[self.open[-1]]
+        is_deep = around.n_names >= PATH_NAMES
+        path = around.path if is_deep else f"{around.path}/{token.name}".lstrip("/")
+        is_unseen = around.is_unseen or token.is_unseen
+        elements.append(Element(token.name, self.open[-1], path, around.n_names + (not is_deep), is_unseen))
+        self.tree.inside.append(len(elements) - 1)
+        if token.name not in VOID:
+            self.open.append(len(elements) - 1)
+            self.counts[token.name] += 1
+
+    def _end(self, index: int) -> int:
+        last = self.open.pop()
+        self.counts[self.tree.elements[last].name] -= 1
+        self.tree.ends.setdefault(index, []).append(last)
+        return last

@@ -4,8 +4,9 @@ The visible text (`html_blocks`) is cut as any text is, headings, list items, ta
 tags; then every unit is traced back to the source. Its slice runs from its first to its last visible character, and
 tags in between belong to it; between two sentences of a block closing tags belong to the first and opening ones to
 the second. What stands between blocks (tags, scripts, styles, comments, white space) is a unit of kind "markup",
-which has no text. So every unit has a `text`, what a reader sees of it, for labelers; its `path` names the
-elements down to its block, say "html/body/ul/li"; start and end refer to the source as it was given.
+which has no text. So every unit has a `text`, what a reader sees of it, for labelers and prompts; its `path` names the
+elements down to its block, say "html/body/ul/li"; start and end refer to the source as it was given. Tan et al. 2024
+(HtmlRAG, arXiv:2411.02959) keep and drop such blocks of the tree.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import re
 
 from contextpruner import html_blocks
+from contextpruner.html_links import Links
 from contextpruner.splitter import MAX_CHARACTERS, split_blocks
 from contextpruner.unit import Unit
 
@@ -21,34 +23,61 @@ CLOSES = re.compile(r"(?:</[^>]*+>|\s++)*")
 
 def split_html(source: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
     """Cut the HTML `source` into units of at most `max_characters` visible characters and the markup between them."""
-    view = html_blocks.view(source)
-    text = view.text
-    units: list[Unit] = []
-    # where each unit of the view stands among the units
-    place: list[int] = []
-    position, block, last_block = 0, 0, -1
-    for unit in split_blocks(text, view.blocks, max_characters):
-        while view.blocks[block].end <= unit.start:
-            block += 1
-        start, end = view.origin(unit.start, unit.end)
-        start, end = max(start, position), max(end, position)
-        if start > position:
-            if block == last_block:
-                closes = CLOSES.match(source, position, start)
-                start = closes.end() if closes else start
-                units[-1] = units[-1]._replace(end=start)
-            else:
-                units.append(Unit(position, start, "markup", text=""))
-        if end > start:
-            heading, header, signature = (None if link is None else place[link] for link in _links(unit))
-            path = view.paths[block]
-            units.append(Unit(start, end, unit.kind, heading, header, signature, path, text[unit.start : unit.end]))
-        place.append(len(units) - 1)
-        position, last_block = max(end, start), block
-    if position < len(source):
-        units.append(Unit(position, len(source), "markup", text=""))
-    return units
+    builder = _Builder(source)
+    for unit in split_blocks(builder.view.text, builder.view.blocks, max_characters):
+        builder.read(unit)
+    builder.skip(len(source))
+    return builder.units
 
 
-def _links(unit: Unit) -> tuple[int | None, int | None, int | None]:
-    return unit.heading, unit.header, unit.signature
+class _Builder:
+    """Goes through the units of the visible text once and traces them back."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.page = html_blocks.read(source)
+        self.view = self.page.view
+        self.text = self.view.text
+        self.links = Links(self.page.last_inside)
+        self.units: list[Unit] = []
+        # where each unit of the visible text stands among the units
+        self.standing: list[int] = []
+        self.position = 0
+        # the block that is being read, and what its units hang on
+        self.block = -1
+        self.heading: int | None = None
+        self.header: int | None = None
+
+    def read(self, unit: Unit) -> None:
+        """A unit of the visible text."""
+        start, end = self.view.behind(unit.start), self.view.behind(unit.end)
+        if start < end:
+            begin, stop = self.view.origin(start, end)
+            is_new = self.block < 0 or self.view.blocks[self.block].end <= start
+            self.skip(begin, is_new)
+            while self.block < 0 or self.view.blocks[self.block].end <= start:
+                self.block += 1
+            if is_new:
+                self._link(unit)
+            signature = None if unit.signature is None else self.standing[unit.signature]
+            links = (self.heading, self.header, signature)
+            path = self.page.places[self.block].path
+            self.units.append(Unit(self.position, stop, unit.kind, *links, path, self.text[start:end]))
+            self.position = stop
+        self.standing.append(len(self.units) - 1)
+
+    def skip(self, to: int, is_new: bool = True) -> None:
+        """What no reader sees, up to `to`: before a new block a unit of its own, inside a block nobody's."""
+        if to > self.position and not is_new:
+            closes = CLOSES.match(self.source, self.position, to)
+            self.position = closes.end() if closes else to
+            self.units[-1] = self.units[-1]._replace(end=self.position)
+        elif to > self.position:
+            self.units.append(Unit(self.position, to, "markup", text=""))
+            self.position = to
+
+    def _link(self, unit: Unit) -> None:
+        place, here = self.page.places[self.block], len(self.units)
+        level = self.view.blocks[self.block].level if unit.kind == "heading" else 0
+        self.heading = self.links.heading(place, level, here)
+        self.header = self.links.header(place, unit.kind == "table_row", here)

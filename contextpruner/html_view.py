@@ -105,12 +105,10 @@ def _count(after: int, before: int) -> str:
 
 def _article(index: int, document: PrunedDocument) -> str:
     kept = percent(document.n_characters_after, document.n_characters_before)
-    n_kept = sum(span.kept for span in document.spans)
-    facts = f"score {document.score:.2f} · kept {kept} of the characters, {n_kept} of {len(document.spans)} units"
-    units = "".join(_unit(document, span) for span in document.spans)
-    body = (
-        f'<p class="text" dir="auto">{units}</p>' if document.spans else '<p class="none">This document is empty.</p>'
-    )
+    n_kept = sum(span.kept for span in document.seen)
+    facts = f"score {document.score:.2f} · kept {kept} of the characters, {n_kept} of {len(document.seen)} units"
+    units = "".join(_unit(document, span) for span in document.seen)
+    body = f'<p class="text" dir="auto">{units}</p>' if document.seen else '<p class="none">This document is empty.</p>'
     return f"""<article>
 <h2 dir="auto">{_text(name_of(index, document))}</h2>
 <p class="facts">{facts}</p>
@@ -120,7 +118,7 @@ def _article(index: int, document: PrunedDocument) -> str:
 
 def _unit(document: PrunedDocument, span: Span) -> str:
     tag = "mark" if span.kept else "del"
-    slice_ = printable(document.original[span.start : span.end])
+    slice_ = printable(document.shown(span))
     bare = slice_.rstrip()
     tip = f"{span.probability:.3f} · {span.reason.replace('_', ' ')} · characters {span.start} to {span.end}"
     shown = f'<{tag} style="--p:{span.probability:.3f}" title="{tip}">{escape(bare)}</{tag}>' if bare else ""

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from contextpruner import formats
 from contextpruner.calibration import Calibration, Example, gold_units, of_gold
-from contextpruner.document import HasText, SplitDocument, check_text, read
+from contextpruner.document import Document, HasText, SplitDocument, check_text, read
+from contextpruner.formats import Splitter
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.policy import Policy, Reason, choose, is_kept
 from contextpruner.pretrained import labeler_for
 from contextpruner.result import PrunedDocument, Result, Span
-from contextpruner.splitter import split
-from contextpruner.tokens import TokenCounter, Tokenizer, count_checked, counter_of, estimate_tokens
-from contextpruner.unit import Unit
+from contextpruner.tokens import TokenCounter, count_checked, estimate_tokens
 from prunekernels import registry, spec
 
 LABELERS = "contextpruner.labelers"
-
-Splitter = Callable[[str], Sequence[Unit]]
 
 
 def build(text: str) -> Labeler:
@@ -40,15 +38,15 @@ class ContextPruner:
         self,
         labeler: str | Labeler = "bm25",
         *,
-        splitter: Splitter = split,
-        count_tokens: TokenCounter | Tokenizer = estimate_tokens,
+        splitter: Splitter | None = None,
+        count_tokens: TokenCounter = estimate_tokens,
         calibration: Calibration | None = None,
     ) -> None:
         self.labeler = build(labeler) if isinstance(labeler, str) else labeler
         if not isinstance(self.labeler, Labeler):
             raise ValueError(f"want a labeler or its text form, got {type(labeler).__name__}")
         self.splitter = splitter
-        self.count_tokens = counter_of(count_tokens)
+        self.count_tokens = count_tokens
         self.calibration = calibration
         if calibration is not None and calibration.labeler != _describe(self.labeler):
             made, wanted = calibration.labeler, _describe(self.labeler)
@@ -59,8 +57,8 @@ class ContextPruner:
         cls,
         name: str | None = None,
         *,
-        splitter: Splitter = split,
-        count_tokens: TokenCounter | Tokenizer = estimate_tokens,
+        splitter: Splitter | None = None,
+        count_tokens: TokenCounter = estimate_tokens,
         calibration: Calibration | None = None,
     ) -> ContextPruner:
         """A pruner with the model at the path or hub id `name`, and the labeler that reads such a model.
@@ -87,7 +85,8 @@ class ContextPruner:
     ) -> Result:
         """Keep what `question` needs of `documents` under one rule, by default the labeler's own threshold.
 
-        A document is a string, or a mapping or object with `text` and perhaps `id` and `title`. What goes with a
+        A document is a string, or a mapping or object with `text` and perhaps `id`, `title` and `format` (by
+        default "text"; "html", "markdown" and "code" are read as such). What goes with a
         rule, dependencies and what to do where nothing passes, is a `Policy`. Raises ValueError before anything is
         labelled if the question is empty, a document is no text, two rules are given, or none and the labeler has no
         threshold of its own, or a target recall has no calibration that can promise it.
@@ -130,26 +129,36 @@ class ContextPruner:
         """The documents in units, everything checked."""
         if not check_text("the question", question).strip():
             raise ValueError("want a question, got an empty text")
-        cut = [SplitDocument(document, tuple(self.splitter(document.text))) for document in read(documents)]
+        cut = [self._split(document) for document in read(documents)]
         for index, document in enumerate(cut):
             _check_partition(index, document)
         return cut
 
+    def _split(self, document: Document) -> SplitDocument:
+        """A splitter of the user's own cuts prose and Markdown."""
+        if self.splitter is not None and document.format in ("text", "markdown"):
+            return SplitDocument(document, tuple(self.splitter(document.text)))
+        format_ = formats.told(document.text, document.format)
+        units = formats.SPLITTERS[format_](document.text)
+        return SplitDocument(dataclasses.replace(document, format=format_), tuple(units))
+
     def _pruned(self, index: int, document: SplitDocument, labels: Labels, reasons: list[Reason]) -> PrunedDocument:
         probabilities = labels.probabilities[index].tolist()
         spans = tuple(
-            Span(unit.start, unit.end, probability, is_kept(reason), reason, unit.kind)
+            Span(unit.start, unit.end, probability, is_kept(reason), reason, unit.kind, unit.path, unit.text)
             for unit, probability, reason in zip(document.units, probabilities, reasons, strict=True)
         )
         source = document.document
-        kept = "".join(source.text[span.start : span.end] for span in spans if span.kept)
+        pairs = zip(document.texts, spans, strict=True)
+        kept = "".join(text for text, span in pairs if span.kept)
         return PrunedDocument(
             id=source.id,
             title=source.title,
+            format=source.format,
             original=source.text,
             spans=spans,
             score=float(labels.scores[index]),
-            n_tokens_before=count_checked(self.count_tokens, source.text),
+            n_tokens_before=count_checked(self.count_tokens, "".join(document.texts)),
             n_tokens_after=count_checked(self.count_tokens, kept),
         )
 

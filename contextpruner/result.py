@@ -1,18 +1,24 @@
-"""What pruning returns: numbers and character spans, from which every text is a verbatim slice."""
+"""What pruning returns: numbers and character spans, from which every text is taken as it stands."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from contextpruner.document import Id
+from contextpruner.formats import Format
+from contextpruner.html_prune import prune_html
 from contextpruner.policy import Policy, Reason
 from contextpruner.unit import Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The characters [start, end) of a document, kept or dropped, and why."""
+    """The characters [start, end) of a document, kept or dropped, and why.
+
+    In HTML a span has the `path` of its element and the `text` that a reader sees, empty for markup between blocks.
+    """
 
     start: int
     end: int
@@ -20,32 +26,58 @@ class Span:
     kept: bool
     reason: Reason
     kind: Kind
+    path: str = ""
+    text: str | None = None
 
 
 @dataclass(frozen=True)
 class PrunedDocument:
-    """One document with all of its spans, which partition `original`, in the order of the text."""
+    """One document with all of its spans, which partition `original`, in the order of the text.
+
+    Characters and tokens are counted in what a reader sees, of the whole document and of what is kept: in HTML without
+    tags and scripts.
+    """
 
     id: Id
     title: str | None
+    format: Format
     original: str
     spans: tuple[Span, ...]
     score: float
     n_tokens_before: int
     n_tokens_after: int
 
+    def shown(self, span: Span) -> str:
+        """What a reader sees of `span`: its slice of `original`, but in HTML, where that is free of markup."""
+        return self.original[span.start : span.end] if span.text is None else span.text
+
+    @cached_property
+    def seen(self) -> tuple[Span, ...]:
+        """The spans that a reader sees anything of: all but the markup between the blocks of HTML."""
+        return tuple(span for span in self.spans if span.kind != "markup")
+
     @cached_property
     def text(self) -> str:
-        """What is kept: the kept slices of `original`, joined as they are."""
-        return "".join(self.original[span.start : span.end] for span in self.spans if span.kept)
+        """What is kept, as a reader sees it, for a prompt: the kept slices of `original` as they are, but in HTML."""
+        return "".join(map(self.shown, self._kept()))
+
+    @cached_property
+    def html(self) -> str | None:
+        """Of a document in HTML: what is kept with the elements around it, balanced and without attributes."""
+        if self.format != "html":
+            return None
+        return prune_html(self.original, [(span.start, span.end) for span in self._kept()])
 
     @property
     def n_characters_before(self) -> int:
-        return len(self.original)
+        return sum(len(self.shown(span)) for span in self.spans)
 
     @property
     def n_characters_after(self) -> int:
-        return sum(span.end - span.start for span in self.spans if span.kept)
+        return len(self.text)
+
+    def _kept(self) -> Iterator[Span]:
+        return (span for span in self.spans if span.kept)
 
 
 @dataclass(frozen=True)
@@ -102,9 +134,18 @@ def _document(number: int, document: PrunedDocument) -> dict[str, object]:
     return {
         "id": document.id,
         "title": document.title,
+        "format": document.format,
         "score": document.score,
         "text": document.text,
         **_counts(document),
+        **({} if document.html is None else {"html": document.html}),
         # the labels of citations.py
-        "spans": [{"label": f"{number}.{place}", **asdict(span)} for place, span in enumerate(document.spans, 1)],
+        "spans": [{"label": f"{number}.{place}", **_span(span)} for place, span in enumerate(document.spans, 1)],
     }
+
+
+def _span(span: Span) -> dict[str, object]:
+    """Without the text of what is dropped; and without the fields of HTML where a slice is all that there is."""
+    held = asdict(span)
+    path, text = held.pop("path"), held.pop("text")
+    return held if text is None else held | {"path": path} | ({"text": text} if span.kept else {})

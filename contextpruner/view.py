@@ -22,10 +22,10 @@ def show(result: Result, console: Console, details: bool = False) -> None:
     for index, document in enumerate(result.documents):
         console.print()
         console.print(_header(index, document), overflow="ellipsis", no_wrap=True)
-        if not document.spans:
+        if not document.seen:
             console.print(Text("(empty)", "dim italic"))
         elif details:
-            for span in document.spans:
+            for span in document.seen:
                 console.print(_line(document, span))
         else:
             console.print(_body(document))
@@ -62,11 +62,11 @@ def _header(index: int, document: PrunedDocument) -> Text:
     from rich.text import Text
 
     kept = percent(document.n_characters_after, document.n_characters_before)
-    n_kept = sum(span.kept for span in document.spans)
+    n_kept = sum(span.kept for span in document.seen)
     return Text.assemble(
         (f"{index + 1}  ", "cyan"),
         (printable(name_of(index, document)).replace("\n", " "), "bold cyan"),
-        (f"   score {document.score:.2f}   kept {kept}, {n_kept} of {len(document.spans)} units", "cyan"),
+        (f"   score {document.score:.2f}   kept {kept}, {n_kept} of {len(document.seen)} units", "cyan"),
     )
 
 
@@ -74,8 +74,8 @@ def _body(document: PrunedDocument) -> Text:
     from rich.text import Text
 
     text = Text()
-    for span in document.spans:
-        slice_ = printable(document.original[span.start : span.end])
+    for span in document.seen:
+        slice_ = printable(document.shown(span))
         bare = slice_.rstrip()
         # a struck space would join two dropped sentences into one line
         text.append(bare, KEPT if span.kept else DROPPED).append(slice_[len(bare) :])
@@ -86,7 +86,7 @@ def _body(document: PrunedDocument) -> Text:
 def _line(document: PrunedDocument, span: Span) -> Text:
     from rich.text import Text
 
-    slice_ = " ".join(printable(document.original[span.start : span.end]).split())
+    slice_ = " ".join(printable(document.shown(span)).split())
     mark, style = ("+", KEPT) if span.kept else ("-", DROPPED)
     return Text.assemble(
         (f"{mark} {span.probability:.2f} {span.reason:<15} ", KEPT if span.kept else "dim"), (slice_, style)

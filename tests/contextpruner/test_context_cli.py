@@ -164,6 +164,18 @@ def test_a_folder_stands_for_its_files(tmp_path: Path) -> None:
     assert "none is a folder without files" in error
 
 
+def test_pages_code_and_pictures_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<title>T</title><p>The dome &amp; more.</p><script>dome</script><p>No.</p>")
+    (tmp_path / "b.py").write_text("def dome():\n    return 1\n\ndef bread():\n    return 2\n")
+    (tmp_path / "c.png").write_bytes(b"\x89PNG\xff")
+    code, out, error = run("prune", "-q", "dome", str(tmp_path), "--threshold", "0.1")
+    assert (code, out) == (0, "T\nThe dome & more.\ndef dome():\n")
+    assert error == f"contextpruner: passed over, as no UTF-8 text: {tmp_path / 'c.png'}\n"
+    # what `curl` brings
+    code, out, _ = run("prune", "-q", "dome", "--threshold", "0.1", text="<!doctype html><p>A <b>dome</b>.<p>No.")
+    assert (code, out) == (0, "A dome.\n")
+
+
 def test_calibrate_then_prune_for_a_recall(tmp_path: Path) -> None:
     rows = [
         {"question": f"dome {n}", "documents": [f"Dome {n} is tall. Bread."], "gold": [[[0, 5]]]} for n in range(12)

@@ -15,8 +15,8 @@ def test_text_jsonl_and_standard_input_in_order(tmp_path: Path) -> None:
     text.write_bytes("\ufeffÜber\r\n".encode())
     lines.write_bytes('{"id": 1, "text": "a\u2028b"}\n\n{"title": "T", "text": "", "x": 2}\r\n'.encode())
     got = read_files([str(text), "-", str(lines)], io.BytesIO(b"in"))
-    assert got == [
-        Document("Über\r\n", str(text)),
+    assert got.documents == [
+        Document("Über\r\n", str(text), format="markdown"),
         Document("in", "-"),
         Document("a\u2028b", 1),
         Document("", None, "T"),

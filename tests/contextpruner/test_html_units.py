@@ -1,34 +1,18 @@
-"""HTML: units are slices of the source, their texts are what a reader sees, and what is kept is balanced."""
+"""HTML: units are slices of the source, and their texts are what a reader sees."""
 
 import gc
 import html
 import re
 import time
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from contextpruner import ContextPruner, Policy, SplitDocument, Unit, split_html
-from contextpruner.document import Document
+from contextpruner import Unit, split_html
 from contextpruner.html_prune import prune_html
-from contextpruner.html_tokens import VOID, tokens
-
-PAGE = """<!DOCTYPE html>
-<html><head><title>My &amp; page</title><style>p { x: y }</style><script>if (a<b) "</p>";</script></head>
-<body><!-- <p>no --><h1 id="a>b">Top</h1>
-<p class="x">One <b>bold. Next</b> word &mdash; it&#8217;s. <i>Third</i>
-one.<br>Line</p>
-<ul><li>a. b<li>c <ul><li>d</ul></ul>
-<table><tr><th>n</th><th>s</th></tr><tr><td>1</td><td><p>2</p></td></tr></table>
-<h2>Sub</h2><div>text <div>inner</div> after<img src="x.png"></div>
-<pre>
-def f():
-    return 1 &lt; 2
-</pre>
-x < y &amp z <p>end
-"""
+from contextpruner.html_tokens import tokens
+from tests.contextpruner.html_sources import PAGE, SOURCES
 
 
 def shown(source: str, units: list[Unit]) -> list[tuple[str, str, str]]:
@@ -108,79 +92,6 @@ def test_entities_that_stand_for_nothing_or_much() -> None:
         assert "".join(unit.text or "" for unit in split_html(source)).strip() == text
 
 
-class Balance(HTMLParser):
-    """Each closing tag must close the last open one that is not void."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert tag in self.open
-        while self.open.pop() != tag:
-            pass
-
-
-def test_html_of_what_is_kept_is_balanced() -> None:
-    units = split_html(PAGE)
-    kept = [(unit.start, unit.end) for unit in units if (unit.text or "").strip() in {"One bold.", "1 | 2", "d", "Sub"}]
-    pruned = prune_html(PAGE, kept)
-    assert pruned == (
-        "<html><body><p>One <b>bold. </b></p><ul><li><ul><li>d</ul></ul>"
-        "<table><tr><td>1</td><td><p>2</p></td></tr></table><h2>Sub</h2>"
-    )
-    # which the source leaves open, too
-    assert Balance(pruned).open == ["html", "body"]
-    assert '<p class="x">One' in prune_html(PAGE, kept, attributes=True)
-    assert prune_html(PAGE, []) == ""
-    with pytest.raises(ValueError, match="spans in order and within"):
-        prune_html(PAGE, [(5, 9), (3, 4)])
-
-
-def test_pruning_a_page_drops_its_markup_and_scores_what_a_reader_sees() -> None:
-    pruner = ContextPruner("bm25", splitter=split_html)
-    page = "<div class='mdash'><p>The dome &mdash; by Brunelleschi.</p><script>dome()</script><p>Nothing.</p></div>"
-    result = pruner.prune("Who built the dome?", [page], top_k=50)
-    assert result.documents[0].text == "The dome &mdash; by Brunelleschi.Nothing."
-    assert pruner.prune("mdash class script", [page], top_k=1).documents[0].text != ""
-    for policy in (Policy(threshold=0.0), Policy(max_tokens=1000), Policy(threshold=0.9)):
-        assert "<" not in pruner.prune("Who built the dome?", [page], policy).documents[0].text
-    whole = pruner.prune("Who?", [page], Policy(threshold=1.0, empty="original"))
-    assert whole.documents[0].text == page
-
-
-def test_texts_are_for_readers_and_slices_are_the_source() -> None:
-    document = SplitDocument(Document("<p>a &lt; b</p>"), tuple(split_html("<p>a &lt; b</p>")))
-    assert document.texts == ["", "a < b\n", ""]
-    assert document.slices == ["<p>", "a &lt; b", "</p>"]
-
-
-PARTS = ["<p>", "</p>", "<b>", "</b>", "<li>", "<ul>", "</ul>", "<table>", "<tr>", "<td>", "</td>", "</table>", "<br>"]
-PARTS += ["<pre>", "</pre>", "<h1>", "</h1>", "<script>", "</script>", "<style>", "<title>", "</title>", "<!--", "-->"]
-PARTS += ["<a href='x>y'>", '<a "', "<", ">", "</", "&amp;", "&", "&#x41;", "&lt", "<p/>", "<![CDATA[", "<?php ?>"]
-PARTS += [
-    "One. ",
-    "Two",
-    " \n ",
-    "e\u0301",
-    "\u200d",
-    "👩‍🚀",
-    "\r\n",
-    "\x00",
-    "。天",
-    "def f():\n",
-    "<x-y z>",
-    "<svg/>",
-]
-SOURCES = st.one_of(st.lists(st.sampled_from(PARTS), max_size=40).map("".join), st.text(max_size=200))
-
-
 @settings(max_examples=400, deadline=None)
 @given(source=SOURCES, limit=st.sampled_from([7, 1200]))
 @example(source="</&Two</", limit=7)
@@ -198,30 +109,6 @@ def test_any_source_is_partitioned_and_every_visible_character_is_in_its_unit(so
             for character in seen:
                 place = bare.find(character, place + 1)
                 assert place >= 0 or character == "\ufffd"
-
-
-@settings(max_examples=400, deadline=None)
-@given(source=SOURCES, data=st.data())
-def test_what_is_kept_of_any_source_is_balanced_and_verbatim(source: str, data: st.DataObject) -> None:
-    units = split_html(source)
-    kept = [(unit.start, unit.end) for unit in units if data.draw(st.booleans()) and unit.kind != "markup"]
-    pruned = prune_html(source, kept)
-    names: list[str] = []
-    for token in tokens(pruned):
-        if token.kind == "open" and token.name not in VOID:
-            names.append(token.name)
-        elif token.kind == "close":
-            assert token.name in names
-            while names.pop() != token.name:
-                pass
-    # with attributes all that comes out stands in the source, in this order
-    rest = iter(source.replace("&lt;", "<"))
-    assert all(character in rest for character in prune_html(source, kept, attributes=True).replace("&lt;", "<"))
-    visible = [
-        "".join(unit.text or "" for unit in split_html(text))
-        for text in (source, prune_html(source, [(0, len(source))]))
-    ]
-    assert "".join(visible[0].split()) == "".join(visible[1].split()) or "<" in visible[0]
 
 
 HARD = [
@@ -272,12 +159,6 @@ def test_time_is_linear_on_hard_sources(piece: str) -> None:
 
     # four times the source in about four times the time; a quadratic rule would take sixteen times as long
     assert seconds(40_000) < 9 * seconds(10_000) + 0.1
-
-
-@pytest.mark.parametrize("text", ["a \ud800 b", "<p>\udfff</p>"])
-def test_half_a_surrogate_pair_is_refused_where_it_comes_in(text: str) -> None:
-    with pytest.raises(ValueError, match="document 0 holds half of a surrogate pair at character"):
-        ContextPruner("lead", splitter=split_html).prune("Who?", [text], top_k=1)
 
 
 @pytest.mark.parametrize(
