@@ -5,9 +5,11 @@ costs nothing. Units are tried from the most to the least probable, ties to the 
 all that it leans on, if that still fits, so that a long unit that does not fit makes room for shorter ones behind it.
 
 Counts of pieces do not add up exactly where a tokenizer merges across their edges or adds special tokens. So
-the first round takes the units by their own counts, the second takes back the least probable ones until the
-kept texts as they stand fit, and the third offers the room that is left to every unit again. The result is
-never over the budget, whatever the counter does.
+units are taken in batches that fit by their own counts; the kept texts are counted as they then stand, and of a
+batch that is over the budget the longest beginning that is not over it is kept, found by halving, and the unit behind
+that is passed over. The room that is left is offered again. The result is never over the budget, whatever the counter
+does. All the trying costs at most about `ROUNDS` times as much as counting every document whole; behind that, room that
+is left stays empty.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from contextpruner.document import SplitDocument
-from contextpruner.tokens import TokenCounter, count_checked
+from contextpruner.tokens import TokenCounter, checked, count_checked
+
+ROUNDS = 32
 
 
 def within(
@@ -29,77 +33,91 @@ def within(
 ) -> np.ndarray:
     """Which units are taken for their own sake, bool [units] over all documents; the budget holds their company too.
 
-    `ranked` holds the units' indices, best first, `company` for each unit those that are kept with it.
+    `ranked` holds the units' indices, best first, `company` for each unit those of its document that are kept with it.
     """
-    ledger = _Ledger(documents, count_tokens, company)
-    ledger.take_by_own_counts(ranked, max_tokens)
-    for unit in ranked[::-1]:
-        if ledger.total <= max_tokens:
-            break
-        if ledger.taken[unit]:
-            ledger.set(unit, False)
-    for unit in ranked:
-        if not ledger.holds[unit] and ledger.added(unit) <= max_tokens - ledger.total:
-            ledger.set(unit, True)
-            if ledger.total > max_tokens:
-                ledger.set(unit, False)
+    ledger = _Ledger(documents, max_tokens, count_tokens, company)
+    waiting = ranked.tolist()
+    while batch := ledger.affordable(waiting):
+        taken = ledger.take_beginning(batch)
+        passed_over = batch[taken] if taken < len(batch) else None
+        waiting = [unit for unit in waiting if unit != passed_over and not ledger.held[unit]]
     return ledger.taken
 
 
 class _Ledger:
-    """What is kept and what it costs, as the kept texts stand."""
+    """What is kept and what it costs, as the kept texts stand; never more than `max_tokens`."""
 
     def __init__(
-        self, documents: Sequence[SplitDocument], count_tokens: TokenCounter, company: Sequence[Sequence[int]]
+        self,
+        documents: Sequence[SplitDocument],
+        max_tokens: int,
+        count_tokens: TokenCounter,
+        company: Sequence[Sequence[int]],
     ) -> None:
+        self.max_tokens = max_tokens
         self.count_tokens = count_tokens
-        self.bundles = [np.array([unit, *others], dtype=np.int64) for unit, others in enumerate(company)]
+        self.bundles = [(unit, *others) for unit, others in enumerate(company)]
         self.texts = [document.texts for document in documents]
         sizes = [len(texts) for texts in self.texts]
-        self.document_of = np.repeat(np.arange(len(sizes)), sizes)
-        self.first = np.cumsum([0, *sizes])
+        self.document_of = np.repeat(np.arange(len(sizes)), sizes).tolist()
+        self.first = np.cumsum([0, *sizes]).tolist()
         self.taken = np.zeros(len(self.document_of), dtype=bool)
-        # in how many of the taken bundles each unit stands
-        self.holds = np.zeros(len(self.document_of), dtype=np.int64)
+        self.held = np.zeros(len(self.document_of), dtype=bool)
         # what a counter adds to any text, say its special tokens, is paid once a document
-        self.fixed = max(0, int(count_tokens("")))
+        self.fixed = checked(count_tokens(""))
         counts = [count_checked(count_tokens, text) for texts in self.texts for text in texts]
-        self.own = np.maximum(np.array(counts, dtype=np.int64) - self.fixed, 0)
-        self.costs = np.zeros(len(documents), dtype=np.int64)
+        self.own = [max(count - self.fixed, 0) for count in counts]
+        self.costs = [0] * len(documents)
+        # characters that may still be counted, or units looked at
+        self.work = ROUNDS * sum(len(document.document.text) for document in documents)
 
-    @property
-    def total(self) -> int:
-        return int(self.costs.sum())
-
-    def added(self, unit: int) -> int:
-        """What `unit` and the new ones of its company count by themselves."""
-        bundle = self.bundles[unit]
-        return int(self.own[bundle[self.holds[bundle] == 0]].sum())
-
-    def take_by_own_counts(self, ranked: np.ndarray, max_tokens: int) -> None:
-        total = 0
-        for unit in ranked:
+    def affordable(self, waiting: Sequence[int]) -> list[int]:
+        """The best units of `waiting` that fit by their own counts into the room that is left."""
+        room = self.max_tokens - sum(self.costs)
+        chosen: list[int] = []
+        if self.work <= 0:
+            return chosen
+        self.work -= len(waiting)
+        held, begun = set(np.flatnonzero(self.held).tolist()), {at for at, cost in enumerate(self.costs) if cost}
+        for unit in waiting:
             # what stands there in somebody's company already has its reason
-            if self.holds[unit]:
+            if unit in held:
                 continue
+            new = [one for one in self.bundles[unit] if one not in held]
             document = self.document_of[unit]
-            begun = self.holds[self.first[document] : self.first[document + 1]].any()
-            cost = self.added(unit) + (0 if begun else self.fixed)
-            if total + cost <= max_tokens:
-                total += cost
-                self._hold(unit, 1)
-        for document in range(len(self.texts)):
-            self._recount(document)
+            cost = sum(self.own[one] for one in new) + (0 if document in begun else self.fixed)
+            if cost <= room:
+                room -= cost
+                chosen.append(unit)
+                held.update(new)
+                begun.add(document)
+        return chosen
 
-    def set(self, unit: int, taken: bool) -> None:
-        self._hold(unit, 1 if taken else -1)
-        self._recount(self.document_of[unit])
+    def take_beginning(self, batch: Sequence[int]) -> int:
+        """Take as many units from the head of `batch` as the budget holds; returns how many."""
+        low, high = 0, len(batch) + 1
+        middle = len(batch)
+        while low + 1 < high:
+            if self._take(batch[low:middle]):
+                low = middle
+            else:
+                high = middle
+            middle = (low + high) // 2
+        return low
 
-    def _hold(self, unit: int, change: int) -> None:
-        self.taken[unit] = change > 0
-        self.holds[self.bundles[unit]] += change
-
-    def _recount(self, document: int) -> None:
-        held = self.holds[self.first[document] : self.first[document + 1]]
-        text = "".join(text for text, count in zip(self.texts[document], held, strict=True) if count)
-        self.costs[document] = count_checked(self.count_tokens, text)
+    def _take(self, units: Sequence[int]) -> bool:
+        """Take all of `units` if the kept texts then fit, and none of them if not."""
+        new = sorted({one for unit in units for one in self.bundles[unit] if not self.held[one]})
+        before = list(self.costs)
+        self.held[new] = True
+        for document in {self.document_of[unit] for unit in units}:
+            held = self.held[self.first[document] : self.first[document + 1]]
+            text = "".join(text for text, is_held in zip(self.texts[document], held, strict=True) if is_held)
+            self.costs[document] = count_checked(self.count_tokens, text)
+            self.work -= len(text)
+        if sum(self.costs) > self.max_tokens:
+            self.held[new] = False
+            self.costs = before
+            return False
+        self.taken[list(units)] = True
+        return True

@@ -20,7 +20,7 @@ from contextpruner.labeler import Labeler, Labels
 from contextpruner.policy import Policy, Reason, choose, is_kept
 from contextpruner.pretrained import labeler_for
 from contextpruner.result import PrunedDocument, Result, Span
-from contextpruner.tokens import TokenCounter, count_checked, estimate_tokens
+from contextpruner.tokens import TokenCounter, Tokenizer, count_checked, counter_of, estimate_tokens
 from prunekernels import registry, spec
 
 LABELERS = "contextpruner.labelers"
@@ -39,14 +39,14 @@ class ContextPruner:
         labeler: str | Labeler = "bm25",
         *,
         splitter: Splitter | None = None,
-        count_tokens: TokenCounter = estimate_tokens,
+        count_tokens: TokenCounter | Tokenizer = estimate_tokens,
         calibration: Calibration | None = None,
     ) -> None:
         self.labeler = build(labeler) if isinstance(labeler, str) else labeler
         if not isinstance(self.labeler, Labeler):
             raise ValueError(f"want a labeler or its text form, got {type(labeler).__name__}")
         self.splitter = splitter
-        self.count_tokens = count_tokens
+        self.count_tokens = counter_of(count_tokens)
         self.calibration = calibration
         if calibration is not None and calibration.labeler != _describe(self.labeler):
             made, wanted = calibration.labeler, _describe(self.labeler)
@@ -58,7 +58,7 @@ class ContextPruner:
         name: str | None = None,
         *,
         splitter: Splitter | None = None,
-        count_tokens: TokenCounter = estimate_tokens,
+        count_tokens: TokenCounter | Tokenizer = estimate_tokens,
         calibration: Calibration | None = None,
     ) -> ContextPruner:
         """A pruner with the model at the path or hub id `name`, and the labeler that reads such a model.
