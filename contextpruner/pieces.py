@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 
 CLAUSE_CHARACTERS = 80
 SHORT_CHARACTERS = 12
@@ -29,16 +30,31 @@ COMMA = re.compile(r"(?s:.*)[,;:、，；：،؛]")
 SPACES = re.compile(r"\s*+")
 
 
-def has_spaceless_script(text: str) -> bool:
-    """Whether any letter of `text` belongs to a script that writes no spaces between words."""
-    return not text.isascii() and SPACELESS.search(text) is not None
+def has_spaceless_script(text: str, start: int, end: int) -> bool:
+    """Whether any letter of text[start:end] belongs to a script that writes no spaces between words."""
+    return not text.isascii() and SPACELESS.search(text, start, end) is not None
 
 
 def cut(text: str, start: int, end: int, limit: int, by_line: bool = False) -> list[int]:
     """Where the pieces of text[start:end] end, in order: up to `limit` characters each, then white space."""
     ends: list[int] = []
-    for stop in _clauses(text, start, end):
+    for stop in clauses(text, start, [end]):
         ends += _bounded(text, start, stop, limit, by_line)
+        start = stop
+    return ends
+
+
+def clauses(text: str, start: int, stops: Sequence[int]) -> list[int]:
+    """`stops`, which end one stretch after another from `start` on, and the clauses' ends between them."""
+    ends: list[int] = []
+    for stop in stops:
+        for gap in SPACELESS_GAP.finditer(text, start, stop):
+            length = gap.start() - start
+            is_start = length >= SHORT_CHARACTERS and THAI_STARTER.match(text, gap.end()) is not None
+            if is_start or length >= CLAUSE_CHARACTERS:
+                start = gap.end()
+                ends.append(start)
+        ends.append(stop)
         start = stop
     return ends
 
@@ -64,21 +80,10 @@ def is_joined(text: str, position: int) -> bool:
     )
 
 
-def _clauses(text: str, start: int, end: int) -> list[int]:
-    ends: list[int] = []
-    for gap in SPACELESS_GAP.finditer(text, start, end):
-        length = gap.start() - start
-        is_start = length >= SHORT_CHARACTERS and THAI_STARTER.match(text, gap.end()) is not None
-        if is_start or length >= CLAUSE_CHARACTERS:
-            start = gap.end()
-            ends.append(start)
-    return [*ends, end]
-
-
 def _bounded(text: str, start: int, end: int, limit: int, by_line: bool) -> list[int]:
     ends: list[int] = []
     stop = start + len(text[start:end].rstrip())
-    first = _skip_space(text, start)
+    first = skip_space(text, start)
     while stop - first > limit:
         # pieces of about one size rather than full ones and a rest
         size = math.ceil((stop - first) / math.ceil((stop - first) / limit))
@@ -92,13 +97,14 @@ def _place(text: str, first: int, size: int, by_line: bool) -> int:
     low, high = first + size // 2, first + size
     for pattern in (LINE, SPACE) if by_line else (SPACE, COMMA):
         match = pattern.match(text, low, high)
-        if match and not is_joined(text, _skip_space(text, match.end())):
-            return _skip_space(text, match.end())
+        if match and not is_joined(text, skip_space(text, match.end())):
+            return skip_space(text, match.end())
     for position in range(high, low, -1):
-        if not is_joined(text, position) and not is_joined(text, _skip_space(text, position)):
-            return _skip_space(text, position)
+        if not is_joined(text, position) and not is_joined(text, skip_space(text, position)):
+            return skip_space(text, position)
     return high
 
 
-def _skip_space(text: str, position: int) -> int:
+def skip_space(text: str, position: int) -> int:
+    """The first place from `position` on that is no white space."""
     return SPACES.match(text, position).end()  # type: ignore[union-attr]

@@ -20,6 +20,9 @@ from contextpruner.labeler import Labeler, Labels
 from contextpruner.policy import Policy, Reason, choose, is_kept
 from contextpruner.pretrained import labeler_for
 from contextpruner.result import PrunedDocument, Result, Span
+from contextpruner.sentence_splitter import SentenceSplitter
+from contextpruner.sentence_splitter import build as build_splitter
+from contextpruner.splitters.rules import Rules
 from contextpruner.tokens import TokenCounter, Tokenizer, count_checked, counter_of, estimate_tokens
 from prunekernels import registry, spec
 
@@ -32,20 +35,23 @@ def build(text: str) -> Labeler:
 
 
 class ContextPruner:
-    """Prunes documents for a question with one labeler, given as an object or in its text form."""
+    """Prunes documents for a question with one labeler and one splitter, given as objects or in their text form.
+
+    A splitter of the user's own is a function that cuts a text into units; it cuts prose and Markdown only.
+    """
 
     def __init__(
         self,
         labeler: str | Labeler = "bm25",
         *,
-        splitter: Splitter | None = None,
+        splitter: str | Splitter = "rules",
         count_tokens: TokenCounter | Tokenizer = estimate_tokens,
         calibration: Calibration | None = None,
     ) -> None:
         self.labeler = build(labeler) if isinstance(labeler, str) else labeler
         if not isinstance(self.labeler, Labeler):
             raise ValueError(f"want a labeler or its text form, got {type(labeler).__name__}")
-        self.splitter = splitter
+        self.splitter = build_splitter(splitter) if isinstance(splitter, str) else splitter
         self.count_tokens = counter_of(count_tokens)
         self.calibration = calibration
         if calibration is not None and calibration.labeler != _describe(self.labeler):
@@ -57,7 +63,7 @@ class ContextPruner:
         cls,
         name: str | None = None,
         *,
-        splitter: Splitter | None = None,
+        splitter: str | Splitter = "rules",
         count_tokens: TokenCounter | Tokenizer = estimate_tokens,
         calibration: Calibration | None = None,
     ) -> ContextPruner:
@@ -135,11 +141,14 @@ class ContextPruner:
         return cut
 
     def _split(self, document: Document) -> SplitDocument:
-        """A splitter of the user's own cuts prose and Markdown."""
-        if self.splitter is not None and document.format in ("text", "markdown"):
-            return SplitDocument(document, tuple(self.splitter(document.text)))
+        """The document in units, and the format that it was read in."""
+        splitter = self.splitter
+        if not isinstance(splitter, SentenceSplitter):
+            if document.format in ("text", "markdown"):
+                return SplitDocument(document, tuple(splitter(document.text)))
+            splitter = Rules()
         format_ = formats.told(document.text, document.format)
-        units = formats.SPLITTERS[format_](document.text)
+        units = formats.units(document.text, format_, splitter.max_characters, splitter.cut)
         return SplitDocument(dataclasses.replace(document, format=format_), tuple(units))
 
     def _pruned(self, index: int, document: SplitDocument, labels: Labels, reasons: list[Reason]) -> PrunedDocument:

@@ -4,14 +4,14 @@ A stop that nothing else uses (。！？ ؟ । ። and their kin) ends a senten
 white space behind it, and a following word that may begin a sentence: no lower-case letter, unless the
 paragraph begins in lower case and goes on so. A full stop also needs a word before it that is no abbreviation,
 no initial and no number of a list (`full_stops`). Quotes, brackets and citation marks behind a stop belong to
-its sentence. A line that breaks before it is full ends one, too (`line_breaks`).
+its sentence. Scripts without spaces between words are cut at those that they have (`pieces`).
 """
 
 from __future__ import annotations
 
 import re
 
-from contextpruner import full_stops, line_breaks
+from contextpruner import full_stops, pieces
 from contextpruner.full_stops import OPENERS, REACH
 from contextpruner.pieces import is_joined
 
@@ -30,15 +30,8 @@ WORD = re.compile(r"\w+")
 
 
 def cut(text: str, start: int, end: int) -> list[int]:
-    """Where the sentences of text[start:end] end, in order; the last of them is `end`."""
+    """Where the sentences of text[start:end], which has no line break that ends one, end in order; last is `end`."""
     ends: list[int] = []
-    for stop in line_breaks.cut(text, start, end):
-        _cut_line(text, start, stop, ends)
-        start = stop
-    return ends
-
-
-def _cut_line(text: str, start: int, end: int, ends: list[int]) -> None:
     begin = start
     lower: bool | None = None
     for match in STOP.finditer(text, start, end):
@@ -63,6 +56,7 @@ def _cut_line(text: str, start: int, end: int, ends: list[int]) -> None:
             begin = after
     if begin < end:
         ends.append(end)
+    return pieces.clauses(text, start, ends) if pieces.has_spaceless_script(text, start, end) else ends
 
 
 def _hard_ends(text: str, begin: int, match: re.Match[str]) -> bool:

@@ -1,9 +1,9 @@
 """The splitter: a text becomes units that partition it, in linear time and without data files.
 
 Blocks first (`blocks`): headings, list items, table rows, fenced code, paragraphs; then sentences inside a
-paragraph and inside a long list item (`sentences`), lines inside code (`code_lines`); then whatever is still
-too long is cut at white space (`pieces`). Units are contiguous, never empty, and cover the text, so that any
-choice of them is verbatim.
+paragraph and inside a long list item (`line_breaks`, then `sentences` or a splitter of another name), lines inside
+code (`code_lines`); then whatever is still too long is cut at white space (`pieces`). Units are contiguous, never
+empty, and cover the text, so that any choice of them is verbatim.
 
 White space belongs to the unit before it, and at the head of a text to the first unit; only the indentation
 of a line that begins a block stays with its line. A unit has at most `max_characters` characters besides
@@ -12,9 +12,9 @@ that white space.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from contextpruner import blocks, code_detection, code_lines, pieces, sentences
+from contextpruner import blocks, code_detection, code_lines, line_breaks, pieces, sentences
 from contextpruner.unit import Kind, Unit
 
 MAX_CHARACTERS = 1200
@@ -22,12 +22,18 @@ MAX_CHARACTERS = 1200
 # a list item of this length is read as a whole; a longer one is cut into its sentences
 LIST_ITEM_CHARACTERS = 300
 
+# where the sentences of text[start:end] end, in order; the last of them is end
+Cut = Callable[[str, int, int], Sequence[int]]
 
-def split(text: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
-    """Cut `text`, prose or Markdown, into units; an empty text has none. What looks like source code is cut as that."""
+
+def split(text: str, max_characters: int = MAX_CHARACTERS, cut: Cut = sentences.cut) -> list[Unit]:
+    """Cut `text`, prose or Markdown, into units; an empty text has none. What looks like source code is cut as that.
+
+    `cut` finds the sentences of a stretch of prose.
+    """
     if code_detection.is_code(text):
         return split_code(text, max_characters)
-    return split_blocks(text, blocks.cut(text), max_characters)
+    return split_blocks(text, blocks.cut(text), max_characters, cut)
 
 
 def split_code(text: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
@@ -35,10 +41,12 @@ def split_code(text: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
     return split_blocks(text, [blocks.Block(0, len(text), "code")], max_characters)
 
 
-def split_blocks(text: str, cut: Sequence[blocks.Block], max_characters: int = MAX_CHARACTERS) -> list[Unit]:
+def split_blocks(
+    text: str, found: Sequence[blocks.Block], max_characters: int = MAX_CHARACTERS, cut: Cut = sentences.cut
+) -> list[Unit]:
     """Cut the blocks of `text`, which partition it, into units."""
-    builder = _Builder(text, max_characters)
-    for block in cut:
+    builder = _Builder(text, max_characters, cut)
+    for block in found:
         builder.read(block)
     return builder.units
 
@@ -46,12 +54,12 @@ def split_blocks(text: str, cut: Sequence[blocks.Block], max_characters: int = M
 class _Builder:
     """Cuts block after block and remembers what later units hang on: each a stack or a single index."""
 
-    def __init__(self, text: str, max_characters: int) -> None:
+    def __init__(self, text: str, max_characters: int, cut: Cut) -> None:
         if max_characters < 1:
             raise ValueError(f"want max_characters of at least 1, got {max_characters}")
         self.text = text
         self.max_characters = max_characters
-        self.spaceless = pieces.has_spaceless_script(text)
+        self.cut = cut
         self.units: list[Unit] = []
         # levels and indices of the headings that the next unit stands under
         self.path: list[tuple[int, int]] = []
@@ -92,10 +100,12 @@ class _Builder:
 
     def _sentences(self, block: blocks.Block) -> None:
         kind: Kind = "list_item" if block.kind == "list_item" else "sentence"
-        start = block.start
-        for end in sentences.cut(self.text, start, block.end):
-            self._add(start, end, kind)
-            start = end
+        start = begin = block.start
+        for stop in line_breaks.cut(self.text, start, block.end):
+            for end in self.cut(self.text, begin, stop):
+                self._add(start, end, kind)
+                start = end
+            begin = stop
 
     def _code(self, block: blocks.Block) -> None:
         # indentations and indices of the signatures that the next line may stand under
@@ -114,7 +124,7 @@ class _Builder:
         """One unit, or several where it is too long, of which the later ones hang on what the first hangs on."""
         heading = self.path[-1][1] if self.path else None
         ends = [end]
-        if self.spaceless or end - start > self.max_characters:
+        if end - start > self.max_characters:
             ends = pieces.cut(self.text, start, end, self.max_characters, by_line=kind == "code")
         for stop in ends:
             self.units.append(Unit(start, stop, kind, heading, header, signature))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from contextpruner.labeler import Labeler
 from contextpruner.quality import Quality
+from contextpruner.sentence_splitter import SentenceSplitter
 from datapruner.embedder import Embedder
 from datapruner.scorer import Scorer
 from datapruner.selector import Selector
@@ -25,6 +26,7 @@ FOLDERS: dict[str, tuple[type, str]] = {
     "datapruner.selectors": (Selector, "Selectors turn numbers into kept rows"),
     "tokenpruner.methods": (TokenMethod, "Token methods choose visual tokens"),
     "contextpruner.labelers": (Labeler, "Labelers judge the units of documents for a question"),
+    "contextpruner.splitters": (SentenceSplitter, "Splitters find the sentences of prose"),
     "contextpruner.qualities": (Quality, "Qualities judge the passages of an index before any question"),
 }
 

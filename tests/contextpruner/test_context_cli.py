@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from contextpruner.cli import app
 from contextpruner.pruner import LABELERS
+from contextpruner.sentence_splitter import SPLITTERS
 from prunekernels import registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,11 +63,16 @@ def test_json_html_and_terminal(files: list[str], tmp_path: Path) -> None:
         assert (tmp_path / name).read_text().startswith(begins)
 
 
-def test_methods_lists_every_labeler_with_its_line() -> None:
+def test_methods_lists_every_labeler_and_splitter_with_its_line() -> None:
     code, out, _ = run("methods")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == registry.names(LABELERS)
-    assert all(line.endswith(".") for line in out.splitlines())
+    for group, option, folder in zip(
+        out.split("\n\n"), ("--labeler:", "--splitter:"), (LABELERS, SPLITTERS), strict=True
+    ):
+        head, *lines = group.splitlines()
+        assert head == option
+        assert [line.split()[0] for line in lines] == registry.names(folder)
+        assert all(line.endswith(".") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +84,8 @@ def test_methods_lists_every_labeler_with_its_line() -> None:
         (["-q", " ", "--top-k", "1"], "want a question, got an empty text"),
         (["-q", "x", "--top-k", "1", "--labeler", "bm52"], "has no 'bm52'"),
         (["-q", "x", "--top-k", "1", "--labeler", "bm25:k1=a"], "bm25.k1 wants float, got 'a'"),
+        (["-q", "x", "--top-k", "1", "--splitter", "ntlk"], "has no 'ntlk'; it has blingfire, nltk,"),
+        (["-q", "x", "--top-k", "1", "--splitter", "rules:max_characters=0"], "max_characters of at least 1, got 0"),
         (["-q", "x", "--top-k", "1", "none.txt"], "none.txt: No such file or directory"),
         (["-q", "x", "--top-k", "1", "-o", "none/out.txt"], "there is no folder none"),
     ],

@@ -2,11 +2,11 @@
 
 import pytest
 
-from benchmarks.marked_sentences import MarkedText, compare, inner, read
+from benchmarks.marked_sentences import SETS, MarkedText, compare, inner, read
 from contextpruner import split, split_code
 from contextpruner.code_detection import is_code
 
-TEXTS = read()
+TEXTS = read(SETS["tuned"])
 
 # boundaries that are found and those that are not there, measured when the texts were written; 1 is perfect
 F1 = {
