@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, make_dataclass
 
 from benchmarks.harness import measure, record, require_green
-from benchmarks.marked_sentences import LANGUAGES, SETS, Found, MarkedText, compare, read
-from benchmarks.splitter_peers import Peer, all_peers, is_exact, partitions
+from benchmarks.marked_sentences import LANGUAGES, SETS, Cut, Found, MarkedText, compare, read
+from benchmarks.splitter_peers import Peer, Splitter, all_peers, is_exact, partitions
 
 LENGTHS = (4096, 65_536, 1_048_576)
 SECONDS = 30
@@ -39,7 +39,7 @@ class Row:
     """One splitter: characters a second by length, accuracy by set, texts of all sets and how many spans are whole."""
 
     splitter: str
-    per_second_4_k: float
+    per_second_4_k: float | None
     per_second_64_k: float | None
     per_second_1_M: float | None  # noqa: N815
     f1_tuned: float | None
@@ -71,12 +71,11 @@ def speeds(peer: Peer, texts: list[MarkedText], longest: int) -> list[float]:
 
 def found_by(peer: Peer, sets: Sets) -> dict[tuple[str, str], Found]:
     """Boundaries by set and kind."""
-    found = {}
-    for name, kinds in sets.items():
-        for kind, texts in kinds.items():
-            cut = peer.make(LANGUAGES.get(kind, "en"))
-            found[name, kind] = compare(lambda text, cut=cut: [end for _, end in cut(text)], texts)
-    return found
+    return {
+        (name, kind): compare(_ends(peer.make(LANGUAGES.get(kind, "en"))), texts)
+        for name, kinds in sets.items()
+        for kind, texts in kinds.items()
+    }
 
 
 def row(peer: Peer, fast: list[float], found: dict[tuple[str, str], Found], sets: Sets) -> Row:
@@ -86,8 +85,19 @@ def row(peer: Peer, fast: list[float], found: dict[tuple[str, str], Found], sets
         f1[name] = Found(*map(sum, zip(*counts, strict=True))).f1 if counts else None
     spans = [(item.text, peer.make(language)(item.text)) for language, item in _all_texts(sets)]
     exact, partition = (sum(check(*pair) for pair in spans) for check in (is_exact, partitions))
-    shown = list(itertools.islice(itertools.chain(fast, itertools.repeat(None)), len(LENGTHS)))
-    return Row(peer.version, *shown, *f1.values(), len(spans), exact, partition)  # type: ignore[arg-type]
+    short, middle, long = itertools.islice(itertools.chain(fast, itertools.repeat(None)), len(LENGTHS))
+    return Row(
+        splitter=peer.version,
+        per_second_4_k=short,
+        per_second_64_k=middle,
+        per_second_1_M=long,
+        f1_tuned=f1["tuned"],
+        f1_dev=f1["dev"],
+        f1_held_out=f1["held out"],
+        texts=len(spans),
+        exact=exact,
+        partition=partition,
+    )
 
 
 def kind_rows(found: dict[str, dict[tuple[str, str], Found]]) -> list[object]:
@@ -96,6 +106,10 @@ def kind_rows(found: dict[str, dict[tuple[str, str], Found]]) -> list[object]:
     made = make_dataclass("KindRow", fields, frozen=True)
     first = next(iter(found.values()))
     return [made(*key, first[key].marked, *(counted[key].f1 for counted in found.values())) for key in first]
+
+
+def _ends(cut: Splitter) -> Cut:
+    return lambda text: [end for _, end in cut(text)]
 
 
 def _all_texts(sets: Sets) -> Iterator[tuple[str, MarkedText]]:
