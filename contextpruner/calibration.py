@@ -6,8 +6,11 @@
 For a question drawn like the n calibration questions, the expected share of its gold units that is kept is then at
 least the target (Angelopoulos et al. 2022, arXiv:2208.02814: a bounded loss that only grows with T). That is a
 promise about the mean over questions and over calibration sets, not about each question; it holds for questions
-like those of the calibration, and for the labeler and splitter that were used there. A calibration of n questions can
-promise no more than n / (n + 1).
+like those of the calibration, and for the labeler, model and splitter that were used there: others are refused, as far
+as their names tell them apart. Closure, and what is kept where nothing passes, only add to what is kept. A calibration
+of n questions can promise no more than n / (n + 1).
+
+Saved into the folder of a model, as calibration.json, it goes where the model goes and is found there by itself.
 """
 
 from __future__ import annotations
@@ -21,10 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
+from contextpruner.checkpoint import find
 from contextpruner.document import HasText, SplitDocument
+from contextpruner.labeler import Labeler
+from contextpruner.origin import Origin
 
 FILE = "calibration.json"
-FORMAT = 1
+FORMAT = 2
 # thresholds that are stored at most; between two of them the lower one is taken, which loses less
 MOST = 2000
 
@@ -42,7 +48,7 @@ class Example:
 class Calibration:
     """`losses` [m] are the mean losses at `thresholds` [m], both ascending, over `n_questions` with gold units."""
 
-    labeler: str
+    origin: Origin
     n_questions: int
     thresholds: tuple[float, ...]
     losses: tuple[float, ...]
@@ -61,27 +67,47 @@ class Calibration:
             )
         return self.thresholds[int(fitting[-1])]
 
+    def check(self, origin: Origin) -> Calibration:
+        """This calibration; raises ValueError if it was made with something else than `origin`."""
+        if self.origin != origin:
+            raise ValueError(f"want a calibration of {origin}, got one of {self.origin}")
+        return self
+
     def save(self, path: str | Path) -> None:
-        """Write JSON."""
+        """Write JSON to the file `path`, or into the folder `path`."""
         from contextpruner.files import write_whole
 
-        write_whole(Path(path), json.dumps({"format": FORMAT, **dataclasses.asdict(self)}) + "\n")
+        write_whole(_file(path), json.dumps({"format": FORMAT, **dataclasses.asdict(self)}) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
         """Read what `save` wrote; raises ValueError for anything else."""
         try:
-            held = json.loads(Path(path).read_bytes())
+            held = json.loads(_file(path).read_bytes())
             if held.pop("format") != FORMAT:
                 raise ValueError("another format")
-            read = cls(held["labeler"], held["n_questions"], tuple(held["thresholds"]), tuple(held["losses"]))
+            origin = Origin(**held["origin"])
+            read = cls(origin, held["n_questions"], tuple(held["thresholds"]), tuple(held["losses"]))
             _check(read)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: want a calibration of format {FORMAT}: {error}") from error
         return read
 
 
-def of_gold(labeler: str, gold: Iterable[np.ndarray]) -> Calibration:
+def stored_with(labeler: Labeler) -> Calibration | None:
+    """The calibration in the folder of the labeler's model, whichever path leads there; None where there is none."""
+    model = getattr(labeler, "model", None)
+    if not isinstance(model, str) or not (file := find(model).folder / FILE).is_file():
+        return None
+    read = Calibration.load(file)
+    return dataclasses.replace(read, origin=dataclasses.replace(read.origin, model=model))
+
+
+def _file(path: str | Path) -> Path:
+    return Path(path) / FILE if Path(path).is_dir() else Path(path)
+
+
+def of_gold(origin: Origin, gold: Iterable[np.ndarray]) -> Calibration:
     """From the probabilities of each question's gold units; questions without any do not count."""
     rows = [np.asarray(row, dtype=np.float32) for row in gold]
     rows = [row for row in rows if len(row)]
@@ -96,17 +122,20 @@ def of_gold(labeler: str, gold: Iterable[np.ndarray]) -> Calibration:
     if len(thresholds) > MOST:
         taken = np.linspace(0, len(thresholds) - 1, MOST).astype(int)
         thresholds, losses = thresholds[taken], losses[taken]
-    return Calibration(labeler, len(rows), tuple(thresholds.tolist()), tuple(losses.tolist()))
+    return Calibration(origin, len(rows), tuple(thresholds.tolist()), tuple(losses.tolist()))
 
 
 def gold_units(document: SplitDocument, gold: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Which units of `document` share a character that is no white space with one of the spans `gold`, bool [units]."""
+    """Which units of `document` share a character that is no white space with one of the spans `gold`, bool [units].
+
+    Markup between the blocks of a page is none: it is no policy's to keep.
+    """
     text, found = document.document.text, np.zeros(len(document.units), dtype=bool)
     for start, end in gold:
         if not 0 <= start < end <= len(text):
             raise ValueError(f"want gold characters within [0, {len(text)}), got [{start}, {end})")
     for number, unit in enumerate(document.units):
-        for start, end in gold:
+        for start, end in gold if unit.kind != "markup" else ():
             if text[max(start, unit.start) : min(end, unit.end)].strip():
                 found[number] = True
     return found

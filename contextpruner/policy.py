@@ -10,7 +10,8 @@ What a kept unit leans on is kept with it (`closure`), beyond the k of top_k, wi
 
 Where nothing passes, `empty` decides: "keep_best" keeps the most probable unit, "original" everything,
 "empty" nothing; for the question as a whole, or with empty_per="document" for every document by itself. A
-token budget holds in any case: what does not fit is not brought back.
+token budget holds in any case: what does not fit is not brought back. It holds for the kept texts of the documents;
+what is put between them, say a blank line or citation labels, is not in it.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ def _rescue(policy: Policy, probabilities: np.ndarray, dropped: Reason) -> list[
     reasons: list[Reason] = [dropped] * len(probabilities)
     if policy.empty == "original":
         return ["original"] * len(probabilities)
-    if policy.empty == "keep_best":
+    if policy.empty == "keep_best" and probabilities.max() >= 0:
         reasons[int(probabilities.argmax())] = "keep_best"
     return reasons
 

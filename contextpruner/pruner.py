@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from contextpruner import formats
-from contextpruner.calibration import Calibration, Example, gold_units, of_gold
+from contextpruner.calibration import Calibration, Example, gold_units, of_gold, stored_with
 from contextpruner.document import Document, HasText, SplitDocument, check_text, read
 from contextpruner.formats import Splitter
 from contextpruner.labeler import Labeler, Labels
+from contextpruner.origin import origin_of
 from contextpruner.policy import Policy, Reason, choose, is_kept
 from contextpruner.pretrained import labeler_for
 from contextpruner.result import PrunedDocument, Result, Span
@@ -54,9 +55,8 @@ class ContextPruner:
         self.splitter = build_splitter(splitter) if isinstance(splitter, str) else splitter
         self.count_tokens = counter_of(count_tokens)
         self.calibration = calibration
-        if calibration is not None and calibration.labeler != _describe(self.labeler):
-            made, wanted = calibration.labeler, _describe(self.labeler)
-            raise ValueError(f"want a calibration of the labeler {wanted}, got one of {made}")
+        if calibration is not None:
+            calibration.check(origin_of(self.labeler, self.splitter))
 
     @classmethod
     def from_pretrained(
@@ -112,7 +112,7 @@ class ContextPruner:
     def calibrate(self, examples: Iterable[Example]) -> Calibration:
         """Label questions whose gold is known; the result serves `target_recall`. Goes through `examples` once."""
         self.labeler.prepare()
-        return of_gold(_describe(self.labeler), map(self._gold_probabilities, examples))
+        return of_gold(origin_of(self.labeler, self.splitter), map(self._gold_probabilities, examples))
 
     def _gold_probabilities(self, example: Example) -> np.ndarray:
         cut = self._cut(example.question, example.documents)
@@ -125,11 +125,12 @@ class ContextPruner:
     def _reaching(self, target_recall: float | None) -> float | None:
         if target_recall is None:
             return None
-        if self.calibration is None:
+        calibration = self.calibration or stored_with(self.labeler)
+        if calibration is None:
             raise ValueError(
                 "target_recall wants a calibration: ContextPruner(..., calibration=pruner.calibrate(examples))"
             )
-        return self.calibration.threshold(target_recall)
+        return calibration.check(origin_of(self.labeler, self.splitter)).threshold(target_recall)
 
     def _cut(self, question: str, documents: Iterable[str | Mapping[str, object] | HasText]) -> list[SplitDocument]:
         """The documents in units, everything checked."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contextpruner import ContextPruner, Document, Labeler, Labels, Policy, SplitDocument, split
+from contextpruner import ContextPruner, Document, Labeler, Labels, Policy, SplitDocument, split, split_html
 from contextpruner.policy import choose, is_kept
 from contextpruner.tokens import count_checked, estimate_tokens
 
@@ -73,6 +73,22 @@ def test_where_nothing_passes(empty: str, per: str, wanted: str) -> None:
     rows = [" ".join("+" if is_kept(reason) else "-" for reason in row) for row in got[:2]]  # type: ignore[arg-type]
     assert " | ".join(rows) == wanted
     assert {reason for row in got for reason in row} <= {empty, "below_threshold"}
+
+
+@pytest.mark.parametrize("per", ["question", "document"])
+def test_markup_is_kept_with_the_whole_document_or_not_at_all(per: str) -> None:
+    texts = ["<p>Tall. Old.</p><hr><p>Bread.</p>", "<hr><br>"]
+    documents = [SplitDocument(Document(text), tuple(split_html(text))) for text in texts]
+    probabilities = [np.full(len(document.units), 0.5, np.float32) for document in documents]
+    markup = [[unit.kind == "markup" for unit in document.units] for document in documents]
+    assert all(markup[1])
+    rules = ({"threshold": 0.0}, {"threshold": 0.9}, {"top_k": 99}, {"max_tokens": 99}, {"max_tokens": 0})
+    for rule, empty in itertools.product(rules, ("keep_best", "empty")):
+        policy = Policy(**rule, empty=empty, empty_per=per)  # type: ignore[arg-type]
+        for row, is_markup in zip(choose(policy, documents, probabilities, WORDS), markup, strict=True):
+            assert not any(is_kept(reason) and silent for reason, silent in zip(row, is_markup, strict=True))
+    policy = Policy(threshold=0.9, empty="original", empty_per=per)  # type: ignore[arg-type]
+    assert all(is_kept(reason) for row in choose(policy, documents, probabilities, WORDS) for reason in row)
 
 
 def test_per_document_touches_only_documents_of_which_nothing_passed() -> None:
