@@ -1,8 +1,9 @@
 """The view in a browser: one self-contained HTML page without scripts, every text escaped.
 
 The shade behind a unit is its probability. Kept or dropped shows without colour too: kept units are
-underlined, dropped ones struck through, and marked up as <mark> and <del>. Probability and reason stand in a
-unit's tooltip; a switch hides what is dropped. Light and dark, wide and narrow, by the reader's own settings.
+underlined, dropped ones struck through, and marked up as <mark> and <del>. The label that cites a unit, its
+probability and its reason stand in a tooltip; a switch hides what is dropped. A document is shown as a reader sees it,
+HTML without its tags. Light and dark, wide and narrow, left to right or not, by the reader's own settings and the text.
 """
 
 from __future__ import annotations
@@ -37,14 +38,18 @@ article { background: var(--card); border: 1px solid var(--line); border-radius:
   padding: 1rem 1.2rem 1.1rem; margin: 0 0 1rem; }
 h2 { margin: 0; font-size: 1.08rem; overflow-wrap: anywhere; }
 .facts { margin: 0 0 .6rem; color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
-.text { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
+.text { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; unicode-bidi: plaintext; text-align: start; }
+.number { color: var(--soft); font-weight: 400; margin-inline-end: .5rem; }
+.mono { font: .88em/1.65 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+.heading { font-weight: 600; }
 mark, del { color: inherit; background: rgb(var(--heat) / calc(var(--p) * var(--most)));
   border-radius: .2rem; padding: .08em 0; -webkit-box-decoration-break: clone; box-decoration-break: clone; }
 mark { text-decoration: underline; text-decoration-color: var(--kept); text-decoration-thickness: 2px;
   text-underline-offset: .22em; }
-del { color: var(--gone); text-decoration: line-through; text-decoration-thickness: 1px; }
+del { color: var(--gone); text-decoration: line-through; text-decoration-thickness: 1px;
+  text-decoration-color: color-mix(in srgb, var(--gone) 45%, transparent); }
 .none { color: var(--soft); font-style: italic; margin: 0; }
-body:has(.only-kept:checked) .drop { display: none; }
+body:has(.only-kept:checked) :is(.drop, .none-kept) { display: none; }
 .only-kept { accent-color: var(--kept); margin: 0 .4rem 0 0; vertical-align: -.05em; }
 @media (max-width: 34rem) { .all { padding-top: 1.1rem; } h1 { font-size: 1.3rem; }
   article { padding: .8rem .9rem; } .switch { margin-left: 0; } }
@@ -79,6 +84,8 @@ def page(result: Result) -> str:
 """
 
 
+CLASSES: dict[str, str] = {**dict.fromkeys(("code", "fence", "table_row"), "mono"), "heading": "heading"}
+
 LEGEND = """<div class="legend">
 <span><mark style="--p:0.8">kept</mark></span>
 <span><del style="--p:0.1">dropped</del></span>
@@ -107,23 +114,32 @@ def _article(index: int, document: PrunedDocument) -> str:
     kept = percent(document.n_characters_after, document.n_characters_before)
     n_kept = sum(span.kept for span in document.seen)
     facts = f"score {document.score:.2f} · kept {kept} of the characters, {n_kept} of {len(document.seen)} units"
-    units = "".join(_unit(document, span) for span in document.seen)
-    body = f'<p class="text" dir="auto">{units}</p>' if document.seen else '<p class="none">This document is empty.</p>'
-    return f"""<article>
-<h2 dir="auto">{_text(name_of(index, document))}</h2>
+    if document.title and document.id is not None:
+        facts = f"{_text(str(document.id))} · {facts}"
+    # the labels of citations.py
+    numbered = enumerate(document.spans, 1)
+    units = "".join(_unit(document, span, f"{index + 1}.{at}") for at, span in numbered if span.kind != "markup")
+    body = f'<p class="text">{units}</p>' if units else '<p class="none">This document is empty.</p>'
+    return f"""<article{"" if n_kept else ' class="none-kept"'}>
+<h2 dir="auto"><span class="number">{index + 1}</span>{_text(name_of(index, document))}</h2>
 <p class="facts">{facts}</p>
 {body}
 </article>"""
 
 
-def _unit(document: PrunedDocument, span: Span) -> str:
+def _unit(document: PrunedDocument, span: Span, label: str) -> str:
     tag = "mark" if span.kept else "del"
     slice_ = printable(document.shown(span))
-    bare = slice_.rstrip()
-    tip = f"{span.probability:.3f} · {span.reason.replace('_', ' ')} · characters {span.start} to {span.end}"
-    shown = f'<{tag} style="--p:{span.probability:.3f}" title="{tip}">{escape(bare)}</{tag}>' if bare else ""
-    shown += slice_[len(bare) :]
-    return shown if span.kept else f'<span class="drop">{shown}</span>'
+    bare = slice_.strip()
+    # a line through white space would join two units, or stand before a line of code
+    head = slice_[: len(slice_) - len(slice_.lstrip())] if bare else ""
+    tail = slice_[len(head) + len(bare) :]
+    facts = [f"[{label}]", f"{span.probability:.3f}", span.reason.replace("_", " ")]
+    facts += [f"characters {span.start} to {span.end}", *([span.path] if span.path else [])]
+    attributes = f'style="--p:{span.probability:.3f}" title="{_text(" · ".join(facts))}"'
+    shown = f"{head}<{tag} {attributes}>{escape(bare)}</{tag}>{tail}" if bare else tail
+    classes = " ".join(([] if span.kept else ["drop"]) + ([CLASSES[span.kind]] if span.kind in CLASSES else []))
+    return f'<span class="{classes}">{shown}</span>' if classes else shown
 
 
 def _text(text: str) -> str:

@@ -1,4 +1,7 @@
-"""The view in a terminal, document by document: kept text green, dropped text dim and struck through."""
+"""The view in a terminal, document by document: kept text green, dropped text dim and struck through.
+
+A document of which nothing is kept is its header alone, lest a folder of files hide the few that answer.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,17 @@ def show(result: Result, console: Console, details: bool = False) -> None:
     from rich.text import Text
 
     console.print(Text.assemble(("Question  ", "dim"), (printable(result.question.strip()), "bold")))
+    had_body = True
     for index, document in enumerate(result.documents):
-        console.print()
-        console.print(_header(index, document), overflow="ellipsis", no_wrap=True)
-        if not document.seen:
-            console.print(Text("(empty)", "dim italic"))
-        elif details:
+        has_body = details or any(span.kept for span in document.seen)
+        if has_body or had_body:
+            console.print()
+        had_body = has_body
+        console.print(_header(index, document))
+        if details:
             for span in document.seen:
                 console.print(_line(document, span))
-        else:
+        elif has_body:
             console.print(_body(document))
     console.print()
     console.print(_footer(result))
@@ -63,10 +68,12 @@ def _header(index: int, document: PrunedDocument) -> Text:
 
     kept = percent(document.n_characters_after, document.n_characters_before)
     n_kept = sum(span.kept for span in document.seen)
+    units = f"{n_kept} of {len(document.seen)} units" if document.seen else "empty"
     return Text.assemble(
         (f"{index + 1}  ", "cyan"),
         (printable(name_of(index, document)).replace("\n", " "), "bold cyan"),
-        (f"   score {document.score:.2f}   kept {kept}, {n_kept} of {len(document.seen)} units", "cyan"),
+        (f"   {printable(str(document.id))}" if document.title and document.id is not None else "", "cyan"),
+        (f"   score {document.score:.2f}   kept {kept}, {units}", "cyan"),
     )
 
 

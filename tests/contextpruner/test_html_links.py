@@ -166,7 +166,7 @@ def test_an_entity_is_never_cut_apart(entity: str, limit: int) -> None:
 
 
 def test_white_space_is_one_space_and_blank_paragraphs_are_none() -> None:
-    assert seen("<p>One <b> two</b> \n <i>\tthree</i></p>") == "One two three"
+    assert seen("<p>One <b>  two</b> \n <i>\tthree</i> <u> \n</u> four</p>") == "One two three four"
     assert seen("<p>&nbsp;</p><p>\u200b</p><h2> &#160; </h2>x") == "x"
     assert seen("<pre>a  b\r\n\r\n  c</pre>") == "a  b\r\n\r\n  c"
 

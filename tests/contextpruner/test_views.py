@@ -81,7 +81,7 @@ def test_the_page_holds_all_of_the_text_and_marks_what_is_kept() -> None:
 
 
 def test_the_terminal_tells_kept_from_dropped() -> None:
-    coloured = terminal()
+    coloured = terminal() + terminal(details=True)
     assert "\x1b[32mThe dome is tall.\x1b[0m" in coloured
     assert "\x1b[2;9mBread is baked.\x1b[0m" in coloured
     # no escape but our own styles
@@ -95,8 +95,49 @@ def test_the_terminal_tells_kept_from_dropped() -> None:
 def test_the_header_and_the_details_carry_the_numbers() -> None:
     plain = terminal(color=False)
     assert re.search(r"2  2   score 0\.\d\d   kept 52 %, 1 of 2 units", plain)
-    assert "(empty)" in plain
+    assert re.search(r"3  document 3   score 0\.00   kept 0 %, empty\n", plain)
     assert re.search(r"kept 17 of \d+ characters", plain)
     details = terminal(details=True, color=False)
     assert re.search(r"\+ 0\.\d\d top_k +The dome is tall\.", details)
     assert re.search(r"- 0\.00 below_top_k +Bread is baked\.", details)
+
+
+def test_what_is_shown_can_be_cited() -> None:
+    shown = result()
+    page = html_view.page(shown)
+    tips = re.findall(r'title="\[(\d+\.\d+)\] · (\d\.\d{3}) · ([a-z ]+) · characters (\d+) to (\d+)', page)
+    wanted = [
+        (f"{number}.{place}", f"{span.probability:.3f}", span.reason.replace("_", " "), str(span.start), str(span.end))
+        for number, document in enumerate(shown.documents, 1)
+        for place, span in enumerate(document.spans, 1)
+    ]
+    assert tips == wanted
+    assert [int(number) for number in re.findall(r'<span class="number">(\d+)</span>', page)] == [1, 2, 3]
+    # a title does not hide the id
+    assert "&lt;i&gt;1&lt;/i&gt; · score" in page
+    assert "</title><script>   <i>1</i>   score" in terminal(color=False)
+
+
+def test_documents_of_which_nothing_is_kept_take_one_line() -> None:
+    texts = ["Bread. Milk."] * 3 + ["The dome."] + ["Bread. Milk."] * 2
+    shown = ContextPruner("bm25").prune("dome", texts, top_k=1)
+    file = io.StringIO()
+    view.show(shown, Console(file=file, width=100))
+    lines = file.getvalue().splitlines()
+    assert [line[:1] for line in lines] == ["Q", "", "1", "2", "3", "", "4", "T", "", "5", "6", "", "k"]
+    assert html_view.page(shown).count('<article class="none-kept">') == 5
+
+
+def test_code_and_tables_stand_in_columns_and_lines_are_struck_without_their_indentation() -> None:
+    text = "# H\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```\nif x:\n    dome()\n```\n"
+    page = html_view.page(ContextPruner("bm25").prune("zebra", [text], Policy(threshold=1, empty="empty")))
+    assert page.count('<span class="drop mono">') == 6
+    assert page.count('<span class="drop heading">') == 1
+    assert re.search(r'<span class="drop mono">    <del [^>]*>dome\(\)</del>\n</span>', page)
+
+
+def test_a_long_name_hides_no_number() -> None:
+    document = {"id": "/".join(["folder"] * 40), "text": "The dome."}
+    file = io.StringIO()
+    view.show(ContextPruner("bm25").prune("dome", [document], top_k=1), Console(file=file, width=60))
+    assert "1 of 1 units" in " ".join(file.getvalue().split())
