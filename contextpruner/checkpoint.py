@@ -34,7 +34,9 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> Config:
-        """What config.json says."""
+        """What config.json says; raises ValueError where there is none."""
+        if not (self.folder / "config.json").is_file():
+            raise ValueError(f"{self.folder}: want a checkpoint with a config.json, got none")
         return _object(self.folder / "config.json")
 
     @cached_property
@@ -46,6 +48,9 @@ class Checkpoint:
             names = sorted(set(parts.values())) if isinstance(parts, dict) else []
             # a name is a file of this folder, and never a way out of it
             files = [self.folder / Path(name).name for name in names]
+        elif (self.folder / "model.safetensors").is_file():
+            # the same weights may lie beside it in another precision
+            files = [self.folder / "model.safetensors"]
         else:
             files = sorted(self.folder.glob("*.safetensors"))
         if files and all(file.is_file() for file in files):
@@ -79,17 +84,26 @@ class Checkpoint:
 
 def find(name: str) -> Checkpoint:
     """The checkpoint at the path or hub id `name`; raises ValueError where there is none."""
-    folder = Path(name)
-    if not folder.is_dir():
-        hub = require("huggingface_hub")
-        try:
-            folder = Path(hub.snapshot_download(name, allow_patterns=WANTED, ignore_patterns=UNWANTED))
-        except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise ValueError(f"want the folder or hub id of a checkpoint, got {name!r}: {reason}") from error
-    if not (folder / "config.json").is_file():
+    folder = folder_of(name, WANTED)
+    # a sentence-transformers model may keep its config.json in the folder of a module
+    if not any((folder / file).is_file() for file in ("config.json", "modules.json")):
         raise ValueError(f"{folder}: want a checkpoint with a config.json, got none")
     return Checkpoint(folder)
+
+
+def folder_of(name: str, wanted: list[str]) -> Path:
+    """The folder at `name`, or of the files `wanted` of the hub's repository of that name; raises ValueError."""
+    folder = Path(name)
+    if name and folder.is_dir():
+        return folder
+    hub = require("huggingface_hub")
+    try:
+        return Path(hub.snapshot_download(name, allow_patterns=wanted, ignore_patterns=UNWANTED))
+    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"want the folder or hub id of a checkpoint, got {name!r}: no such folder here, and of the hub: {reason}"
+        ) from error
 
 
 def _object(path: Path) -> Config:

@@ -21,15 +21,16 @@ from torch import nn
 
 from contextpruner.checkpoint import Checkpoint, Config
 from contextpruner.extras import require
-from contextpruner.loading import check_complete, quiet
+from contextpruner.loading import check_complete, check_fit, quiet
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 Layout = Literal["provence", "xprovence", "open_provence"]
 
-# what a config.json says about the file and not about the encoder
+# what a config.json says about the file, or about how it was run where it was written, and not about the encoder
 ABOUT_THE_FILE = ("model_type", "auto_map", "architectures", "_name_or_path", "transformers_version", "dtype")
+ABOUT_THE_RUN = ("torch_dtype", "_attn_implementation", "attn_implementation", "return_dict", "torchscript")
 
 
 class JointEncoder(nn.Module):
@@ -138,7 +139,7 @@ def _open_provence(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor]) -> 
 
 
 def _settings(config: Config) -> Config:
-    settings = {name: value for name, value in config.items() if name not in ABOUT_THE_FILE}
+    settings = {name: value for name, value in config.items() if name not in ABOUT_THE_FILE + ABOUT_THE_RUN}
     # labels are counted by their names where a file has both
     if "id2label" in settings:
         settings.pop("num_labels", None)
@@ -150,9 +151,14 @@ def _filled(
 ) -> nn.Module:
     """A model of `kind` with `tensors`; transformers renames what it has renamed since."""
     model, report = kind.from_pretrained(  # type: ignore[attr-defined]
-        None, config=config, state_dict=tensors, dtype=torch.float32, output_loading_info=True
+        None,
+        config=config,
+        state_dict=tensors,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
     )
-    check_complete(checkpoint, report["missing_keys"])
+    check_fit(checkpoint, config, report)
     return model
 
 

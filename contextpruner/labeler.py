@@ -33,6 +33,13 @@ class Labels:
         scores = [float(values.max(initial=0)) for values in probabilities]
         return cls(tuple(probabilities), np.array(scores, dtype=np.float32))
 
+    @classmethod
+    def of_all_units(cls, values: np.ndarray, documents: Sequence[SplitDocument]) -> Labels:
+        """The same, from one array over the units of all `documents` [units of all]."""
+        ends = np.cumsum([len(document.units) for document in documents], dtype=np.int64).tolist()
+        starts = [0, *ends]
+        return cls.best_unit([values[start:end] for start, end in zip(starts, ends, strict=False)])
+
 
 class Labeler(ABC):
     """Base of all labelers: frozen dataclasses with a default for every field."""

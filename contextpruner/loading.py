@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import torch
 
-from contextpruner.checkpoint import Checkpoint
+from contextpruner.checkpoint import Checkpoint, folder_of
 from contextpruner.extras import require
 from contextpruner.quantize import quantized
 
@@ -25,24 +27,51 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 # where a checkpoint without tokenizer files names the one that it was trained with
 TOKENIZER_FIELDS = ("tokenizer_name_or_path", "_name_or_path", "base_model_name_or_path")
+TOKENIZER_FILES = ["*.json", "*.txt", "*.model"]
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+
+LAYER = re.compile(r"\.(\d+)\.")
+
+
+class Report(TypedDict):
+    """What transformers says of a load; of other sizes the name, the one in the file and the one in the model."""
+
+    missing_keys: set[str]
+    unexpected_keys: set[str]
+    mismatched_keys: set[tuple[str, torch.Size, torch.Size]]
 
 
 def tokenizer_of(checkpoint: Checkpoint, config: PretrainedConfig) -> PreTrainedTokenizerBase:
-    """The fast tokenizer of `checkpoint`, or of the one that its config names; raises ValueError without offsets."""
-    name: object = checkpoint.folder
-    if not any((checkpoint.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")):
+    """The fast tokenizer of `checkpoint`, or of the one that its config names; raises ValueError without offsets.
+
+    It never truncates or pads, and what looks like a special token is plain text to it.
+    """
+    folder = checkpoint.folder
+    if not has_vocabulary(folder):
         named = [checkpoint.config.get(field) for field in TOKENIZER_FIELDS]
-        name = next((value for value in named if isinstance(value, str) and value), name)
+        other = next((value for value in named if isinstance(value, str) and value), None)
+        folder = folder_of(other, TOKENIZER_FILES) if other else folder
+    # transformers would make up an empty tokenizer
+    if not has_vocabulary(folder):
+        raise ValueError(f"{folder}: want a tokenizer ({', '.join(VOCABULARIES)}), got none")
     with quiet():
         # with the config given, no model type has to be known by name
-        tokenizer = require("transformers").AutoTokenizer.from_pretrained(name, config=config, trust_remote_code=False)
-    if not tokenizer.is_fast:
-        raise ValueError(f"{name}: want a tokenizer with character offsets (tokenizer.json), got a slow one")
-    return tokenizer
+        made = require("transformers").AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+    if not made.is_fast:
+        raise ValueError(f"{folder}: want a tokenizer with character offsets (tokenizer.json), got a slow one")
+    made.backend_tokenizer.no_truncation()
+    made.backend_tokenizer.no_padding()
+    made.backend_tokenizer.encode_special_tokens = True
+    return made
+
+
+def has_vocabulary(folder: Path) -> bool:
+    """Whether a tokenizer can be made of the files of `folder`."""
+    return any(path.is_file() for pattern in VOCABULARIES for path in folder.glob(pattern))
 
 
 def model_of(checkpoint: Checkpoint, task: Task) -> PreTrainedModel:
-    """The model of `checkpoint` with the head of `task`, in float32; raises ValueError where weights are missing."""
+    """The model of `checkpoint` with the head of `task`, in float32; raises ValueError where the weights do not fit."""
     automatic = getattr(require("transformers"), f"AutoModel{'For' if task else ''}{task}")
     # asked for its files first, for a pickle is refused there with the reason
     folder = checkpoint.weight_files[0].parent
@@ -53,9 +82,11 @@ def model_of(checkpoint: Checkpoint, task: Task) -> PreTrainedModel:
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
     # a bare encoder may come without the pooler that nobody asks
-    check_complete(checkpoint, {key for key in report["missing_keys"] if task or "pooler" not in key})
+    report["missing_keys"] = {key for key in report["missing_keys"] if task or "pooler" not in key}
+    check_fit(checkpoint, model.config, report)
     return model
 
 
@@ -63,6 +94,19 @@ def check_complete(checkpoint: Checkpoint, missing: set[str]) -> None:
     """Refuse a model some of whose weights would be random."""
     if missing:
         raise ValueError(f"{checkpoint.folder}: want all weights of the model, got none for {min(missing)}")
+
+
+def check_fit(checkpoint: Checkpoint, config: PretrainedConfig, report: Report) -> None:
+    """Refuse a model that is not the checkpoint's: weights missing, of other sizes, or layers left out."""
+    check_complete(checkpoint, report["missing_keys"])
+    if report["mismatched_keys"]:
+        name, got, wanted = min(report["mismatched_keys"])
+        raise ValueError(f"{checkpoint.folder}: config.json wants {[*wanted]} for {name}, the weights have {[*got]}")
+    layers = getattr(config, "num_hidden_layers", None)
+    for name in sorted(report["unexpected_keys"]):
+        number = LAYER.search(name)
+        if layers is not None and number and int(number[1]) >= layers:
+            raise ValueError(f"{checkpoint.folder}: config.json wants {layers} layers, the weights have also {name}")
 
 
 def longest_row(config: PretrainedConfig, wanted: int) -> int:

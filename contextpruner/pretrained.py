@@ -13,11 +13,11 @@ Without a name it is `DEFAULT`, which needs no model at all.
 from __future__ import annotations
 
 import functools
-import json
 import logging
 
 from contextpruner.checkpoint import Checkpoint, find
 from contextpruner.joint_encoder import layout_of
+from contextpruner.modules import modules
 from contextpruner.onnx_encoder import is_exported
 
 # the best of what needs no download: benchmarks/context_recall.py has it beside lead and random
@@ -40,10 +40,10 @@ def labeler_for(name: str | None) -> tuple[str, str | None]:
 
 
 def _labeler_of(checkpoint: Checkpoint) -> str:
-    modules = _modules(checkpoint)
-    if any(module.endswith("Pooling") for module in modules):
+    kinds = [module.kind for module in modules(checkpoint)]
+    if any(kind.endswith(("Pooling", "StaticEmbedding")) for kind in kinds):
         return "bi_encoder"
-    if any(module.endswith("Dense") for module in modules):
+    if any(kind.endswith("Dense") for kind in kinds):
         return "late_interaction"
     if is_exported(checkpoint) or layout_of(checkpoint) is not None:
         return "provence"
@@ -59,13 +59,6 @@ def _labeler_of(checkpoint: Checkpoint) -> str:
         f"got {', '.join(architectures) or 'no architectures in config.json'}; "
         "ContextPruner(labeler) takes any labeler by its name"
     )
-
-
-def _modules(checkpoint: Checkpoint) -> list[str]:
-    """The types of the modules of a sentence-transformers model."""
-    path = checkpoint.folder / "modules.json"
-    listed = json.loads(path.read_text("utf-8")) if path.is_file() else []
-    return [str(module.get("type", "")) for module in listed if isinstance(module, dict)]
 
 
 @functools.cache

@@ -18,11 +18,13 @@ PAIRED = (
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
 
+WORD = re.compile(r"\w+")
+
 
 def terms(text: str) -> list[str]:
     """The terms of `text` in order, with repeats."""
     if text.isascii():
-        return re.findall(r"\w+", text.lower())
+        return WORD.findall(text.lower())
     folded = unicodedata.normalize("NFKC", text).casefold()
     found: list[str] = []
     for match in _pattern().finditer(folded):

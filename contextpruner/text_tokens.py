@@ -43,12 +43,8 @@ class TextTokens:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], np.ndarray, list[int]]:
-    """Ids, character offsets [T, 2] and word numbers of `text`; what looks like a special token is plain text."""
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = True
-    coded = backend.encode(text, add_special_tokens=False)
+    """Ids, character offsets [T, 2] and word numbers of `text`; `tokenizer` is as `loading.tokenizer_of` made it."""
+    coded = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
     ids, unknown = coded.ids, tokenizer.unk_token_id
     if unknown is not None:
         # a vocabulary may hold the special tokens as pieces too

@@ -56,10 +56,7 @@ def single(tokenizer: PreTrainedTokenizerBase) -> Template:
 
 def paired(tokenizer: PreTrainedTokenizerBase) -> Template:
     """The tokenizer's own form of a pair of texts, read off a small one."""
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    coded = backend.encode("a", "a", add_special_tokens=True)
+    coded = tokenizer.backend_tokenizer.encode("a", "a", add_special_tokens=True)
     ids, sequence = coded.ids, coded.sequence_ids
     first, second = ([place for place, number in enumerate(sequence) if number == which] for which in (0, 1))
     if not first or not second:

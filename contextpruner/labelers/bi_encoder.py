@@ -2,8 +2,8 @@
 
     probability(u) = max(0, cos(e(question), e(u)))
 
-Any sentence-transformers model, a folder or a hub id; its own query and document prompts are used. Higher =
-closer in meaning. It is a cosine, not a probability, and its scale is the model's own: 0.3 to 0.5 is where to
+Any sentence-transformers model, a folder or a hub id, run in float32; its own query and document prompts are used.
+Higher = closer in meaning. It is a cosine, not a probability, and its scale is the model's own: 0.3 to 0.5 is where to
 begin with MiniLM. With `use_title` a unit is read as its document's title, a line break, and the unit. What
 is longer than the model's window is judged by its beginning.
 
@@ -19,9 +19,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from contextpruner.batches import check_batch_size
+from contextpruner.checkpoint import find
 from contextpruner.document import SplitDocument
+from contextpruner.extras import require
 from contextpruner.labeler import Labeler, Labels
+from contextpruner.loading import quiet
+from contextpruner.modules import check_modules
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -37,8 +43,7 @@ class BiEncoder(Labeler):
     use_title: bool = True
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"bi_encoder wants a batch_size of at least 1, got {self.batch_size}")
+        check_batch_size("bi_encoder", self.batch_size)
 
     def prepare(self) -> None:
         _ = self._encoder
@@ -60,13 +65,13 @@ class BiEncoder(Labeler):
 
     @cached_property
     def _encoder(self) -> SentenceTransformer:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise ImportError('bi_encoder needs sentence-transformers: pip install "prunekit[context]"') from error
-        return SentenceTransformer(
-            self.model,
-            device=self.device,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        )
+        library = require("sentence_transformers")
+        checkpoint = find(self.model)
+        check_modules(checkpoint)
+        with quiet():
+            return library.SentenceTransformer(
+                str(checkpoint.folder),
+                device=self.device,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            )

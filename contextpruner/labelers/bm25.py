@@ -16,7 +16,6 @@ its document (`use_title`).
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -53,30 +52,32 @@ class Bm25(Labeler):
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         wanted = list(dict.fromkeys(terms(question)))
         wanted = wanted if self.use_function_words else content_words(wanted)
-        units = [self._terms(document) for document in documents]
-        everything = [unit for document in units for unit in document]
-        if not everything or not wanted:
-            return Labels.best_unit([np.zeros(len(document), np.float32) for document in units])
-        lengths = np.array([len(unit) for unit in everything], dtype=np.float64)
-        counts = self._counts(everything, wanted)
+        lengths, counts = self._counted(documents, wanted)
+        if not len(lengths) or not wanted:
+            return Labels.of_all_units(np.zeros(len(lengths), np.float32), documents)
         df = (counts > 0).sum(0)
-        idf = np.log1p((len(everything) - df + 0.5) / (df + 0.5))
+        idf = np.log1p((len(lengths) - df + 0.5) / (df + 0.5))
         # a call without a single term has no mean length, and nothing to weigh
         norm = self.k1 * (1 - self.b + self.b * lengths / max(lengths.mean(), 1e-9))
         tf = np.divide(counts, counts + norm[:, None], out=np.zeros_like(counts), where=counts > 0)
         # summed term by term: the same order, and so the same bits, whatever the company
         total = sum(tf[:, column] * idf[column] for column in range(len(wanted)))
         probability = np.minimum(total / idf.sum(), 1).astype(np.float32)
-        edges = np.cumsum([len(document) for document in units])[:-1]
-        return Labels.best_unit(np.split(probability, edges))
+        return Labels.of_all_units(probability, documents)
 
-    def _terms(self, document: SplitDocument) -> list[list[str]]:
-        title = terms(document.document.title or "") if self.use_title else []
-        return [title + terms(text) for text in document.texts]
-
-    @staticmethod
-    def _counts(units: list[list[str]], wanted: list[str]) -> np.ndarray:
-        """How often each wanted term stands in each unit: float64 [units, terms]."""
-        known = set(wanted)
-        rows = [Counter(term for term in unit if term in known) for unit in units]
-        return np.array([[row[term] for term in wanted] for row in rows], dtype=np.float64)
+    def _counted(self, documents: Sequence[SplitDocument], wanted: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """How many terms each unit has, and how often each wanted one: float64 [units] and [units, wanted]."""
+        column = {term: place for place, term in enumerate(wanted)}
+        lengths: list[int] = []
+        hits: list[int] = []
+        for document in documents:
+            title = terms(document.document.title or "") if self.use_title else []
+            titled = [column[term] for term in title if term in column]
+            for text in document.texts:
+                found = terms(text)
+                first = len(lengths) * len(wanted)
+                hits += [first + place for place in titled]
+                hits += [first + column[term] for term in found if term in column]
+                lengths.append(len(title) + len(found))
+        counts = np.bincount(np.array(hits, dtype=np.int64), minlength=len(lengths) * len(wanted))
+        return np.array(lengths, dtype=np.float64), counts.reshape(len(lengths), len(wanted)).astype(np.float64)

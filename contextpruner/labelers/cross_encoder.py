@@ -66,16 +66,15 @@ class CrossEncoder(Labeler):
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         asked = encode(self._loaded.tokenizer, question)[0]
-        rows = [[self._row(asked, document.document.title, text) for text in document.texts] for document in documents]
+        rows = [self._row(asked, document.document.title, text) for document in documents for text in document.texts]
         pad = pad_id(self._loaded.tokenizer)
         said = of_rows(
-            [row for document in rows for row in document],
+            rows,
             rows_at_once(self.precision, self.batch_size),
             pad,
             self._probability,
         )
-        edges = np.cumsum([len(document) for document in rows])[:-1]
-        return Labels.best_unit(np.split(np.array(said, dtype=np.float32), edges))
+        return Labels.of_all_units(np.array(said, dtype=np.float32), documents)
 
     def _row(self, asked: list[int], title: str | None, text: str) -> Row:
         loaded = self._loaded

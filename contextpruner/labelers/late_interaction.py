@@ -7,14 +7,16 @@ its scale is the model's own. Token vectors are those of the whole document, rea
 and begin with its title, so that a unit's tokens know their surroundings. Special tokens and the title's own tokens
 are left out of the maximum.
 
-`model` is a folder or hub id of any AutoModel; a ColBERT projection (a tensor `linear.weight`, in the model's file or
-in a sentence-transformers Dense folder) is applied. Question and document get no marker tokens. `pool_factor` above 1
-pools each unit's vectors to that fraction before the maximum (`prunekernels.pool`), as a pooled index would have them.
+`model` is a folder or hub id of any AutoModel; a ColBERT projection (a tensor `linear.weight` in the model's file, or
+the linear Dense modules of a modules.json, in order) is applied. Question and document get no marker tokens, and no
+token of either is left out for being punctuation. `pool_factor` above 1 pools each unit's vectors to that fraction
+before the maximum (`prunekernels.pool`), as a pooled index would have them. Of a document only the cosines with the
+question are held, where nothing is pooled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,10 +27,11 @@ import torch.nn.functional as F
 
 from contextpruner import windows
 from contextpruner.batches import Batch, Row, check_batch_size, of_rows, pad_id
-from contextpruner.checkpoint import Checkpoint, find
+from contextpruner.checkpoint import find
 from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
+from contextpruner.modules import projection_of
 from contextpruner.text_tokens import TextTokens, encode, tokenise
 from contextpruner.token_windows import Packed, Template, alone, pack
 from prunekernels.pool import pool
@@ -38,14 +41,14 @@ if TYPE_CHECKING:
 
 
 class Loaded(NamedTuple):
-    """A checkpoint, ready to run; `projection` is [d, hidden]."""
+    """A checkpoint, ready to run."""
 
     model: torch.nn.Module
     tokenizer: PreTrainedTokenizerBase
     template: Template
     window: int
     device: torch.device
-    projection: torch.Tensor | None
+    projection: tuple[torch.nn.Linear, ...]
 
 
 @dataclass(frozen=True)
@@ -74,20 +77,35 @@ class LateInteraction(Labeler):
         loaded = self._loaded
         texts = [tokenise(loaded.tokenizer, document, self.use_title) for document in documents]
         rows = [self._rows(document, text) for document, text in zip(documents, texts, strict=True)]
-        ids = encode(loaded.tokenizer, question)[0][: loaded.window - loaded.template.size]
-        template = loaded.template
-        flat = [Row((*template.before, *ids, *template.after), 0)]
-        flat += [packed.row for document in rows for packed in document]
+        asked = self._asked(question)
+        at_once = rows_at_once(self.precision, self.batch_size)
+        pad = pad_id(loaded.tokenizer)
+        if self.pool_factor > 1:
+            # vectors take far more room than cosines: one document at a time
+            vectors = (_own(of_rows([one.row for one in row], at_once, pad, self._vectors), row) for row in rows)
+            found = zip(vectors, texts, documents, strict=True)
+            return Labels.best_unit([self._pooled(asked, own, text, len(item.units)) for own, text, item in found])
         said = iter(
-            of_rows(flat, rows_at_once(self.precision, self.batch_size), pad_id(loaded.tokenizer), self._vectors)
+            of_rows(
+                [packed.row for row in rows for packed in row],
+                at_once,
+                pad,
+                lambda batch: self._vectors(batch) @ asked.T,
+            )
         )
+        cosines = (_own([next(said) for _ in row], row) for row in rows)
+        found = zip(cosines, texts, documents, strict=True)
+        return Labels.best_unit([_max_sim(own, text, len(item.units)) for own, text, item in found])
+
+    def _asked(self, question: str) -> torch.Tensor:
+        """The vectors of the question's own tokens [Q, d]."""
+        loaded = self._loaded
+        template = loaded.template
+        ids = encode(loaded.tokenizer, question)[0][: loaded.window - template.size]
+        row = Row((*template.before, *ids, *template.after), 0)
+        vectors = of_rows([row], 1, pad_id(loaded.tokenizer), self._vectors)[0]
         start = len(template.before)
-        asked = torch.from_numpy(next(said)[start : start + len(ids)])
-        vectors = [np.concatenate([packed.own(next(said)) for packed in document]) for document in rows]
-        found = zip(texts, vectors, documents, strict=True)
-        return Labels.best_unit(
-            [self._max_sim(asked, text, torch.from_numpy(own), len(document.units)) for text, own, document in found]
-        )
+        return torch.from_numpy(vectors[start : start + len(ids)]).to(loaded.device)
 
     def _rows(self, document: SplitDocument, text: TextTokens) -> list[Packed]:
         loaded = self._loaded
@@ -99,17 +117,13 @@ class LateInteraction(Labeler):
             lambda room: windows.cut(document.units, text.ends, room, carry=False),
         )
 
-    def _max_sim(self, asked: torch.Tensor, text: TextTokens, vectors: torch.Tensor, n_units: int) -> np.ndarray:
-        """float32 [units]; a unit without tokens, or a question without, gets 0."""
+    def _pooled(self, asked: torch.Tensor, own: np.ndarray, text: TextTokens, n_units: int) -> np.ndarray:
+        """float32 [units]: as `_max_sim`, over the pooled vectors of each unit, out of `own` [tokens, d]."""
         found = np.zeros(n_units, np.float32)
-        order = np.argsort(text.unit, kind="stable")
-        edges = np.searchsorted(text.unit[order], np.arange(n_units + 1))
-        for unit in range(n_units):
-            own = vectors[text.token[order[edges[unit] : edges[unit + 1]]]]
-            if len(own) and len(asked):
-                if self.pool_factor > 1:
-                    own = pool(own, self.pool_factor).vectors
-                found[unit] = float((asked @ own.T).amax(1).mean())
+        vectors = torch.from_numpy(own)
+        for unit, tokens in _tokens_of_units(text, n_units):
+            if len(asked):
+                found[unit] = float((asked.cpu() @ pool(vectors[tokens], self.pool_factor).vectors.T).amax(1).mean())
         return found.clip(0, 1)
 
     def _vectors(self, batch: Batch) -> torch.Tensor:
@@ -117,8 +131,8 @@ class LateInteraction(Labeler):
         loaded = self._loaded
         ids, mask = batch.ids.to(loaded.device), batch.mask.to(loaded.device)
         hidden = loaded.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        if loaded.projection is not None:
-            hidden = hidden @ loaded.projection.T
+        for layer in loaded.projection:
+            hidden = layer(hidden)
         return F.normalize(hidden, dim=-1)
 
     @cached_property
@@ -129,15 +143,28 @@ class LateInteraction(Labeler):
         tokenizer = tokenizer_of(checkpoint, config)
         placed = place(model, self.precision, self.device)
         device = next(placed.parameters()).device
-        projection = _projection(checkpoint)
-        if projection is not None:
-            projection = projection.float().to(device)
+        projection = tuple(layer.to(device) for layer in projection_of(checkpoint))
         return Loaded(placed, tokenizer, alone(tokenizer), longest_row(config, self.max_length), device, projection)
 
 
-def _projection(checkpoint: Checkpoint) -> torch.Tensor | None:
-    """ColBERT's last layer, from the model's file or from the first Dense folder beside it."""
-    if "linear.weight" in checkpoint.shapes:
-        return checkpoint.tensors()["linear.weight"]
-    folders = sorted(folder for folder in checkpoint.folder.glob("[0-9]_Dense") if folder.is_dir())
-    return Checkpoint(folders[0]).tensors()["linear.weight"] if folders else None
+def _own(said: Sequence[np.ndarray], rows: Sequence[Packed]) -> np.ndarray:
+    """What is said of a document's own tokens [tokens, ...], out of what is said of its rows."""
+    return np.concatenate([packed.own(values) for packed, values in zip(rows, said, strict=True)])
+
+
+def _max_sim(cosines: np.ndarray, text: TextTokens, n_units: int) -> np.ndarray:
+    """float32 [units] out of [tokens, Q]; a unit without tokens, or a question without, gets 0."""
+    found = np.zeros(n_units, np.float32)
+    if cosines.shape[1]:
+        for unit, tokens in _tokens_of_units(text, n_units):
+            found[unit] = cosines[tokens].max(0).mean()
+    return found.clip(0, 1)
+
+
+def _tokens_of_units(text: TextTokens, n_units: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Each unit that has tokens, with them."""
+    order = np.argsort(text.unit, kind="stable")
+    edges = np.searchsorted(text.unit[order], np.arange(n_units + 1))
+    for unit in range(n_units):
+        if edges[unit] < edges[unit + 1]:
+            yield unit, text.token[order[edges[unit] : edges[unit + 1]]]

@@ -222,7 +222,10 @@ class Provence(Labeler):
         if self.threshold is not None:
             return self.threshold
         said = [checkpoint.config.get(name) for name in THRESHOLDS]
-        return next((float(value) for value in said if isinstance(value, int | float)), FAMILIES[layout].threshold)
+        threshold = next((value for value in said if value is not None), FAMILIES[layout].threshold)
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise ValueError(f"{checkpoint.folder}: config.json wants a threshold in [0, 1], got {threshold!r}")
+        return float(threshold)
 
     def _wanted_window(self, checkpoint: Checkpoint) -> int:
         said = checkpoint.config.get("max_length")

@@ -72,19 +72,18 @@ class TokenNll(Labeler):
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         asked = self._tokens("Question:", question)
         units = [
-            [self._tokens("Document:", self._text(document, text)) for text in document.texts] for document in documents
+            self._tokens("Document:", self._text(document, text)) for document in documents for text in document.texts
         ]
-        flat = [unit for document in units for unit in document]
         of_question = self.of == "question"
-        given = [(unit, asked) if of_question else (asked, unit) for unit in flat]
-        bare = [asked] if of_question else flat
+        given = [(unit, asked) if of_question else (asked, unit) for unit in units]
+        bare = [asked] if of_question else units
         said = self._mean_nll(
             [(self._row(two, one), len(one[1])) for two, one in given]
             + [(self._row(None, one), len(one[1])) for one in bare]
         )
-        gain = np.array(said[len(flat) :]) - np.array(said[: len(flat)])
+        gain = np.array(said[len(units) :]) - np.array(said[: len(units)])
         probability = (1 / (1 + np.exp(-gain.clip(-80, 80)))).astype(np.float32)
-        return Labels.best_unit(np.split(probability, np.cumsum([len(document) for document in units])[:-1]))
+        return Labels.of_all_units(probability, documents)
 
     def _text(self, document: SplitDocument, text: str) -> str:
         title = document.document.title if self.use_title else None
@@ -128,7 +127,9 @@ class TokenNll(Labeler):
         tokenizer = tokenizer_of(checkpoint, model.config)
         head = model.get_output_embeddings()
         _check_head(str(checkpoint.folder), model, head)
-        first = tuple(tokenizer("")["input_ids"])[:1] if tokenizer.bos_token_id is not None else ()
+        # an end of text alone is not what a text begins with
+        put = tokenizer.backend_tokenizer.encode("", add_special_tokens=True).ids[:1]
+        first = tuple(put) if put == [tokenizer.bos_token_id] else ()
         placed = place(model, self.precision, self.device)
         window = longest_row(model.config.get_text_config(), self.max_length)
         return Loaded(placed, tokenizer, head, first, window)

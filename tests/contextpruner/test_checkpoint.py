@@ -11,8 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from contextpruner import ContextPruner, Document, SplitDocument, split
+from contextpruner import ContextPruner, Document, Labeler, SplitDocument, split
+from contextpruner.labelers.cross_encoder import CrossEncoder
+from contextpruner.labelers.llmlingua2 import Llmlingua2
 from contextpruner.labelers.provence import Provence
+from contextpruner.labelers.token_nll import TokenNll
 from tests.contextpruner import tiny_checkpoints as tiny
 
 Tensors = dict[str, torch.Tensor]
@@ -21,8 +24,42 @@ QUESTION = "Who designed the dome?"
 TEXT = "The dome was designed by Brunelleschi.  It is 2½ tall.\r\nWho is baked from flour?"
 
 
+# settings of a model as transformers 4.57 wrote them, with what it ran and generated with
+OLD = {
+    "model_type": "modernbert",
+    "transformers_version": "4.57.1",
+    "torch_dtype": "bfloat16",
+    "return_dict": False,
+    "torchscript": False,
+    "_attn_implementation": "flash_attention_2",
+    "_attn_implementation_autoset": True,
+    "max_length": 20,
+    "do_sample": False,
+    "pruned_heads": {},
+    "tf_legacy_loss": False,
+    "use_bfloat16": False,
+    "position_embedding_type": "absolute",
+    "reference_compile": None,
+    "repad_logits_with_grad": False,
+    "global_rope_theta": 100.0,
+    "local_rope_theta": 30.0,
+    "global_attn_every_n_layers": 2,
+}
+
+
 def cut(text: str) -> list[SplitDocument]:
     return [SplitDocument(Document(text), tuple(split(text)))]
+
+
+def edit(folder: Path, **fields: object) -> Path:
+    """Change fields of config.json."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    return folder
+
+
+def probabilities(labeler: Labeler) -> np.ndarray:
+    return labeler.score(QUESTION, cut(TEXT)).probabilities[0]
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +134,14 @@ def test_a_folder_without_a_tokenizer_names_one(folders: dict[str, Path], tmp_pa
     aside.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).rename(aside / name)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "_name_or_path": str(aside)}))
+    # transformers makes up an empty tokenizer where it finds none
+    with pytest.raises(ValueError, match="want a tokenizer .*, got none"):
+        Provence(str(folder)).prepare()
+    with pytest.raises(ValueError, match="got 'no/such-tokenizer': no such folder here, and of the hub: "):
+        Provence(str(edit(folder, _name_or_path="no/such-tokenizer"))).prepare()
+    with pytest.raises(ValueError, match=f"{tmp_path}: want a tokenizer"):
+        Provence(str(edit(folder, _name_or_path=str(tmp_path)))).prepare()
+    edit(folder, _name_or_path=str(aside))
     there = Provence(str(folders["xprovence"])).score(QUESTION, cut(TEXT))
     np.testing.assert_allclose(Provence(str(folder)).score(QUESTION, cut(TEXT)).scores, there.scores, atol=1e-6)
 
@@ -121,3 +164,80 @@ def test_of_a_hub_repository_only_what_is_read_is_fetched() -> None:
     others += ["sub/model.safetensors"]
     got = filter_repo_objects([*wanted, *others], allow_patterns=WANTED, ignore_patterns=UNWANTED)
     assert [*got] == wanted
+
+
+@pytest.mark.parametrize(
+    ("write", "labeler", "fields", "said"),
+    [
+        (tiny.cross_encoder, CrossEncoder, {"num_hidden_layers": 1}, r"wants 1 layers, the weights have .*layer\.1\."),
+        (tiny.provence, Provence, {"num_hidden_layers": 1}, r"wants 1 layers, the weights have .*layer\.1\."),
+        (tiny.cross_encoder, CrossEncoder, {"intermediate_size": 64}, r"wants \[64\] for .*dense.bias, .* have \[32\]"),
+        (
+            tiny.provence,
+            Provence,
+            {"num_labels": 2, "id2label": {"0": "a", "1": "b"}},
+            r"wants \[2\] for classifier.bias",
+        ),
+        (tiny.causal_lm, TokenNll, {"num_hidden_layers": 3}, r"got none for model\.layers\.2\."),
+    ],
+)
+def test_weights_that_are_not_those_of_the_config_are_refused_by_name(
+    write: Callable[[Path], Path], labeler: type, fields: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        labeler(str(edit(write(tmp_path), **fields))).prepare()
+
+
+def test_settings_of_an_older_release_are_read_and_how_it_ran_is_not(tmp_path: Path) -> None:
+    folder, plain = tiny.open_provence(tmp_path / "old"), tiny.open_provence(tmp_path / "plain")
+    base = json.loads((plain / "config.json").read_text())["base_model_config"]
+    newer = ("rope_parameters", "layer_types", "dtype")
+    edit(folder, base_model_config={name: value for name, value in base.items() if name not in newer} | OLD)
+    before = probabilities(Provence(str(plain)))
+    thetas = {"full_attention": 100.0, "sliding_attention": 30.0}
+    base["rope_parameters"] = {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in thetas.items()}
+    wanted = probabilities(Provence(str(edit(plain, base_model_config=base))))
+    assert np.abs(wanted - before).max() > 0.01
+    np.testing.assert_allclose(probabilities(Provence(str(folder))), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("write", "labeler"),
+    [
+        (tiny.provence, Provence),
+        (tiny.xprovence, Provence),
+        (tiny.open_provence, Provence),
+        (tiny.cross_encoder, CrossEncoder),
+        (tiny.llmlingua2, Llmlingua2),
+        (tiny.causal_lm, TokenNll),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_weights_in_half_precision_are_run_in_float32(
+    write: Callable[[Path], Path], labeler: type, dtype: str, tmp_path: Path
+) -> None:
+    half, full = write(tmp_path / "half"), write(tmp_path / "full")
+    tensors = {name: value.to(getattr(torch, dtype)) for name, value in load_file(full / "model.safetensors").items()}
+    save_file(tensors, half / "model.safetensors", {"format": "pt"})
+    save_file({name: value.float() for name, value in tensors.items()}, full / "model.safetensors", {"format": "pt"})
+    edit(half, dtype=dtype)
+    # "decision_mean" would hide small differences
+    fields = {"pooling": "probability_mean"} if labeler is Provence else {}
+    np.testing.assert_allclose(
+        probabilities(labeler(str(half), **fields)), probabilities(labeler(str(full), **fields)), atol=1e-6
+    )
+
+
+def test_of_weights_in_two_forms_the_first_name_is_read(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = tiny.open_provence(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: value * 0 for name, value in tensors.items()}, folder / "z.fp16.safetensors")
+    wanted = probabilities(Provence(str(folders["open_provence"])))
+    np.testing.assert_allclose(probabilities(Provence(str(folder))), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("threshold", [True, 5, -0.1, float("nan"), "0.3"])
+def test_a_threshold_that_is_none_is_refused(threshold: object, tmp_path: Path) -> None:
+    folder = tiny.open_provence(tmp_path, default_threadshold=threshold)
+    with pytest.raises(ValueError, match=rf"config.json wants a threshold in \[0, 1\], got {threshold!r}"):
+        Provence(str(folder)).prepare()

@@ -67,21 +67,28 @@ def test_joint_packing_against_an_independent_forward(folders: dict[str, Path], 
     assert labels.scores[0] == pytest.approx(rank, abs=1e-5)
 
 
+@pytest.mark.parametrize("title", [None, "The long dome of it"])
 @pytest.mark.parametrize("name", LAYOUTS)
 @torch.no_grad()
-def test_published_packing_against_an_independent_forward(folders: dict[str, Path], name: str) -> None:
+def test_published_packing_against_an_independent_forward(
+    folders: dict[str, Path], name: str, title: str | None
+) -> None:
     folder = folders[name]
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    document = cut(TEXT)[0]
+    document = cut(Document(TEXT, title=title))[0]
     before, between, after = SPECIALS.get(name, ([0], [2], [2]))
     is_open = "open" in name
-    texts = document.texts if is_open else [" " * (i > 0) + text.strip() for i, text in enumerate(document.texts)]
+    # a title is the first sentence, and all sentences but the first have a space before them
+    first = 0 if title else 1
+    spaced = [" " * (index >= first) + text.strip() for index, text in enumerate(document.texts)]
+    texts = document.texts if is_open else spaced
+    named = tokenizer(title, add_special_tokens=False)["input_ids"] if title else []
     sentences = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     asked = tokenizer(QUESTION if is_open else "who designed the dome", add_special_tokens=False)["input_ids"]
-    ids = [*before, *asked, *between, *(token for sentence in sentences for token in sentence), *after]
+    ids = [*before, *asked, *between, *named, *(token for sentence in sentences for token in sentence), *after]
     values, rank = FORWARDS[name](folder, ids)
     labels = Provence(str(folder), packing="published", max_length=128).score(QUESTION, [document])
-    start = len(before + asked + between)
+    start = len(before + asked + between + named)
     for sentence, got in zip(sentences, labels.probabilities[0], strict=True):
         mine = values[start : start + len(sentence)]
         start += len(sentence)

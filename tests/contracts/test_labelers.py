@@ -8,12 +8,13 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from contextpruner import Document, Labeler, Labels, SplitDocument, split
+from contextpruner import Document, Labeler, Labels, SplitDocument, Unit, split
 from contextpruner.pruner import LABELERS, build
 from prunekernels import registry, spec
 from tests.contextpruner.tiny_models import save_tiny_model
@@ -145,6 +146,30 @@ def test_empty_documents_alone_are_fine(labeler: Labeler) -> None:
     assert labels.scores[0] == labels.scores[1]
     if not labeler.ranks_documents:
         np.testing.assert_array_equal(labels.scores, [0, 0])
+
+
+def test_no_documents_are_fine(labeler: Labeler) -> None:
+    labels = labeler.score(QUESTION, [])
+    assert labels.probabilities == ()
+    assert labels.scores.shape == (0,)
+
+
+@pytest.mark.parametrize("text", ["a" * 100_000, "谁" * 100_000, "e" + "\u0301" * 20_000, "\u200b\u200d\ufe0f", "\x00"])
+def test_a_unit_of_any_size_has_one_number(labeler: Labeler, text: str) -> None:
+    # a splitter of the user's own may leave a text whole, and some tokenizers find nothing to read in one
+    whole = SplitDocument(Document(text), (Unit(0, len(text), "sentence"),))
+    labels = labeler.score(QUESTION, [whole])
+    assert labels.probabilities[0].shape == (1,)
+
+
+def test_saying_it_again_and_in_several_threads_says_the_same(labeler: Labeler) -> None:
+    questions = [f"{QUESTION} {number % 3}" for number in range(12)]
+    there = [_score(labeler, *DOCUMENTS[:6], question=question) for question in questions]
+    with ThreadPoolExecutor(4) as pool:
+        here = list(pool.map(lambda question: _score(labeler, *DOCUMENTS[:6], question=question), questions))
+    for one, other in zip(there, here, strict=True):
+        for mine, theirs in zip((*one.probabilities, one.scores), (*other.probabilities, other.scores), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
 
 
 def test_questions_of_any_kind_are_fine(labeler: Labeler) -> None:
