@@ -35,8 +35,12 @@ def test_bm25_agrees_with_a_plain_loop_in_float64() -> None:
     words = [f"w{index}" for index in range(12)]
     texts = [". ".join(" ".join(draw.choice(words, draw.integers(1, 9))) for _ in range(4)) for _ in range(5)]
     question = "w1 w2 w3 w3 unknown"
-    documents = cut(*(text.upper() for text in texts))
-    units = [text.lower().replace(".", "").split() for document in documents for text in document.texts]
+    documents = cut(*(Document(text.upper(), title=f"w3, w{index}?") for index, text in enumerate(texts)))
+    units = [
+        ["w3", f"w{index}", *text.lower().replace(".", "").split()]
+        for index, document in enumerate(documents)
+        for text in document.texts
+    ]
     asked = ["w1", "w2", "w3", "unknown"]
     mean = sum(map(len, units)) / len(units)
     df = {term: sum(term in unit for unit in units) for term in asked}
