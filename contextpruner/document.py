@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from contextpruner.checked_text import check_text
 from contextpruner.formats import FORMATS, Format
 from contextpruner.unit import Unit
 
@@ -54,17 +55,6 @@ def read(documents: Iterable[str | Mapping[str, object] | HasText]) -> list[Docu
     if not read_ones:
         raise ValueError("want at least one document, got an empty list")
     return read_ones
-
-
-def check_text(name: str, text: object) -> str:
-    """`text` if it is a string that can be written as UTF-8; raises ValueError with `name` otherwise."""
-    if not isinstance(text, str):
-        raise ValueError(f"{name} wants a string, got {type(text).__name__}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{name} holds half of a surrogate pair at character {error.start}") from None
-    return text
 
 
 def _read_one(index: int, item: object) -> Document:

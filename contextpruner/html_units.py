@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 
 from contextpruner import html_blocks, sentences
+from contextpruner.checked_text import check_text
 from contextpruner.html_links import Links
 from contextpruner.splitter import MAX_CHARACTERS, Cut, split_blocks
 from contextpruner.unit import Unit
@@ -26,7 +27,7 @@ def split_html(source: str, max_characters: int = MAX_CHARACTERS, cut: Cut = sen
 
     `cut` finds the sentences of a stretch of visible prose.
     """
-    builder = _Builder(source)
+    builder = _Builder(check_text("the text", source))
     for unit in split_blocks(builder.view.text, builder.view.blocks, max_characters, cut):
         builder.read(unit)
     builder.skip(len(source))

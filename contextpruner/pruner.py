@@ -14,7 +14,8 @@ import numpy as np
 
 from contextpruner import formats
 from contextpruner.calibration import Calibration, Example, gold_units, of_gold, stored_with
-from contextpruner.document import Document, HasText, SplitDocument, check_text, read
+from contextpruner.checked_text import check_text
+from contextpruner.document import Document, HasText, SplitDocument, read
 from contextpruner.formats import Splitter
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.origin import origin_of

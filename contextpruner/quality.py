@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from contextpruner.document import HasText, check_text
+from contextpruner.checked_text import check_text
+from contextpruner.document import HasText
 from prunekernels import budget, select, spec
 
 QUALITIES = "contextpruner.qualities"

@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from contextpruner.document import check_text
 from contextpruner.pieces import is_joined, skip_space
 from contextpruner.splitter import MAX_CHARACTERS, split
 from contextpruner.unit import Unit
@@ -29,7 +28,7 @@ class SentenceSplitter(ABC):
 
     def __call__(self, text: str) -> list[Unit]:
         """The units of `text`, which partition it; raises ValueError if it is no text, or holds lone surrogates."""
-        return split(check_text("the text", text), self.max_characters, self.cut)
+        return split(text, self.max_characters, self.cut)
 
     @abstractmethod
     def cut(self, text: str, start: int, end: int) -> list[int]:

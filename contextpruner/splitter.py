@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from contextpruner import blocks, code_detection, code_lines, line_breaks, pieces, sentences
+from contextpruner.checked_text import check_text
 from contextpruner.unit import Kind, Unit
 
 MAX_CHARACTERS = 1200
@@ -29,15 +30,16 @@ Cut = Callable[[str, int, int], Sequence[int]]
 def split(text: str, max_characters: int = MAX_CHARACTERS, cut: Cut = sentences.cut) -> list[Unit]:
     """Cut `text`, prose or Markdown, into units; an empty text has none. What looks like source code is cut as that.
 
-    `cut` finds the sentences of a stretch of prose.
+    `cut` finds the sentences of a stretch of prose. Raises ValueError for what is no text, or holds lone surrogates.
     """
-    if code_detection.is_code(text):
+    if code_detection.is_code(check_text("the text", text)):
         return split_code(text, max_characters)
     return split_blocks(text, blocks.cut(text), max_characters, cut)
 
 
 def split_code(text: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
     """Cut `text`, a file of source code in any language, into its lines."""
+    check_text("the text", text)
     return split_blocks(text, [blocks.Block(0, len(text), "code")], max_characters)
 
 
