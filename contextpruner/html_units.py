@@ -55,8 +55,8 @@ class _Builder:
     def read(self, unit: Unit) -> None:
         """A unit of the visible text."""
         start, end = self.view.behind(unit.start), self.view.behind(unit.end)
-        if start < end:
-            begin, stop = self.view.origin(start, end)
+        begin, stop = self.view.origin(start, end) if start < end else (0, 0)
+        if self.position < stop:
             is_new = self.block < 0 or self.view.blocks[self.block].end <= start
             self.skip(begin, is_new)
             while self.block < 0 or self.view.blocks[self.block].end <= start:
@@ -68,6 +68,9 @@ class _Builder:
             path = self.page.places[self.block].path
             self.units.append(Unit(self.position, stop, unit.kind, *links, path, self.text[start:end]))
             self.position = stop
+        elif start < end:
+            # the end of the line, which stands nowhere in the source
+            self.units[-1] = self.units[-1]._replace(text=f"{self.units[-1].text}{self.text[start:end]}")
         self.standing.append(len(self.units) - 1)
 
     def skip(self, to: int, is_new: bool = True) -> None:

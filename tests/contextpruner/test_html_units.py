@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from contextpruner import Unit, split_html
+from contextpruner import Unit, html_blocks, split_html
 from contextpruner.html_prune import prune_html
 from contextpruner.html_tokens import tokens
 from tests.contextpruner.html_sources import PAGE, SOURCES
@@ -95,11 +95,13 @@ def test_entities_that_stand_for_nothing_or_much() -> None:
 @settings(max_examples=400, deadline=None)
 @given(source=SOURCES, limit=st.sampled_from([7, 1200]))
 @example(source="</&Two</", limit=7)
+@example(source="&bne;", limit=1)
 @example(source="abcd &notit; efg &Twofold; &amp;lt; &#0; &", limit=7)
 def test_any_source_is_partitioned_and_every_visible_character_is_in_its_unit(source: str, limit: int) -> None:
     assert "".join(source[token.start : token.end] for token in tokens(source)) == source
     units = split_html(source, limit)
     check_partition(source, units)
+    assert "".join(unit.text or "" for unit in units) == html_blocks.read(source).view.text
     for unit in units:
         if unit.kind != "markup":
             # what a reader sees of a unit is in its slice: without tags and spelled out

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, code_detection, line_breaks, split, split_code, split_html
@@ -66,6 +66,7 @@ TEXTS = st.one_of(st.text(max_size=120), st.lists(st.sampled_from(ODD + MARKS), 
 
 @settings(max_examples=300, deadline=None)
 @given(text=TEXTS, format_=st.sampled_from(FORMATS), limit=st.sampled_from([1, 5, 1200]))
+@example(text="&bne;", format_="html", limit=1)
 def test_units_of_any_text_in_any_format_partition_it(text: str, format_: Format, limit: int) -> None:
     found = units(text, format_, limit)
     assert "".join(text[unit.start : unit.end] for unit in found) == text
