@@ -121,7 +121,23 @@ def test_half_a_surrogate_pair_is_refused_where_it_comes_in(format_: Format, fie
         ContextPruner("lead").prune("Who?", ["a", {**fields, "format": format_}], top_k=1)
 
 
-HARD = ["x", "(", "def f(", "@a(", "[A(", "template <", "pub(", "a ", "(\n", "{\n", "  x\n", "\r", "def f(\n", "@dec\n"]
+HARD = [
+    "x",
+    "(",
+    "def f(",
+    "@a(",
+    "[A(",
+    "template <",
+    "pub(",
+    "a ",
+    "(\n",
+    "{\n",
+    "  x\n",
+    "\r",
+    "def f():\n",
+    "def f(\n",
+    "@dec\n",
+]
 HARD += [
     "a = (",
     "public static ",
