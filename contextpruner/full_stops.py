@@ -7,6 +7,7 @@ further away than `REACH` characters.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from contextpruner import abbreviations
 
@@ -14,18 +15,49 @@ OPENERS = "\"'“”‘’„‚«»‹›([{（［【「『〈《¿¡*_-–—>
 
 ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.-?)+[^\W\d_]{1,2}")
 WORD = re.compile(r"\w+")
-NUMBER = re.compile(r"\d|[IVXLC]+\b")
+# also the letter of an exhibit and the sign of a section, but neither an article nor an initial
+NUMBER = re.compile(r"\d|[IVXLC]+\b|[B-Z]\b(?!\.)|[§№#]")
+# a number that an acronym or an initial is cited with
+REFERENCE = re.compile(r"[§№#]|(?:Nos?|Nr|Vol|Art|Sec|Ch|Fig|Abs)\.\s?\d")
+DANDA = re.compile("[।॥|]")
+
+ORDINALS = frozenset("ºª")
 
 # how far a decision looks; words are shorter
 REACH = 40
+DANDA_REACH = 300
 
 
-def ends(text: str, begin: int, stop: int, head: str) -> bool:
-    """Whether the stop at `stop` ends the sentence begun at `begin`; `head` follows, not in lower case."""
+def ends(text: str, begin: int, stop: int, after: int, end: int) -> bool:
+    """Whether the stop at `stop` ends the sentence begun at `begin`.
+
+    What follows begins at `after`, not in lower case, and is looked at up to `end`.
+    """
+    word = _last_word(text, begin, stop)
+    if len(word) > 2 and word.isalpha() and not _is_caseless(word) and word.lower() not in abbreviations.KNOWN:
+        # most words, and nothing below would say otherwise
+        return True
+    return _ends_behind(text, begin, stop, head_at(text, after, end))
+
+
+def head_at(text: str, after: int, end: int) -> str:
+    """What stands at `after`, but for the quotes and brackets that open there."""
+    return text[after : min(after + REACH, end)].lstrip(OPENERS)
+
+
+def _ends_behind(text: str, begin: int, stop: int, head: str) -> bool:
+    """As `ends`, for words that need a second look."""
     original, earlier = _words_before(text, begin, stop)
     word = original.lower()
-    if len(word) > 2 and word.isalpha() and word not in abbreviations.KNOWN:
-        # most words, and nothing below would say otherwise
+    if _is_caseless(word):
+        return _caseless_ends(text, begin, stop, word)
+    if earlier.endswith(".") and (spaced := earlier.lstrip(OPENERS) + word) in abbreviations.KNOWN:
+        word = spaced
+    if not word.isalpha() and len(part := _last_part(word)) > 1:
+        word = part
+    if word in abbreviations.CLOSING:
+        return True
+    if word in abbreviations.UNITS and earlier[-1:].isdigit() and not head[:1].isdigit():
         return True
     if word in abbreviations.NEVER:
         return False
@@ -40,20 +72,49 @@ def ends(text: str, begin: int, stop: int, head: str) -> bool:
     if word in abbreviations.TIMES:
         return not next_word.isdigit() and next_word not in abbreviations.AFTER_TIME
     is_initial = len(original) == 1 and original.isupper()
-    if is_initial and (earlier.lower() in abbreviations.LABELS or earlier[-1:].isdigit()):
-        # appendix A, 80 K
+    if is_initial and (earlier.lower() in abbreviations.LABELS or earlier[-1:].isdigit() or earlier[-1:] in ORDINALS):
+        # appendix A, 80 K, 3.º B
         return True
     if is_initial or word in abbreviations.EITHER or ACRONYM.fullmatch(word):
+        if REFERENCE.match(head):
+            return False
         is_name_or_number = next_word.isdigit() or next_word.upper() != next_word
         return next_word in abbreviations.STARTERS or not is_name_or_number
     return True
 
 
-def is_abbreviation(text: str, begin: int, stop: int) -> bool:
-    """Whether the word before `stop` is one that may be followed by a lower-case letter."""
+def goes_on_in_lower_case(text: str, begin: int, stop: int) -> bool:
+    """Whether the word before `stop` is an abbreviation that may be followed by a lower-case letter."""
     word = _words_before(text, begin, stop)[0].lower()
-    known = word in abbreviations.NEVER or word in abbreviations.EITHER or word in abbreviations.TIMES
+    known = word in abbreviations.KNOWN and word not in abbreviations.BEFORE_NUMBER
     return known or ACRONYM.fullmatch(word) is not None
+
+
+def is_plain_word(text: str, begin: int, stop: int, shortest: int) -> bool:
+    """Whether the word before `stop` is in lower case, no abbreviation, and has at least `shortest` letters."""
+    word = _last_word(text, begin, stop)
+    return len(word) >= shortest and word.islower() and word.isalpha() and word not in abbreviations.KNOWN
+
+
+def _is_caseless(word: str) -> bool:
+    """Whether `word` is Arabic, Hebrew or of a script of India, which have no capitals."""
+    return "\u0590" <= word[-1:] <= "\u0dff"
+
+
+def _caseless_ends(text: str, begin: int, stop: int, word: str) -> bool:
+    """Where there are no capitals the word itself must tell."""
+    if word[-1] < "\u0900":
+        return len(word) > 1 and ACRONYM.fullmatch(word) is None
+    # where sentences end with a danda, a full stop is the sign of an abbreviation
+    if DANDA.search(text, max(stop - DANDA_REACH, 0), stop + DANDA_REACH):
+        return False
+    return "." not in word and sum(unicodedata.category(character) == "Lo" for character in word) > 1
+
+
+def _last_part(word: str) -> str:
+    """The abbreviation behind what is written together with it: l'art., Dipl.-Ing."""
+    elided, mark, rest = word.replace("’", "'").partition("'")
+    return rest if mark and len(elided) < 3 else word.rpartition(".-")[2]
 
 
 def _is_spaced(word: str, head: str) -> bool:
@@ -71,6 +132,14 @@ def _number_ends(word: str, earlier: str, next_word: str, *, is_first: bool) -> 
         return True
     is_ordinal = earlier.lower() in abbreviations.BEFORE_ORDINAL and next_word not in abbreviations.STARTERS
     return next_word not in abbreviations.AFTER_ORDINAL and not is_ordinal
+
+
+def _last_word(text: str, begin: int, stop: int) -> str:
+    """The word that ends at `stop`, whatever stands before it in its line included."""
+    low = stop - REACH
+    low = begin if begin > low else low
+    word = text[max(low, text.rfind(" ", low, stop) + 1) : stop]
+    return word if word.isalpha() else word.rpartition("\n")[2]
 
 
 def _words_before(text: str, begin: int, stop: int) -> tuple[str, str]:

@@ -102,10 +102,14 @@ class _Builder:
 
     def _sentences(self, block: blocks.Block) -> None:
         kind: Kind = "list_item" if block.kind == "list_item" else "sentence"
+        heading = self.path[-1][1] if self.path else None
         start = begin = block.start
         for stop in line_breaks.cut(self.text, start, block.end):
             for end in self.cut(self.text, begin, stop):
-                self._add(start, end, kind)
+                if end - start > self.max_characters:
+                    self._add(start, end, kind)
+                else:
+                    self.units.append(Unit(start, end, kind, heading))
                 start = end
             begin = stop
 
