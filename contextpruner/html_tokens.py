@@ -6,9 +6,9 @@ says display: none or visibility: hidden, is open but unseen, with all that is i
 are seen in any case, as they are hidden only until a script runs; so is what only a style sheet hides, what "find in
 page" would find (hidden="until-found"), and what is hidden from a screen reader alone (aria-hidden).
 
-Written for sources as they are found: nothing is an error. A tag whose quotes never close ends at the next ">",
-and so do all after it; a comment or a script that never closes is its first tag alone; a "<" that opens nothing is
-text. Every search that fails is not made again, so that time is linear on any input.
+Written for sources as they are found: nothing is an error. As in browsers, a comment, a tag, or a script that never
+ends goes on to the end of the source, which may well be a page cut off; but a tag whose quotes never close ends at the
+next ">", and so do all after it. No search that fails is made again, so that time is linear on any input.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ VOID = names("area base br col embed hr img input link meta param source track w
 NAME = r"[a-zA-Z][^\s/>\x00]*+"
 TAG = re.compile(rf"<(/?)({NAME})(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*>")
 LOOSE_TAG = re.compile(rf"<(/?)({NAME})")
-OPENS = re.compile(r"<(?:[a-zA-Z!?]|/[a-zA-Z])")
+OPENS = re.compile(r"<[a-zA-Z!?/]")
 MAY_HIDE = re.compile(r"hidden|collapse|display|dialog", re.IGNORECASE)
 ATTRIBUTE = re.compile(r"([^\s=/>\"']++)(?:\s*+=\s*+(\"[^\"]*+\"|'[^']*+'|[^\s>\"']++))?")
 HIDING_STYLE = re.compile(
@@ -64,47 +64,44 @@ def tokens(source: str) -> Iterator[Token]:
 class _Reader:
     def __init__(self, source: str) -> None:
         self.source = source
-        # what was looked for in vain is not there further on
-        self.missing: set[str] = set()
+        # a quote that does not close does not close further on
+        self.is_quoted = True
 
     def read(self) -> Iterator[Token]:
         source, at, text_from = self.source, 0, 0
         while (opening := OPENS.search(source, at)) is not None:
-            start = opening.start()
-            token = self._tag(start)
-            if token is None:
-                break
-            if start > text_from:
-                yield Token("text", text_from, start)
+            token = self._tag(opening.start())
+            if token.start > text_from:
+                yield Token("text", text_from, token.start)
+            yield token
             at = text_from = token.end
             if token.kind == "open" and token.name in RAW | TEXT:
-                stop = self._closing(token.name, at) if source[at - 2] != "/" else -1
-                # without its closing tag it is no element
-                yield token if stop >= 0 else Token("hidden", start, at)
+                closing = re.compile(rf"</{token.name}(?=[\s/>])", re.IGNORECASE).search(source, at)
+                stop = len(source) if closing is None else closing.start()
                 if stop > at:
                     yield Token("text" if token.name in TEXT else "hidden", at, stop)
-                at = text_from = max(at, stop)
-            else:
-                yield token
+                at = text_from = stop
         if text_from < len(source):
             yield Token("text", text_from, len(source))
 
-    def _tag(self, start: int) -> Token | None:
-        """The tag or comment at `start`; None where no ">" follows at all."""
+    def _tag(self, start: int) -> Token:
+        """The tag or comment at `start`; one that never ends goes up to the end of the source."""
         source = self.source
-        if source.startswith("<!--", start) and (stop := self._find("-->", start + 4)) >= 0:
-            return Token("hidden", start, stop + 3)
-        tag = None if "quotes" in self.missing else TAG.match(source, start)
+        if source.startswith("<!--", start):
+            # "<!-->" is a whole comment
+            return Token("hidden", start, self._behind("-->", start + 2))
+        tag = TAG.match(source, start) if self.is_quoted else None
         if tag is not None:
             return self._token(tag, tag.end())
-        stop = self._find(">", start)
-        if stop < 0:
-            return None
-        loose = LOOSE_TAG.match(source, start)
+        loose, end = LOOSE_TAG.match(source, start), self._behind(">", start)
         if loose is None:
-            return Token("hidden", start, stop + 1)
-        self.missing.add("quotes")
-        return self._token(loose, stop + 1)
+            return Token("hidden", start, end)
+        self.is_quoted = False
+        return self._token(loose, end)
+
+    def _behind(self, what: str, at: int) -> int:
+        found = self.source.find(what, at)
+        return len(self.source) if found < 0 else found + len(what)
 
     def _token(self, tag: re.Match[str], end: int) -> Token:
         start, name = tag.start(), tag[2].lower()
@@ -113,26 +110,10 @@ class _Reader:
         is_unseen = name in UNSEEN or (
             MAY_HIDE.search(self.source, start, end) is not None and _is_hidden(name, self.source[tag.end(2) : end])
         )
-        if is_unseen and self.source[end - 2] == "/":
+        if (is_unseen or name in RAW | TEXT) and self.source[end - 2] == "/":
             # it holds nothing, and hides nothing behind it
             return Token("hidden", start, end)
         return Token("open", start, end, name, is_unseen)
-
-    def _closing(self, name: str, at: int) -> int:
-        """Where the closing tag of `name` begins, -1 where there is none."""
-        if name in self.missing:
-            return -1
-        closing = re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE).search(self.source, at)
-        if closing is None:
-            self.missing.add(name)
-            return -1
-        return closing.start()
-
-    def _find(self, what: str, at: int) -> int:
-        found = -1 if what in self.missing else self.source.find(what, at)
-        if found < 0:
-            self.missing.add(what)
-        return found
 
 
 def _is_hidden(name: str, attributes: str) -> bool:

@@ -28,9 +28,15 @@ ENDS = {
     "td": {"td", "th", "tr", "tbody", "thead", "tfoot"},
     "th": {"td", "th", "tr", "tbody", "thead", "tfoot"},
     "option": {"option"},
-    "p": BLOCKS - {"br", "html", "head", "body", "title", "button"},
+    "p": BLOCKS - names("br html head body title button textarea select option legend"),
     "head": {"body"},
 }
+
+# these end a drawing that was never closed, unless it holds HTML
+NOT_IN_SVG = names(
+    "b big blockquote body br center code dd div dl dt em embed h1 h2 h3 h4 h5 h6 head hr i img li listing menu meta "
+    "nobr ol p pre ruby s small span strong strike sub sup table tt u ul var"
+)
 
 # a path is not longer, however deep the elements go
 PATH_NAMES = 40
@@ -92,6 +98,9 @@ class _Builder:
 
     def _open(self, index: int, token: Token) -> None:
         elements = self.tree.elements
+        if self.counts["svg"] and token.name in NOT_IN_SVG and not self.counts["foreignobject"] + self.counts["desc"]:
+            while self.counts["svg"]:
+                self._end(index)
         while len(self.open) > 1 and token.name in ENDS.get(elements[self.open[-1]].name, ()):
             self._end(index)
         around = elements[self.open[-1]]
