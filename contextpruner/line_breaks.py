@@ -40,7 +40,8 @@ def cut(text: str, start: int, end: int) -> list[int]:
 
 def is_deliberate(line: str, following: str, width: float = NARROW, begins_lower: bool = False) -> bool:
     """Whether `line` ends before it has to; both without white space around them."""
-    if not following or line.endswith(GOES_ON) or (following[0].islower() and not begins_lower):
+    # a line of white space ends nothing by itself: it is the head of a text, or holds separators of other kinds
+    if not line or not following or line.endswith(GOES_ON) or (following[0].islower() and not begins_lower):
         return False
     word = SPACE_OR_CJK.search(following, 1)
     return len(line) + 1 + (word.start() if word else 0) <= width

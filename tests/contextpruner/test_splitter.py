@@ -5,7 +5,7 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contextpruner import split
@@ -63,6 +63,7 @@ def test_units_partition_the_text_and_are_bounded(text: str, limit: int) -> None
 
 @settings(max_examples=300, deadline=None)
 @given(text=ANY)
+@example(text="\n\u2028 0")
 def test_white_space_belongs_to_the_unit_before_it(text: str) -> None:
     for unit in split(text)[1:]:
         head = text[unit.start : unit.end]
