@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from contextpruner.calibration import Example
-from contextpruner.document import Document
+from contextpruner.document import Document, check_text
 from contextpruner.files import Lines, parse_line, record
 from contextpruner.policy import Policy
 from contextpruner.pruner import ContextPruner
@@ -43,7 +43,19 @@ def read(lines: Lines, shared: Sequence[Document] = ()) -> Iterator[Asked]:
         if given is not None:
             items = [{"text": item} if isinstance(item, str) else item for item in given]
             documents = [record(f"{place}, document {number}", item) for number, item in enumerate(items)]
+        _check_others(place, held)
         yield Asked(place, question, documents, held)
+
+
+def _check_others(place: str, held: dict[str, object]) -> None:
+    """The fields that are not ours are written as they came: refuse what is no text, or no number, of JSON."""
+    names = f"{place}: one of {', '.join(map(ascii, held))}"
+    try:
+        text = json.dumps(held, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        # 1e999 is read as infinity
+        raise ValueError(f"{names} holds a number that is too large") from None
+    check_text(names, text)
 
 
 def prune(pruner: ContextPruner, asked: Iterator[Asked], policy: Policy) -> Iterator[str]:

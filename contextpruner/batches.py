@@ -7,6 +7,8 @@ its company through float rounding alone, where the model heeds its attention ma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +16,21 @@ import torch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+# told how many tokens are done, and of how many
+Watch = Callable[[int, int], None]
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Tell `watch` of every batch that is done within the block."""
+    before = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(before)
 
 
 class Row(NamedTuple):
@@ -41,6 +58,7 @@ def distinct(rows: Sequence[Row]) -> tuple[list[Row], list[int]]:
 def batches(rows: Sequence[Row], batch_size: int, pad: int) -> Iterator[Batch]:
     """Batches of up to `batch_size` rows, the longest rows first, padded on the right with the id `pad`."""
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index].ids))
+    watch, done, total = _watch.get(), 0, sum(len(row.ids) for row in rows)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         width = len(rows[chosen[0]].ids)
@@ -52,6 +70,9 @@ def batches(rows: Sequence[Row], batch_size: int, pad: int) -> Iterator[Batch]:
             mask[place, : len(row.ids)] = 1
             types[place, row.second : len(row.ids)] = 1
         yield Batch(chosen, ids, mask, types)
+        done += sum(len(rows[index].ids) for index in chosen)
+        if watch is not None:
+            watch(done, total)
 
 
 @torch.inference_mode()

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from contextpruner import batch, html_view, onnx_encoder, view
+from contextpruner import batch, html_view, onnx_encoder, progress, view
 from contextpruner.calibration import Calibration
 from contextpruner.closure import ALL as DEPENDENCIES
 from contextpruner.document import Document
@@ -25,9 +23,10 @@ from contextpruner.files import Lines, parse_line, read_files, read_lines, recor
 from contextpruner.labeler import Labeler
 from contextpruner.policy import Policy
 from contextpruner.pruner import LABELERS, ContextPruner
-from contextpruner.quality import prune_index
+from contextpruner.quality import QUALITIES, Quality, build, prune_index
 from contextpruner.result import Result
 from contextpruner.sentence_splitter import SPLITTERS, SentenceSplitter
+from contextpruner.tokens import counter_from, estimate_tokens
 from prunekernels import registry
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -69,23 +68,36 @@ def prune(
     top_k: Annotated[int | None, typer.Option(help="Keep the k best units over all documents.")] = None,
     max_tokens: Annotated[
         int | None,
-        typer.Option(help="Keep the best units up to this many tokens (estimated) over all documents."),
+        typer.Option(help="Keep the best units up to this many tokens over all documents."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Whose tokens: a tokenizer.json or its folder; else they are estimated.")
     ] = None,
     target_recall: Annotated[
         float | None, typer.Option(help="Keep this share of what answers, by the threshold of --calibration.")
     ] = None,
-    calibration: Annotated[Path | None, typer.Option(help="File that `calibrate` wrote.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="File that `calibrate` wrote; by default the one in the model's folder.")
+    ] = None,
     closure: Annotated[
-        str, typer.Option(help="What is kept with a unit that leans on it; comma-separated, or none.")
+        str,
+        typer.Option(metavar="KINDS", help="What is kept with a unit that leans on it; comma-separated, or none."),
     ] = ",".join(DEPENDENCIES),
     empty: Annotated[
-        Literal["keep_best", "original", "empty"], typer.Option(help="What is kept where nothing passes.")
+        Literal["keep_best", "original", "empty"],
+        typer.Option(metavar="RULE", help="What is kept where nothing passes: keep_best, original or empty."),
     ] = "keep_best",
+    empty_per: Annotated[
+        Literal["question", "document"],
+        typer.Option(metavar="UNIT", help="Nothing of the whole question, or of a document: question or document."),
+    ] = "question",
     format_: Annotated[
         Format | None,
         typer.Option(
             "--format",
-            help="Default: by the suffix of --output, else terminal on a terminal and text in a pipe.",
+            metavar="FORMAT",
+            help="text, json, html or terminal. Default: by the suffix of --output, else terminal on a terminal and "
+            "text in a pipe.",
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
@@ -100,30 +112,40 @@ def prune(
     with _clear_errors():
         kinds = () if closure == "none" else tuple(part.strip() for part in closure.split(","))
         rule = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
-        policy = Policy(**rule, closure=kinds, empty=empty)  # type: ignore[arg-type]
+        policy = Policy(**rule, closure=kinds, empty=empty, empty_per=empty_per)  # type: ignore[arg-type]
         known = None if calibration is None else Calibration.load(calibration)
-        pruner = ContextPruner(labeler, splitter=splitter, calibration=known)
+        count = estimate_tokens if tokenizer is None else counter_from(tokenizer)
+        pruner = ContextPruner(labeler, splitter=splitter, count_tokens=count, calibration=known)
         if (question is None) == (questions is None):
             raise ValueError("want one of --question and --questions")
         if questions is not None:
+            if format_ or details:
+                raise ValueError("--format and --details are for one --question; many come out as lines of JSON")
             _prune_many(pruner, questions, files or [], policy, output)
             return
         paths = files or (["-"] if not sys.stdin.isatty() else [])
         if not paths:
             raise ValueError("want files to prune, or text on standard input")
-        result = pruner.prune(question or "", _read(paths), policy)
+        documents = _read(paths)
+        with progress.over_batches():
+            result = pruner.prune(question or "", documents, policy)
         _write(result, format_ or _default_format(output), output, details)
 
 
 @app.command()
 def calibrate(
-    examples: Annotated[str, typer.Argument(help="JSON lines of {question, documents, gold: [[[start, end]], ...]}.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Calibration to write, a JSON file.")],
+    examples: Annotated[
+        str,
+        typer.Argument(help=r"JSON lines of {question, documents, gold}; gold has \[\[start, end], ...] a document."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A JSON file to write, or the folder of a model that it goes with.")
+    ],
     labeler: LabelerText = "bm25",
     splitter: SplitterText = "rules",
 ) -> None:
     """Find for every recall the threshold that keeps it, from questions whose answers are known."""
-    with _clear_errors(), _progress(examples) as watched:
+    with _clear_errors(), progress.over_lines([examples]) as watched:
         asked = batch.read(watched(read_lines(examples, sys.stdin.buffer)))
         made = ContextPruner(labeler, splitter=splitter).calibrate(batch.examples(asked))
         made.save(output)
@@ -134,25 +156,31 @@ def calibrate(
 
 @app.command()
 def quality(
-    passages: Annotated[Path, typer.Argument(help="The index: a .jsonl file of {id, title, text}.")],
+    passages: Annotated[list[str], typer.Argument(help="The index: .jsonl files of {id, title, text}.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The lines that stay, as they stood.")],
-    measure: Annotated[str, typer.Option(help="divergence, unique_terms or random.")] = "divergence",
+    measure: Annotated[
+        str, typer.Option(help="A measure and its fields, say perplexity:model=FOLDER; see `methods`.")
+    ] = "divergence",
     keep_ratio: Annotated[float, typer.Option(help="Fraction of the passages that is kept, in (0, 1].")] = 0.75,
 ) -> None:
     """Prune an index before anything is asked: keep the passages of the best quality."""
     with _clear_errors():
-        lines = functools.partial(read_lines, str(passages), sys.stdin.buffer)
-        with _progress(str(passages), passes=2) as watched:
+        if "-" in passages:
+            raise ValueError("the index is read more than once: want files, got standard input")
+        built = build(measure)
+        with progress.over_lines(passages, passes=3 if built.fits else 2) as watched:
+
+            def lines() -> Lines:
+                return watched(line for path in passages for line in read_lines(path, sys.stdin.buffer))
+
             found = prune_index(
-                lambda: (record(place, parse_line(place, line)) for place, line in watched(lines())),
-                measure,
-                keep_ratio,
+                lambda: (record(place, parse_line(place, line)) for place, line in lines()), built, keep_ratio
             )
-        kept = set(found.kept.tolist())
-        with whole(output) as file:
-            for number, (_, line) in enumerate(lines()):
-                if number in kept:
-                    file.write(line.decode("utf-8-sig") + "\n")
+            kept = set(found.kept.tolist())
+            with whole(output) as file:
+                for number, (_, line) in enumerate(lines()):
+                    if number in kept:
+                        file.write(line.decode("utf-8-sig") + "\n")
         typer.echo(f"{output}: {len(kept):,} of {len(found.scores):,} passages kept")
 
 
@@ -170,10 +198,12 @@ def export(
 
 @app.command()
 def methods() -> None:
-    """List the labelers and the splitters."""
+    """List the labelers, the splitters and the measures of quality."""
     _show_methods("--labeler", LABELERS, Labeler)
     typer.echo()
     _show_methods("--splitter", SPLITTERS, SentenceSplitter)
+    typer.echo()
+    _show_methods("--measure", QUALITIES, Quality)
 
 
 def _show_methods(option: str, folder: str, kind: type) -> None:
@@ -190,7 +220,7 @@ def _prune_many(pruner: ContextPruner, questions: str, files: list[str], policy:
     shared = _read(files) if files else []
     with ExitStack() as stack:
         file = None if output is None else stack.enter_context(whole(output))
-        watched = stack.enter_context(_progress(questions))
+        watched = stack.enter_context(progress.over_lines([questions]))
         asked = batch.read(watched(read_lines(questions, sys.stdin.buffer)), shared)
         for line in batch.prune(pruner, asked, policy):
             if file is None:
@@ -210,24 +240,6 @@ def _read(paths: list[str]) -> list[Document]:
 
 
 @contextmanager
-def _progress(path: str, passes: int = 1) -> Iterator[Callable[[Lines], Lines]]:
-    """A bar on standard error, if that is a terminal, that moves with the lines that are read."""
-    size = None if path == "-" or not Path(path).is_file() else passes * Path(path).stat().st_size
-    columns = (TextColumn("{task.fields[lines]:,} lines"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
-    console = Console(stderr=True)
-    shown = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
-    with shown as bar:
-        task = bar.add_task("", total=size, lines=0)
-
-        def watched(lines: Lines) -> Lines:
-            for number, (place, line) in enumerate(lines, 1):
-                yield place, line
-                bar.update(task, advance=len(line) + 1, lines=number)
-
-        yield watched
-
-
-@contextmanager
 def _clear_errors() -> Iterator[None]:
     """What a user can mend is one line on standard error and exit code 2."""
     try:
@@ -238,7 +250,7 @@ def _clear_errors() -> Iterator[None]:
     except (ValueError, OSError, ImportError) as error:
         _fail(error)
     except KeyboardInterrupt:
-        typer.echo("contextpruner: stopped, nothing was written", err=True)
+        typer.echo("contextpruner: stopped; a file that was to be written is as it was", err=True)
         raise typer.Exit(130) from None
 
 

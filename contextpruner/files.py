@@ -69,9 +69,19 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[TextIO]:
-    """A file under a temporary name beside `path`, renamed when the block ends well and removed when not."""
+    """A file under a temporary name beside `path`, renamed when the block ends well and removed when not.
+
+    A link stays a link to what is then written. What is no file, say /dev/stdout, is written as it goes.
+    """
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder")
     if not path.parent.is_dir():
         raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+    if path.exists() and not path.is_file():
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    path = path.resolve()
     descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
@@ -110,18 +120,28 @@ def _decode(name: str, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{name} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from None
+        hint = ", but UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise ValueError(f"{name} is not UTF-8{hint}: byte {error.start} is 0x{data[error.start]:02x}") from None
 
 
 def parse_line(place: str, line: bytes) -> dict[str, object]:
-    """The object in a line of JSON."""
+    """The object in a line of JSON, whose numbers are numbers."""
+    text = _decode(place, line)
     try:
-        held = json.loads(_decode(place, line))
+        held = json.loads(text, parse_constant=_refuse)
     except json.JSONDecodeError as error:
         raise ValueError(f"{place} is not JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise ValueError(f"{place} is not JSON that can be read: too many brackets in brackets") from None
+    except ValueError as error:
+        raise ValueError(f"{place} is not JSON that can be read: {error}") from None
     if not isinstance(held, dict):
         raise ValueError(f"{place} wants an object, got {type(held).__name__}")
     return held
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def record(place: str, held: object) -> Document:

@@ -22,31 +22,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-import torch
 
-from contextpruner.batches import Row, batches, check_batch_size, distinct, pad_id
-from contextpruner.checkpoint import find
+from contextpruner.batches import Row, check_batch_size
+from contextpruner.causal_model import CausalModel, load
 from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
+from contextpruner.loading import Precision
 from contextpruner.text_tokens import encode
-from prunekernels.token_stats import token_stats
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-class Loaded(NamedTuple):
-    """A checkpoint, ready to run; `first` is what the tokenizer puts before every text."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    head: torch.nn.Linear
-    first: tuple[int, ...]
-    window: int
 
 
 @dataclass(frozen=True)
@@ -77,10 +62,9 @@ class TokenNll(Labeler):
         of_question = self.of == "question"
         given = [(unit, asked) if of_question else (asked, unit) for unit in units]
         bare = [asked] if of_question else units
-        said = self._mean_nll(
-            [(self._row(two, one), len(one[1])) for two, one in given]
-            + [(self._row(None, one), len(one[1])) for one in bare]
-        )
+        rows = [(self._row(two, one), len(one[1])) for two, one in given]
+        rows += [(self._row(None, one), len(one[1])) for one in bare]
+        said = self._loaded.mean_nll(rows, self.batch_size)
         gain = np.array(said[len(units) :]) - np.array(said[: len(units)])
         probability = (1 / (1 + np.exp(-gain.clip(-80, 80)))).astype(np.float32)
         return Labels.of_all_units(probability, documents)
@@ -100,47 +84,6 @@ class TokenNll(Labeler):
         before = (*given[0], *given[1], *encode(loaded.tokenizer, "\n")[0]) if given else ()
         return Row((*loaded.first, *before, *scored[0], *scored[1]), 0)
 
-    @torch.inference_mode()
-    def _mean_nll(self, rows: Sequence[tuple[Row, int]]) -> list[float]:
-        """The mean loss of the last tokens of each row, as many as stand beside it; 0 where there are none."""
-        loaded = self._loaded
-        # the same tokens may be scored in part or whole
-        different, places = distinct([Row(row.ids, scored) for row, scored in rows])
-        found = np.zeros(len(different))
-        device = loaded.head.weight.device
-        for batch in batches(different, rows_at_once(self.precision, self.batch_size), pad_id(loaded.tokenizer)):
-            ids, mask = batch.ids.to(device), batch.mask.to(device)
-            hidden = loaded.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-            sizes = [different[row].second for row in batch.rows]
-            ends = [len(different[row].ids) for row in batch.rows]
-            states = torch.cat([hidden[i, e - n - 1 : e - 1] for i, (n, e) in enumerate(zip(sizes, ends, strict=True))])
-            labels = torch.cat([ids[i, e - n : e] for i, (n, e) in enumerate(zip(sizes, ends, strict=True))])
-            losses = token_stats(states, loaded.head.weight, labels, loaded.head.bias).nll.double().cpu()
-            for row, part in zip(batch.rows, losses.split(sizes), strict=True):
-                found[row] = float(part.mean()) if len(part) else 0
-        return found[places].tolist()
-
     @cached_property
-    def _loaded(self) -> Loaded:
-        checkpoint = find(self.model)
-        model = model_of(checkpoint, "CausalLM")
-        tokenizer = tokenizer_of(checkpoint, model.config)
-        head = model.get_output_embeddings()
-        _check_head(str(checkpoint.folder), model, head)
-        # an end of text alone is not what a text begins with
-        put = tokenizer.backend_tokenizer.encode("", add_special_tokens=True).ids[:1]
-        first = tuple(put) if put == [tokenizer.bos_token_id] else ()
-        placed = place(model, self.precision, self.device)
-        window = longest_row(model.config.get_text_config(), self.max_length)
-        return Loaded(placed, tokenizer, head, first, window)
-
-
-@torch.inference_mode()
-def _check_head(name: str, model: PreTrainedModel, head: torch.nn.Module) -> None:
-    """Refuse models that cap or scale their logits: head(hidden) would be another distribution."""
-    ids = (torch.arange(8) * 7919 % model.config.get_text_config().vocab_size)[None]
-    model.eval()
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-    logits = model(input_ids=ids, use_cache=False).logits
-    if not isinstance(head, torch.nn.Linear) or not torch.allclose(head(hidden), logits, rtol=1e-4, atol=1e-5):
-        raise ValueError(f"{name}: want a model whose logits are its head times the last hidden state")
+    def _loaded(self) -> CausalModel:
+        return load(self.model, self.precision, self.device, self.max_length)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from contextpruner.cli import app
 from contextpruner.pruner import LABELERS
+from contextpruner.quality import QUALITIES
 from contextpruner.sentence_splitter import SPLITTERS
 from prunekernels import registry
 
@@ -63,11 +64,11 @@ def test_json_html_and_terminal(files: list[str], tmp_path: Path) -> None:
         assert (tmp_path / name).read_text().startswith(begins)
 
 
-def test_methods_lists_every_labeler_and_splitter_with_its_line() -> None:
+def test_methods_lists_every_method_with_its_line() -> None:
     code, out, _ = run("methods")
     assert code == 0
     for group, option, folder in zip(
-        out.split("\n\n"), ("--labeler:", "--splitter:"), (LABELERS, SPLITTERS), strict=True
+        out.split("\n\n"), ("--labeler:", "--splitter:", "--measure:"), (LABELERS, SPLITTERS, QUALITIES), strict=True
     ):
         head, *lines = group.splitlines()
         assert head == option
@@ -146,6 +147,7 @@ def test_many_questions_are_one_line_each(files: list[str], tmp_path: Path) -> N
         ({"question": "q", "documents": []}, "documents wants a list that is not empty, got list"),
         ({"question": "q", "documents": [1]}, "document 0 wants an object with a text, got int"),
         ({"question": "q", "documents": ["\ud800"]}, "document 0: text holds half of a surrogate pair"),
+        ({"question": "q", "documents": ["a"], "x": ["\ud800"]}, "one of 'x' holds half of a surrogate pair"),
     ],
 )
 def test_a_bad_question_leaves_nothing_half_written(row: dict[str, object], said: str, tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ def test_text_jsonl_and_standard_input_in_order(tmp_path: Path) -> None:
         (b'{"text": null}', r"x.jsonl:2: text wants a string, got NoneType"),
         (b'{"text": "a", "title": 1}', r"x.jsonl:2: title wants a string, got int"),
         (b'{"text": "a", "id": [1]}', r"x.jsonl:2: id wants a string or an integer, got list"),
+        (b'{"text": NaN}', r"x.jsonl:2 is not JSON that can be read: NaN is no number of JSON"),
+        (b'{"text": "a", "id": -Infinity}', r"x.jsonl:2 is not JSON that can be read: -Infinity is no number"),
+        (b"[" * 100_000, r"x.jsonl:2 is not JSON that can be read: too many brackets in brackets"),
+        (b'{"id": ' + b"9" * 5000 + b"}", r"x.jsonl:2 is not JSON that can be read: .* 5000 digits"),
+        ("{}".encode("utf-16"), r"x.jsonl:2 is not UTF-8, but UTF-16: byte 0 is 0xff"),
         (b'{"text": "\xff"}', r"x.jsonl:2 is not UTF-8: byte 10 is 0xff"),
     ],
 )
@@ -69,6 +74,24 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ValueError, match="there is no folder"):
         write_whole(tmp_path / "none" / "out.txt", "x")
+
+
+def test_what_is_written_to_is_left_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("real.txt")
+    write_whole(tmp_path / "link", "one")
+    write_whole(tmp_path / "link", "two")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == "two"
+    # a pipe stands for /dev/stdout and /dev/null, which root could replace by a file
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(tmp_path / "pipe", "three")
+    assert os.read(reader, 99) == b"three"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    with pytest.raises(ValueError, match=r"cannot write .*: it is a folder"):
+        write_whole(tmp_path, "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "real.txt"]
 
 
 def _umask() -> int:

@@ -1,6 +1,9 @@
 """Passage quality without a question: each measure by hand, and exact pruning of an index."""
 
+import dataclasses
+import inspect
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,7 +12,8 @@ from contextpruner.document import Document
 from contextpruner.qualities.divergence import Divergence
 from contextpruner.qualities.unique_terms import UniqueTerms
 from contextpruner.quality import QUALITIES, Quality, build, prune_index
-from prunekernels import registry
+from prunekernels import registry, spec
+from tests.contextpruner.tiny_models import save_tiny_model
 
 PASSAGES = [
     "Click here to log in. Click here.",
@@ -34,9 +38,26 @@ def test_unique_terms_by_hand() -> None:
     assert UniqueTerms().score(" ") == 0
 
 
-@pytest.mark.parametrize("name", registry.names(QUALITIES))
+@pytest.fixture(params=registry.names(QUALITIES))
+def name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Every measure in its text form; one that needs a model gets a tiny one on disk."""
+    measure = registry.load(QUALITIES, request.param, Quality)  # type: ignore[type-abstract]
+    if "model" not in {field.name for field in dataclasses.fields(measure)}:  # type: ignore[arg-type]
+        return request.param
+    return f"{request.param}:model={save_tiny_model('token_nll', tmp_path_factory.mktemp('model'))}"
+
+
+def test_every_measure_says_its_formula_and_direction(name: str) -> None:
+    measure = type(build(name))
+    text = inspect.getmodule(measure).__doc__ or ""  # type: ignore[union-attr]
+    assert "Higher =" in text or "draw" in text
+    assert "score(d) =" in text or "draw" in text
+    assert (inspect.getdoc(measure) or "").partition("\n")[0].endswith(".")
+    assert measure.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert build(spec.describe(build(name))) == build(name)
+
+
 def test_every_measure_keeps_exactly_and_breaks_ties_to_the_earlier(name: str) -> None:
-    assert registry.load(QUALITIES, name, Quality)  # type: ignore[type-abstract]
     same = prune_index(lambda: ["Equal words."] * 10, name, 0.25)
     assert same.kept.tolist() == [0, 1, 2]
     assert len(set(same.scores.tolist())) == 1
@@ -48,6 +69,31 @@ def test_every_measure_keeps_exactly_and_breaks_ties_to_the_earlier(name: str) -
     assert prune_index(lambda: PASSAGES, name, 1).kept.tolist() == [0, 1, 2, 3]
     more = prune_index(lambda: PASSAGES, name, 0.75)
     assert set(found.kept) <= set(more.kept)
+    # what is kept are the best, whatever the order that they came in
+    turned = prune_index(lambda: PASSAGES[::-1], name, 0.5)
+    assert turned.scores[::-1] == pytest.approx(found.scores, abs=1e-5)
+    assert min(found.scores[found.kept]) >= max(np.delete(found.scores, found.kept))
+
+
+def test_passages_are_never_held_together(name: str) -> None:
+    alive: set[int] = set()
+    most = 0
+
+    class Text(str):
+        def __init__(self, *_: object) -> None:
+            alive.add(id(self))
+
+        def __del__(self) -> None:
+            alive.discard(id(self))
+
+    def passages() -> Iterator[str]:
+        nonlocal most
+        for number in range(1500):
+            most = max(most, len(alive))
+            yield Text(f"Passage {number % 7}.")
+
+    prune_index(passages, name, 0.5)
+    assert most <= 520
 
 
 def test_boilerplate_goes_first() -> None:
