@@ -129,7 +129,8 @@ def _open_provence(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor]) -> 
     if not isinstance(base, dict) or not isinstance(base.get("model_type"), str):
         raise ValueError(f"{checkpoint.folder}: config.json wants a base_model_config with a model_type")
     settings = _settings(base)
-    settings.setdefault("num_labels", checkpoint.config.get("num_labels", 1))
+    if "id2label" not in settings:
+        settings.setdefault("num_labels", checkpoint.config.get("num_labels", 1))
     config = transformers.AutoConfig.for_model(base["model_type"], **settings)
     head = _linear(checkpoint, tensors, "pruning_head.classifier")
     inner = {name.removeprefix("ranking_model."): tensor for name, tensor in tensors.items()}

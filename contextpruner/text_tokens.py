@@ -24,7 +24,7 @@ class TextTokens:
 
     `ids` are the document's tokens, `title` those of its title; `ends` says where each unit's tokens end, a token of
     two units with the earlier. `word[i]` numbers the word, of the tokenizer's
-    own making, that token `token[i]` belongs to.
+    own making, that token `token[i]` belongs to; it is empty where units were tokenised alone.
     """
 
     ids: list[int]
