@@ -30,6 +30,9 @@ TOKENIZER_FIELDS = ("tokenizer_name_or_path", "_name_or_path", "base_model_name_
 TOKENIZER_FILES = ["*.json", "*.txt", "*.model"]
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
+# families that count positions from behind their padding id
+OFFSET = ("roberta", "camembert", "mpnet", "longformer")
+
 LAYER = re.compile(r"\.(\d+)\.")
 
 
@@ -111,9 +114,12 @@ def check_fit(checkpoint: Checkpoint, config: PretrainedConfig, report: Report) 
 
 def longest_row(config: PretrainedConfig, wanted: int) -> int:
     """How many tokens the model takes at a time: `wanted`, or all the positions that it has."""
-    # RoBERTa counts positions from behind its padding id
-    reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
-    return min(wanted, config.max_position_embeddings - reserved)
+    positions = getattr(config, "max_position_embeddings", None)
+    # without a table of positions there is no end of it
+    if positions is None or positions < 1:
+        return wanted
+    is_offset = any(name in config.model_type for name in OFFSET)
+    return min(wanted, positions - (config.pad_token_id + 1 if is_offset else 0))
 
 
 def place(model: torch.nn.Module, precision: Precision, device: str | None) -> torch.nn.Module:

@@ -15,7 +15,12 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    BloomConfig,
+    BloomModel,
     GraniteConfig,
+    MPNetConfig,
+    MPNetModel,
+    PreTrainedModel,
 )
 
 from contextpruner import Document, SplitDocument, split
@@ -113,8 +118,11 @@ def test_cross_encoder_cuts_a_unit_that_does_not_fit(tmp_path: Path) -> None:
     folder = tiny.cross_encoder(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    coded = tokenizer("who?", "x" * 400, truncation="only_second", max_length=40, return_tensors="pt")
-    got = CrossEncoder(str(folder), max_length=40).score("who?", cut("x" * 400)).probabilities[0][0]
+    # "!" ends the unit: a model that reads it says another number
+    text = "x " * 100 + "!"
+    coded = tokenizer("who?", text, truncation="only_second", max_length=40, return_tensors="pt")
+    assert abs(float(model(**tokenizer("who?", text, return_tensors="pt")).logits - model(**coded).logits)) > 1e-3
+    got = CrossEncoder(str(folder), max_length=40).score("who?", cut(text)).probabilities[0][0]
     assert got == pytest.approx(float(model(**coded).logits.sigmoid()), abs=1e-5)
 
 
@@ -155,6 +163,21 @@ def test_late_interaction_is_the_mean_of_the_largest_cosines(
     for mine, value in zip(own_tokens(document, offsets[title:], 4), pooled, strict=True):
         mean = own[[title + place for place in mine]].mean(0)
         assert value == pytest.approx(max(0, (asked @ (mean / np.linalg.norm(mean))).mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize("positions", [40, None])
+def test_a_row_has_no_more_tokens_than_the_model_has_positions(tmp_path: Path, positions: int | None) -> None:
+    size = tiny.sentencepiece(tmp_path)
+    model: PreTrainedModel
+    if positions:
+        # its positions begin behind the padding id, 1
+        model = MPNetModel(MPNetConfig(**tiny.SIZES, vocab_size=size, max_position_embeddings=positions))
+    else:
+        model = BloomModel(BloomConfig(hidden_size=16, n_layer=1, n_head=2, vocab_size=size))
+    tiny.randomize(model).save_pretrained(tmp_path)
+    labeler = LateInteraction(str(tmp_path), max_length=64)
+    assert labeler._loaded.window == (38 if positions else 64)
+    assert labeler.score(QUESTION, cut("The dome is tall. " * 30)).probabilities[0].shape == (30,)
 
 
 def nll(model: torch.nn.Module, before: list[int], scored: list[int]) -> float:

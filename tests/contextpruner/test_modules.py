@@ -86,6 +86,28 @@ def test_a_bi_encoder_in_half_precision_is_run_in_float32(folder: Path, tmp_path
     np.testing.assert_allclose(got, wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_a_bi_encoder_uses_the_prompts_and_the_pooling_of_its_folder(folder: Path, pooling: str) -> None:
+    path = folder / "config_sentence_transformers.json"
+    prompts = {"query": "ask: ", "document": "read: "}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "prompts": prompts}))
+    (settings,) = folder.glob("*_Pooling/config.json")
+    said = {"pooling_mode_mean_tokens": pooling == "mean", "pooling_mode_max_tokens": pooling == "max"}
+    settings.write_text(json.dumps({"word_embedding_dimension": 16, **said}))
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+    def vector(text: str) -> np.ndarray:
+        with torch.no_grad():
+            hidden = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].double()
+        pooled = (hidden.mean(0) if pooling == "mean" else hidden.amax(0)).numpy()
+        return pooled / np.linalg.norm(pooled)
+
+    got = BiEncoder(str(folder)).score("who?", DOCUMENTS).probabilities[0]
+    units = [text.strip() for text in DOCUMENTS[0].texts]
+    wanted = [max(0, vector("ask: who?") @ vector(f"read: {text}")) for text in units]
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
 @torch.no_grad()
 def test_every_linear_layer_of_a_colbert_is_applied(folder: Path, tiny_encoder: Path) -> None:
     draw = torch.Generator().manual_seed(0)
