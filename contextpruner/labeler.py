@@ -2,6 +2,7 @@
 
 A labeler writes only `label`. `score` is what callers use: it checks the shape and range of what comes back,
 so that a broken labeler stops here and not as a wrong choice later. Higher means more worth keeping, always.
+Markup between the blocks of a page is shown to no labeler and has probability 0.
 """
 
 from __future__ import annotations
@@ -63,9 +64,11 @@ class Labeler(ABC):
 
     def score(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         """Label every unit of `documents`; raises ValueError where the labeler breaks its contract."""
-        labels = self.label(question, documents)
-        _check(type(self).__name__, labels, documents)
-        return labels
+        seen = [document.seen for document in documents]
+        labels = self.label(question, seen)
+        _check(type(self).__name__, labels, seen)
+        pairs = zip(documents, labels.probabilities, strict=True)
+        return Labels(tuple(_with_markup(document, values) for document, values in pairs), labels.scores)
 
     @abstractmethod
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
@@ -75,6 +78,13 @@ class Labeler(ABC):
 def above(threshold: float) -> float:
     """The next float32 above `threshold`: a policy keeps what reaches it, a published ">" what exceeds it."""
     return min(float(np.nextafter(np.float32(threshold), np.float32(2))), 1.0)
+
+
+def _with_markup(document: SplitDocument, values: np.ndarray) -> np.ndarray:
+    """`values` of the units that are seen, and 0 for the others."""
+    every = np.zeros(len(document.units), dtype=np.float32)
+    every[[unit.kind != "markup" for unit in document.units]] = values
+    return every
 
 
 def _check(name: str, labels: Labels, documents: Sequence[SplitDocument]) -> None:

@@ -8,6 +8,10 @@ from typing import Literal, NamedTuple
 Kind = Literal["sentence", "heading", "list_item", "table_row", "code", "fence", "rule", "markup"]
 
 
+# the fields that name other units
+LINKS = ("heading", "header", "signature")
+
+
 class Unit(NamedTuple):
     """The characters [start, end) of a text and what they are; the units of a text partition it.
 
