@@ -11,7 +11,7 @@ from __future__ import annotations
 from html import escape
 
 from contextpruner.result import PrunedDocument, Result, Span
-from contextpruner.view import name_of, percent, printable
+from contextpruner.view import name_of, other_name_of, percent, printable
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f7f6f3; --card: #fff; --ink: #1c1b19; --soft: #5f5b53;
@@ -114,8 +114,8 @@ def _article(index: int, document: PrunedDocument) -> str:
     kept = percent(document.n_characters_after, document.n_characters_before)
     n_kept = sum(span.kept for span in document.seen)
     facts = f"score {document.score:.2f} · kept {kept} of the characters, {n_kept} of {len(document.seen)} units"
-    if document.title and document.id is not None:
-        facts = f"{_text(str(document.id))} · {facts}"
+    if other := other_name_of(document):
+        facts = f"{_text(other)} · {facts}"
     # the labels of citations.py
     numbered = enumerate(document.spans, 1)
     units = "".join(_unit(document, span, f"{index + 1}.{at}") for at, span in numbered if span.kind != "markup")

@@ -58,6 +58,12 @@ def name_of(index: int, document: PrunedDocument) -> str:
     return f"document {index + 1}" if document.id is None else str(document.id)
 
 
+def other_name_of(document: PrunedDocument) -> str:
+    """The id of a document that goes by its title, or nothing where it adds nothing."""
+    adds = document.title and document.id is not None and str(document.id) != document.title
+    return str(document.id) if adds else ""
+
+
 def percent(after: int, before: int) -> str:
     """`after` as a share of `before`; nothing of nothing is 0 %."""
     return f"{100 * after / max(before, 1):.0f} %"
@@ -68,11 +74,12 @@ def _header(index: int, document: PrunedDocument) -> Text:
 
     kept = percent(document.n_characters_after, document.n_characters_before)
     n_kept = sum(span.kept for span in document.seen)
+    other = other_name_of(document).replace("\n", " ")
     units = f"{n_kept} of {len(document.seen)} units" if document.seen else "empty"
     return Text.assemble(
         (f"{index + 1}  ", "cyan"),
         (printable(name_of(index, document)).replace("\n", " "), "bold cyan"),
-        (f"   {printable(str(document.id))}" if document.title and document.id is not None else "", "cyan"),
+        (printable(f"   {other}") if other else "", "cyan"),
         (f"   score {document.score:.2f}   kept {kept}, {units}", "cyan"),
     )
 

@@ -118,6 +118,13 @@ def test_what_is_shown_can_be_cited() -> None:
     assert "</title><script>   <i>1</i>   score" in terminal(color=False)
 
 
+def test_an_id_that_is_the_title_is_shown_once() -> None:
+    shown = ContextPruner("bm25").prune("dome", [{"id": "Domes", "title": "Domes", "text": "A dome."}], top_k=1)
+    file = io.StringIO()
+    view.show(shown, Console(file=file, width=100))
+    assert file.getvalue().count("Domes") == html_view.page(shown).count("Domes") == 1
+
+
 def test_documents_of_which_nothing_is_kept_take_one_line() -> None:
     texts = ["Bread. Milk."] * 3 + ["The dome."] + ["Bread. Milk."] * 2
     shown = ContextPruner("bm25").prune("dome", texts, top_k=1)
