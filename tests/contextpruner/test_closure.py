@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Policy, SplitDocument, split
-from contextpruner.closure import ALL, leans_back, needs, reached
+from contextpruner.closure import ALL, needs, reached
 from contextpruner.policy import choose, is_kept
+from contextpruner.pronouns import LISTS, leans_back
 from contextpruner.tokens import count_checked, estimate_tokens
 
 WORDS: Callable[[str], int] = lambda text: len(text.split())  # noqa: E731
@@ -63,6 +64,29 @@ def test_an_antecedent_is_the_nearest_sentence_that_stands_alone() -> None:
         '"This made her k': "threshold",
     }
     assert kept_with("prize", HALF) == {"# Curie": "heading", "There was a priz": "threshold"}
+
+
+def test_every_language_on_the_lists_has_antecedents() -> None:
+    for words in LISTS.values():
+        for word in words.split():
+            assert leans_back(f"{word.capitalize()} x.")
+            assert leans_back(f"({word} x)")
+
+
+def test_a_list_item_leans_on_what_stands_alone_before_it() -> None:
+    text = "Florence has a dome:\n\n- It is tall.\n- Bread is baked.\n- This is good.\n\nIt is old.\n"
+    tall = {"Florence has a d": "antecedent", "- It is tall.": "threshold"}
+    assert kept_with("tall", HALF, text) == tall
+    good = {"- Bread is baked": "antecedent", "- This is good.": "threshold"}
+    assert kept_with("good", HALF, text) == good
+    # a sentence leans on sentences: the list between is passed over
+    assert kept_with("old", HALF, text) == {"Florence has a d": "antecedent", "It is old.": "threshold"}
+    # the first of a document, and of a section, leans on nothing
+    assert kept_with("tall", HALF, "- It is tall.\n") == {"- It is tall.": "threshold"}
+    assert kept_with("tall", HALF, "A dome.\n\n# B\n- It is tall.\n") == {
+        "# B": "heading",
+        "- It is tall.": "threshold",
+    }
 
 
 def test_no_antecedent_from_another_section() -> None:
@@ -144,7 +168,23 @@ def test_a_bundle_that_does_not_fit_stays_out_whole() -> None:
         ("1903 was good.", False),
         ("…", False),
         ("", False),
-        ("他来了。", False),
+        ("他来了。", True),
+        ("“这些”是。", True),
+        ("其他人来了。", False),
+        ("其面积很大。", True),
+        ("これは本です。", True),
+        ("穹顶很高。", False),
+        ("यह ऊँचा है।", True),
+        ("ये ऊँचे हैं।", True),
+        ("यहाँ है।", False),
+        ("Он высок.", True),
+        ("Онкология растёт.", False),
+        ("هذا عالٍ.", True),
+        ("Questo è alto.", True),
+        ("- It is old.", True),
+        ("12. It is old.", True),
+        ("12. Item one.", False),
+        ("3.5 It is.", False),
     ],
 )
 def test_pronouns(sentence: str, leans: bool) -> None:
