@@ -13,6 +13,7 @@ from contextpruner import abbreviations
 
 OPENERS = "\"'“”‘’„‚«»‹›([{（［【「『〈《¿¡*_-–—> \t\r\n\u00a0\u202f\u3000"
 
+BEFORE_WORD = re.compile(f"[{re.escape(OPENERS)}]*+")
 ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.-?)+[^\W\d_]{1,2}")
 WORD = re.compile(r"\w+")
 # also the letter of an exhibit and the sign of a section, but neither an article nor an initial
@@ -28,28 +29,28 @@ REACH = 40
 DANDA_REACH = 300
 
 
-def ends(text: str, begin: int, stop: int, after: int, end: int) -> bool:
-    """Whether the stop at `stop` ends the sentence begun at `begin`.
-
-    What follows begins at `after`, not in lower case, and is looked at up to `end`.
-    """
-    word = _last_word(text, begin, stop)
-    if len(word) > 2 and word.isalpha() and not _is_caseless(word) and word.lower() not in abbreviations.KNOWN:
-        # most words, and nothing below would say otherwise
-        return True
-    return _ends_behind(text, begin, stop, head_at(text, after, end))
+def is_common(text: str, begin: int, stop: int) -> bool:
+    """Whether a common word stands before `stop`, behind which a capital begins a sentence beyond doubt."""
+    low = stop - REACH
+    low = begin if begin > low else low
+    word = text[max(low, text.rfind(" ", low, stop) + 1) : stop]
+    return len(word) > 2 and word.isascii() and word.isalpha() and word.lower() not in abbreviations.KNOWN
 
 
-def head_at(text: str, after: int, end: int) -> str:
-    """What stands at `after`, but for the quotes and brackets that open there."""
-    return text[after : min(after + REACH, end)].lstrip(OPENERS)
+def skip_openers(text: str, after: int, end: int) -> int:
+    """The first place from `after` on that is no quote or bracket that opens, nor white space."""
+    return BEFORE_WORD.match(text, after, min(after + REACH, end)).end()  # type: ignore[union-attr]
 
 
-def _ends_behind(text: str, begin: int, stop: int, head: str) -> bool:
-    """As `ends`, for words that need a second look."""
+def ends(text: str, begin: int, stop: int, head: str) -> bool:
+    """Whether the stop at `stop` ends the sentence begun at `begin`; `head` follows, not in lower case."""
     original, earlier = _words_before(text, begin, stop)
     word = original.lower()
-    if _is_caseless(word):
+    is_caseless = "\u0590" <= word[-1:] <= "\u0dff"
+    if len(word) > 2 and word.isalpha() and word not in abbreviations.KNOWN and not is_caseless:
+        # most words, and nothing below would say otherwise
+        return True
+    if is_caseless:
         return _caseless_ends(text, begin, stop, word)
     if earlier.endswith(".") and (spaced := earlier.lstrip(OPENERS) + word) in abbreviations.KNOWN:
         word = spaced
@@ -96,13 +97,8 @@ def is_plain_word(text: str, begin: int, stop: int, shortest: int) -> bool:
     return len(word) >= shortest and word.islower() and word.isalpha() and word not in abbreviations.KNOWN
 
 
-def _is_caseless(word: str) -> bool:
-    """Whether `word` is Arabic, Hebrew or of a script of India, which have no capitals."""
-    return "\u0590" <= word[-1:] <= "\u0dff"
-
-
 def _caseless_ends(text: str, begin: int, stop: int, word: str) -> bool:
-    """Where there are no capitals the word itself must tell."""
+    """Arabic, Hebrew and the scripts of India have no capitals: there the word itself must tell."""
     if word[-1] < "\u0900":
         return len(word) > 1 and ACRONYM.fullmatch(word) is None
     # where sentences end with a danda, a full stop is the sign of an abbreviation

@@ -49,19 +49,27 @@ def cut(text: str, start: int, end: int) -> list[int]:
         place, after = match.span()
         if after == end:
             break
+        first = text[after]
+        if "A" <= first <= "Z" and text[place:after] == ". " and full_stops.is_common(text, begin, place):
+            ends.append(after)
+            begin = after
+            continue
         run, closers, space = match.groups()
         mark = run[-1]
         if mark in SOFT and space:
-            first, smiles = text[after], None
+            smiles, word = None, after
             if not first.isalpha():
                 smiles = SMILES.match(text, after, end)
                 after = smiles.end() if smiles else after
-                first = full_stops.head_at(text, after, end)[:1]
-            if first.islower() and not _is_brand(full_stops.head_at(text, after, end)):
+                # behind quotes and brackets that open there
+                word = full_stops.skip_openers(text, after, end)
+                first = text[word : word + 1]
+            is_end = False
+            if first.islower():
                 lower = _is_lower(text, start, end) if lower is None else lower
                 is_end = smiles is not None or _ends_before_lower_case(text, begin, match, lower)
-            else:
-                is_end = run != "." or full_stops.ends(text, begin, place, after, end)
+            if not is_end and not (first.islower() and _is_lower_word(text, word)):
+                is_end = run != "." or full_stops.ends(text, begin, place, text[word : after + REACH])
         elif mark in HARD:
             is_end = bool(space) or _hard_ends(text, start, match)
         elif not space:
@@ -132,7 +140,7 @@ def _is_lower(text: str, start: int, end: int) -> bool:
     return head[:1].islower() and not CAPITAL_BEGINS.search(text, start, end)
 
 
-def _is_brand(head: str) -> bool:
-    """Whether the first word is one that begins in lower case in any place, say eBay or macOS."""
-    word = WORD.match(head)
-    return word is not None and not word.group().islower()
+def _is_lower_word(text: str, place: int) -> bool:
+    """Whether the word at `place`, which begins in lower case, is none like eBay or macOS."""
+    word = WORD.match(text, place)
+    return word is None or word.group().islower()

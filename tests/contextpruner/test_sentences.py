@@ -30,6 +30,7 @@ def texts(text: str) -> list[str]:
         # ASCII stops between Chinese letters
         ["你来吗?", "我不去.", "太远了!", "真的"],
         ["版本3.14很好。", "文件a.b.c在这里。"],
+        ["我😂真的不知道。", "好。"],
         ["我们走吧……", "天黑了。", "我……我不知道。"],
         # who says so, behind a quotation that opens the sentence
         ["It rained. ", "“Are we late?” Mary Ann asked. ", "“No.” ", "Ann asked why."],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import inspect
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -130,6 +131,20 @@ def test_every_format_is_cut_with_it(splitter: SentenceSplitter) -> None:
         shown = {span.text or text[span.start : span.end].strip() for span in units}
         assert "Was it warm?" in {part.strip() for part in shown} or format_ == "code"
         assert all(len(part.strip()) <= 30 for part in shown)
+
+
+def test_its_own_sentences_stand_in_every_format() -> None:
+    @dataclass(frozen=True)
+    class AtCommas(SpanSplitter):
+        def spans(self, text: str) -> list[tuple[int, int]]:
+            edges = [0, *(place + 1 for place, character in enumerate(text) if character == ","), len(text)]
+            return list(itertools.pairwise(edges))
+
+    pruner = ContextPruner("lead", splitter=AtCommas())
+    for format_, text in (("text", "A. B, c"), ("markdown", "# T, t\n\nA. B, c"), ("html", "<h1>T, t</h1><p>A. B, c")):
+        (document,) = pruner.prune("Who?", [Document(text, format=format_)], top_k=9).documents
+        found = [text[span.start : span.end] for span in document.spans if span.kind == "sentence"]
+        assert [part.removeprefix("<p>") for part in found] == ["A. B, ", "c"]
 
 
 def test_lone_surrogates_are_refused(splitter: SentenceSplitter) -> None:
