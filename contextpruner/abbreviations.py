@@ -13,12 +13,12 @@ def _words(text: str) -> frozenset[str]:
 
 # a name, a number or an explanation follows: the sentence never ends here
 NEVER = _words(
-    "dr mr mrs ms mx prof profs gen col lt sgt cpl capt cmdr adm maj rev hon sen rep reps gov pres supt cpt messrs "
-    "drs gens sens govs mme mlle mgr sra srta dra dña hr frl fr herrn dipl vs v e.g i.e cf viz approx ca circa resp "
-    "z.b d.h u.a bzw evtl ggf vgl rd sog inkl exkl insb zzgl med phil jur nat h.c o.g z.t i.d.r m.e av apdo avda gral "
-    "ing lic excmo p.ej nördl südl östl westl insbes einschl ausschl entspr bspw assoc suppl excl incl pvt brig insp "
-    "atty dres sres sras profa arq hrsg verf geb pr mm т.е т.к напр доц св ред изд оз пос дер просп наб обл респ англ "
-    "нем лат о р им проф ул акад см ср прибл"
+    "κ κα δρ dr mr mrs ms mx prof profs gen col lt sgt cpl capt cmdr adm maj rev hon sen rep reps gov pres supt cpt "
+    "messrs drs gens sens govs mme mlle mgr sra srta dra dña hr frl fr herrn dipl vs v e.g i.e cf viz approx ca circa "
+    "resp z.b d.h u.a bzw evtl ggf vgl rd sog inkl exkl insb zzgl med phil jur nat h.c o.g z.t i.d.r m.e av apdo avda "
+    "gral ing lic excmo p.ej nördl südl östl westl insbes einschl ausschl entspr bspw assoc suppl excl incl pvt brig "
+    "insp atty dres sres sras profa arq hrsg verf geb pr mm т.е т.к напр доц св ред изд оз пос дер просп наб обл респ "
+    "англ нем лат о р им проф ул акад см ср прибл"
 )
 
 # an abbreviation before a digit or a Roman number, a word of its own anywhere else
@@ -61,15 +61,17 @@ LABELS = _words(
 
 # capitalised words that far more often begin a sentence than go on with a name
 STARTERS = _words(
-    "the a an this that these those he she it they we you i his her its their our my there here in on at by for from "
-    "with of to as if when while after before since because although though however but and or so then thus during "
-    "under over both some many most all each every one two no not what who whom whose why how where which today now "
-    "later also only once until unless according despite following other another such more der die das ein eine er "
-    "sie es wir im am auf bei nach mit von zu und aber doch auch als wenn seit diese dieser le la les un une il elle "
-    "ils elles ce cette ces dans en sur pour par avec mais et el los las una ella ellos este esta estos estas al del "
-    "pero según desde durante ihr ihre sein seine man dies wo was warum heute dann dort leur leurs son sa ses nous "
-    "vous ici nosotros ustedes aquí hoy su sus его её ее их ему ей мы вы я это сейчас теперь здесь там потом он она "
-    "оно они этот эта в на с по и но а из при после для"
+    "después luego entonces así también sin con más no sí cuando como mientras tras nunca puis ensuite alors ainsi "
+    "cependant lorsque comme après avant depuis quand si danach später nun hier damals затем тогда поэтому однако "
+    "когда если после the a an this that these those he she it they we you i his her its their our my there here in "
+    "on at by for from with of to as if when while after before since because although though however but and or so "
+    "then thus during under over both some many most all each every one two not what who whom whose why how where "
+    "which today now later also only once until unless according despite following other another such more der die "
+    "das ein eine er sie es wir im am auf bei nach mit von zu und aber doch auch als wenn seit diese dieser le la les "
+    "un une il elle ils elles ce cette ces dans en sur pour par avec mais et el los las una ella ellos este esta "
+    "estos estas al del pero según desde durante ihr ihre sein seine man dies wo was warum heute dann dort leur leurs "
+    "son sa ses nous vous ici nosotros ustedes aquí hoy su sus его её ее их ему ей мы вы я это сейчас теперь здесь "
+    "там потом он она оно они этот эта в на с по и но а из при для"
 )
 
 # German writes ordinals with a full stop: "am 3. Oktober", "im 19. Jahrhundert"

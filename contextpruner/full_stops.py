@@ -121,7 +121,7 @@ def _is_spaced(word: str, head: str) -> bool:
 
 
 def _number_ends(word: str, earlier: str, next_word: str, *, is_first: bool) -> bool:
-    if is_first:
+    if is_first or earlier[-1:] in (":", ";"):
         # the number of a list
         return False
     if len(word) > 2:

@@ -50,6 +50,9 @@ def texts(text: str) -> list[str]:
         # references and what is cited by a letter, a sign or a number
         ["See Ex. B and Thm. 3 under 18 U.S.C. § 5. ", "That is all."],
         ["Selon l'art. 5, non. ", "Oui."],
+        ["The parties agree: 1. Price is five. ", "2. Term is one year."],
+        ["Nació en el 44 a. C. ", "Después murió."],
+        ["Ο κ. Παπάς ήρθε. ", "Τέλος."],
         ["It took 21 ms. ", "Ms. Lee measured it."],
         ["Он умер в 1990 г. ", "Москва скорбела. ", "Он жил в г. Москва."],
         ["« Ainsi ! » ", "Il partit. ", "« Oui. »"],
