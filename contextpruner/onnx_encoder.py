@@ -67,6 +67,8 @@ def export(labeler: Provence, folder: Path | str) -> Path:
             opset_version=OPSET,
             dynamo=False,
         )
+    # the labeler goes on where it was
+    loaded.model.to(loaded.device)
     loaded.tokenizer.save_pretrained(target)
     said = {
         "model_type": MODEL_TYPE,

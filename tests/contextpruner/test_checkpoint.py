@@ -146,6 +146,19 @@ def test_a_folder_without_a_tokenizer_names_one(folders: dict[str, Path], tmp_pa
     np.testing.assert_allclose(Provence(str(folder)).score(QUESTION, cut(TEXT)).scores, there.scores, atol=1e-6)
 
 
+@pytest.mark.parametrize("write", [tiny.open_provence, tiny.cross_encoder])
+def test_a_tokenizer_that_cuts_and_pads_by_itself_does_neither(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    plain, folder = write(tmp_path / "plain"), write(tmp_path / "short")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=16)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    got, wanted = (ContextPruner.from_pretrained(str(path)).labeler for path in (folder, plain))
+    np.testing.assert_allclose(probabilities(got), probabilities(wanted), atol=1e-6)
+
+
 def test_of_a_hub_repository_only_what_is_read_is_fetched() -> None:
     from huggingface_hub.utils import filter_repo_objects
 

@@ -24,6 +24,8 @@ from transformers import (
 )
 
 from contextpruner import Document, SplitDocument, split
+from contextpruner.batches import of_rows
+from contextpruner.labelers import late_interaction
 from contextpruner.labelers.cross_encoder import CrossEncoder
 from contextpruner.labelers.late_interaction import LateInteraction
 from contextpruner.labelers.llmlingua2 import Llmlingua2
@@ -163,6 +165,30 @@ def test_late_interaction_is_the_mean_of_the_largest_cosines(
     for mine, value in zip(own_tokens(document, offsets[title:], 4), pooled, strict=True):
         mean = own[[title + place for place in mine]].mean(0)
         assert value == pytest.approx(max(0, (asked @ (mean / np.linalg.norm(mean))).mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize("pool_factor", [1, 2])
+def test_late_interaction_of_many_documents_holds_no_vectors(
+    tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, pool_factor: int
+) -> None:
+    held: list[list[np.ndarray]] = []
+
+    def kept(*given: object) -> list[np.ndarray]:
+        held.append(of_rows(*given))  # type: ignore[arg-type]
+        return held[-1]
+
+    monkeypatch.setattr(late_interaction, "of_rows", kept)
+    documents = cut("The dome is it. " * 40, "Who?", "It is tall. " * 30)
+    LateInteraction(str(tiny_encoder), pool_factor=pool_factor).score("who?", documents)
+    question, *others = held
+    if pool_factor > 1:
+        # vectors of length 16, but of one document at a time
+        assert len(others) == 3
+        assert {values.shape[1] for rows in others for values in rows} == {16}
+    else:
+        # one cosine for each of the question's four letters and signs
+        assert len(others) == 1
+        assert {values.shape[1] for values in others[0]} == {len(question[0]) - 2} == {4}
 
 
 @pytest.mark.parametrize("positions", [40, None])
