@@ -108,6 +108,21 @@ def test_a_bi_encoder_uses_the_prompts_and_the_pooling_of_its_folder(folder: Pat
     np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
+def test_static_embeddings_are_a_bi_encoder_without_a_config_json(tiny_encoder: Path, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import StaticEmbedding
+
+    backend = AutoTokenizer.from_pretrained(tiny_encoder).backend_tokenizer
+    draw = np.random.default_rng(0).standard_normal((backend.get_vocab_size(), 8)).astype(np.float32)
+    made = SentenceTransformer(modules=[StaticEmbedding(backend, embedding_weights=draw)], device="cpu")
+    made.save(str(tmp_path / "static"))
+    pruner = ContextPruner.from_pretrained(str(tmp_path / "static"))
+    assert isinstance(pruner.labeler, BiEncoder)
+    vectors = made.encode(["who?", *(text.strip() for text in DOCUMENTS[0].texts)], normalize_embeddings=True)
+    got = pruner.labeler.score("who?", DOCUMENTS).probabilities[0]
+    np.testing.assert_allclose(got, np.clip(vectors[1:] @ vectors[0], 0, 1), atol=1e-6)
+
+
 @torch.no_grad()
 def test_every_linear_layer_of_a_colbert_is_applied(folder: Path, tiny_encoder: Path) -> None:
     draw = torch.Generator().manual_seed(0)
