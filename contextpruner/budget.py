@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from contextpruner.document import SplitDocument
+from contextpruner.joining import joined
 from contextpruner.tokens import TokenCounter, checked, count_checked
 
 ROUNDS = 32
@@ -112,7 +113,7 @@ class _Ledger:
         self.held[new] = True
         for document in {self.document_of[unit] for unit in units}:
             held = self.held[self.first[document] : self.first[document + 1]]
-            text = "".join(text for text, is_held in zip(self.texts[document], held, strict=True) if is_held)
+            text = joined(self.texts[document], held)
             self.costs[document] = count_checked(self.count_tokens, text)
             self.work -= len(text)
         if sum(self.costs) > self.max_tokens:

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 
 from contextpruner.document import Id
-from contextpruner.result import Result
+from contextpruner.joining import with_breaks
+from contextpruner.result import PrunedDocument, Result
 
 LABEL = re.compile(r"\[(\d{1,9})\.(\d{1,9})\]")
 
@@ -36,19 +37,15 @@ def citations(result: Result) -> list[Citation]:
         for place, span in enumerate(document.spans):
             text = document.shown(span)
             if span.kept and text.strip():
-                label = f"{number + 1}.{place + 1}"
+                label = _label(number, place)
                 found.append(Citation(label, number, document.id, document.title, span.start, span.end, text))
     return found
 
 
 def cited(result: Result) -> str:
     """The kept text of all documents, each unit behind its label, a blank line between documents."""
-    texts: dict[int, list[str]] = {}
-    for item in citations(result):
-        # the label goes behind the white space at the head of a unit, so that lines and lists stay as they are
-        head = len(item.text) - len(item.text.lstrip())
-        texts.setdefault(item.document, []).append(f"{item.text[:head]}[{item.label}] {item.text[head:]}")
-    return "\n\n".join("".join(parts).rstrip() for parts in texts.values())
+    texts = [_cited(number, document) for number, document in enumerate(result.documents)]
+    return "\n\n".join(text for text in texts if text)
 
 
 def find(result: Result, answer: str) -> list[Citation]:
@@ -56,3 +53,18 @@ def find(result: Result, answer: str) -> list[Citation]:
     known = {item.label: item for item in citations(result)}
     labels = dict.fromkeys(f"{int(one)}.{int(two)}" for one, two in LABEL.findall(answer))
     return [known[label] for label in labels if label in known]
+
+
+def _cited(number: int, document: PrunedDocument) -> str:
+    parts = []
+    texts, kept = map(document.shown, document.spans), (span.kept for span in document.spans)
+    for place, (breaks, text, is_kept) in enumerate(with_breaks(texts, kept)):
+        if is_kept and text.strip():
+            # the label goes behind the white space at the head of a unit, so that lines and lists stay as they are
+            head = len(text) - len(text.lstrip())
+            parts.append(f"{breaks}{text[:head]}[{_label(number, place)}] {text[head:]}")
+    return "".join(parts).rstrip()
+
+
+def _label(number: int, place: int) -> str:
+    return f"{number + 1}.{place + 1}"

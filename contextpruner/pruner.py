@@ -17,6 +17,7 @@ from contextpruner.calibration import Calibration, Example, gold_units, of_gold,
 from contextpruner.checked_text import check_text
 from contextpruner.document import Document, HasText, SplitDocument, read
 from contextpruner.formats import Splitter
+from contextpruner.joining import joined
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.origin import origin_of
 from contextpruner.policy import Policy, Reason, choose, is_kept
@@ -160,8 +161,7 @@ class ContextPruner:
             for unit, probability, reason in zip(document.units, probabilities, reasons, strict=True)
         )
         source = document.document
-        pairs = zip(document.texts, spans, strict=True)
-        kept = "".join(text for text, span in pairs if span.kept)
+        kept = joined(document.texts, (span.kept for span in spans))
         return PrunedDocument(
             id=source.id,
             title=source.title,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from contextpruner.document import Id
 from contextpruner.formats import Format
 from contextpruner.html_prune import prune_html
+from contextpruner.joining import joined
 from contextpruner.policy import Policy, Reason
 from contextpruner.unit import Kind
 
@@ -58,15 +58,18 @@ class PrunedDocument:
 
     @cached_property
     def text(self) -> str:
-        """What is kept, as a reader sees it, for a prompt: the kept slices of `original` as they are, but in HTML."""
-        return "".join(map(self.shown, self._kept()))
+        """What is kept, as a reader sees it, for a prompt: the kept slices of `original` as they are, but in HTML.
+
+        Where the end of a line is dropped, its line break stays (`joining`).
+        """
+        return joined(map(self.shown, self.spans), (span.kept for span in self.spans))
 
     @cached_property
     def html(self) -> str | None:
         """Of a document in HTML: what is kept with the elements around it, balanced and without attributes."""
         if self.format != "html":
             return None
-        return prune_html(self.original, [(span.start, span.end) for span in self._kept()])
+        return prune_html(self.original, [(span.start, span.end) for span in self.spans if span.kept])
 
     @property
     def n_characters_before(self) -> int:
@@ -75,9 +78,6 @@ class PrunedDocument:
     @property
     def n_characters_after(self) -> int:
         return len(self.text)
-
-    def _kept(self) -> Iterator[Span]:
-        return (span for span in self.spans if span.kept)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ def test_labels_lead_back() -> None:
     result = ContextPruner("bm25").prune(
         "dome", [{"text": "No.", "id": 7}, {"text": TEXT, "title": "T"}], threshold=0.1
     )
-    assert cited(result) == "[2.1] The dome is tall. [2.3] - Dome of brick"
+    assert cited(result) == "[2.1] The dome is tall. \n\n[2.3] - Dome of brick"
     found = find(result, "It is tall [2.1], of brick [2.3][2.1], or not [2.2] [9.9] [0.0] [2].")
     assert [item.label for item in found] == ["2.1", "2.3"]
     for item in found:
