@@ -1,7 +1,7 @@
 """The entry: a question and documents in, the parts of the documents that the question needs out.
 
-read -> split -> label -> choose -> spans. Every text that comes out is a verbatim slice of what went in, and
-what went in is never changed.
+read -> split -> label -> choose -> spans. Every text that comes out is verbatim slices of what went in, joined
+(`joining`), and what went in is never changed.
 """
 
 from __future__ import annotations
