@@ -8,13 +8,15 @@ appended to results/<name>.json; tables for the README are made from it by table
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -58,7 +60,8 @@ def measure(
 ) -> Timing:
     """Time `run(*inputs[i])` for each repeat in turn; after `seconds` no new repeat starts, but 3 are always taken.
 
-    On a GPU a call is timed by events around it, after all earlier work is done.
+    On a GPU a call is timed by events around it, after all earlier work is done. Python's garbage collector is off
+    meanwhile, as it is in timeit: what it takes hangs on what else the process holds.
     """
     if not inputs or repeats < 1:
         raise ValueError(f"want inputs and at least 1 repeat, got {len(inputs)} and {repeats}")
@@ -66,12 +69,25 @@ def measure(
         run(*inputs[i % len(inputs)])
     once = _cuda_milliseconds if device.type == "cuda" else _cpu_milliseconds
     end, times = time.perf_counter() + seconds, []
-    for i in range(repeats):
-        if i >= 3 and time.perf_counter() >= end:
-            break
-        times.append(once(run, inputs[i % len(inputs)]))
+    with _no_collector():
+        for i in range(repeats):
+            if i >= 3 and time.perf_counter() >= end:
+                break
+            times.append(once(run, inputs[i % len(inputs)]))
     quantiles = torch.tensor(times, dtype=torch.float64).quantile(torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64))
     return Timing(*quantiles.tolist())
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _cpu_milliseconds(run: Callable[..., object], arguments: tuple[object, ...]) -> float:

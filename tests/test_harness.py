@@ -1,6 +1,7 @@
 """The benchmark harness, with tiny callables."""
 
 import dataclasses
+import gc
 import json
 import time
 from pathlib import Path
@@ -64,6 +65,16 @@ def test_stops_when_time_is_up_but_not_before_three() -> None:
         harness.measure(time.time, device=CPU, repeats=0)
     with pytest.raises(ValueError, match="inputs"):
         harness.measure(time.time, [], device=CPU)
+
+
+def test_the_collector_is_off_while_a_call_is_timed_and_on_again() -> None:
+    seen: list[bool] = []
+    harness.measure(lambda: seen.append(gc.isenabled()), device=CPU, warmup=0, repeats=3)
+    assert seen == [False] * 3
+    assert gc.isenabled()
+    with pytest.raises(ZeroDivisionError):
+        harness.measure(lambda: 1 // 0, device=CPU, warmup=0)
+    assert gc.isenabled()
 
 
 def test_input_sets_fill_the_cache_and_differ() -> None:
