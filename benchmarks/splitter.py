@@ -65,7 +65,7 @@ def speeds(peer: Peer, texts: list[MarkedText], longest: int) -> list[float]:
         if length > longest or (found and length / found[-1] > SECONDS):
             break
         text = prose(texts, length)
-        found.append(1e3 * length / measure(cut, [(text,)], warmup=1, repeats=20, seconds=3).p50)
+        found.append(1e3 * length / measure(cut, [(text,)], warmup=1, repeats=5000, seconds=3).p50)
     return found
 
 
