@@ -1,7 +1,7 @@
 """Passage quality without a question: which passages of an index are worth keeping before anything is retrieved.
 
 An index shrinks by what no question will ever want: boilerplate, lists of links, texts that say nothing of their own
-(Chang et al. 2024, arXiv:2407.21515, "static pruning" of passages). A measure is a frozen dataclass in
+(Chang et al. 2024, arXiv:2407.12170, "static pruning" of passages). A measure is a frozen dataclass in
 `qualities/<name>.py`; it writes `score`, and `fit` where it has to see all passages first. Higher is kept.
 """
 

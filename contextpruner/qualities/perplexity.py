@@ -3,7 +3,7 @@
     score(d) = - (1 / n) sum over the passage's tokens of -ln p(token | the tokens before it) = -ln PPL(d)
 
 in nats per token, at most 0. Higher = reads like what the model has seen: kept. Broken encodings, tables of numbers and
-lists of names come last; but so do rare words, while boilerplate comes first: see `divergence` for that.
+lists of names come last; but so do rare words, while well-worded boilerplate comes first.
 
 The first token counts where the tokenizer begins texts with a token of its own. A passage longer than `max_length` is
 read in windows, each with half of the one before it, so that every token counts once and has at least half a window

@@ -26,11 +26,13 @@ PASSAGES = [
 def test_divergence_by_hand() -> None:
     fitted = Divergence().fit(["a b", "a c"])
     # a: 1/2 against 2/4, b: 1/2 against 1/4
-    assert fitted.score("a b") == pytest.approx(0.5 * math.log2(1) + 0.5 * math.log2(2))
-    assert fitted.score("a") == pytest.approx(math.log2(1 / 0.5))
+    assert fitted.score("a b") == pytest.approx(-0.5 * math.log2(1) - 0.5 * math.log2(2))
+    assert fitted.score("a") == pytest.approx(-math.log2(1 / 0.5))
     # a term of another collection counts as seen once
-    assert fitted.score("d") == pytest.approx(2)
-    assert fitted.score("") == fitted.score("...") == 0
+    assert fitted.score("d") == pytest.approx(-2)
+    # nothing is worth less than nothing
+    assert fitted.score("") == fitted.score("...") == pytest.approx(-2)
+    assert Divergence().fit([""]).score("") == 0
 
 
 def test_unique_terms_by_hand() -> None:
@@ -96,9 +98,13 @@ def test_passages_are_never_held_together(name: str) -> None:
     assert most <= 520
 
 
-def test_boilerplate_goes_first() -> None:
-    passages = [*["Click here to log in or register."] * 6, "The dome of Florence was built in 1436."]
-    assert 6 in prune_index(lambda: passages, "divergence", 0.1).kept
+def test_what_is_worded_unlike_the_collection_goes_first() -> None:
+    passages = [
+        f"The dome of {town} was built in 14{number}." for number, town in enumerate(("Rome", "Siena", "Pisa"), 20)
+    ]
+    odd = ["", "Zzz qqq xxx", "Sitemap: sitemap sitemap sitemap"]
+    kept = prune_index(lambda: [*odd, *passages], "divergence", 0.5).kept
+    assert kept.tolist() == [3, 4, 5]
 
 
 def test_bad_input_is_refused() -> None:
