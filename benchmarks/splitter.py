@@ -26,6 +26,7 @@ LENGTHS = (4096, 65_536, 1_048_576)
 SECONDS = 30
 TESTS = (
     "tests/contextpruner/test_splitter.py",
+    "tests/contextpruner/test_splitter_time.py",
     "tests/contextpruner/test_marked_sentences.py",
     "tests/contracts/test_splitters.py",
 )

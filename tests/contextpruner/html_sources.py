@@ -1,6 +1,9 @@
-"""HTML to test with: a page, and sources of any kind."""
+"""HTML to test with: a page, sources of any kind, and all that is done with one."""
 
 from hypothesis import strategies as st
+
+from contextpruner import split_html
+from contextpruner.html_prune import prune_html
 
 PAGE = """<!DOCTYPE html>
 <html><head><title>My &amp; page</title><style>p { x: y }</style><script>if (a<b) "</p>";</script></head>
@@ -36,3 +39,8 @@ PARTS += [
     "<svg/>",
 ]
 SOURCES = st.one_of(st.lists(st.sampled_from(PARTS), max_size=40).map("".join), st.text(max_size=200))
+
+
+def read_and_pruned(source: str) -> str:
+    """Every other unit of `source`, as balanced HTML."""
+    return prune_html(source, [(unit.start, unit.end) for unit in split_html(source)[::2]])

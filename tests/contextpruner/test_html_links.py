@@ -1,8 +1,6 @@
 """What a unit of a page hangs on, what of a page nobody sees, and what is never cut apart."""
 
-import gc
 import sys
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +8,8 @@ from hypothesis import strategies as st
 
 from contextpruner import split_html
 from contextpruner.html_prune import prune_html
+from tests.contextpruner.html_sources import read_and_pruned
+from tests.contextpruner.stopwatch import seconds
 
 
 def linked(source: str, link: str) -> dict[str, str | None]:
@@ -183,26 +183,12 @@ def test_white_space_is_one_space_and_blank_paragraphs_are_none() -> None:
 
 
 def test_deep_and_broken_pages_are_read_in_linear_time() -> None:
-    def seconds(page: str) -> float:
-        best = float("inf")
-        # the collector walks everything that other tests hold
-        gc.disable()
-        try:
-            for _ in range(2):
-                started = time.process_time()
-                units = split_html(page)
-                prune_html(page, [(unit.start, unit.end) for unit in units[::2]])
-                best = min(best, time.process_time() - started)
-        finally:
-            gc.enable()
-        return best
-
     n = 100 * sys.getrecursionlimit()
     assert "x" in seen("<div>" * n + "x" + "</div>" * n)
     for one in ("<div>", "<table><tr><td>", "<ul><li>", "<section><h2>x</h2>", "<dl><dt>t<dd>", "<p hidden>"):
-        small, large = (seconds(one * (size // len(one)) + "x") for size in (10_000, 40_000))
+        small, large = (seconds(read_and_pruned, one * (size // len(one)) + "x") for size in (10_000, 40_000))
         assert large < 9 * small + 0.1, one
-    assert seconds(f"<p title='{'x > ' * 100_000}' style='{'a:b;' * 50_000}display:none'>x</p>y") < 2
+    assert seconds(read_and_pruned, f"<p title='{'x > ' * 100_000}' style='{'a:b;' * 50_000}display:none'>x</p>y") < 2
 
 
 ELEMENTS = ["div", "section", "table", "thead", "tr", "td", "th", "ul", "li", "dl", "p", "pre", "b", "span", "h3"]

@@ -1,7 +1,5 @@
 """Units of any text in any format partition it, in linear time; what can be no text is refused."""
 
-import gc
-import time
 import unicodedata
 from collections.abc import Callable
 
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from contextpruner import ContextPruner, Document, code_detection, line_breaks, split, split_code, split_html
 from contextpruner.formats import FORMATS, Format, units
 from contextpruner.html_tokens import tokens
+from tests.contextpruner.stopwatch import seconds
 
 ODD = [
     "e\u0301",
@@ -164,19 +163,7 @@ CUTS: dict[str, Callable[[str], object]] = {
 
 @pytest.mark.parametrize("name", CUTS)
 def test_time_is_linear_on_hard_texts(name: str) -> None:
-    def seconds(text: str) -> float:
-        best = float("inf")
-        gc.disable()
-        try:
-            for _ in range(2):
-                started = time.process_time()
-                CUTS[name](text)
-                best = min(best, time.process_time() - started)
-        finally:
-            gc.enable()
-        return best
-
     for piece in HARD:
         # four times the text in about four times the time; a quadratic rule would take sixteen times as long
-        small, large = (seconds(piece * (size // len(piece))) for size in (10_000, 40_000))
+        small, large = (seconds(CUTS[name], piece * (size // len(piece))) for size in (10_000, 40_000))
         assert large < 9 * small + 0.05, piece
