@@ -208,7 +208,8 @@ def test_calibrate_then_prune_for_a_recall(tmp_path: Path) -> None:
 
 
 def test_an_index_is_pruned_line_by_line(tmp_path: Path) -> None:
-    lines = [json.dumps({"id": n, "text": "Click here."}) for n in range(3)] + ['{"text":  "The dome of 1436 ü."}']
+    dome = '{"text":  "The dome of 1436 ü."}'
+    lines = [dome, *(json.dumps({"id": text, "text": text}) for text in ("Click here.", "Zzz!")), dome]
     (tmp_path / "i.jsonl").write_text("\n".join(lines) + "\n\n")
     code, out, error = run("quality", str(tmp_path / "i.jsonl"), "-o", str(tmp_path / "o.jsonl"), "--keep-ratio", "0.5")
     assert (code, error) == (0, "")

@@ -11,6 +11,7 @@ import tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from contextpruner import ContextPruner, Document, Policy, SplitDocument, estimate_tokens, split
+from contextpruner.joining import joined
 from contextpruner.policy import choose, is_kept
 from contextpruner.tokens import count_checked, counter_from, counter_of
 
@@ -106,8 +107,8 @@ def test_a_budget_holds_for_what_is_read_where_tokens_cross_the_edges_of_units(m
         before = len(made.encode(document.text))
         for place, span in enumerate(document.spans):
             if not span.kept:
-                spans = [other for at, other in enumerate(document.spans) if other.kept or at == place]
-                after = len(made.encode("".join(document.original[other.start : other.end] for other in spans)))
+                kept = [other.kept or at == place for at, other in enumerate(document.spans)]
+                after = len(made.encode(joined(map(document.shown, document.spans), kept)))
                 assert result.n_tokens_after - before + after > max_tokens
 
 
@@ -127,7 +128,7 @@ def chosen_in(n_units: int, count: Callable[[str], int]) -> tuple[float, int, in
     started = time.perf_counter()
     (reasons,) = choose(Policy(max_tokens=budget), [document], probabilities, counting)
     seconds = time.perf_counter() - started
-    kept = "".join(slice_ for slice_, reason in zip(document.texts, reasons, strict=True) if is_kept(reason))
+    kept = joined(document.texts, map(is_kept, reasons))
     return seconds, counted // len(text), count(kept), budget
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from contextpruner import ContextPruner, Document, code_detection, line_breaks, split, split_code, split_html
 from contextpruner.formats import FORMATS, Format, units
 from contextpruner.html_tokens import tokens
+from contextpruner.joining import joined
 from tests.contextpruner.stopwatch import seconds
 
 ODD = [
@@ -89,7 +90,8 @@ def test_documents_of_all_formats_are_pruned_together(texts: list[tuple[str, For
         for document, found in zip(documents, result.documents, strict=True):
             assert "".join(document.text[span.start : span.end] for span in found.spans) == document.text
             if found.html is None:
-                assert found.text == "".join(document.text[span.start : span.end] for span in found.spans if span.kept)
+                slices = [document.text[span.start : span.end] for span in found.spans]
+                assert found.text == joined(slices, [span.kept for span in found.spans])
             # taken alone a page gives the same, whatever stood beside it
             if "threshold" in rule:
                 assert found.text == pruner.prune("one two", [document], **rule).documents[0].text  # type: ignore[arg-type]
