@@ -3,7 +3,7 @@
 tuned      tests/contextpruner/sentences: our rules were written and tuned on them
 dev        tests/contextpruner/sentences_dev: marked without a look at our rules; then we looked at what the rules
            got wrong there, and mended what is general
-held out   tests/contextpruner/sentences_heldout: marked like dev, and measured once, when the rules were done
+held out   tests/contextpruner/sentences_heldout: marked like dev, and measured when the rules were done
 """
 
 from __future__ import annotations
