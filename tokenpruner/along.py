@@ -10,6 +10,7 @@ import torch
 
 from tokenpruner.entering import OWN, Kwargs
 from tokenpruner.thin import Choice
+from tokenpruner.transformers_api import CACHE_ARGUMENTS, not_supported
 
 # one entry a token, [B, L, ...]
 PER_TOKEN = ("visual_pos_masks", "per_layer_inputs", "mm_token_type_ids", "moe_mm_token_type_ids", "token_type_ids")
@@ -22,12 +23,24 @@ MARKS = "visual_pos_masks"
 
 def check(kwargs: Kwargs, shape: tuple[int, int]) -> None:
     """Raise where something of unknown meaning goes along with each token, which would no longer fit."""
+    known = (*OWN, *PER_TOKEN, *FOR_THE_LOSS, *PER_VISUAL, *CACHE_ARGUMENTS)
     for name, value in kwargs.items():
-        known = (*OWN, *PER_TOKEN, *FOR_THE_LOSS)
-        if name not in known and isinstance(value, torch.Tensor) and value.shape[:2] == shape:
-            raise ValueError(f"the text backbone also takes {name} {[*value.shape]} per token: not supported")
+        found = None if name in known else per_token(value, shape)
+        if found is not None:
+            raise ValueError(f"the text backbone also takes {name} {[*found.shape]} per token: {not_supported()}")
     if any(kwargs.get(name) is not None for name in PER_VISUAL) and not isinstance(kwargs.get(MARKS), torch.Tensor):
         raise ValueError(f"the text backbone takes {PER_VISUAL[0]} without {MARKS}: not supported")
+
+
+def per_token(value: object, shape: tuple[int, int]) -> torch.Tensor | None:
+    """A tensor in `value` that has an entry for each token of `shape`, or for each column alike; None without one."""
+    if isinstance(value, torch.Tensor):
+        (rows, length), sizes = shape, [*value.shape]
+        ways = ([rows, length], [1, length])
+        is_one = sizes == [length] or any(sizes[at : at + 2] in ways for at in range(len(sizes) - 1))
+        return value if is_one else None
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return next((found for part in parts if (found := per_token(part, shape)) is not None), None)
 
 
 def cut(kwargs: Kwargs, choice: Choice, index: torch.Tensor, mask: torch.Tensor) -> Kwargs:

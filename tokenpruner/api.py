@@ -63,6 +63,7 @@ def prepare(
     `prune` does, and for a model that hands its text backbone what generate() cannot be given (DeepStack planes).
     """
     from tokenpruner.stateless import thinned_inputs
+    from tokenpruner.transformers_api import CACHE_ARGUMENTS
 
     if not isinstance(method, TokenMethod):
         raise ValueError(WANT_METHOD.format(method))
@@ -72,7 +73,7 @@ def prepare(
             "run the model inside `with prune(model, method)`"
         )
     adapter = _adapter(model, method)
-    for name in ("labels", "past_key_values"):
+    for name in ("labels", *CACHE_ARGUMENTS):
         if inputs.get(name) is not None:
             raise ValueError(f"prepare() wants a whole prompt for generate(), got {name}")
     # a model encodes one prompt at a time: the hooks of two would see each other's

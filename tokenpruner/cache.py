@@ -13,8 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from transformers import Cache
-from transformers.cache_utils import (
+
+from tokenpruner.transformers_api import (
+    Cache,
     CacheLayerMixin,
     DynamicIndexedLayer,
     DynamicLayer,

@@ -14,13 +14,14 @@ import torch
 from torch import nn
 
 from tokenpruner import thin
-from tokenpruner.along import FOR_THE_LOSS, PER_TOKEN
+from tokenpruner.along import FOR_THE_LOSS, PER_TOKEN, per_token
+from tokenpruner.transformers_api import CACHE_ARGUMENTS, not_supported
 
 Kwargs = dict[str, object]
 # one position a token; one embedding of it a token, alone or as cosines and sines
 POSITIONS, EMBEDDINGS = "position_ids", "position_embeddings"
 ALONG = (*PER_TOKEN, "per_layer_input")
-OWN = ("attention_mask", POSITIONS, EMBEDDINGS, "past_key_values", *FOR_THE_LOSS)
+OWN = ("attention_mask", POSITIONS, EMBEDDINGS, *CACHE_ARGUMENTS, *FOR_THE_LOSS)
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,10 @@ def cut_arguments(given: Kwargs, layout: Remaining) -> Kwargs:
             changed[name] = taken(value, layout.index, -1)
         elif name == EMBEDDINGS and value is not None:
             changed[name] = each(value, lambda table: taken(table, layout.index, -2))
-        elif name not in OWN and isinstance(value, torch.Tensor) and value.shape[:2] in ((rows, length), (1, length)):
-            if name not in ALONG:
-                raise ValueError(f"a decoder layer also takes {name} {[*value.shape]} per token: not supported")
+        elif name in ALONG and isinstance(value, torch.Tensor) and value.shape[:2] in ((rows, length), (1, length)):
             changed[name] = taken(value, layout.index, 1 - value.ndim)
+        elif name not in (*OWN, *ALONG) and (found := per_token(value, (rows, length))) is not None:
+            raise ValueError(f"a decoder layer also takes {name} {[*found.shape]} per token: {not_supported()}")
     return changed
 
 

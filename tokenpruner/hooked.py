@@ -23,6 +23,7 @@ from tokenpruner.kinds import TokenMethod
 from tokenpruner.measure import Costs
 from tokenpruner.overrides import overridden
 from tokenpruner.report import Report
+from tokenpruner.transformers_api import cache_of
 
 
 class Door(threading.local):
@@ -120,9 +121,3 @@ class Hooked(ABC):
     def _after_merger(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
         self.door.attention_mask = None
         caches.cover(cache_of(kwargs), False)
-
-
-def cache_of(kwargs: Kwargs) -> caches.Cache | None:
-    """The cache among the arguments of a call."""
-    cache = kwargs.get("past_key_values")
-    return cache if isinstance(cache, caches.Cache) else None

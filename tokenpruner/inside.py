@@ -23,7 +23,7 @@ from tokenpruner.adapter import Adapter
 from tokenpruner.cutting import Remaining, bound, taken
 from tokenpruner.entering import Entering, Kwargs
 from tokenpruner.fitting import Fitting, Pass
-from tokenpruner.hooked import Hooked, cache_of
+from tokenpruner.hooked import Hooked
 from tokenpruner.images import Image
 from tokenpruner.layer_method import LayerMethod, Stage
 from tokenpruner.layers import Layers, check_recomputed
@@ -32,6 +32,7 @@ from tokenpruner.numbering import Numbering
 from tokenpruner.planes import Planes
 from tokenpruner.report import Prefill, Report
 from tokenpruner.staging import Live, Scene
+from tokenpruner.transformers_api import cache_of, cache_of_output, check_cached
 
 
 class Local(threading.local):
@@ -215,8 +216,9 @@ class Inside(Hooked):
         # the hook is called without output where the pass raised
         if output is None:
             return
-        cache = getattr(output, "past_key_values", None) if current.cache is None else current.cache
-        for slot, (removed, prefix) in current.lacks.items() if isinstance(cache, caches.Cache) else ():
+        cache = cache_of_output(output) if current.cache is None else current.cache
+        check_cached(kwargs, cache, module)
+        for slot, (removed, prefix) in current.lacks.items() if cache is not None else ():
             caches.commit_at(cache, slot, removed, prefix)
         layout = current.layout
         if not layout.is_whole and not self.skips:

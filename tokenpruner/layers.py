@@ -9,6 +9,7 @@ from torch import nn
 from tokenpruner import probe
 from tokenpruner.layer_masks import Kind
 from tokenpruner.layer_method import LayerMethod, Stage, check_stages
+from tokenpruner.transformers_api import checkpoint_reruns_hooks
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 OTHERS = "all layers have to hold the same tokens, take a method before the decoder, such as DivPrune"
@@ -76,8 +77,7 @@ def check_recomputed(layer: nn.Module) -> None:
 
     Newer transformers checkpoints what lies inside the hooks, older ones the hooks too.
     """
-    is_checkpointed = layer.training and getattr(layer, "gradient_checkpointing", False)
-    if is_checkpointed and type(layer).__call__ is not nn.Module.__call__:
+    if checkpoint_reruns_hooks(layer):
         raise ValueError(
             f"{type(layer).__name__}: want no gradient checkpointing inside the decoder with this transformers: it "
             "runs hooks again; take a newer one, or a method before the decoder, such as DivPrune"

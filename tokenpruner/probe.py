@@ -9,12 +9,19 @@ whichever attention the model uses; neither the layer nor its config is touched.
 from __future__ import annotations
 
 import copy
-import inspect
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AttentionInterface, Cache
+
+from tokenpruner.transformers_api import (
+    AttentionInterface,
+    Cache,
+    attention_override,
+    cache_argument,
+    cache_of,
+    looks_up_attention,
+)
 
 Kwargs = dict[str, object]
 NAME = "prunekit_probe"
@@ -63,7 +70,7 @@ class Peek:
 
 def attention_of(layer: nn.Module) -> tuple[str, nn.Module] | None:
     """The one module of a decoder layer that looks up an attention function, by name; None if there is none."""
-    found = [(name, module) for name, module in layer.named_children() if _looks_up(module)]
+    found = [(name, module) for name, module in layer.named_children() if looks_up_attention(module)]
     return found[0] if len(found) == 1 else None
 
 
@@ -72,8 +79,8 @@ def read(layer: nn.Module, hidden: torch.Tensor, kwargs: Kwargs) -> Reading:
     found = attention_of(layer)
     if found is None:
         raise ValueError(unreadable(layer))
-    cache = kwargs.get("past_key_values")
-    given = kwargs | {"past_key_values": Peek(cache) if isinstance(cache, Cache) else None}
+    cache = cache_of(kwargs)
+    given = kwargs | {cache_argument(layer, kwargs): None if cache is None else Peek(cache)}
     AttentionInterface.register(NAME, _stop)
     try:
         type(layer).forward(_twin(layer, *found), hidden, **given)
@@ -90,16 +97,10 @@ def unreadable(layer: nn.Module) -> str:
     )
 
 
-def _looks_up(module: nn.Module) -> bool:
-    forward = inspect.unwrap(type(module).forward)
-    names = getattr(getattr(forward, "__code__", None), "co_names", ())
-    return "ALL_ATTENTION_FUNCTIONS" in names and hasattr(module, "config")
-
-
 def _twin(layer: nn.Module, name: str, attention: nn.Module) -> nn.Module:
     twin, probe = _copied(layer), _copied(attention)
     config = copy.copy(attention.config)
-    vars(config)["_attn_implementation_internal"] = NAME
+    vars(config).update(attention_override(NAME))
     vars(probe)["config"] = config
     # nothing is computed again for gradients, and hooks on the attention are not for us
     vars(probe).update(_forward_hooks={}, _forward_pre_hooks={})

@@ -17,11 +17,12 @@ from tokenpruner import cache as caches
 from tokenpruner.adapter import Adapter
 from tokenpruner.cost import size
 from tokenpruner.entering import Entering, Kwargs, continued, thinned
-from tokenpruner.hooked import Hooked, cache_of
+from tokenpruner.hooked import Hooked
 from tokenpruner.images import Image
 from tokenpruner.measure import clock
 from tokenpruner.method import Method
 from tokenpruner.report import Prefill, Report
+from tokenpruner.transformers_api import cache_of, cache_of_output, check_cached
 
 
 @dataclass
@@ -106,7 +107,8 @@ class Session(Hooked):
         # the hook is called without output where the pass raised
         if output is None:
             return
-        cache = getattr(output, "past_key_values", None) if current.cache is None else current.cache
+        cache = cache_of_output(output) if current.cache is None else current.cache
+        check_cached(kwargs, cache, module)
         if current.prefix is not None and cache is not None:
             caches.commit(cache, current.removed, current.prefix)
         if current.record is not None:

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers import Cache
 
 from tokenpruner import probe
 from tokenpruner.cutting import Kwargs, Remaining, cut_arguments, taken
 from tokenpruner.layer_masks import causal
+from tokenpruner.transformers_api import Cache, cache_argument, cache_of
 
 
 class Filling:
@@ -36,11 +36,10 @@ class Filling:
 
 def computed(layer: nn.Module, hidden: torch.Tensor, given: Kwargs, layout: Remaining) -> tuple[torch.Tensor, Kwargs]:
     """What `layer` is called with in place of `hidden` [B, L, D] and `given` to compute the tokens of `layout`."""
-    cache = given.get("past_key_values")
-    cache = cache if isinstance(cache, Cache) else None
-    reading = probe.read(layer, hidden, given | {"past_key_values": None})
+    cache, name = cache_of(given), cache_argument(layer, given)
+    reading = probe.read(layer, hidden, given | {name: None})
     changed = cut_arguments(given, layout)
-    changed["past_key_values"] = Filling(reading.k, reading.v, cache)
+    changed[name] = Filling(reading.k, reading.v, cache)
     changed["attention_mask"] = _rows(given.get("attention_mask"), layout)
     real = layout.mask[..., None].to(hidden.device)
     return taken(hidden, layout.index, -2).masked_fill(~real, 0), given | changed

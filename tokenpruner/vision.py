@@ -29,6 +29,7 @@ from tokenpruner.block_method import BlockContext, BlockMethod, Read, Reduced
 from tokenpruner.measure import clock
 from tokenpruner.report import KeptImage, Prefill, Report
 from tokenpruner.stopwatch import Stopwatch
+from tokenpruner.transformers_api import checkpoint_reruns_hooks
 
 Args = tuple[object, ...]
 Kwargs = dict[str, object]
@@ -272,10 +273,7 @@ def _spread(output: object, current: Pass) -> object:
 
 def _check_checkpoint(block: nn.Module) -> None:
     """Raise where a gradient checkpoint would run the block's hooks once more, when the pass is over."""
-    if not (block.training and getattr(block, "gradient_checkpointing", False)):
-        return
-    own = [kind for kind in type(block).__mro__ if kind is not nn.Module and "__call__" in vars(kind)]
-    if own:
+    if checkpoint_reruns_hooks(block):
         raise ValueError(
             "in this release of transformers a gradient checkpoint runs a block's hooks twice: want a newer release, "
             "or no gradient checkpointing of the vision transformer"

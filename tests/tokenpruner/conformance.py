@@ -13,6 +13,7 @@ from tests.tokenpruner import families, known
 from tests.tokenpruner.feeding import Feed, Tensors
 from tokenpruner import Method, adapter, prune
 from tokenpruner.cost import size
+from tokenpruner.transformers_api import CACHE_ARGUMENTS
 
 GREEDY = {"do_sample": False, "max_new_tokens": 3, "return_dict_in_generate": True, "output_logits": True}
 RAGGED: list[Sequence[int | str]] = [[2, "I", 3], [4], ["I", 2, "I", 1]]
@@ -132,7 +133,7 @@ def cut(kwargs: dict[str, object], kept: torch.Tensor, visual: torch.Tensor, win
                     value = value.index_select(dimension, columns)
         return value
 
-    made = {name: taken(value) for name, value in kwargs.items() if name != "past_key_values"}
+    made = {name: taken(value) for name, value in kwargs.items() if name not in CACHE_ARGUMENTS}
     mask = made.get("attention_mask")
     if isinstance(mask, dict) and mask["full_attention"] is None:
         made["attention_mask"] = torch.ones(1, len(columns), dtype=torch.int64)

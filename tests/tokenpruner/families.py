@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.tokenpruner import known
 from tests.tokenpruner.feeding import Feed, feed_of
-from tests.tokenpruner.shrinking import IMAGE_TOKEN, draw, shrunk
+from tests.tokenpruner.shrinking import IMAGE_TOKEN, VOCABULARY, draw, shrunk
 from tokenpruner import adapter
 
 MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
@@ -63,7 +63,9 @@ OWN: dict[str, Own] = {
     "hunyuan_vl": Own(
         {"text_config.head_dim": 16, "text_config.rope_parameters": MROPE | {"mrope_section": [2, 2, 2, 2]}}
     ),
-    "inkling2": Own(layout="blocks"),
+    "hy_v4_vl": Own({"text_config.rope_parameters": MROPE | {"mrope_section": [2, 1, 1]}}),
+    "inkling2": Own({"text_config.unpadded_vocab_size": VOCABULARY}, layout="blocks"),
+    "inkling2_loop": Own({"text_config.unpadded_vocab_size": VOCABULARY}, layout="blocks"),
     "instructblip": Own({"image_token_index": IMAGE_TOKEN}, layout="asked"),
     "janus": Own({"vq_config.base_channels": 32, "vq_config.channel_multiplier": [1, 1]}),
     "kimi_k25": Own(

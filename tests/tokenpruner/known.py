@@ -16,8 +16,8 @@ FED = (
     *NAMED,
     *("aria", "cohere2_vision", "cohere_compass", "cosmos3_edge", "cosmos3_omni", "deepseek_vl", "deepseek_vl_hybrid"),
     *("ernie4_5_vl_moe", "exaone4_5", "fuyu", "gemma4", "gemma4_unified", "glm46v", "glm4v_moe", "glm5_next"),
-    *("glm_ocr", "glmga", "got_ocr2", "granite_docling", "hunyuan_vl", "lfm2_vl", "llama4", "nemotron_h_omni"),
-    *("hyperclovax_vision_v2", "idefics2", "inkling2", "janus", "kimi_k25", "lfm3_vl", "lighton_ocr"),
+    *("glm_ocr", "glmga", "got_ocr2", "granite_docling", "hunyuan_vl", "hy_v4_vl", "lfm2_vl", "nemotron_h_omni"),
+    *("hyperclovax_vision_v2", "idefics2", "inkling2", "inkling2_loop", "janus", "kimi_k25", "lfm3_vl", "lighton_ocr"),
     *("llava_next_video", "minicpm_ocr", "minicpmv4_6", "minicpmv4_7", "minimax_m3_vl", "mistral_large4"),
     *(
         "muse_glimmer",
@@ -58,12 +58,14 @@ REFUSED = {
 TIMM = "its vision tower needs timm"
 SMALL = "no tiny model of it yet: "
 UNBUILT = {
+    "apertus1p5": "turns images into tokens of its vocabulary, whose ranges do not shrink with it",
     "deepseek_ocr2": f"{SMALL}its lists by layer do not shrink with its layers",
     "diffusion_gemma": f"{SMALL}its default config lacks the number of experts",
     "dots3_note": f"{SMALL}its settings by layer do not shrink with its layers",
     "fast_vlm": TIMM,
     "gemma3n": TIMM,
     "granite4_vision": "image tokens enter its decoder empty: their features are added behind its layers",
+    "llama4": "transformers 5.24.0 raises in its own forward pass: its decoder's output has no image_outputs",
     "molmo2": f"{SMALL}its pictures come with the patches that each token is pooled from",
     "muse_spark": f"{SMALL}its vision tower has sizes by layer",
     "perception_lm": TIMM,
@@ -87,8 +89,9 @@ ODD: dict[str, dict[str, str]] = {
     "fuyu": {BEAMS: REPEATED},
     "gemma4": {ATTENTION: "its audio tower has no sdpa"},
     "hunyuan_vl": {ROWS: "it numbers the images of a whole batch, and the number enters their positions"},
+    "hy_v4_vl": {ATTENTION: "it has eager attention only"},
     "inkling2": {ATTENTION: "it has eager attention only"},
-    "llama4": {BEAMS: REPEATED},
+    "inkling2_loop": {ATTENTION: "it has eager attention only"},
     "minicpmv4_6": {ROWS: MIXED},
     "minicpmv4_7": {ROWS: MIXED},
     "paligemma": {TURN: "its prompt is seen both ways: replayed, the first turn sees the second"},

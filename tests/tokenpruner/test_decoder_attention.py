@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from tests.tokenpruner.caches import with_cache
 from tests.tokenpruner.replaying import weights_of
 from tokenpruner import LayerContext, Stage, prune
 from tokenpruner.attention import Attention
@@ -135,8 +136,8 @@ def test_a_layer_is_read_behind_its_cache(model):
     tables, cache = rotary(hidden, where), DynamicCache(config=model.config.text_config)
     first, second = (tuple(table[:, part] for table in tables) for part in (slice(0, 4), slice(4, 9)))
     with torch.no_grad():
-        layer(hidden[:, :4], position_embeddings=first, attention_mask=None, past_key_values=cache)
-        given = {"position_embeddings": second, "attention_mask": None, "past_key_values": cache}
+        layer(hidden[:, :4], position_embeddings=first, attention_mask=None, **with_cache(layer, cache))
+        given = {"position_embeddings": second, "attention_mask": None, **with_cache(layer, cache)}
         reading = read(layer, hidden[:, 4:], given)
     assert cache.layers[0].keys.shape[-2] == 4
     attention = of_row(reading, 0, torch.ones(5).bool(), torch.ones(4).bool())

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 
+from tests.tokenpruner.caches import cache_from, with_cache
 from tests.tokenpruner.replaying import Cut, replay
 from tokenpruner import prune
 from tokenpruner.methods.fastv import FastV
@@ -29,18 +30,18 @@ def likely(out):
     return int(out.logits[0, -1].index_fill(0, torch.tensor(5), -torch.inf).argmax())
 
 
-def followed(inputs, out, more):
+def followed(model, inputs, out, more):
     """The inputs of a second turn: prompt, answer and the tokens `more` [B, T], by full length."""
     ids = torch.cat([out.sequences, more], 1)
     added = ids.shape[1] - inputs["attention_mask"].shape[1]
     mask = torch.nn.functional.pad(inputs["attention_mask"], (0, added), value=1)
-    return {"input_ids": ids, "attention_mask": mask, "past_key_values": out.past_key_values}
+    return {"input_ids": ids, "attention_mask": mask, **with_cache(model, cache_from(out))}
 
 
 def test_lengths_by_hand(model, prompt):
     # 2 + 16 + 3 tokens; 8 of 16 go on from layer 1, 4 from layer 2
     with torch.no_grad(), prune(model, PyramidDrop(n_stages=3)):
-        cache = model(**prompt([[2, "I", 3]])).past_key_values
+        cache = cache_from(model(**prompt([[2, "I", 3]])))
     assert [layer.keys.shape[-2] for layer in cache.layers] == [21, 13, 9]
     assert [layer.get_seq_length() for layer in cache.layers] == [21, 21, 21]
     assert type(cache.layers[0]).__name__ == "DynamicLayer"
@@ -57,7 +58,7 @@ def test_manual_decoding_equals_replay(model, prompt, method, cuts):
         out = model(**inputs)
         for _ in range(4):
             told.append(likely(out))
-            out = model(input_ids=torch.tensor([told[-1:]]), past_key_values=out.past_key_values)
+            out = model(input_ids=torch.tensor([told[-1:]]), **with_cache(model, cache_from(out)))
             close(out.logits[0, -1], replay(model, inputs, cuts, told).logits[-1])
 
 
@@ -69,8 +70,10 @@ def test_manual_decoding_of_a_padded_batch(model, prompt, singles, method, cuts,
     mask = torch.nn.functional.pad(inputs["attention_mask"], (0, 2), value=1)
     where = mask.cumsum(1) - 1
     with torch.no_grad(), prune(model, method):
-        cache = model(**inputs, position_ids=where[:, :-2].clamp(min=0)).past_key_values
-        got = model(input_ids=following, attention_mask=mask, position_ids=where[:, -2:], past_key_values=cache).logits
+        cache = cache_from(model(**inputs, position_ids=where[:, :-2].clamp(min=0)))
+        got = model(
+            input_ids=following, attention_mask=mask, position_ids=where[:, -2:], **with_cache(model, cache)
+        ).logits
     for row, alone in enumerate(singles(inputs)):
         close(got[row], replay(model, alone, cuts, following[row].tolist()).logits[-2:])
 
@@ -83,7 +86,7 @@ def test_second_turn_equals_replay(model, prompt, singles, method, cuts, rows):
     length = inputs["input_ids"].shape[1]
     with prune(model, method):
         first = model.generate(**inputs, **GREEDY)
-        second = model.generate(**followed(inputs, first, more), **GREEDY)
+        second = model.generate(**followed(model, inputs, first, more), **GREEDY)
     for row, alone in enumerate(singles(inputs)):
         said = second.sequences[row, length:-1].tolist()
         close(torch.stack(second.logits, 1)[row], replay(model, alone, cuts, said).logits[-5:])
@@ -94,7 +97,7 @@ def test_layers_of_one_length_that_hold_different_tokens(model, prompt, singles)
     inputs, (method, cuts) = prompt([[30], [2, "I", 3]]), SEVERAL
     with prune(model, method):
         out = model.generate(**inputs, **GREEDY)
-    assert [layer.keys.shape[-2] for layer in out.past_key_values.layers] == [34, 34, 34]
+    assert [layer.keys.shape[-2] for layer in cache_from(out).layers] == [34, 34, 34]
     for row, alone in enumerate(singles(inputs)):
         said = out.sequences[row, 30:-1].tolist()
         close(torch.stack(out.logits, 1)[row], replay(model, alone, cuts, said).logits[-5:])
@@ -105,9 +108,9 @@ def test_second_turn_with_another_image(model, prompt):
     whole = prompt([[2, "I", 3, "I", 4]])
     first = {"input_ids": whole["input_ids"][:, :21], "pixel_values": whole["pixel_values"][:1]}
     with torch.no_grad(), prune(model, FastV(keep_ratio=0.25)) as report:
-        cache = model(**first).past_key_values
+        cache = cache_from(model(**first))
         got = model(
-            input_ids=whole["input_ids"][:, 21:], pixel_values=whole["pixel_values"][1:], past_key_values=cache
+            input_ids=whole["input_ids"][:, 21:], pixel_values=whole["pixel_values"][1:], **with_cache(model, cache)
         ).logits
     assert cache.get_seq_length() == 41
     assert [layer.keys.shape[-2] for layer in cache.layers] == [41, 41, 17]
@@ -156,11 +159,11 @@ def test_prompt_lookup_equals_greedy(model, prompt, method, cuts):
 def test_crop_stops_at_what_was_dropped(model, prompt):
     inputs, (method, cuts) = prompt([[2, "I", 3]]), SEVERAL
     with torch.no_grad(), prune(model, method):
-        cache = model(**inputs).past_key_values
-        model(input_ids=torch.tensor([[7, 8]]), past_key_values=cache)
+        cache = cache_from(model(**inputs))
+        model(input_ids=torch.tensor([[7, 8]]), **with_cache(model, cache))
         cache.crop(-3)
         assert {layer.get_seq_length() for layer in cache.layers} == {20}
-        got = model(input_ids=inputs["input_ids"][:, -1:], past_key_values=cache).logits
+        got = model(input_ids=inputs["input_ids"][:, -1:], **with_cache(model, cache)).logits
         close(got[0, -1], replay(model, inputs, cuts).logits[-1])
         with pytest.raises(ValueError, match=r"tokens behind the last dropped one cropped, got 19"):
             cache.crop(-19)
@@ -169,11 +172,11 @@ def test_crop_stops_at_what_was_dropped(model, prompt):
 def test_rows_are_repeated_and_taken_with_their_masks(model, prompt, singles):
     inputs, (method, cuts) = prompt([[2, "I", 3], [4]]), SEVERAL
     with torch.no_grad(), prune(model, method):
-        cache = model(**inputs).past_key_values
+        cache = cache_from(model(**inputs))
         cache.batch_repeat_interleave(2)
         cache.batch_select_indices(torch.tensor([3, 0]))
         mask = torch.nn.functional.pad(inputs["attention_mask"].flip(0), (0, 1), value=1)
-        got = model(input_ids=torch.tensor([[7], [8]]), attention_mask=mask, past_key_values=cache).logits
+        got = model(input_ids=torch.tensor([[7], [8]]), attention_mask=mask, **with_cache(model, cache)).logits
     close(got[0, -1], replay(model, singles(inputs)[1], cuts, [7]).logits[-1])
     close(got[1, -1], replay(model, singles(inputs)[0], cuts, [8]).logits[-1])
 
@@ -181,10 +184,10 @@ def test_rows_are_repeated_and_taken_with_their_masks(model, prompt, singles):
 def test_interleaved_generations_and_copies_do_not_mix(model, prompt):
     (method, cuts), prompts = SEVERAL, [prompt([[2, "I", 3]]), prompt([["I", 1, "I", 4]], seed=9)]
     with torch.no_grad(), prune(model, method):
-        caches = [model(**inputs).past_key_values for inputs in prompts]
+        caches = [cache_from(model(**inputs)) for inputs in prompts]
         for token in (11, 12):
             for inputs, cache in zip(prompts, caches, strict=True):
-                got = model(input_ids=torch.tensor([[token]]), past_key_values=copy.deepcopy(cache)).logits
+                got = model(input_ids=torch.tensor([[token]]), **with_cache(model, copy.deepcopy(cache))).logits
                 close(got[0, -1], replay(model, inputs, cuts, [token]).logits[-1])
     assert [cache.get_seq_length() for cache in caches] == [21, 37]
 
@@ -194,25 +197,25 @@ def test_what_needs_help_is_refused(model, prompt):
     """Nobody but the hooks makes a mask for each layer, and hooks of another kind cannot."""
     inputs, more = prompt([[2, "I", 3]]), torch.tensor([[7]])
     with prune(model, FastV(keep_ratio=0.25)):
-        cache = model(**inputs).past_key_values
+        cache = cache_from(model(**inputs))
     with pytest.raises(ValueError, match="the layers of this cache lack different tokens"):
-        model(input_ids=more, past_key_values=copy.deepcopy(cache))
+        model(input_ids=more, **with_cache(model, copy.deepcopy(cache)))
     with prune(model, Stride(keep_ratio=0.25)):
         with pytest.raises(ValueError, match="the layers of this cache lack different tokens"):
-            model(input_ids=more, past_key_values=copy.deepcopy(cache))
-        before = model(**inputs).past_key_values
+            model(input_ids=more, **with_cache(model, copy.deepcopy(cache)))
+        before = cache_from(model(**inputs))
     with prune(model, FastV(keep_ratio=0.25)):
         with pytest.raises(ValueError, match="this cache was pruned before the decoder"):
-            model(input_ids=more, past_key_values=before)
+            model(input_ids=more, **with_cache(model, before))
         # another method of the kind goes on from it
-        model(input_ids=more, past_key_values=cache)
+        model(input_ids=more, **with_cache(model, cache))
 
 
 @pytest.mark.newest
 def test_an_emptied_cache_is_as_new(model, prompt):
     """Older releases leave the length of a layer that lacks nothing as it was."""
     with prune(model, FastV(keep_ratio=0.25)):
-        cache = model(**prompt([[2, "I", 3]])).past_key_values
+        cache = cache_from(model(**prompt([[2, "I", 3]])))
     cache.reset()
     text = prompt([[6]])
-    close(model(**text, past_key_values=cache).logits, model(**text).logits)
+    close(model(**text, **with_cache(model, cache)).logits, model(**text).logits)

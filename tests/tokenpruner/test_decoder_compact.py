@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.tokenpruner import families
+from tests.tokenpruner.caches import cache_from, with_cache
 from tests.tokenpruner.replaying import Cut, replay
 from tokenpruner import prune
 from tokenpruner.methods.fastv import FastV
@@ -52,9 +53,9 @@ def test_generation_is_the_replay(model, prompt, singles, method, cuts, use_cach
 def test_manual_decoding_and_a_later_turn(model, prompt, method, cuts):
     inputs, told = prompt([[2, "I", 3]]), [11, 12, 13, 14]
     with torch.no_grad(), prune(model, method):
-        cache = model(**inputs).past_key_values
-        got = [model(input_ids=torch.tensor([[token]]), past_key_values=cache).logits[0] for token in told[:2]]
-        got.append(model(input_ids=torch.tensor([told[2:]]), past_key_values=cache).logits[0])
+        cache = cache_from(model(**inputs))
+        got = [model(input_ids=torch.tensor([[token]]), **with_cache(model, cache)).logits[0] for token in told[:2]]
+        got.append(model(input_ids=torch.tensor([told[2:]]), **with_cache(model, cache)).logits[0])
     close(torch.cat(got), replay(model, inputs, cuts, told, way="compact").logits[-4:])
 
 
@@ -62,9 +63,9 @@ def test_another_image_behind_a_past(model, prompt):
     whole, method, cuts = prompt([[2, "I", 3, "I", 4]]), *CASES[0].values
     first = {"input_ids": whole["input_ids"][:, :21], "pixel_values": whole["pixel_values"][:1]}
     with torch.no_grad(), prune(model, method):
-        cache = model(**first).past_key_values
+        cache = cache_from(model(**first))
         got = model(
-            input_ids=whole["input_ids"][:, 21:], pixel_values=whole["pixel_values"][1:], past_key_values=cache
+            input_ids=whole["input_ids"][:, 21:], pixel_values=whole["pixel_values"][1:], **with_cache(model, cache)
         ).logits
     picks = replay(model, first, cuts, way="compact").picks[0]
     close(got[0], replay(model, whole, cuts, picked=[picks, None], way="compact").logits[-8:])

@@ -8,6 +8,7 @@ import threading
 import pytest
 import torch
 
+from tests.tokenpruner.caches import cache_from, with_cache
 from tests.tokenpruner.replaying import Cut, replay
 from tokenpruner import LayerContext, LayerMethod, Stage, prepare, prune
 from tokenpruner.methods.fastv import FastV
@@ -62,7 +63,7 @@ def test_the_data_may_decide_how_many_stay(model, prompt):
     assert [len(image.kept) for image in report.images] == [0, 4, 0]
     assert report.prefills[0].layers == ((35, 19), (7, 3), (7, 3))
     assert out.logits.shape[1] == 7
-    assert [layer.keys.shape[-2] for layer in out.past_key_values.layers] == [35, 7, 7]
+    assert [layer.keys.shape[-2] for layer in cache_from(out).layers] == [35, 7, 7]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_static_caches_and_chunks(watched):
         with pytest.raises(ValueError, match="got prefill_chunk_size=8"):
             model.generate(**inputs, **GREEDY, prefill_chunk_size=8)
         with pytest.raises(ValueError, match="a static cache has its mask made before"):
-            model(**inputs, past_key_values=StaticCache(model.config.text_config, max_cache_len=40))
+            model(**inputs, **with_cache(model, StaticCache(model.config.text_config, max_cache_len=40)))
     check()
 
 
@@ -216,7 +217,7 @@ def test_text_goes_through_untouched(model, prompt):
         again = model.generate(**inputs, **GREEDY, output_logits=True, return_dict_in_generate=True)
     assert torch.equal(torch.stack(plain.logits), torch.stack(again.logits))
     assert not report.prefills
-    assert type(again.past_key_values.layers[2]).__name__ == "DynamicLayer"
+    assert type(cache_from(again).layers[2]).__name__ == "DynamicLayer"
 
 
 def test_eager_and_sdpa_pick_the_same(make_model, prompt):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.tokenpruner.caches import cache_from
 from tests.tokenpruner.replaying import Cut, replay
 from tokenpruner import prune
 from tokenpruner.methods.fastv import FastV
@@ -41,8 +42,8 @@ def test_forward_is_the_replay(model, prompt, method, cuts):
     close(cached.logits[0], wanted.logits)
     close(uncached, wanted.logits)
     assert [list(image.kept) for image in report.prefills[0].images] == wanted.picks
-    assert [layer.keys.shape[-2] for layer in cached.past_key_values.layers] == wanted.tokens
-    assert {layer.get_seq_length() for layer in cached.past_key_values.layers} == {41}
+    assert [layer.keys.shape[-2] for layer in cache_from(cached).layers] == wanted.tokens
+    assert {layer.get_seq_length() for layer in cache_from(cached).layers} == {41}
     assert [rows[0] for rows in report.prefills[0].layers] == wanted.tokens
     assert {image.layer for image in report.prefills[0].images} == {cuts[-1].layer}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.tokenpruner.caches import cache_from, with_cache
 from tests.tokenpruner.replaying import Cut, replay
 from tokenpruner import prune
 from tokenpruner.cost import Decoder
@@ -33,8 +34,8 @@ def test_forward_is_the_loop(model, prompt, singles, method, cuts, side):
         alone = [model(**row).logits[0] for row in singles(inputs)]
     # nothing leaves: logits and cache are of full length
     assert cached.logits.shape[1] == inputs["input_ids"].shape[1]
-    assert {layer.keys.shape[-2] for layer in cached.past_key_values.layers} == {inputs["input_ids"].shape[1]}
-    assert {type(layer).__name__ for layer in cached.past_key_values.layers} == {"DynamicLayer"}
+    assert {layer.keys.shape[-2] for layer in cache_from(cached).layers} == {inputs["input_ids"].shape[1]}
+    assert {type(layer).__name__ for layer in cache_from(cached).layers} == {"DynamicLayer"}
     picks = [list(image.kept) for image in report.prefills[0].images]
     for number, row in enumerate(singles(inputs)):
         wanted = replay(model, row, cuts, way="skip")
@@ -60,9 +61,9 @@ def test_generation_is_the_loop(model, prompt, singles, method, cuts, use_cache)
 def test_a_second_turn_needs_nobody(model, prompt):
     inputs, cuts = prompt([[2, "I", 3]]), [Cut(1, 0.25, 0)]
     with torch.no_grad(), prune(model, FastV(keep_ratio=0.25, layer=1, mode="skip")):
-        cache = model(**inputs).past_key_values
+        cache = cache_from(model(**inputs))
     with torch.no_grad():
-        got = model(input_ids=torch.tensor([[7, 8]]), past_key_values=cache).logits
+        got = model(input_ids=torch.tensor([[7, 8]]), **with_cache(model, cache)).logits
     close(got[0], replay(model, inputs, cuts, [7, 8], way="skip").logits[-2:])
 
 
@@ -72,9 +73,9 @@ def test_another_image_behind_a_past(model, prompt):
     first = {"input_ids": whole["input_ids"][:, :21], "pixel_values": whole["pixel_values"][:1]}
     cuts = [Cut(1, 0.25, 0)]
     with torch.no_grad(), prune(model, FastV(keep_ratio=0.25, layer=1, mode="skip")):
-        cache = model(**first).past_key_values
+        cache = cache_from(model(**first))
         got = model(
-            input_ids=whole["input_ids"][:, 21:], pixel_values=whole["pixel_values"][1:], past_key_values=cache
+            input_ids=whole["input_ids"][:, 21:], pixel_values=whole["pixel_values"][1:], **with_cache(model, cache)
         ).logits
     wanted = replay(model, whole, cuts, picked=[replay(model, first, cuts, way="skip").picks[0], None], way="skip")
     close(got[0], wanted.logits[21:])
@@ -119,7 +120,7 @@ def test_costs_by_hand(model, prompt):
 
 def test_a_cache_that_lacks_tokens_is_refused(model, prompt):
     with torch.no_grad(), prune(model, FastV(keep_ratio=0.25)):
-        cache = model(**prompt([[2, "I", 3]])).past_key_values
+        cache = cache_from(model(**prompt([[2, "I", 3]])))
     refused = pytest.raises(ValueError, match="go on inside .* with such a method that drops tokens")
     with prune(model, FastV(keep_ratio=0.25, mode="skip")), refused:
-        model(input_ids=torch.tensor([[7]]), past_key_values=cache)
+        model(input_ids=torch.tensor([[7]]), **with_cache(model, cache))

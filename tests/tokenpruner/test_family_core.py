@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.tokenpruner import families, known
+from tests.tokenpruner.caches import cache_from, with_cache
 from tests.tokenpruner.conformance import RAGGED, by_hand, close, fed, generate, singles, unless_odd
 from tests.tokenpruner.conftest import state
 from tokenpruner import adapter, prune
@@ -91,7 +92,7 @@ def test_a_second_turn_on_the_pruned_cache_equals_replay(name):
         whole = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
         whole |= feed.types(whole)
         text = {key: whole[key] for key in ("input_ids", "attention_mask", *feed.types(whole))}
-        again = feed.model.generate(**text, **kind, past_key_values=first.past_key_values)
+        again = feed.model.generate(**text, **kind, **with_cache(feed.model, cache_from(first)))
         close(torch.stack(again.logits), torch.stack(feed.model.generate(**whole, **kind).logits))
 
     unless_odd(name, known.TURN, check)

@@ -16,6 +16,7 @@ from tests.tokenpruner.atp_replay import (
     stepwise,
     trained,
 )
+from tests.tokenpruner.caches import with_cache
 from tokenpruner import prune
 from tokenpruner.methods.atp import ATP
 from tokenpruner.methods.fastv import FastV
@@ -192,9 +193,9 @@ def test_refusals(watched, modules, method):
         with pytest.raises(ValueError, match="is being pruned already"), prune(model, method):
             pass
         cache = DynamicCache(config=model.config.text_config)
-        model(**{name: value[1:, -4:] for name, value in inputs.items() if value.ndim == 2}, past_key_values=cache)
+        model(**{name: value[1:, -4:] for name, value in inputs.items() if value.ndim == 2}, **with_cache(model, cache))
         with pytest.raises(ValueError, match="want whole sequences"):
-            model(input_ids=torch.tensor([[7]]), past_key_values=cache)
+            model(input_ids=torch.tensor([[7]]), **with_cache(model, cache))
     for wrong, match in (
         ({"modules": ATPModules((1,))}, r"want modules for the layers \(1, 2\), got some for \(1,\)"),
         ({"method": FastV()}, "want a method with learned thresholds"),

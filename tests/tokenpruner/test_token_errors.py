@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.tokenpruner.caches import with_cache
 from tokenpruner import prepare, prune
 from tokenpruner.methods.divprune import DivPrune
 from tokenpruner.methods.random import Random
@@ -83,7 +84,7 @@ def test_a_static_cache(watched):
     check()
     cache = StaticCache(model.config.text_config, max_cache_len=40)
     with prune(model, Random()), pytest.raises(ValueError, match=r"^a static cache .*prepare\(model, method"):
-        model(**inputs, past_key_values=cache)
+        model(**inputs, **with_cache(model, cache))
 
 
 def test_a_static_cache_where_nothing_is_dropped(model, prompt):
@@ -102,7 +103,7 @@ def test_a_quantized_cache(model, prompt):
     cache = DynamicCache()
     cache.layers = [Packed() for _ in range(3)]
     with prune(model, Random()), pytest.raises(ValueError, match=r"got Packed: use .*prepare\("):
-        model(**prompt([[2, "I", 3]]), past_key_values=cache)
+        model(**prompt([[2, "I", 3]]), **with_cache(model, cache))
 
 
 def test_chunked_prefill(watched):
@@ -145,8 +146,8 @@ def test_indices_of_logits(model, prompt):
 
 
 def test_a_past_in_prepare(model, prompt):
-    with pytest.raises(ValueError, match="got past_key_values"):
-        prepare(model, Random(), **prompt([["I", 1]]), past_key_values=torch.zeros(1))
+    with pytest.raises(ValueError, match="got (cache|past_key_values)"):
+        prepare(model, Random(), **prompt([["I", 1]]), **with_cache(model, torch.zeros(1)))
 
 
 def test_hidden_image_tokens_and_prepared_masks(model, prompt):

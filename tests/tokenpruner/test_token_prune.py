@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.tokenpruner.caches import cache_from
 from tokenpruner import prune
 from tokenpruner.methods.divprune import DivPrune
 from tokenpruner.methods.random import Random
@@ -235,7 +236,7 @@ def test_text_goes_through_untouched(model, prompt, entered):
     assert torch.equal(stepwise(plain), stepwise(again))
     assert len(before) == len(entered)
     assert not report.prefills
-    assert type(again.past_key_values.layers[0]).__name__ == "DynamicLayer"
+    assert type(cache_from(again).layers[0]).__name__ == "DynamicLayer"
 
 
 def test_llava_next_works_too(prompt):

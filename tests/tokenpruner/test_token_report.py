@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from tests.tokenpruner.caches import cache_from, with_cache
 from tokenpruner import Report, prune
 from tokenpruner.cost import Decoder
 from tokenpruner.methods.fastv import FastV
@@ -78,8 +79,8 @@ def test_a_report_counts_every_pass(model, prompt):
 def test_costs_of_a_second_turn(model, prompt):
     whole = prompt([[2, "I", 3, "I", 4]])
     with torch.no_grad(), prune(model, Stride(keep_ratio=0.25)) as report:
-        cache = model(input_ids=whole["input_ids"][:, :21], pixel_values=whole["pixel_values"][:1]).past_key_values
-        model(input_ids=whole["input_ids"][:, 21:], pixel_values=whole["pixel_values"][1:], past_key_values=cache)
+        cache = cache_from(model(input_ids=whole["input_ids"][:, :21], pixel_values=whole["pixel_values"][:1]))
+        model(input_ids=whole["input_ids"][:, 21:], pixel_values=whole["pixel_values"][1:], **with_cache(model, cache))
     decoder = Decoder.from_config(model.config.text_config)
     assert report.prefills[1].flops_before == decoder.flops(20, 21)
     assert report.prefills[1].flops_after == decoder.flops(8, 9)

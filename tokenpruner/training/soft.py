@@ -28,7 +28,7 @@ from tokenpruner.adapter import Adapter
 from tokenpruner.attention import Attention
 from tokenpruner.cutting import bound
 from tokenpruner.entering import Entering, Kwargs
-from tokenpruner.hooked import Hooked, cache_of
+from tokenpruner.hooked import Hooked
 from tokenpruner.images import Image
 from tokenpruner.layer_masks import causal
 from tokenpruner.layers import Layers, check_recomputed
@@ -37,6 +37,7 @@ from tokenpruner.redundancy import Looks
 from tokenpruner.report import Report
 from tokenpruner.thresholds import ATPModules
 from tokenpruner.training.losses import Kept
+from tokenpruner.transformers_api import cache_of
 
 
 @dataclass
