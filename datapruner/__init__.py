@@ -2,6 +2,7 @@
 
 from datapruner.budgets import Budget, Per
 from datapruner.candidates import Candidates
+from datapruner.corpus.source import Source
 from datapruner.pruning import prune, run
 from datapruner.recipe import Expected, Recipe, Rule
 from datapruner.scorer import Batch, Scorer
@@ -9,7 +10,6 @@ from datapruner.scoring import score
 from datapruner.selecting import select
 from datapruner.selection import Selection
 from datapruner.selector import Choice, Outcome, Selector
-from datapruner.source import Source
 from datapruner.table import ScoreTable
 from datapruner.writer import Output, write
 

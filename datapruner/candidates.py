@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from datapruner.uids import mix
+from datapruner.corpus.uids import mix
 
 
 class Rows(Protocol):

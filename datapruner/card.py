@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapruner.fingerprint import File
+from datapruner.corpus.fingerprint import File
 from datapruner.selection import Selection, Step
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from datapruner.beside import Beside
-from datapruner.fingerprint import difference, fingerprint, is_on_disk
+from datapruner.corpus.background_hash import Beside
+from datapruner.corpus.fingerprint import difference, fingerprint, is_on_disk
+from datapruner.corpus.source import Source
 from datapruner.selection import Selection
-from datapruner.source import Source
 
 
 def check_source(source: Source, selection: Selection) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner.extras import require
+from datapruner.corpus.optional_imports import require
 from datapruner.row_uids import pieces
 from datapruner.selection import Selection
 

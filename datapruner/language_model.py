@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from datapruner.extras import require
-from datapruner.fingerprint import digest
+from datapruner.corpus.fingerprint import digest
+from datapruner.corpus.optional_imports import require
 from prunekernels.token_stats import token_stats
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from datapruner.extras import require
-from datapruner.uids import mix
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.uids import mix
 
 # kana, CJK with its extensions, Thai and Lao, Khmer, Burmese: each character by itself
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from datapruner import progress
+from datapruner.corpus.chunks import load_places
+from datapruner.corpus.source import Source
 from datapruner.engine import Engine
-from datapruner.places import load_places
 from datapruner.scorer import Batch, Scorer
-from datapruner.source import Source
 from datapruner.table import ScoreTable
 from datapruner.worker import Work, batch_of, source_fields
 

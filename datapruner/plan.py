@@ -8,14 +8,14 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapruner.formats.images import ImageFolder
-from datapruner.pieces import Piece, ending
+from datapruner.corpus.formats.image_folder import ImageFolder
+from datapruner.corpus.fragments import Piece, ending
+from datapruner.corpus.remote_files import Remote
+from datapruner.corpus.source import Source
 from datapruner.plan_sample import Sample
 from datapruner.pruning import choose, table_path
 from datapruner.recipe import Recipe
-from datapruner.remote import Remote
 from datapruner.scoring import describe, named
-from datapruner.source import Source
 from datapruner.table import MANIFEST, ScoreTable
 
 # seconds for which rows are counted before their number is estimated

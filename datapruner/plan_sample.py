@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datapruner.budgets import Per, as_budget
-from datapruner.extras import require
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.source import Source
 from datapruner.recipe import Rule
 from datapruner.scorer import Scorer
 from datapruner.scoring import score
 from datapruner.selecting import as_selector, select
-from datapruner.source import Source
 from datapruner.table import MANIFEST, ROWS, ScoreTable
 
 # rows of the samples, and how many seconds one may take for the next to be tried: the first one loads models

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datapruner.budgets import Budget, Per
+from datapruner.corpus.fragments import Given
+from datapruner.corpus.source import Source, as_source
 from datapruner.output import Output, as_output
-from datapruner.pieces import Given
 from datapruner.recipe import Recipe, Rule
 from datapruner.scorer import Scorer
 from datapruner.scoring import named, score
 from datapruner.selecting import as_selector, check_keep_ratio, select
 from datapruner.selection import Selection
 from datapruner.selector import Selector
-from datapruner.source import Source, as_source
 from datapruner.table import MANIFEST, ScoreTable
 from datapruner.writer import check_output, write
 

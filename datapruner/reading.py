@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datapruner import progress
-from datapruner.extras import require
-from datapruner.fingerprint import File
-from datapruner.places import Place, load_places, save_places
+from datapruner.corpus.chunks import Place, load_places, save_places
+from datapruner.corpus.fingerprint import File
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.source import Chunk, Source
+from datapruner.corpus.token_counter import Counter, counter
 from datapruner.scorer import Batch, Scorer
-from datapruner.source import Chunk, Source
 from datapruner.table import ROWS, ScoreTable
-from datapruner.tokens import Counter, counter
 from datapruner.worker import write_scores
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from datapruner.budgets import Budget, Per
+from datapruner.corpus.source import Source
 from datapruner.kept_hash import kept_hash
 from datapruner.output import Output
 from datapruner.scorer import Scorer
 from datapruner.selection import Selection
 from datapruner.selector import Selector
-from datapruner.source import Source
 
 
 @dataclass(frozen=True)

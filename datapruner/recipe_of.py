@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from datapruner import recipe_yaml
+from datapruner.corpus.remote_files import is_url
+from datapruner.corpus.source import Source
 from datapruner.kept_hash import kept_hash
 from datapruner.recipe import Expected, Recipe, Rule
-from datapruner.remote import is_url
 from datapruner.rule_words import KEEPS, rule
 from datapruner.scoring import named
 from datapruner.selecting import as_selector
 from datapruner.selection import Selection, Step
-from datapruner.source import Source
 from datapruner.table import ScoreTable
 
 

@@ -18,14 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from datapruner.extras import require
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.remote_files import is_url
+from datapruner.corpus.source import Source
 from datapruner.lineage import text_form
 from datapruner.output import Output
 from datapruner.recipe import Expected, Recipe, Rule
-from datapruner.remote import is_url
 from datapruner.rule_words import KEEPS, words_of
 from datapruner.rule_words import rule as make_rule
-from datapruner.source import Source
 
 TOP = ("source", "scorers", "engine", "scores", "select", "out", "expect")
 STEP = ("selector", "by", *KEEPS, "per", "quota", "counts")

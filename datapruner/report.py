@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datapruner import report_parts
+from datapruner.corpus.source import Source
 from datapruner.kept_hash import kept_hash
 from datapruner.report_facts import Facts, gather
 from datapruner.report_rows import Shown, Texts, choose
 from datapruner.report_style import STYLE
 from datapruner.report_text import shown
 from datapruner.selection import Selection, Step
-from datapruner.source import Source
 from datapruner.table import Column, ScoreTable
 
 # files that are listed by name
@@ -98,7 +98,7 @@ def page(drafted: Draft, texts: Texts | None) -> str:
 
 def save(page: str, path: Path) -> None:
     """Write `page` to `path`; it appears whole."""
-    from datapruner.files import replacing
+    from datapruner.corpus.atomic_files import replacing
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner.extras import require
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.token_counter import ESTIMATE
 from datapruner.grouping import BLOCK, Groups
 from datapruner.selection import Selection, Step
 from datapruner.table import ROWS, Column, ScoreTable
-from datapruner.tokens import ESTIMATE
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from datapruner import progress
+from datapruner.corpus.source import Chunk, Source
+from datapruner.corpus.uids import mix
 from datapruner.grouping import BLOCK, Groups
 from datapruner.report_facts import Facts, StepRows, column_of, has_field
 from datapruner.selection import Selection
-from datapruner.source import Chunk, Source
 from datapruner.table import ScoreTable
-from datapruner.uids import mix
 
 # rows on each side of all cuts together, and pairs of duplicates
 MOST_EXAMPLES, MOST_PAIRS = 12, 20

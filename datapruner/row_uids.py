@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from datapruner.extras import require
+from datapruner.corpus.optional_imports import require
 from datapruner.table import ROWS, ScoreTable
 
 if TYPE_CHECKING:

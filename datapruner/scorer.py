@@ -22,7 +22,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from datapruner.uids import hash64
+from datapruner.corpus.uids import hash64
 
 COSMETIC = {"affects_scores": False}
 Value = str | int | float | bool | None

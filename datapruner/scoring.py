@@ -9,19 +9,19 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from datapruner.beside import Beside
+from datapruner.corpus.atomic_files import LOCK, TEMPORARY, locked, remove_leftovers
+from datapruner.corpus.background_hash import Beside
+from datapruner.corpus.chunks import CHUNKS
+from datapruner.corpus.fingerprint import File, fingerprint, is_on_disk, stamps, unhashed
+from datapruner.corpus.fragments import Given
+from datapruner.corpus.source import Source, as_source
+from datapruner.corpus.token_counter import counter
 from datapruner.engine import Engine, as_engine
-from datapruner.files import LOCK, TEMPORARY, locked, remove_leftovers
-from datapruner.fingerprint import File, fingerprint, is_on_disk, stamps, unhashed
 from datapruner.lineage import method_name, text_form
 from datapruner.passes import check_needs, fill_columns
-from datapruner.pieces import Given
-from datapruner.places import CHUNKS
 from datapruner.reading import read_rows
 from datapruner.scorer import Scorer
-from datapruner.source import Source, as_source
 from datapruner.table import MANIFEST, ROWS, Column, Input, ScoreTable
-from datapruner.tokens import counter
 from prunekernels import registry, spec
 
 PACKAGE, EMBEDDERS = "datapruner.scorers", "datapruner.embedders"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner.extras import require
-from datapruner.files import replacing
+from datapruner.corpus.atomic_files import replacing
+from datapruner.corpus.optional_imports import require
 from datapruner.grouping import smallest_type
 from datapruner.row_uids import FileUids, pieces
 from datapruner.selection import Selection

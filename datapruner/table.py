@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from datapruner.extras import require
-from datapruner.files import replacing
-from datapruner.fingerprint import File, difference
+from datapruner.corpus.atomic_files import replacing
+from datapruner.corpus.fingerprint import File, difference
+from datapruner.corpus.optional_imports import require
 from datapruner.scorer import Value
 from datapruner.tensor_file import mapped
 

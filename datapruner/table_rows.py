@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from datapruner.extras import require
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.uids import mix
 from datapruner.grouping import Groups, smallest_type
 from datapruner.table import ROWS, ScoreTable
-from datapruner.uids import mix
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from datapruner import progress
-from datapruner.extras import require
-from datapruner.places import load_places
+from datapruner.corpus.chunks import load_places
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.source import Chunk, Source
+from datapruner.corpus.uids import hash64_bytes
 from datapruner.scorer import NOTHING, Batch, Scorer
-from datapruner.source import Chunk, Source
 from datapruner.table import ROWS, ScoreTable
-from datapruner.uids import hash64_bytes
 
 
 @dataclass(frozen=True)

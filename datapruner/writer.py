@@ -23,12 +23,12 @@ from pathlib import Path
 
 from datapruner import card, recipe_of, report, written
 from datapruner.checking import checking
-from datapruner.files import check_new_folder, new_folder
-from datapruner.formats.images import ImageFolder
+from datapruner.corpus.atomic_files import check_new_folder, new_folder
+from datapruner.corpus.formats.image_folder import ImageFolder
+from datapruner.corpus.fragments import Given, Piece
+from datapruner.corpus.source import Chunk, Source, as_source
 from datapruner.output import Output, as_output
-from datapruner.pieces import Given, Piece
 from datapruner.selection import Selection
-from datapruner.source import Chunk, Source, as_source
 from datapruner.table import ScoreTable
 from datapruner.written import kept_name
 

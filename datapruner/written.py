@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from datapruner import progress
-from datapruner.formats import Note, RowWriter
-from datapruner.pieces import Piece, ending, format_of
+from datapruner.corpus.format import Note, RowWriter
+from datapruner.corpus.fragments import Piece, ending, format_of
+from datapruner.corpus.source import Chunk, Source
 from datapruner.selection import Selection
-from datapruner.source import Chunk, Source
 
 See = Callable[[Chunk], None]
 ROWS, UIDS = "kept_rows.npy", "kept_uids.txt"

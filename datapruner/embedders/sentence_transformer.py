@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from datapruner import language_model
+from datapruner.corpus.optional_imports import require
 from datapruner.embedder import Embedder
-from datapruner.extras import require
 from datapruner.scorer import COSMETIC, NOTHING, Batch, State
 
 if TYPE_CHECKING:

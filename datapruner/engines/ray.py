@@ -20,8 +20,8 @@ from types import ModuleType
 import numpy as np
 import torch
 
+from datapruner.corpus.optional_imports import require
 from datapruner.engine import Engine
-from datapruner.extras import require
 from datapruner.progress import Moved
 from datapruner.worker import Done, Work, Worker, portable_error
 

@@ -21,7 +21,7 @@ from typing import ClassVar
 import numpy as np
 
 from datapruner import minhash
-from datapruner.extras import require
+from datapruner.corpus.optional_imports import require
 from datapruner.scorer import NOTHING, Batch, Scorer, State
 
 

@@ -19,8 +19,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from datapruner.corpus.uids import mix
 from datapruner.scorer import NOTHING, Batch, Scorer, State
-from datapruner.uids import mix
 from prunekernels._unit import unit_rows
 from prunekernels.kmeans import kmeans
 

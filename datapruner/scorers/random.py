@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from datapruner.corpus.uids import mix
 from datapruner.scorer import NOTHING, Batch, Scorer, State
-from datapruner.uids import mix
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy as np
 
 from datapruner import ranking
 from datapruner.candidates import Candidates
+from datapruner.corpus.uids import mix
 from datapruner.selector import Choice, Selector
-from datapruner.uids import mix
 
 RULES = {"top": ranking.highest, "bottom": ranking.lowest, "middle": ranking.middle}
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from datapruner import ranking
 from datapruner.candidates import Candidates
+from datapruner.corpus.uids import mix
 from datapruner.grouping import counts, members
 from datapruner.selector import Choice, Selector
-from datapruner.uids import mix
 from prunekernels import budget
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from datapruner import Candidates, Outcome, Selector
 from datapruner.candidates import ArrayRows
+from datapruner.corpus.uids import hash64
 from datapruner.grouping import Groups
 from datapruner.selecting import PACKAGE
-from datapruner.uids import hash64
 from prunekernels import registry, spec
 
 NAMES = registry.names(PACKAGE)

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from datapruner import Scorer, ScoreTable
+from datapruner.corpus.uids import hash64
 from datapruner.scoring import describe
 from datapruner.table import ROWS, save
-from datapruner.uids import hash64
 
 LENGTHS = (3, 1, 5, 2)
 

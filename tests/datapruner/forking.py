@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from datapruner import Source, score
-from datapruner.extras import require
+from datapruner.corpus.optional_imports import require
 from tests.datapruner.engine_scorers import Logged
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import zstandard
 
 from datapruner import Source
-from datapruner.formats.held import HubDataset
-from datapruner.pieces import Given
+from datapruner.corpus.formats.in_memory import HubDataset
+from datapruner.corpus.fragments import Given
 from tests.datapruner.conftest import make_rows, write_jsonl
 
 N = 103

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapruner import Source, score
-from datapruner.places import Place
+from datapruner.corpus.chunks import Place
+from datapruner.corpus.source import Chunk
 from datapruner.reading import load_places
-from datapruner.source import Chunk
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import folder_bytes
 from tests.datapruner.inputs import FORMS, given, rows_of
@@ -81,13 +81,13 @@ def test_a_reader_is_opened_again_where_it_arrives(corpus: Path, tmp_path: Path)
 
 
 def test_ascending_numbers_go_once_through_a_compressed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from datapruner.formats import jsonl, lines
+    from datapruner.corpus.formats import _lines, jsonl
 
     path = tmp_path / "c.jsonl.gz"
     source = Source(given("jsonl.gz", tmp_path), chunk_rows=10)
     read = source.reader(load_places(score(source, "length", tmp_path / "scores").path))
     begun: list[int] = []
-    plain = lines.read_lines
+    plain = _lines.read_lines
     monkeypatch.setattr(jsonl, "read_lines", lambda file, begin: begun.append(begin.offset) or plain(file, begin))
     for index in (0, 1, 4, 9):
         read(index)

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapruner import Source, score, select, write
-from datapruner.fingerprint import difference, fingerprint
-from datapruner.formats.held import HubDataset
-from datapruner.pieces import taken
+from datapruner.corpus.fingerprint import difference, fingerprint
+from datapruner.corpus.formats.in_memory import HubDataset
+from datapruner.corpus.fragments import taken
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.inputs import FORMS, given, packed, records, rows_of
 
@@ -124,7 +124,7 @@ def test_blocks_change_nothing(suffix: str, block: int, tmp_path: Path, monkeypa
     for place, contents, _ in wanted:
         assert data[place.offset :].lstrip().startswith(contents[0])
         assert data[: place.offset].count(b"\n") == place.number - 1
-    monkeypatch.setattr("datapruner.formats.lines.BLOCK", block)
+    monkeypatch.setattr("datapruner.corpus.formats._lines.BLOCK", block)
     assert [(c.place, c.rows.contents(), c.rows.place(4)) for c in source.raw_chunks()] == wanted
     read = source.reader([place for place, _, _ in wanted])
     assert [read(index).rows.contents() for index in (3, 1, 7)] == [wanted[index][1] for index in (3, 1, 7)]
@@ -153,11 +153,11 @@ def test_remote_hashes_stand_for_content(tmp_path: Path, monkeypatch: pytest.Mon
     source = Source("memory://hashed/c.jsonl")
     read = fingerprint(source)
     assert difference(read, fingerprint(Source(local))) is None
-    monkeypatch.setattr("datapruner.remote.Remote.info", lambda self: {"size": 13, "ETag": '"abc"'})
+    monkeypatch.setattr("datapruner.corpus.remote_files.Remote.info", lambda self: {"size": 13, "ETag": '"abc"'})
     tagged = fingerprint(source)
     assert tagged[0]["of"] == "the hash that its server gives"
     assert "is known by its bytes" in str(difference(tagged, read))
-    monkeypatch.setattr("datapruner.remote.Remote.info", lambda self: {"size": 13, "ETag": '"abd"'})
+    monkeypatch.setattr("datapruner.corpus.remote_files.Remote.info", lambda self: {"size": 13, "ETag": '"abd"'})
     assert "the content of c.jsonl" in str(difference(tagged, fingerprint(source)))
 
 

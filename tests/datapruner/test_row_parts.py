@@ -13,9 +13,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from datapruner import Source, score
-from datapruner.source import Chunk
-from datapruner.tokens import counter
-from datapruner.uids import hash64, hash64_bytes
+from datapruner.corpus.source import Chunk
+from datapruner.corpus.token_counter import counter
+from datapruner.corpus.uids import hash64, hash64_bytes
 from tests.datapruner.conftest import make_rows, write_jsonl
 
 VECTORS = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float32)

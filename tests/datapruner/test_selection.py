@@ -12,8 +12,8 @@ import pytest
 
 from datapruner import Candidates, ScoreTable, Selection, Source, score, select, write
 from datapruner.candidates import ArrayRows
+from datapruner.corpus.uids import hash64
 from datapruner.selectors.threshold import Threshold
-from datapruner.uids import hash64
 from prunekernels import budget
 from tests.datapruner.conftest import make_rows, write_jsonl
 

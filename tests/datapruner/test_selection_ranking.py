@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from datapruner import grouping, ranking, select
+from datapruner.corpus.uids import hash64, mix
 from datapruner.selecting import PACKAGE, Selector
 from datapruner.spending import rows_for_tokens
 from datapruner.table import ROWS
 from datapruner.table_rows import TableRows
-from datapruner.uids import hash64, mix
 from prunekernels import spec
 from tests.contracts.test_selectors import candidates, drawn
 from tests.datapruner.drawn_tables import make_table, scored

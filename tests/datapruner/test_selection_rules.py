@@ -9,11 +9,11 @@ import pytest
 
 from datapruner import Candidates, ranking, select
 from datapruner.candidates import ArrayRows
+from datapruner.corpus.uids import hash64
 from datapruner.selectors.calibrated import Calibrated
 from datapruner.selectors.coverage_centric import CoverageCentric
 from datapruner.selectors.density_based import DensityBased, apart
 from datapruner.selectors.farthest_point import FarthestPoint
-from datapruner.uids import hash64
 from tests.datapruner.drawn_tables import make_table, scored
 
 # of three bins over [0, 10] six rows are in the first, one in the second and two in the last; the last row is hardest

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapruner import Source, score
-from datapruner.uids import Seen, hash64
+from datapruner.corpus.uids import Seen, hash64
 from tests.datapruner.conftest import make_rows, write_jsonl
 
 
@@ -123,7 +123,7 @@ def test_refuses_repeated_uids(tmp_path: Path) -> None:
 
 
 def test_equal_hashes_of_unequal_uids_are_no_error(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datapruner.uids.hash64", lambda names: np.zeros(len(names), dtype=np.uint64))
+    monkeypatch.setattr("datapruner.corpus.uids.hash64", lambda names: np.zeros(len(names), dtype=np.uint64))
     assert len(_identified(Source(corpus, uid="id", chunk_rows=40))[0]) == 103
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import datapruner
 from datapruner import Batch, Scorer, Source, prune, score, select, write
-from datapruner.files import locked
+from datapruner.corpus.atomic_files import locked
 from datapruner.scorer import NOTHING, State
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import Counting, folder_bytes
@@ -191,7 +191,7 @@ def test_an_input_that_cannot_be_hashed_leaves_no_table(
     def broken(path: Path) -> str:
         raise OSError(5, "Input/output error", str(path))
 
-    monkeypatch.setattr("datapruner.fingerprint.digest", broken)
+    monkeypatch.setattr("datapruner.corpus.fingerprint.digest", broken)
     with pytest.raises(OSError, match="Input/output error"):
         score(corpus, "length", tmp_path / "t")
     assert not (tmp_path / "t").exists()

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapruner import Output, ScoreTable, Source, prune, score, select, write
-from datapruner.files import new_folder
+from datapruner.corpus.atomic_files import new_folder
 from datapruner.report import render
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import folder_bytes

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner.extras import require
-from datapruner.formats import Begin, Limits, Note, Rows, free_name
+from datapruner.corpus.format import Begin, Limits, Note, Rows, free_name
+from datapruner.corpus.optional_imports import require
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from datapruner.extras import require
+from datapruner.corpus.optional_imports import require
 
 ESTIMATE = "estimate: utf-8 bytes / 4, rounded up"
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from datapruner.formats import Begin, Rows
-from datapruner.pieces import Piece, format_of
-from datapruner.places import Place
-from datapruner.source import Chunk, Source
+from datapruner.corpus.chunks import Place
+from datapruner.corpus.format import Begin, Rows
+from datapruner.corpus.fragments import Piece, format_of
+from datapruner.corpus.source import Chunk, Source
 
 
 @dataclass

@@ -7,10 +7,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datapruner.extras import require
-from datapruner.formats import START, Begin, Limits, columnar
-from datapruner.formats.columnar import TableRows
-from datapruner.remote import File, Remote
+from datapruner.corpus.format import START, Begin, Limits
+from datapruner.corpus.formats import _arrow
+from datapruner.corpus.formats._arrow import TableRows
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.remote_files import File, Remote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +28,7 @@ def read(path: File, limits: Limits, columns: Sequence[str] | None = None, begin
     arrow = require("pyarrow")
     with _opened(path) as file:
         schema = file.schema_arrow
-        columnar.check_columns(path, schema.names, columns or ())
+        _arrow.check_columns(path, schema.names, columns or ())
         # no column at all would be no rows at all
         wanted = [*dict.fromkeys(columns)] if columns else None
         n_rows, first = rows_per_chunk(file, limits), begin.offset
@@ -53,7 +54,7 @@ def rows_per_chunk(file: pa.parquet.ParquetFile, limits: Limits) -> int:
     """How many rows a chunk of `file` has; does not hang on the columns that are read."""
     groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
     means = [group.total_byte_size / group.num_rows for group in groups if group.num_rows]
-    return columnar.rows_per_chunk(limits, max(means, default=1))
+    return _arrow.rows_per_chunk(limits, max(means, default=1))
 
 
 def schema_of(path: File) -> pa.Schema:
@@ -86,7 +87,7 @@ def _opened(path: File) -> Iterator[pa.parquet.ParquetFile]:
         yield file
 
 
-class Writer(columnar.Writer):
+class Writer(_arrow.Writer):
     """Appends rows in the schema of the file `like`."""
 
     def __init__(self, path: Path, like: File, noted: Sequence[str] | None = None) -> None:

@@ -1,7 +1,7 @@
 """The corpus: files, data sets, arrays or images, read in chunks of rows and never whole.
 
 A row has a text, an image or both, or neither where only its vectors matter; a uid (a given column, or content hash
-plus occurrence, see uids.py); and, where columns are named for them, a group and a label. A folder stands for the
+plus occurrence, see corpus/uids); and, where columns are named for them, a group and a label. A folder stands for the
 files of one format in it, in the order of their names; folders inside it are not entered. In a folder of images
 the fields are "image", "file" and "folder", the class: `label="folder"` makes it the label.
 
@@ -19,11 +19,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from datapruner import columns, uids
-from datapruner.formats import Limits, Rows
-from datapruner.formats.images import ImageFolder
-from datapruner.pieces import Given, Piece, format_of, pieces_of, taken
-from datapruner.places import Place
+from datapruner.corpus import field_values, uids
+from datapruner.corpus.chunks import Place
+from datapruner.corpus.format import Limits, Rows
+from datapruner.corpus.formats.image_folder import ImageFolder
+from datapruner.corpus.fragments import Given, Piece, format_of, pieces_of, taken
 
 T = TypeVar("T")
 
@@ -102,20 +102,20 @@ class Source:
 
         return dataclasses.replace(
             chunk,
-            texts=of("text", columns.texts) or [],
-            images=of("image", columns.images),
-            groups=of("group", columns.names),
-            labels=of("label", columns.labels),
-            uids=of("uid", columns.names) or [],
+            texts=of("text", field_values.texts) or [],
+            images=of("image", field_values.images),
+            groups=of("group", field_values.names),
+            labels=of("label", field_values.labels),
+            uids=of("uid", field_values.names) or [],
         )
 
     def vectors(self, chunk: Chunk, name: str) -> np.ndarray:
         """The field `name` of `chunk`, lists of finite numbers of one length, as float32 [n, d]."""
-        return columns.vectors(chunk.rows, name)
+        return field_values.vectors(chunk.rows, name)
 
     def reader(self, places: Sequence[Place], more: Sequence[str] = ()) -> Callable[[int], Chunk]:
         """Chunks by their number, rows as in `raw_chunks(whole=False, more=more)`; see reader.py."""
-        from datapruner.reader import Reader
+        from datapruner.corpus.chunk_reader import Reader
 
         return Reader(self, tuple(places), tuple(more))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datapruner.extras import require
-from datapruner.files import replacing
+from datapruner.corpus.atomic_files import replacing
+from datapruner.corpus.optional_imports import require
 
 CHUNKS = "chunks.parquet"
 FIELDS = ("file", "offset", "number", "start", "rows")

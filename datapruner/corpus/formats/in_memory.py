@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from datapruner.extras import require
-from datapruner.formats import START, Begin, Limits, columnar
-from datapruner.formats.columnar import TableRows
+from datapruner.corpus.format import START, Begin, Limits
+from datapruner.corpus.formats import _arrow
+from datapruner.corpus.formats._arrow import TableRows
+from datapruner.corpus.optional_imports import require
 
 if TYPE_CHECKING:
     import datasets
@@ -125,7 +126,7 @@ def read(
     first = begin.offset
     for table in tables:
         schema = schema or _schema(rows, table)
-        columnar.check_columns(piece, table.column_names, columns or ())
+        _arrow.check_columns(piece, table.column_names, columns or ())
         chosen = table.select([*dict.fromkeys(columns)]) if columns else table
         yield TableRows(piece, chosen, Begin(first, first + 1), schema)
         first += len(table)
@@ -138,7 +139,7 @@ def goes_through(piece: Held) -> bool:
 
 def _slices(rows: pa.Table | datasets.Dataset, limits: Limits, begin: Begin) -> Iterator[pa.Table]:
     held = rows.data if hasattr(rows, "data") else rows
-    step = columnar.rows_per_chunk(limits, held.nbytes / max(1, held.num_rows))
+    step = _arrow.rows_per_chunk(limits, held.nbytes / max(1, held.num_rows))
     for first in range(begin.offset, rows.num_rows, step):
         yield rows.slice(first, step) if held is rows else rows[first : first + step]
 
@@ -165,7 +166,7 @@ def _stream(rows: datasets.IterableDataset, limits: Limits, begin: Begin) -> Ite
 
 def _steps(rows: datasets.IterableDataset, limits: Limits) -> Iterator[pa.Table]:
     for table in rows.iter(batch_size=min(STEP, limits.rows)):
-        fitting = columnar.rows_per_chunk(limits, table.nbytes / len(table))
+        fitting = _arrow.rows_per_chunk(limits, table.nbytes / len(table))
         for first in range(0, len(table), fitting):
             yield table.slice(first, fitting)
 
@@ -175,7 +176,7 @@ def _schema(rows: pa.Table | datasets.Dataset | datasets.IterableDataset, table:
     return table.schema if features is None else features.arrow_schema
 
 
-class Writer(columnar.Writer):
+class Writer(_arrow.Writer):
     """Appends rows of `like` to a Parquet file; `datasets` finds its features in it."""
 
     def __init__(self, path: Path, like: Held, noted: Sequence[str] | None = None) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from datapruner.formats import held, images, jsonl, parquet
-from datapruner.formats.held import Arrays, Held, HubDataset
-from datapruner.formats.images import ImageFolder
-from datapruner.remote import File, Remote, find, is_url
+from datapruner.corpus.formats import image_folder, in_memory, jsonl, parquet
+from datapruner.corpus.formats.image_folder import ImageFolder
+from datapruner.corpus.formats.in_memory import Arrays, Held, HubDataset
+from datapruner.corpus.remote_files import File, Remote, find, is_url
 
 if TYPE_CHECKING:
     import datasets
@@ -44,15 +44,15 @@ def taken(given: Given) -> Given:
     if isinstance(given, str) and given.startswith(HUB) and given.removeprefix(HUB).count("/") == 1:
         name, _, revision = given.removeprefix(HUB).partition("@")
         given = HubDataset(name, revision=revision or None)
-    return held.held(given) or given
+    return in_memory.held(given) or given
 
 
 def format_of(piece: Piece) -> ModuleType:
     """The format of `piece`; that of a file its ending names."""
     if isinstance(piece, Held):
-        return held
+        return in_memory
     if isinstance(piece, ImageFolder):
-        return images
+        return image_folder
     found = _format_of_name(piece.name)
     if found is None:
         endings = ", ".join(suffix for known in FILES for suffix in known.SUFFIXES)
@@ -101,7 +101,7 @@ def _folder(path: Path) -> list[Piece]:
     found: list[File] = [file for file in inside if _format_of_name(file.name) is not None]
     folder = ImageFolder(path)
     # the list of an image folder is no corpus: `write` and `datasets` put it beside the images
-    if all(file.name == images.METADATA for file in found) and folder.files:
+    if all(file.name == image_folder.METADATA for file in found) and folder.files:
         return [folder]
     if not found:
         deeper = next((file for file in sorted(path.glob("*/*")) if _format_of_name(file.name)), None)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datapruner.formats import START, Begin, Limits, Note, Rows, columnar
+from datapruner.corpus.format import START, Begin, Limits, Note, Rows
+from datapruner.corpus.formats import _arrow
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 FIELDS = ("image", "file", "folder")
@@ -64,7 +65,7 @@ class ImageRows:
         return str(self.folder.path / self.files[index])
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
-        columnar.check_columns(self.folder, FIELDS, names)
+        _arrow.check_columns(self.folder, FIELDS, names)
         return [[self._value(name, file) for file in self.files] for name in names]
 
     def _value(self, name: str, file: str) -> object:
@@ -83,7 +84,7 @@ def read(
     piece: ImageFolder, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
 ) -> Iterator[ImageRows]:
     """The images of `piece` from `begin` on; the bytes of a chunk are those of its files."""
-    columnar.check_columns(piece, FIELDS, columns or ())
+    _arrow.check_columns(piece, FIELDS, columns or ())
     first, total = begin.offset, 0
     for index in range(first, len(piece.files)):
         size = (piece.path / piece.files[index]).stat().st_size

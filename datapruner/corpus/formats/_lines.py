@@ -10,9 +10,9 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from datapruner.extras import require
-from datapruner.formats import Begin
-from datapruner.remote import File, open_file
+from datapruner.corpus.format import Begin
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.remote_files import File, open_file
 
 BLOCK = 1 << 20
 LINE_FEED, SPACE = 10, 32

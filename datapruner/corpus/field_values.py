@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datapruner.formats import Rows
+from datapruner.corpus.format import Rows
 
 
 def texts(rows: Rows, name: str, values: Sequence[object]) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeAlias
 
-from datapruner.extras import require
+from datapruner.corpus.optional_imports import require
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datapruner.extras import require
-from datapruner.formats import START, Begin, Limits, Note, Rows, free_name
-from datapruner.formats.lines import CODECS, Lines, Output, codec_of, read_lines
-from datapruner.remote import File
+from datapruner.corpus.format import START, Begin, Limits, Note, Rows, free_name
+from datapruner.corpus.formats._lines import CODECS, Lines, Output, codec_of, read_lines
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.remote_files import File
 
 PLAIN = (".jsonl", ".ndjson")
 SUFFIXES = tuple(plain + packed for plain in PLAIN for packed in ("", *CODECS))

@@ -13,13 +13,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from datapruner.extras import require
-from datapruner.formats import Limits, held
-from datapruner.formats.held import Held, HubDataset
-from datapruner.formats.images import ImageFolder
-from datapruner.pieces import Piece
-from datapruner.remote import Remote, open_file
-from datapruner.source import Source
+from datapruner.corpus.format import Limits
+from datapruner.corpus.formats import in_memory
+from datapruner.corpus.formats.image_folder import ImageFolder
+from datapruner.corpus.formats.in_memory import Held, HubDataset
+from datapruner.corpus.fragments import Piece
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.remote_files import Remote, open_file
+from datapruner.corpus.source import Source
 
 # what file systems call a hash of the content
 ETAGS = ("ETag", "etag", "md5Hash", "md5", "content_hash", "sha256")
@@ -127,7 +128,7 @@ def _held(piece: Held) -> File:
     pa = require("pyarrow")
     hashed, size = _blake2b(), 0
     # steps of a fixed size: the hash must not hang on how a reader cuts chunks
-    for part in held.read(piece, Limits(1000, 1 << 62)):
+    for part in in_memory.read(piece, Limits(1000, 1 << 62)):
         # taken rows lie in fresh arrays, whatever they were cut from
         table = part.table.take(pa.array(range(len(part)), pa.int64())).combine_chunks()
         sink = pa.BufferOutputStream()
