@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from datapruner.corpus.uids import mix
+from datapruner.corpus.uids import splitmix64
 
 
 class Rows(Protocol):
@@ -82,7 +82,7 @@ class ArrayRows:
     states: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
 
     def lots(self, seed: int, at: np.ndarray | None) -> np.ndarray:
-        return mix(_of(self.keys, at), seed)
+        return splitmix64(_of(self.keys, at), seed)
 
     def field(self, column: str, name: str, at: np.ndarray | None) -> np.ndarray:
         return _of(self.fields[column][name], at)

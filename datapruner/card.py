@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapruner.corpus.fingerprint import File
+from datapruner.corpus.fingerprint import FileFingerprint
 from datapruner.selection import Selection, Step
 
 
@@ -69,7 +69,7 @@ def _fields(selection: Selection) -> str:
     return f"{', '.join([*named, f'uid {uid}'])}{tokens}"
 
 
-def _of(file: File) -> str:
+def _of(file: FileFingerprint) -> str:
     return f" (of {file['of']})" if "of" in file else ""
 
 

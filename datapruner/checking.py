@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from datapruner.corpus.background_hash import Beside
+from datapruner.corpus.background_hash import BackgroundTask
 from datapruner.corpus.fingerprint import difference, fingerprint, is_on_disk
 from datapruner.corpus.source import Source
 from datapruner.selection import Selection
@@ -30,9 +30,9 @@ def checking(selection: Selection, source: Source) -> Iterator[Callable[[], None
         check_source(source, selection)
         yield lambda: None
         return
-    hashing = Beside(partial(check_source, source, selection))
+    hashing = BackgroundTask(partial(check_source, source, selection))
     try:
-        yield hashing.look
+        yield hashing.raise_if_failed
     except Exception:
         hashing.result()
         raise

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from datapruner.corpus.optional_imports import require
-from datapruner.corpus.uids import mix
+from datapruner.corpus.uids import splitmix64
 
 # kana, CJK with its extensions, Thai and Lao, Khmer, Burmese: each character by itself
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -72,7 +72,7 @@ def _keys(signed: np.ndarray, first: int, last: int) -> np.ndarray:
     for start in range(0, len(signed), PAIRS):
         block = slice(start, start + PAIRS)
         for place, column in enumerate(np.array(signed[block, first:last]).T):
-            keys[block] = mix(keys[block] ^ column.astype(np.uint64), place)
+            keys[block] = splitmix64(keys[block] ^ column.astype(np.uint64), place)
     return keys
 
 

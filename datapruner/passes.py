@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from datapruner import progress
-from datapruner.corpus.chunks import load_places
+from datapruner.corpus.chunks import load_chunk_offsets
 from datapruner.corpus.source import Source
 from datapruner.engine import Engine
 from datapruner.scorer import Batch, Scorer
@@ -54,8 +54,8 @@ def _fit(source: Source, table: ScoreTable, name: str, scorer: Scorer, shown: pr
 def _score(work: Work, table: ScoreTable, engine: Engine, shown: progress.Display) -> None:
     missing = sorted(set().union(*(table.missing_parts(name) for name in work.scorers)))
     bar = progress.Bar(shown, ", ".join(work.scorers), table.n_rows)
-    places = load_places(table.path)
-    bar.skip(table.n_rows - sum(places[chunk].rows for chunk in missing))
+    offsets = load_chunk_offsets(table.path)
+    bar.skip(table.n_rows - sum(offsets[chunk].rows for chunk in missing))
     bar.begin()
     if missing:
         engine.run(work, missing, bar.move)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datapruner.corpus.formats.image_folder import ImageFolder
-from datapruner.corpus.fragments import Piece, ending
-from datapruner.corpus.remote_files import Remote
+from datapruner.corpus.fragments import Fragment, output_suffix
+from datapruner.corpus.remote_files import RemoteFile
 from datapruner.corpus.source import Source
 from datapruner.plan_sample import Sample
 from datapruner.pruning import choose, table_path
@@ -52,7 +52,7 @@ class Plan:
 
 def plan(recipe: Recipe) -> Plan:
     """Look at `recipe`, which `checked` has seen, without running it."""
-    files = tuple((piece.name, size_of(piece)) for piece in recipe.source.files())
+    files = tuple((fragment.name, size_of(fragment)) for fragment in recipe.source.files())
     path = None if recipe.out is None else table_path(recipe.out)
     made = _made(path, files)
     rows, exact = count_rows(recipe.source) if made is None else (made.n_rows, True)
@@ -84,7 +84,7 @@ def count_rows(source: Source) -> tuple[int, bool]:
     for chunk in source.raw_chunks(whole=False):
         rows += len(chunk.rows)
         if time.monotonic() - started > COUNTING:
-            whole = sum(size_of(piece) or 0 for piece in source.files())
+            whole = sum(size_of(fragment) or 0 for fragment in source.files())
             return max(rows, round(whole / _bytes_a_row(source))), False
     return rows, True
 
@@ -93,17 +93,17 @@ def _bytes_a_row(source: Source) -> float:
     """Of the first chunk, as it stands in JSON lines, and as zlib packs it in formats that are packed."""
     contents = next(iter(source.raw_chunks())).rows.contents()
     text = b"\n".join(contents)
-    plain = ending(source.files()[0]) in PLAIN
+    plain = output_suffix(source.files()[0]) in PLAIN
     return max(1, len(text) if plain else len(zlib.compress(text))) / len(contents)
 
 
-def size_of(piece: Piece) -> int | None:
+def size_of(fragment: Fragment) -> int | None:
     """Bytes of a file or of a folder's images, None where they are not known."""
-    if isinstance(piece, Path):
-        return piece.stat().st_size
-    if isinstance(piece, ImageFolder):
-        return sum((piece.path / name).stat().st_size for name in piece.files)
-    size = piece.info().get("size") if isinstance(piece, Remote) else None
+    if isinstance(fragment, Path):
+        return fragment.stat().st_size
+    if isinstance(fragment, ImageFolder):
+        return sum((fragment.path / name).stat().st_size for name in fragment.files)
+    size = fragment.info().get("size") if isinstance(fragment, RemoteFile) else None
     return size if isinstance(size, int) else None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datapruner.budgets import Budget, Per
-from datapruner.corpus.fragments import Given
+from datapruner.corpus.fragments import CorpusLike
 from datapruner.corpus.source import Source, as_source
 from datapruner.output import Output, as_output
 from datapruner.recipe import Recipe, Rule
@@ -21,7 +21,7 @@ from datapruner.writer import check_output, write
 
 
 def prune(
-    source: Given | Source,
+    source: CorpusLike | Source,
     scorer: str | Scorer | Sequence[str | Scorer],
     selector: str | Selector | Rule,
     keep_ratio: float | Budget | None,

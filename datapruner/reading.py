@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datapruner import progress
-from datapruner.corpus.chunks import Place, load_places, save_places
-from datapruner.corpus.fingerprint import File
+from datapruner.corpus.chunks import Chunk, ChunkOffset, save_chunk_offsets
+from datapruner.corpus.fingerprint import FileFingerprint
 from datapruner.corpus.optional_imports import require
-from datapruner.corpus.source import Chunk, Source
-from datapruner.corpus.token_counter import Counter, counter
+from datapruner.corpus.source import Source
+from datapruner.corpus.token_counter import TokenCounter, token_counter
 from datapruner.scorer import Batch, Scorer
 from datapruner.table import ROWS, ScoreTable
 from datapruner.worker import write_scores
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 # parts in memory that are not on disk yet
 MOST_WAITING = 8
 
-__all__ = ["Place", "load_places", "read_rows"]
 
-
-def read_rows(source: Source, table: ScoreTable, cheap: Mapping[str, Scorer], hashed: Callable[[], list[File]]) -> None:
-    """Write the parts of `rows` and `cheap`, and the places of the chunks; does nothing where that is done.
+def read_rows(
+    source: Source, table: ScoreTable, cheap: Mapping[str, Scorer], hashed: Callable[[], list[FileFingerprint]]
+) -> None:
+    """Write the parts of `rows` and `cheap`, and the offsets of the chunks; does nothing where that is done.
 
     `hashed` gives the fingerprint of the source, which may still be in the making: the table has it at the end.
     """
     if table.manifest["rows"] is not None:
         return
-    places: list[Place] = []
-    counting, rows = counter(source.tokens), 0
+    offsets: list[ChunkOffset] = []
+    counting, rows = token_counter(source.tokens), 0
     with progress.display() as shown, _writing() as write:
         bar = progress.Bar(shown, "reading", None)
         for chunk in source.identified():
-            places.append(chunk.place)
+            offsets.append(chunk.offset)
             rows += len(chunk.rows)
             with bar.working(rows):
                 batch = _batch(chunk)
@@ -57,9 +57,9 @@ def read_rows(source: Source, table: ScoreTable, cheap: Mapping[str, Scorer], ha
                         write(partial(write_scores, table, name, chunk.index, *made))
     if not rows:
         raise ValueError(f"{', '.join(map(str, source.files()))}: want at least one row, got none")
-    save_places(table.path, places)
+    save_chunk_offsets(table.path, offsets)
     table.manifest["input"]["files"] = hashed()
-    table.manifest["rows"], table.manifest["chunks"] = rows, len(places)
+    table.manifest["rows"], table.manifest["chunks"] = rows, len(offsets)
     table.save()
 
 
@@ -84,7 +84,7 @@ def _writing() -> Iterator[Callable[[Callable[[], None]], None]]:
             future.result()
 
 
-def _row_columns(batch: Batch, counting: Counter) -> pa.Table:
+def _row_columns(batch: Batch, counting: TokenCounter) -> pa.Table:
     pa = require("pyarrow")
     # without texts there is nothing to count
     missing = [None] * len(batch)

@@ -98,10 +98,10 @@ def page(drafted: Draft, texts: Texts | None) -> str:
 
 def save(page: str, path: Path) -> None:
     """Write `page` to `path`; it appears whole."""
-    from datapruner.corpus.atomic_files import replacing
+    from datapruner.corpus.atomic_files import atomic_write
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from datapruner import progress
-from datapruner.corpus.source import Chunk, Source
-from datapruner.corpus.uids import mix
+from datapruner.corpus.chunks import Chunk
+from datapruner.corpus.source import Source
+from datapruner.corpus.uids import splitmix64
 from datapruner.grouping import BLOCK, Groups
 from datapruner.report_facts import Facts, StepRows, column_of, has_field
 from datapruner.selection import Selection
@@ -150,7 +151,7 @@ def _nearest(values: np.ndarray, groups: Groups | None, of: np.ndarray, to: np.n
             # what is certainly not among the nearest is left out before the rest is put in order
             limit = np.partition(far, most - 1)[most - 1] if len(far) > most else np.inf
             best, far = best[far <= limit], far[far <= limit]
-            order = np.lexsort([mix(best.astype(np.uint64), 0), far])[:most]
+            order = np.lexsort([splitmix64(best.astype(np.uint64), 0), far])[:most]
             best, far = best[order], far[order]
     return best.tolist()
 
@@ -172,7 +173,7 @@ def _duplicates(selection: Selection, table: ScoreTable) -> list[Duplicates]:
 def _pairs(selection: Selection, table: ScoreTable, name: str) -> Duplicates:
     scores, nearest = table.scores(name), table.read(name, "nearest_row").to_numpy()
     rows = np.flatnonzero(nearest >= 0)
-    ordered = rows[np.lexsort([mix(rows.astype(np.uint64), 0), scores[rows]])]
+    ordered = rows[np.lexsort([splitmix64(rows.astype(np.uint64), 0), scores[rows]])]
     equal = scores[ordered] == 0
     chosen = [*ordered[equal][:MOST_EQUAL], *ordered[~equal]][:MOST_PAIRS]
     pairs = []

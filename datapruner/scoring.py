@@ -9,13 +9,13 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from datapruner.corpus.atomic_files import LOCK, TEMPORARY, locked, remove_leftovers
-from datapruner.corpus.background_hash import Beside
+from datapruner.corpus.atomic_files import LOCK, TEMPORARY, folder_lock, remove_leftovers
+from datapruner.corpus.background_hash import BackgroundTask
 from datapruner.corpus.chunks import CHUNKS
-from datapruner.corpus.fingerprint import File, fingerprint, is_on_disk, stamps, unhashed
-from datapruner.corpus.fragments import Given
+from datapruner.corpus.fingerprint import FileFingerprint, fingerprint, is_on_disk, stamps, unhashed
+from datapruner.corpus.fragments import CorpusLike
 from datapruner.corpus.source import Source, as_source
-from datapruner.corpus.token_counter import counter
+from datapruner.corpus.token_counter import token_counter
 from datapruner.engine import Engine, as_engine
 from datapruner.lineage import method_name, text_form
 from datapruner.passes import check_needs, fill_columns
@@ -28,7 +28,7 @@ PACKAGE, EMBEDDERS = "datapruner.scorers", "datapruner.embedders"
 
 
 def score(
-    source: Given | Source,
+    source: CorpusLike | Source,
     scorers: str | Scorer | Sequence[str | Scorer],
     out: str | Path,
     engine: str | Engine = "local",
@@ -44,14 +44,14 @@ def score(
     runs.check()
     check_needs(source, columns)
     described = {name: describe(scorer) for name, scorer in columns.items()}
-    before, hashing = stamps(source), Beside(partial(fingerprint, source))
+    before, hashing = stamps(source), BackgroundTask(partial(fingerprint, source))
     # whether a table that is there is of this input must be known first; for a new one the input is hashed meanwhile
     waits = (folder / MANIFEST).exists() or not is_on_disk(source)
     table_input = describe_input(source, hashing.result() if waits else unhashed(source))
     _check_folder(folder, table_input, described)
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    with folder_lock(folder):
         remove_leftovers(folder)
         if (folder / MANIFEST).exists():
             table_input["files"] = hashing.result()
@@ -100,9 +100,9 @@ def describe(scorer: Scorer) -> Column:
     )
 
 
-def describe_input(source: Source, files: list[File]) -> Input:
+def describe_input(source: Source, files: list[FileFingerprint]) -> Input:
     """The manifest's entry for the input."""
-    fields = {**source.fields(), "tokens": counter(source.tokens).described}
+    fields = {**source.fields(), "tokens": token_counter(source.tokens).described}
     return Input(files=files, fields=fields, chunk_rows=source.chunk_rows, chunk_bytes=source.chunk_bytes)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner.corpus.atomic_files import replacing
+from datapruner.corpus.atomic_files import atomic_write
 from datapruner.corpus.optional_imports import require
 from datapruner.grouping import smallest_type
 from datapruner.row_uids import FileUids, pieces
@@ -39,7 +39,7 @@ def save(selection: Selection, path: Path) -> None:
     # a dictionary of uids or scores would be as long as they are
     encodings = {"row": "DELTA_BINARY_PACKED", "uid": "DELTA_LENGTH_BYTE_ARRAY"}
     options = {"compression": "zstd", "use_dictionary": ["reason"], "column_encoding": encodings}
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as file:
+    with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as file:
         for start, uids in _uids(selection):
             rows = slice(start, start + len(uids))
             kept = selection.codes[rows] < 0

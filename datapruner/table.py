@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from datapruner.corpus.atomic_files import replacing
-from datapruner.corpus.fingerprint import File, difference
+from datapruner.corpus.atomic_files import atomic_write
+from datapruner.corpus.fingerprint import FileFingerprint, difference
 from datapruner.corpus.optional_imports import require
 from datapruner.scorer import Value
 from datapruner.tensor_file import mapped
@@ -38,7 +38,7 @@ FIT = "fit.safetensors"
 class Input(TypedDict):
     """The corpus as the table read it."""
 
-    files: list[File]
+    files: list[FileFingerprint]
     fields: dict[str, str | None]
     chunk_rows: int
     chunk_bytes: int
@@ -111,7 +111,7 @@ class ScoreTable:
             raise ValueError(f"{self.path} is not finished: run the same `score` again, it goes on")
         return self.manifest["rows"]
 
-    def refuse_other_input(self, files: Sequence[File]) -> None:
+    def refuse_other_input(self, files: Sequence[FileFingerprint]) -> None:
         """Raise ValueError unless the table was made from `files`."""
         reason = difference(self.manifest["input"]["files"], files)
         if reason is not None:
@@ -151,7 +151,7 @@ class ScoreTable:
 
         path = self.path / column / FIT
         path.parent.mkdir(exist_ok=True)
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, temporary)
 
     def missing_parts(self, column: str) -> set[int]:
@@ -193,7 +193,7 @@ class ScoreTable:
         pq = require("pyarrow.parquet")
         path = self.part(column, chunk)
         path.parent.mkdir(exist_ok=True)
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
     def save(self) -> None:
@@ -203,6 +203,6 @@ class ScoreTable:
 
 def save(path: Path, manifest: Manifest) -> None:
     """Write `manifest` into the folder `path`; it appears whole."""
-    with replacing(path / MANIFEST) as temporary:
+    with atomic_write(path / MANIFEST) as temporary:
         text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from datapruner.corpus.optional_imports import require
-from datapruner.corpus.uids import mix
+from datapruner.corpus.uids import splitmix64
 from datapruner.grouping import Groups, smallest_type
 from datapruner.table import ROWS, ScoreTable
 
@@ -43,7 +43,7 @@ class TableRows:
         lots = self._lots[seed]
         touched = self._touched(at)
         missing = touched[~self._drawn[touched]].tolist()
-        self._fill(lots, ROWS, "key", missing, lambda keys: mix(keys, seed))
+        self._fill(lots, ROWS, "key", missing, lambda keys: splitmix64(keys, seed))
         self._drawn[missing] = True
         return lots if at is None else lots[at]
 

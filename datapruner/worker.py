@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from datapruner import progress
-from datapruner.corpus.chunks import load_places
+from datapruner.corpus.chunk_reader import ChunkReader
+from datapruner.corpus.chunks import Chunk, load_chunk_offsets
 from datapruner.corpus.optional_imports import require
-from datapruner.corpus.source import Chunk, Source
+from datapruner.corpus.source import Source
 from datapruner.corpus.uids import hash64_bytes
 from datapruner.scorer import NOTHING, Batch, Scorer
 from datapruner.table import ROWS, ScoreTable
@@ -47,7 +48,9 @@ class Worker:
         self.source, self.scorers = work.source, work.scorers
         self.table = ScoreTable(work.folder)
         self.states = {name: self.table.state(name) if self.table.has_state(name) else NOTHING for name in self.scorers}
-        self.read = self.source.reader(load_places(work.folder), source_fields(self.table, self.scorers))
+        self.read = ChunkReader(
+            self.source, tuple(load_chunk_offsets(work.folder)), tuple(source_fields(self.table, self.scorers))
+        )
 
     def __call__(self, index: int, moved: progress.Moved = progress.ignore) -> Done:
         """Write the parts of chunk number `index` that are not there; `moved` hears of rows and tokens meanwhile."""
@@ -77,7 +80,7 @@ def _placed(chunk: Chunk) -> Iterator[None]:
         yield
     except Exception as error:
         end = chunk.start + len(chunk.rows)
-        error.add_note(f"while scoring rows {chunk.start + 1} to {end}, which begin at {chunk.rows.place(0)}")
+        error.add_note(f"while scoring rows {chunk.start + 1} to {end}, which begin at {chunk.rows.location(0)}")
         raise
 
 
@@ -113,7 +116,9 @@ def _refuse_others(chunk: Chunk, names: list[str]) -> None:
     given = chunk.uids or [f"{key:016x}" for key in hash64_bytes(chunk.contents())]
     for index, (found, name) in enumerate(zip(given, names, strict=True)):
         if found != (name if chunk.uids else name.partition("-")[0]):
-            raise ValueError(f"{chunk.rows.place(index)}: want the row {name!r} of the table, the input has {found!r}")
+            raise ValueError(
+                f"{chunk.rows.location(index)}: want the row {name!r} of the table, the input has {found!r}"
+            )
 
 
 def source_fields(table: ScoreTable, scorers: Mapping[str, Scorer]) -> list[str]:

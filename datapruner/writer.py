@@ -23,10 +23,11 @@ from pathlib import Path
 
 from datapruner import card, recipe_of, report, written
 from datapruner.checking import checking
-from datapruner.corpus.atomic_files import check_new_folder, new_folder
+from datapruner.corpus.atomic_files import atomic_folder, check_new_folder
+from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.formats.image_folder import ImageFolder
-from datapruner.corpus.fragments import Given, Piece
-from datapruner.corpus.source import Chunk, Source, as_source
+from datapruner.corpus.fragments import CorpusLike, Fragment
+from datapruner.corpus.source import Source, as_source
 from datapruner.output import Output, as_output
 from datapruner.selection import Selection
 from datapruner.table import ScoreTable
@@ -34,7 +35,7 @@ from datapruner.written import kept_name
 
 
 def write(
-    source: Given | Source,
+    source: CorpusLike | Source,
     selection: str | Path | Selection,
     out: str | Path | Output,
 ) -> Path:
@@ -48,7 +49,7 @@ def write(
     files, folder = source.files(), Path(output.path)
     table = None if output.scores is None else ScoreTable(output.scores)
     _protect(files if table is None else [*files, table.path], folder)
-    with new_folder(folder, output.overwrite) as partial, checking(selection, source) as look:
+    with atomic_folder(folder, output.overwrite) as partial, checking(selection, source) as look:
         drafted = report.draft(selection, table) if output.report else None
         texts = None if drafted is None else report.Texts(source, selection, drafted.shown.rows())
 
@@ -77,12 +78,12 @@ def check_output(output: Output, source: Source) -> None:
     check_new_folder(Path(output.path), output.overwrite)
 
 
-def _protect(pieces: Sequence[Piece], folder: Path) -> None:
+def _protect(fragments: Sequence[Fragment], folder: Path) -> None:
     """An output that is replaced must not hold what it is made from, nor lie in a folder that is the input."""
     inside = folder.resolve()
-    for piece in pieces:
-        path = piece.path if isinstance(piece, ImageFolder) else piece
+    for fragment in fragments:
+        path = fragment.path if isinstance(fragment, ImageFolder) else fragment
         if isinstance(path, Path) and path.resolve().is_relative_to(inside):
-            raise ValueError(f"the output {folder} holds the input {piece}: want another folder")
-        if isinstance(piece, ImageFolder) and inside.is_relative_to(piece.path.resolve()):
-            raise ValueError(f"the output {folder} lies in the input {piece}: want another folder")
+            raise ValueError(f"the output {folder} holds the input {fragment}: want another folder")
+        if isinstance(fragment, ImageFolder) and inside.is_relative_to(fragment.path.resolve()):
+            raise ValueError(f"the output {folder} lies in the input {fragment}: want another folder")

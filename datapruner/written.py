@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from datapruner import progress
+from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.format import Note, RowWriter
-from datapruner.corpus.fragments import Piece, ending, format_of
-from datapruner.corpus.source import Chunk, Source
+from datapruner.corpus.fragments import Fragment, format_of, output_suffix
+from datapruner.corpus.source import Source
 from datapruner.selection import Selection
 
 See = Callable[[Chunk], None]
@@ -20,7 +21,7 @@ ROWS, UIDS = "kept_rows.npy", "kept_uids.txt"
 
 def kept_name(source: Source) -> str:
     """What the file of the kept rows is called, or the folder of the kept images."""
-    return f"kept{ending(source.files()[0])}"
+    return f"kept{output_suffix(source.files()[0])}"
 
 
 def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool, see: See) -> None:
@@ -31,7 +32,7 @@ def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool
         others = None
         if dropped:
             noted = [*selection.scores]
-            others = stack.enter_context(_writer(first, folder / f"dropped{ending(first)}", noted))
+            others = stack.enter_context(_writer(first, folder / f"dropped{output_suffix(first)}", noted))
         with progress.display() as shown:
             bar = progress.Bar(shown, "writing", selection.n_rows)
             for chunk in source.raw_chunks():
@@ -60,7 +61,7 @@ def write_lists(selection: Selection, folder: Path) -> None:
 
 
 @contextmanager
-def _writer(like: Piece, path: Path, noted: Sequence[str] | None = None) -> Iterator[RowWriter]:
+def _writer(like: Fragment, path: Path, noted: Sequence[str] | None = None) -> Iterator[RowWriter]:
     """A writer that is closed; where something failed, a failing close does not hide it."""
     writer: RowWriter = format_of(like).Writer(path, like, noted)
     try:

@@ -14,7 +14,7 @@ TEMPORARY = ".tmp-"
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def path_in_errors(path: Path) -> Iterator[None]:
     """An error of the machine that does not say where (a full disk) is raised again with `path`."""
     try:
         yield
@@ -25,20 +25,20 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary name in `path`'s folder, renamed to `path` when the block ends well and removed when not."""
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
-        with naming(path):
+        with path_in_errors(path):
             yield temporary
-            _to_disk(temporary)
+            _fsync(temporary)
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this writer; raises BlockingIOError at once where another one has it."""
     import fcntl
 
@@ -57,7 +57,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def check_new_folder(out: Path, overwrite: bool) -> None:
-    """Raise where `new_folder` would not put its folder."""
+    """Raise where `atomic_folder` would not put its folder."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise ValueError(f"want a folder or a free name as output, got the file or link {out}")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
@@ -65,7 +65,7 @@ def check_new_folder(out: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
+def atomic_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     """A temporary folder beside `out` that takes its name when the block ends well and vanishes when not."""
     check_new_folder(out, overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -74,17 +74,17 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     partial.mkdir()
     try:
         # a lock ends with its process, however that ends: it tells the living from the abandoned
-        with _held(partial), naming(out):
+        with _locked(partial), path_in_errors(out):
             yield partial
             for path in partial.iterdir():
-                _to_disk(path)
-            _to_disk(partial)
-            _exchange(partial, out)
+                _fsync(path)
+            _fsync(partial)
+            _swap_in(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _to_disk(path: Path) -> None:
+def _fsync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on disk: a rename must not come there before them."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -94,7 +94,7 @@ def _to_disk(path: Path) -> None:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of the folder itself; raises BlockingIOError where another process does."""
     import fcntl
 
@@ -106,7 +106,7 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _exchange(partial: Path, out: Path) -> None:
+def _swap_in(partial: Path, out: Path) -> None:
     old = out.with_name(f".{out.name}.old-{secrets.token_hex(4)}")
     if out.exists():
         out.rename(old)
@@ -122,5 +122,5 @@ def _exchange(partial: Path, out: Path) -> None:
 def _remove_abandoned(out: Path) -> None:
     """Partial folders of writers that were killed: nobody holds their lock."""
     for folder in out.parent.glob(f".{out.name}.partial-*"):
-        with suppress(BlockingIOError, FileNotFoundError), _held(folder):
+        with suppress(BlockingIOError, FileNotFoundError), _locked(folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,7 @@ def texts(rows: Rows, name: str, values: Sequence[object]) -> list[str]:
     found = [value for value in values if isinstance(value, str)]
     if len(found) < len(values):
         index = next(i for i, value in enumerate(values) if not isinstance(value, str))
-        raise ValueError(f"{rows.place(index)}: want a string in field {name!r}, got {_kind(values[index])}")
+        raise ValueError(f"{rows.location(index)}: want a string in field {name!r}, got {_kind(values[index])}")
     _check_unicode(found, rows, name)
     return found
 
@@ -33,7 +33,7 @@ def labels(rows: Rows, name: str, values: Sequence[object]) -> list[str | int]:
     for index, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, str | int):
             wanted = f"want a string or whole number in field {name!r}"
-            raise ValueError(f"{rows.place(index)}: {wanted}, got {_kind(value)}")
+            raise ValueError(f"{rows.location(index)}: {wanted}, got {_kind(value)}")
         found.append(value)
     return found
 
@@ -49,24 +49,24 @@ def images(rows: Rows, name: str, values: Sequence[object]) -> list[bytes]:
                 try:
                     content = Path(path).read_bytes()
                 except OSError as error:
-                    raise ValueError(f"{rows.place(index)}: field {name!r}: cannot be read: {error}") from error
+                    raise ValueError(f"{rows.location(index)}: field {name!r}: cannot be read: {error}") from error
         if not isinstance(content, bytes) or not content:
             got = "none" if content == b"" else _kind(content)
-            raise ValueError(f"{rows.place(index)}: want an encoded image in field {name!r}, got {got}")
+            raise ValueError(f"{rows.location(index)}: want an encoded image in field {name!r}, got {got}")
         found.append(content)
     return found
 
 
 def vectors(rows: Rows, name: str) -> np.ndarray:
     """The field `name` of `rows` as float32 [n, d]; no number may be missing, infinite or none."""
-    held = rows.vectors(name)
-    array = _listed(rows, name) if held is None else held
+    array_of_format = rows.vectors(name)
+    array = _listed(rows, name) if array_of_format is None else array_of_format
     with np.errstate(over="ignore"):
         array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         index, column = (int(number) for number in np.argwhere(~np.isfinite(array))[0])
         got = f"got {array[index, column]} as number {column + 1}"
-        raise ValueError(f"{rows.place(index)}: want finite numbers in field {name!r}, {got}")
+        raise ValueError(f"{rows.location(index)}: want finite numbers in field {name!r}, {got}")
     return array
 
 
@@ -74,7 +74,7 @@ def _listed(rows: Rows, name: str) -> np.ndarray:
     values = rows.fields([name])[0]
     length = None
     for index, value in enumerate(values):
-        place = f"{rows.place(index)}: want a list of numbers in field {name!r}"
+        place = f"{rows.location(index)}: want a list of numbers in field {name!r}"
         if not isinstance(value, list | tuple | np.ndarray):
             raise ValueError(f"{place}, got {_kind(value)}")
         length = len(value) if length is None else length
@@ -99,10 +99,10 @@ def _check_unicode(found: Sequence[str], rows: Rows, name: str) -> None:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            place = f"{rows.place(index)}: field {name!r}"
+            place = f"{rows.location(index)}: field {name!r}"
             message = f"{place} has half a surrogate pair at character {error.start}, which is no text"
             raise ValueError(message) from error
-    raise ValueError(f"{rows.place(0)} and after: want text in field {name!r}")
+    raise ValueError(f"{rows.location(0)} and after: want text in field {name!r}")
 
 
 def _kind(value: object) -> str:

@@ -1,7 +1,7 @@
-"""Formats: rows read in chunks and kept as they stand, and written back as they stood.
+"""The contract of a format: rows read in chunks and kept as they stand, and written back as they stood.
 
-A format is a module with `read(piece, limits, columns, begin)`, which yields `Rows`, and `Writer(path, like, noted)`.
-A piece is what one format reads from its begin to its end: a file, a table in memory, a folder of images.
+A format is a module with `read(fragment, limits, columns, begin)`, which yields `Rows`, and `Writer(path, like,
+noted)`. A fragment is what one format reads from its begin to its end: a file, a table in memory, a folder of images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Begin:
-    """Where rows begin in their piece: the byte (JSON lines, decompressed) or the row, and the line or row from 1."""
+    """Where rows begin in a fragment: the byte (JSON lines, decompressed) or the row, and the line or row from 1."""
 
     offset: int = 0
     number: int = 1
@@ -34,7 +34,7 @@ START = Begin()
 
 
 class Rows(Protocol):
-    """Consecutive rows of one piece."""
+    """Consecutive rows of one fragment."""
 
     @property
     def begin(self) -> Begin:
@@ -43,9 +43,9 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     def only(self, index: int) -> Rows:
-        """Row `index` alone, which knows its place."""
+        """Row `index` alone, which knows its location."""
 
-    def place(self, index: int) -> str:
+    def location(self, index: int) -> str:
         """Where row `index` stands, for people: the file, and the line or row from 1."""
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
@@ -59,7 +59,7 @@ class Rows(Protocol):
 
 
 class Writer(Protocol):
-    """Makes a writer of rows like those of the piece `like`."""
+    """Makes a writer of rows like those of the fragment `like`."""
 
     def __call__(self, path: Path, like: object, noted: Sequence[str] | None = None) -> RowWriter: ...
 

@@ -15,7 +15,7 @@ from datapruner.corpus.optional_imports import require
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """One remote file."""
 
     url: str
@@ -39,12 +39,12 @@ class Remote:
         return filesystem.info(path)
 
 
-File: TypeAlias = Path | Remote
+AnyFile: TypeAlias = Path | RemoteFile
 
 
-def open_file(file: File) -> BinaryIO:
+def open_file(file: AnyFile) -> BinaryIO:
     """`file` for reading its bytes."""
-    return file.open() if isinstance(file, Remote) else open(file, "rb")
+    return file.open() if isinstance(file, RemoteFile) else open(file, "rb")
 
 
 def is_url(path: str | Path) -> bool:
@@ -52,7 +52,7 @@ def is_url(path: str | Path) -> bool:
     return isinstance(path, str) and "://" in path
 
 
-def find(url: str) -> list[Remote | Path]:
+def list_files(url: str) -> list[RemoteFile | Path]:
     """The file at `url`, or the files of the folder there, by name; a local file comes back as its path."""
     try:
         filesystem, path = require("fsspec").url_to_fs(url)
@@ -63,7 +63,7 @@ def find(url: str) -> list[Remote | Path]:
         return [Path(path)]
     if filesystem.isdir(path):
         names = [entry["name"] for entry in filesystem.ls(path, detail=True) if entry["type"] == "file"]
-        return [Remote(filesystem.unstrip_protocol(name)) for name in sorted(names)]
+        return [RemoteFile(filesystem.unstrip_protocol(name)) for name in sorted(names)]
     if not filesystem.exists(path):
         raise FileNotFoundError(f"{url}: no such file")
-    return [Remote(url)]
+    return [RemoteFile(url)]

@@ -1,7 +1,7 @@
 """The corpus: files, data sets, arrays or images, read in chunks of rows and never whole.
 
 A row has a text, an image or both, or neither where only its vectors matter; a uid (a given column, or content hash
-plus occurrence, see corpus/uids); and, where columns are named for them, a group and a label. A folder stands for the
+plus occurrence, see corpus/uids.py); and, where columns are named for them, a group and a label. A folder stands for the
 files of one format in it, in the order of their names; folders inside it are not entered. In a folder of images
 the fields are "image", "file" and "folder", the class: `label="folder"` makes it the label.
 
@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
 from datapruner.corpus import field_values, uids
-from datapruner.corpus.chunks import Place
+from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.format import Limits, Rows
 from datapruner.corpus.formats.image_folder import ImageFolder
-from datapruner.corpus.fragments import Given, Piece, format_of, pieces_of, taken
+from datapruner.corpus.fragments import CorpusLike, Fragment, format_of, fragments_of, wrap_in_memory
 
 T = TypeVar("T")
 
@@ -34,10 +34,10 @@ class Source:
 
     `path`: a file, a folder, a URL that fsspec knows, or a list of them; "hf://datasets/<owner>/<name>" or a
     `HubDataset`; a `datasets` data set; or arrays by name. `tokens`: a folder or hub id whose tokenizer counts the
-    tokens; None estimates them (tokens.py). `text` is None, or not looked at, where a folder of images has none.
+    tokens; None estimates them. `text` is None, or not looked at, where a folder of images has none.
     """
 
-    path: Given
+    path: CorpusLike
     text: str | None = "text"
     uid: str | None = None
     group: str | None = None
@@ -51,11 +51,11 @@ class Source:
         for name in ("chunk_rows", "chunk_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"want {name} of at least 1, got {getattr(self, name)}")
-        object.__setattr__(self, "path", taken(self.path))
+        object.__setattr__(self, "path", wrap_in_memory(self.path))
 
-    def files(self) -> tuple[Piece, ...]:
-        """The files (or other pieces) in order, all of one format; raises where there is none or one is missing."""
-        return pieces_of(self.path)
+    def files(self) -> tuple[Fragment, ...]:
+        """The files (or other fragments) in order, all of one format; raises where there is none or one is missing."""
+        return fragments_of(self.path)
 
     def fields(self) -> dict[str, str | None]:
         """Which field is the text, uid, group, label and image of a row; None: it has none."""
@@ -74,8 +74,8 @@ class Source:
         """Rows as they stand; not `whole`: only the columns that make a record and `more`, in formats with columns."""
         index = start = 0
         names = None if whole else self.names(more)
-        for number, piece in enumerate(self.files()):
-            for rows in format_of(piece).read(piece, self.limits(), names):
+        for number, fragment in enumerate(self.files()):
+            for rows in format_of(fragment).read(fragment, self.limits(), names):
                 yield Chunk(index, start, rows, file=number)
                 index, start = index + 1, start + len(rows)
 
@@ -113,19 +113,13 @@ class Source:
         """The field `name` of `chunk`, lists of finite numbers of one length, as float32 [n, d]."""
         return field_values.vectors(chunk.rows, name)
 
-    def reader(self, places: Sequence[Place], more: Sequence[str] = ()) -> Callable[[int], Chunk]:
-        """Chunks by their number, rows as in `raw_chunks(whole=False, more=more)`; see reader.py."""
-        from datapruner.corpus.chunk_reader import Reader
-
-        return Reader(self, tuple(places), tuple(more))
-
     def chunks(self) -> Iterator[Chunk]:
         """All rows, parsed; uids only where they are given."""
         return map(self.parsed, self.raw_chunks(whole=False))
 
     def identified(self) -> Iterator[Chunk]:
         """All rows, parsed, with uids; raises ValueError at the second row of a given uid."""
-        seen = uids.Seen()
+        seen = uids.SeenHashes()
         for chunk in self.chunks():
             if self.uid is None:
                 yield dataclasses.replace(chunk, uids=uids.content_uids(chunk.contents(), seen))
@@ -140,43 +134,12 @@ class Source:
         for earlier in self.chunks():
             names = chunk.uids[:index] if earlier.index == chunk.index else earlier.uids
             if uid in names:
-                first = earlier.rows.place(names.index(uid))
-                raise ValueError(f"{chunk.rows.place(index)}: uid {uid!r} was already used in {first}")
+                first = earlier.rows.location(names.index(uid))
+                raise ValueError(f"{chunk.rows.location(index)}: uid {uid!r} was already used in {first}")
             if earlier.index == chunk.index:
                 return
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive rows: `rows` as they stand in piece number `file`, and what was read from them."""
-
-    index: int
-    start: int
-    rows: Rows
-    texts: list[str] = field(default_factory=list)
-    groups: list[str] | None = None
-    labels: list[str | int] | None = None
-    uids: list[str] = field(default_factory=list)
-    images: list[bytes] | None = None
-    file: int = 0
-
-    @property
-    def place(self) -> Place:
-        """Where the chunk begins."""
-        begin = self.rows.begin
-        return Place(self.file, begin.offset, begin.number, self.start, len(self.rows))
-
-    def contents(self) -> list[bytes]:
-        """What a row is known by: its text, its encoded image, both, or all its fields where it has neither."""
-        texts = [text.encode() for text in self.texts]
-        if self.images is None:
-            return texts or self.rows.contents()
-        if not texts:
-            return self.images
-        # the length says where the one ends
-        return [b"%d:%b%b" % (len(text), text, image) for text, image in zip(texts, self.images, strict=True)]
-
-
-def as_source(source: Given | Source) -> Source:
+def as_source(source: CorpusLike | Source) -> Source:
     """A `Source` from itself or from what its `path` may be."""
     return source if isinstance(source, Source) else Source(source)

@@ -18,7 +18,7 @@ from datapruner.corpus.optional_imports import require
 ESTIMATE = "estimate: utf-8 bytes / 4, rounded up"
 
 
-class Counter(Protocol):
+class TokenCounter(Protocol):
     """Counts tokens."""
 
     @property
@@ -29,7 +29,7 @@ class Counter(Protocol):
         """The number of tokens of each text, int64 [n]."""
 
 
-def counter(tokens: str | None) -> Counter:
+def token_counter(tokens: str | None) -> TokenCounter:
     """The counter that `Source.tokens` asks for; raises ValueError where there is no such tokenizer."""
     return Estimate() if tokens is None else Tokenizer(tokens)
 

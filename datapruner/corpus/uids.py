@@ -24,7 +24,7 @@ def hash64_bytes(contents: Iterable[bytes]) -> np.ndarray:
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
-def mix(keys: np.ndarray, seed: int) -> np.ndarray:
+def splitmix64(keys: np.ndarray, seed: int) -> np.ndarray:
     """Another uint64 for each of `keys` [N], as if drawn anew for each `seed` (the SplitMix64 finalizer)."""
     offset = (seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64
     mixed = keys.astype(np.uint64) + np.uint64(offset)
@@ -33,7 +33,7 @@ def mix(keys: np.ndarray, seed: int) -> np.ndarray:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-class Seen:
+class SeenHashes:
     """Which hashes came before, and how often: 8 bytes a row, 16 for a moment while two runs are merged.
 
     Sorted runs of growing size, each at least twice the next: a look-up is a few binary searches, and every
@@ -61,7 +61,7 @@ class Seen:
         self.runs.append(run)
 
 
-def content_uids(contents: Sequence[bytes], seen: Seen) -> list[str]:
+def content_uids(contents: Sequence[bytes], seen: SeenHashes) -> list[str]:
     """The uids of `contents`, which come after all those that `seen` knows."""
     hashes = hash64_bytes(contents)
     counts = seen.count_and_add(hashes).tolist()

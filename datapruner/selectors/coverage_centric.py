@@ -17,7 +17,7 @@ import numpy as np
 
 from datapruner import ranking
 from datapruner.candidates import Candidates
-from datapruner.corpus.uids import mix
+from datapruner.corpus.uids import splitmix64
 from datapruner.grouping import counts, members
 from datapruner.selector import Choice, Selector
 from prunekernels import budget
@@ -72,6 +72,6 @@ class CoverageCentric(Selector):
                 drawn[places] = count > 0
                 continue
             # mixed once more: a tie at the cut must not decide who is drawn
-            lots = mix(candidates.lots(self.seed, rows), 1)
+            lots = splitmix64(candidates.lots(self.seed, rows), 1)
             drawn[places] = ranking.lowest(lots, count)
         return drawn

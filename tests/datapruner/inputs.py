@@ -16,7 +16,7 @@ import zstandard
 
 from datapruner import Source
 from datapruner.corpus.formats.in_memory import HubDataset
-from datapruner.corpus.fragments import Given
+from datapruner.corpus.fragments import CorpusLike
 from tests.datapruner.conftest import make_rows, write_jsonl
 
 N = 103
@@ -32,7 +32,7 @@ def rows_of(n: int = N) -> list[dict[str, object]]:
     return [{**row, "vector": draw.standard_normal(3).astype(np.float32).tolist()} for row in make_rows(n)]
 
 
-def given(form: str, folder: Path) -> Given:
+def given(form: str, folder: Path) -> CorpusLike:
     """The rows of `rows_of` as `form`, made in `folder`."""
     rows = rows_of()
     if form.startswith("jsonl"):
@@ -62,7 +62,7 @@ def packed(data: bytes, suffix: str) -> bytes:
     return data
 
 
-def _remote(form: str, folder: Path, rows: list[dict[str, object]]) -> Given:
+def _remote(form: str, folder: Path, rows: list[dict[str, object]]) -> CorpusLike:
     root = f"memory://{folder.name}"
     if form == "memory parquet":
         with fsspec.open(f"{root}/c.parquet", "wb") as file:
@@ -79,7 +79,7 @@ def _generated() -> Iterator[dict[str, object]]:
     yield from rows_of()
 
 
-def _held(form: str, folder: Path, rows: list[dict[str, object]]) -> Given:
+def _held(form: str, folder: Path, rows: list[dict[str, object]]) -> CorpusLike:
     if form == "generated stream":
         return datasets.IterableDataset.from_generator(_generated)
     made = datasets.Dataset.from_list(rows)

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapruner import Source, score, select, write
+from datapruner.corpus.chunk_reader import ChunkReader
 from datapruner.corpus.fingerprint import difference, fingerprint
 from datapruner.corpus.formats.in_memory import HubDataset
-from datapruner.corpus.fragments import taken
+from datapruner.corpus.fragments import wrap_in_memory
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.inputs import FORMS, given, packed, records, rows_of
 
@@ -119,14 +120,14 @@ def test_blocks_change_nothing(suffix: str, block: int, tmp_path: Path, monkeypa
     data = b"\n" + b"".join(lines[:10]) + b"\n \n" + b"".join(lines[10:]).rstrip()
     path.write_bytes(packed(data, suffix))
     source = Source(path, chunk_rows=5)
-    wanted = [(chunk.place, chunk.rows.contents(), chunk.rows.place(4)) for chunk in source.raw_chunks()]
+    wanted = [(chunk.offset, chunk.rows.contents(), chunk.rows.location(4)) for chunk in source.raw_chunks()]
     assert sum(len(contents) for _, contents, _ in wanted) == 40
     for place, contents, _ in wanted:
         assert data[place.offset :].lstrip().startswith(contents[0])
         assert data[: place.offset].count(b"\n") == place.number - 1
     monkeypatch.setattr("datapruner.corpus.formats._lines.BLOCK", block)
-    assert [(c.place, c.rows.contents(), c.rows.place(4)) for c in source.raw_chunks()] == wanted
-    read = source.reader([place for place, _, _ in wanted])
+    assert [(c.offset, c.rows.contents(), c.rows.location(4)) for c in source.raw_chunks()] == wanted
+    read = ChunkReader(source, tuple(place for place, _, _ in wanted))
     assert [read(index).rows.contents() for index in (3, 1, 7)] == [wanted[index][1] for index in (3, 1, 7)]
 
 
@@ -138,11 +139,11 @@ def test_refuses_scores_of_other_chunks(tmp_path: Path) -> None:
 
 
 def test_hub_ids() -> None:
-    assert taken("hf://datasets/owner/name").rows == HubDataset("owner/name")  # type: ignore[union-attr]
-    assert taken("hf://datasets/owner/name@abc").rows == HubDataset("owner/name", revision="abc")  # type: ignore[union-attr]
-    assert taken(["hf://datasets/owner/name"]).rows == HubDataset("owner/name")  # type: ignore[union-attr]
+    assert wrap_in_memory("hf://datasets/owner/name").rows == HubDataset("owner/name")  # type: ignore[union-attr]
+    assert wrap_in_memory("hf://datasets/owner/name@abc").rows == HubDataset("owner/name", revision="abc")  # type: ignore[union-attr]
+    assert wrap_in_memory(["hf://datasets/owner/name"]).rows == HubDataset("owner/name")  # type: ignore[union-attr]
     # a file of a data set is a file
-    assert taken("hf://datasets/owner/name/a.jsonl") == "hf://datasets/owner/name/a.jsonl"
+    assert wrap_in_memory("hf://datasets/owner/name/a.jsonl") == "hf://datasets/owner/name/a.jsonl"
 
 
 def test_remote_hashes_stand_for_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,11 +154,11 @@ def test_remote_hashes_stand_for_content(tmp_path: Path, monkeypatch: pytest.Mon
     source = Source("memory://hashed/c.jsonl")
     read = fingerprint(source)
     assert difference(read, fingerprint(Source(local))) is None
-    monkeypatch.setattr("datapruner.corpus.remote_files.Remote.info", lambda self: {"size": 13, "ETag": '"abc"'})
+    monkeypatch.setattr("datapruner.corpus.remote_files.RemoteFile.info", lambda self: {"size": 13, "ETag": '"abc"'})
     tagged = fingerprint(source)
     assert tagged[0]["of"] == "the hash that its server gives"
     assert "is known by its bytes" in str(difference(tagged, read))
-    monkeypatch.setattr("datapruner.corpus.remote_files.Remote.info", lambda self: {"size": 13, "ETag": '"abd"'})
+    monkeypatch.setattr("datapruner.corpus.remote_files.RemoteFile.info", lambda self: {"size": 13, "ETag": '"abd"'})
     assert "the content of c.jsonl" in str(difference(tagged, fingerprint(source)))
 
 

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from datapruner import Source, score
-from datapruner.corpus.source import Chunk
-from datapruner.corpus.token_counter import counter
+from datapruner.corpus.chunks import Chunk
+from datapruner.corpus.token_counter import token_counter
 from datapruner.corpus.uids import hash64, hash64_bytes
 from tests.datapruner.conftest import make_rows, write_jsonl
 
@@ -116,7 +116,7 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     assert [label for chunk in chunks for label in chunk.labels or []] == ["cat", "cat", "dog", ""]
     key = f"{int(hash64_bytes([b'same'])[0]):016x}"
     assert [chunk.uids for chunk in chunks][0][::2] == [f"{key}-0", f"{key}-1"]
-    assert chunks[0].rows.place(1) == str(tmp_path / "photos" / "cat" / "2.png")
+    assert chunks[0].rows.location(1) == str(tmp_path / "photos" / "cat" / "2.png")
     named = _chunks(Source(tmp_path / "photos", uid="file"))[0]
     assert named.uids == sorted(made)
     # 4, 7, 4 and 5 bytes
@@ -161,8 +161,8 @@ def test_rows_with_neither_text_nor_image(tmp_path: Path) -> None:
 
 
 def test_the_estimate_by_hand() -> None:
-    assert counter(None).count(["", "a", "abcd", "abcde", "éé", "ééé", "日本"]).tolist() == [0, 1, 1, 2, 1, 2, 2]
-    assert counter(None).described == "estimate: utf-8 bytes / 4, rounded up"
+    assert token_counter(None).count(["", "a", "abcd", "abcde", "éé", "ééé", "日本"]).tolist() == [0, 1, 1, 2, 1, 2, 2]
+    assert token_counter(None).described == "estimate: utf-8 bytes / 4, rounded up"
 
 
 def _save_tokenizer(folder: Path, n: int = 500) -> Path:
@@ -185,7 +185,7 @@ def test_a_tokenizer_counts(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="made with tokens='tokenizer: blake2b .*wanted is tokens='estimate"):
         score(corpus, "length", tmp_path / "t")
     smaller = str(_save_tokenizer(tmp_path / "smaller", 400))
-    assert counter(smaller).described != said
+    assert token_counter(smaller).described != said
     with pytest.raises(ValueError, match="want the folder or hub id of a tokenizer"):
         score(Source(corpus, tokens=str(tmp_path / "t")), "length", tmp_path / "other")
 

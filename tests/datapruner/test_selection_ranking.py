@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datapruner import grouping, ranking, select
-from datapruner.corpus.uids import hash64, mix
+from datapruner.corpus.uids import hash64, splitmix64
 from datapruner.selecting import PACKAGE, Selector
 from datapruner.spending import rows_for_tokens
 from datapruner.table import ROWS
@@ -29,7 +29,7 @@ def test_cuts_are_those_of_a_sort(n_values: int) -> None:
     size = 40
     values = np.random.default_rng(n_values).integers(-n_values, n_values, size).astype(np.float32)
     values[0] = -0.0
-    lots = mix(np.arange(size, dtype=np.uint64), 0)
+    lots = splitmix64(np.arange(size, dtype=np.uint64), 0)
     for n in range(size + 1):
         found = ranking.lowest(values, n, lots.__getitem__)
         assert np.flatnonzero(found).tolist() == by_sort(values, lots, 0, n)
@@ -84,10 +84,10 @@ def test_a_table_is_read_in_its_order(tmp_path: Path) -> None:
     assert (rows.vectors("v", at) == vectors[at]).all()
     assert (rows.vectors("v", None) == vectors).all()
     assert rows.vectors("v", np.empty(0, dtype=np.int64)).shape[0] == 0
-    lots = mix(hash64([f"u{i}" for i in range(n)]), 3)
+    lots = splitmix64(hash64([f"u{i}" for i in range(n)]), 3)
     assert (rows.lots(3, at) == lots[at]).all()
     assert (rows.lots(3, None) == lots).all()
-    assert (rows.lots(4, at) == mix(hash64([f"u{i}" for i in range(n)]), 4)[at]).all()
+    assert (rows.lots(4, at) == splitmix64(hash64([f"u{i}" for i in range(n)]), 4)[at]).all()
 
 
 def test_a_part_of_another_length_is_refused(tmp_path: Path) -> None:

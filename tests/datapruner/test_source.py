@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapruner import Source, score
-from datapruner.corpus.uids import Seen, hash64
+from datapruner.corpus.uids import SeenHashes, hash64
 from tests.datapruner.conftest import make_rows, write_jsonl
 
 
@@ -26,7 +26,7 @@ def test_worked_by_hand(tmp_path: Path) -> None:
     chunks = list(Source(path, chunk_rows=2).raw_chunks())
     assert [chunk.start for chunk in chunks] == [0, 2]
     # blank lines are no rows, and yet they count as lines
-    assert [chunk.rows.place(0) for chunk in chunks] == [f"{path}, line 1", f"{path}, line 5"]
+    assert [chunk.rows.location(0) for chunk in chunks] == [f"{path}, line 1", f"{path}, line 5"]
     uids, texts = _identified(Source(path, chunk_rows=2))
     assert texts == ["a", "b", "a"]
     key = f"{int(hash64(['a'])[0]):016x}"
@@ -62,7 +62,7 @@ def test_files_and_folders(tmp_path: Path) -> None:
 
 def test_seen_counts_as_a_dictionary_does() -> None:
     draw = np.random.default_rng(0)
-    seen, known = Seen(), dict[int, int]()
+    seen, known = SeenHashes(), dict[int, int]()
     for size in (0, 1, 5, 300, 7, 300, 64, 1000):
         hashes = draw.integers(0, 400, size).astype(np.uint64) * np.uint64(2**55)
         expected = []

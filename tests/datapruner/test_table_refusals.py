@@ -13,7 +13,7 @@ import pytest
 
 import datapruner
 from datapruner import Batch, Scorer, Source, prune, score, select, write
-from datapruner.corpus.atomic_files import locked
+from datapruner.corpus.atomic_files import folder_lock
 from datapruner.scorer import NOTHING, State
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import Counting, folder_bytes
@@ -23,7 +23,7 @@ def test_refuses_two_writers(corpus: Path, tmp_path: Path) -> None:
     score(corpus, "length", tmp_path / "t")
     before = folder_bytes(tmp_path / "t")
     with (
-        locked(tmp_path / "t"),
+        folder_lock(tmp_path / "t"),
         pytest.raises(BlockingIOError, match="in use: another process is scoring into it"),
     ):
         score(corpus, "random", tmp_path / "t")

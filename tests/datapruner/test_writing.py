@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapruner import Output, ScoreTable, Source, prune, score, select, write
-from datapruner.corpus.atomic_files import new_folder
+from datapruner.corpus.atomic_files import atomic_folder
 from datapruner.report import render
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import folder_bytes
@@ -126,7 +126,7 @@ def test_a_write_that_fails_leaves_nothing(
 
 
 def test_a_write_that_is_under_way_is_left_alone(corpus: Path, table: ScoreTable, tmp_path: Path) -> None:
-    with new_folder(tmp_path / "pruned", overwrite=True) as partial:
+    with atomic_folder(tmp_path / "pruned", overwrite=True) as partial:
         (partial / "half").write_text("done")
         write(corpus, select(table, "top", "length", 0.2), tmp_path / "pruned")
         assert (partial / "half").exists()

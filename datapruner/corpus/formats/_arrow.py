@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TableRows:
+class ArrowRows:
     """A table of consecutive rows of `source`, the first of which is row number `begin.number` from 1.
 
     `whole` is the schema of all columns, of which `table` may have some.
@@ -31,11 +31,11 @@ class TableRows:
     def __len__(self) -> int:
         return self.table.num_rows
 
-    def only(self, index: int) -> TableRows:
+    def only(self, index: int) -> ArrowRows:
         begin = Begin(self.begin.offset + index, self.begin.number + index)
         return replace(self, table=self.table.slice(index, 1), begin=begin)
 
-    def place(self, index: int) -> str:
+    def location(self, index: int) -> str:
         return f"{self.source}, row {self.begin.number + index}"
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
@@ -51,7 +51,7 @@ class TableRows:
                 return column.to_numpy().tolist()
             return column.to_pylist()
         except (UnicodeDecodeError, pa.ArrowException) as error:
-            raise ValueError(f"{self.place(0)} and after: want UTF-8 in field {name!r}: {error}") from error
+            raise ValueError(f"{self.location(0)} and after: want UTF-8 in field {name!r}: {error}") from error
 
     def vectors(self, name: str) -> np.ndarray | None:
         pa = require("pyarrow")
@@ -113,7 +113,7 @@ class Writer:
         self.file = pq.ParquetWriter(path, self.schema, compression="zstd")
 
     def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:
-        if not isinstance(rows, TableRows):
+        if not isinstance(rows, ArrowRows):
             raise TypeError(f"want rows of a table, got {type(rows).__name__}")
         pa = require("pyarrow")
         if not indices:
@@ -125,7 +125,7 @@ class Writer:
         try:
             fitting = table.cast(self.schema)
         except (pa.ArrowException, ValueError) as error:
-            raise ValueError(f"{rows.place(0)} and after: want the columns of the first file: {error}") from error
+            raise ValueError(f"{rows.location(0)} and after: want the columns of the first file: {error}") from error
         self.file.write_table(fitting)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from datapruner.corpus.format import Begin
 from datapruner.corpus.optional_imports import require
-from datapruner.corpus.remote_files import File, open_file
+from datapruner.corpus.remote_files import AnyFile, open_file
 
 BLOCK = 1 << 20
 LINE_FEED, SPACE = 10, 32
@@ -52,7 +52,7 @@ class Lines:
         return tuple(Lines(self.lines[s], self.numbers[s], self.ends[s]) for s in (slice(n), slice(n, None)))  # type: ignore[return-value]
 
 
-def read_lines(file: File, begin: Begin) -> Iterator[Lines]:
+def read_lines(file: AnyFile, begin: Begin) -> Iterator[Lines]:
     """All lines from `begin` on, as many at a time as a block holds."""
     number, offset = begin.number, begin.offset
     parts: list[bytes] = []
@@ -90,7 +90,7 @@ def _split(data: bytes, number: int, offset: int) -> tuple[Lines, int]:
     return Lines(kept, numbers[filled], offset + ends[filled]), len(lines)
 
 
-def _blocks(file: File, begin: Begin) -> Iterator[bytes]:
+def _blocks(file: AnyFile, begin: Begin) -> Iterator[bytes]:
     """Decompressed blocks from `begin` on; raises ValueError with the line where compressed data is broken."""
     codec, number, left = codec_of(file.name), 1, begin.offset
     with closing(open_file(file)) as opened:
@@ -108,7 +108,7 @@ def _blocks(file: File, begin: Begin) -> Iterator[bytes]:
                 yield block[skipped:]
 
 
-def _decompressed(stream: BinaryIO, file: File, number: int) -> bytes:
+def _decompressed(stream: BinaryIO, file: AnyFile, number: int) -> bytes:
     try:
         return stream.read(BLOCK)
     except OSError as error:
@@ -118,7 +118,7 @@ def _decompressed(stream: BinaryIO, file: File, number: int) -> bytes:
         raise ValueError(f"{file}, after line {number - 1}: broken {codec_of(file.name)} data: {error}") from error
 
 
-class Output:
+class LineWriter:
     """A new file, compressed as its name says; the same lines make the same bytes."""
 
     def __init__(self, path: Path) -> None:

@@ -61,7 +61,7 @@ class ImageRows:
         begin = Begin(self.begin.offset + index, self.begin.number + index)
         return ImageRows(self.folder, [self.files[index]], begin)
 
-    def place(self, index: int) -> str:
+    def location(self, index: int) -> str:
         return str(self.folder.path / self.files[index])
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
@@ -81,19 +81,19 @@ class ImageRows:
 
 
 def read(
-    piece: ImageFolder, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
+    fragment: ImageFolder, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
 ) -> Iterator[ImageRows]:
-    """The images of `piece` from `begin` on; the bytes of a chunk are those of its files."""
-    _arrow.check_columns(piece, FIELDS, columns or ())
+    """The images of `fragment` from `begin` on; the bytes of a chunk are those of its files."""
+    _arrow.check_columns(fragment, FIELDS, columns or ())
     first, total = begin.offset, 0
-    for index in range(first, len(piece.files)):
-        size = (piece.path / piece.files[index]).stat().st_size
+    for index in range(first, len(fragment.files)):
+        size = (fragment.path / fragment.files[index]).stat().st_size
         if index > first and (index - first == limits.rows or total + size > limits.bytes):
-            yield ImageRows(piece, piece.files[first:index], Begin(first, first + 1))
+            yield ImageRows(fragment, fragment.files[first:index], Begin(first, first + 1))
             first, total = index, 0
         total += size
-    if first < len(piece.files):
-        yield ImageRows(piece, piece.files[first:], Begin(first, first + 1))
+    if first < len(fragment.files):
+        yield ImageRows(fragment, fragment.files[first:], Begin(first, first + 1))
 
 
 class Writer:

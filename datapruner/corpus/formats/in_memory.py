@@ -13,7 +13,7 @@ import numpy as np
 
 from datapruner.corpus.format import START, Begin, Limits
 from datapruner.corpus.formats import _arrow
-from datapruner.corpus.formats._arrow import TableRows
+from datapruner.corpus.formats._arrow import ArrowRows
 from datapruner.corpus.optional_imports import require
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _load(hub: HubDataset) -> datasets.Dataset | datasets.IterableDataset:
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class InMemoryDataset:
     """Arrays as an Arrow table, a data set, or one on the hub; `name` is what people read."""
 
     name: str
@@ -69,19 +69,19 @@ class Held:
         return rows if isinstance(rows, require("pyarrow").Table) else rows.with_format("arrow")
 
 
-def held(given: object) -> Held | None:
+def as_in_memory(given: object) -> InMemoryDataset | None:
     """`given` as rows that are no files; None where it is something else."""
-    if isinstance(given, Held):
+    if isinstance(given, InMemoryDataset):
         return given
     if isinstance(given, HubDataset):
         revision = "" if given.revision is None else f"@{given.revision}"
-        return Held(f"{given.path}{revision} ({given.split})", given)
+        return InMemoryDataset(f"{given.path}{revision} ({given.split})", given)
     if isinstance(given, Mapping):
         if _is_dataset(given, "DatasetDict", "IterableDatasetDict"):
             raise ValueError(f"want one split of a data set, got all of {', '.join(given)}")
-        return Held("arrays", _table(given))
+        return InMemoryDataset("arrays", _table(given))
     if _is_dataset(given, "Dataset", "IterableDataset"):
-        return Held("data set" if given.split is None else f"data set ({given.split})", given)  # type: ignore[attr-defined]
+        return InMemoryDataset("data set" if given.split is None else f"data set ({given.split})", given)  # type: ignore[attr-defined]
     return None
 
 
@@ -113,35 +113,35 @@ def _column(name: str, values: Sequence[object] | np.ndarray) -> pa.Array:
 
 
 def read(
-    piece: Held, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
-) -> Iterator[TableRows]:
-    """The rows of `piece` from `begin` on.
+    fragment: InMemoryDataset, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
+) -> Iterator[ArrowRows]:
+    """The rows of `fragment` from `begin` on.
 
     Of arrays and data sets, chunks have as many rows as fit by the mean size of a row; of streams, steps of at
     most 256 rows as long as they fit.
     """
-    rows = piece.opened()
+    rows = fragment.opened()
     tables = _slices(rows, limits, begin) if hasattr(rows, "num_rows") else _stream(rows, limits, begin)
     schema = None
     first = begin.offset
     for table in tables:
         schema = schema or _schema(rows, table)
-        _arrow.check_columns(piece, table.column_names, columns or ())
+        _arrow.check_columns(fragment, table.column_names, columns or ())
         chosen = table.select([*dict.fromkeys(columns)]) if columns else table
-        yield TableRows(piece, chosen, Begin(first, first + 1), schema)
+        yield ArrowRows(fragment, chosen, Begin(first, first + 1), schema)
         first += len(table)
 
 
-def goes_through(piece: Held) -> bool:
-    """Whether `piece` has to be read from its start: a stream."""
-    return not hasattr(piece.opened(), "num_rows")
+def is_sequential(fragment: InMemoryDataset) -> bool:
+    """Whether `fragment` has to be read from its start: a stream."""
+    return not hasattr(fragment.opened(), "num_rows")
 
 
 def _slices(rows: pa.Table | datasets.Dataset, limits: Limits, begin: Begin) -> Iterator[pa.Table]:
-    held = rows.data if hasattr(rows, "data") else rows
-    step = _arrow.rows_per_chunk(limits, held.nbytes / max(1, held.num_rows))
+    data = rows.data if hasattr(rows, "data") else rows
+    step = _arrow.rows_per_chunk(limits, data.nbytes / max(1, data.num_rows))
     for first in range(begin.offset, rows.num_rows, step):
-        yield rows.slice(first, step) if held is rows else rows[first : first + step]
+        yield rows.slice(first, step) if data is rows else rows[first : first + step]
 
 
 def _stream(rows: datasets.IterableDataset, limits: Limits, begin: Begin) -> Iterator[pa.Table]:
@@ -179,7 +179,7 @@ def _schema(rows: pa.Table | datasets.Dataset | datasets.IterableDataset, table:
 class Writer(_arrow.Writer):
     """Appends rows of `like` to a Parquet file; `datasets` finds its features in it."""
 
-    def __init__(self, path: Path, like: Held, noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, like: InMemoryDataset, noted: Sequence[str] | None = None) -> None:
         rows = like.opened()
         first = next(read(like, Limits(1, 1)))
         super().__init__(path, _schema(rows, first.table), noted)

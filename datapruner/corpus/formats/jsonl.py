@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from datapruner.corpus.format import START, Begin, Limits, Note, Rows, free_name
-from datapruner.corpus.formats._lines import CODECS, Lines, Output, codec_of, read_lines
+from datapruner.corpus.formats._lines import CODECS, Lines, LineWriter, codec_of, read_lines
 from datapruner.corpus.optional_imports import require
-from datapruner.corpus.remote_files import File
+from datapruner.corpus.remote_files import AnyFile
 
 PLAIN = (".jsonl", ".ndjson")
 SUFFIXES = tuple(plain + packed for plain in PLAIN for packed in ("", *CODECS))
@@ -25,7 +25,7 @@ SUFFIXES = tuple(plain + packed for plain in PLAIN for packed in ("", *CODECS))
 class JsonlRows:
     """Lines of `path`, without their line feeds, and their numbers from 1."""
 
-    path: File
+    path: AnyFile
     lines: list[bytes]
     numbers: np.ndarray
     begin: Begin
@@ -36,7 +36,7 @@ class JsonlRows:
     def only(self, index: int) -> JsonlRows:
         return replace(self, lines=[self.lines[index]], numbers=self.numbers[index : index + 1])
 
-    def place(self, index: int) -> str:
+    def location(self, index: int) -> str:
         return f"{self.path}, line {self.numbers[index]}"
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
@@ -51,7 +51,7 @@ class JsonlRows:
             return [[row[name] for row in rows] for name in names]
         except KeyError:
             index, name = next((i, name) for i, row in enumerate(rows) for name in names if name not in row)
-        raise ValueError(f"{self.place(index)}: want a field {name!r}, got {', '.join(rows[index]) or 'none'}")
+        raise ValueError(f"{self.location(index)}: want a field {name!r}, got {', '.join(rows[index]) or 'none'}")
 
     def _plain(self, names: Sequence[str]) -> list[list[object]]:
         """The fields by the fast parser; raises where a line is no object for it, or a number is not what it says."""
@@ -77,15 +77,19 @@ class JsonlRows:
             text = self.lines[index].decode("utf-8-sig" if self.numbers[index] == 1 else "utf-8")
             row = json.loads(text)
         except UnicodeDecodeError as error:
-            raise ValueError(f"{self.place(index)}: want UTF-8, got byte {error.object[error.start]:#04x}") from error
+            raise ValueError(
+                f"{self.location(index)}: want UTF-8, got byte {error.object[error.start]:#04x}"
+            ) from error
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{self.place(index)}: want a JSON object: {error}") from error
+            raise ValueError(f"{self.location(index)}: want a JSON object: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"{self.place(index)}: want a JSON object, got {type(row).__name__}")
+            raise ValueError(f"{self.location(index)}: want a JSON object, got {type(row).__name__}")
         return row
 
 
-def read(path: File, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START) -> Iterator[JsonlRows]:
+def read(
+    path: AnyFile, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
+) -> Iterator[JsonlRows]:
     """The rows of `path` from `begin` on; `columns` only matters to formats that have them.
 
     The bytes of a chunk are those from its begin to the end of its last line.
@@ -102,7 +106,7 @@ def read(path: File, limits: Limits, columns: Sequence[str] | None = None, begin
         yield JsonlRows(path, waiting.lines, waiting.numbers, begin)
 
 
-def goes_through(path: File) -> bool:
+def is_sequential(path: AnyFile) -> bool:
     """Whether `path` has to be read from its start."""
     return codec_of(path.name) is not None
 
@@ -116,7 +120,7 @@ class Writer:
     """Appends lines as they were read; a note becomes one more field at the end of its line."""
 
     def __init__(self, path: Path, like: object, noted: Sequence[str] | None = None) -> None:
-        self.file = Output(path)
+        self.file = LineWriter(path)
 
     def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:
         if not isinstance(rows, JsonlRows):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from datapruner.corpus.format import START, Begin, Limits
 from datapruner.corpus.formats import _arrow
-from datapruner.corpus.formats._arrow import TableRows
+from datapruner.corpus.formats._arrow import ArrowRows
 from datapruner.corpus.optional_imports import require
-from datapruner.corpus.remote_files import File, Remote
+from datapruner.corpus.remote_files import AnyFile, RemoteFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".pq")
 
 
-def read(path: File, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START) -> Iterator[TableRows]:
+def read(
+    path: AnyFile, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
+) -> Iterator[ArrowRows]:
     """The rows of `path` from `begin` on, with `columns` only where they are named.
 
     Every chunk but the last has the same number of rows: as many as fit into the limits by the mean size of a row,
@@ -40,14 +42,14 @@ def read(path: File, limits: Limits, columns: Sequence[str] | None = None, begin
                 skipped -= min(skipped, len(batch))
                 while sum(map(len, batches)) >= n_rows:
                     whole = arrow.Table.from_batches(batches)
-                    yield TableRows(path, whole.slice(0, n_rows), Begin(first, first + 1), schema)
+                    yield ArrowRows(path, whole.slice(0, n_rows), Begin(first, first + 1), schema)
                     first, batches = first + n_rows, whole.slice(n_rows).to_batches()
         except (arrow.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise ValueError(f"{path}: cannot be read as Parquet after row {first}: {error}") from error
         if sum(map(len, batches)):
-            yield TableRows(path, arrow.Table.from_batches(batches), Begin(first, first + 1), schema)
+            yield ArrowRows(path, arrow.Table.from_batches(batches), Begin(first, first + 1), schema)
 
 
 def rows_per_chunk(file: pa.parquet.ParquetFile, limits: Limits) -> int:
@@ -57,7 +59,7 @@ def rows_per_chunk(file: pa.parquet.ParquetFile, limits: Limits) -> int:
     return _arrow.rows_per_chunk(limits, max(means, default=1))
 
 
-def schema_of(path: File) -> pa.Schema:
+def schema_of(path: AnyFile) -> pa.Schema:
     """The Arrow schema of `path`."""
     with _opened(path) as file:
         return file.schema_arrow
@@ -75,11 +77,11 @@ def _groups_from(file: pa.parquet.ParquetFile, row: int) -> tuple[list[int], int
 
 
 @contextmanager
-def _opened(path: File) -> Iterator[pa.parquet.ParquetFile]:
+def _opened(path: AnyFile) -> Iterator[pa.parquet.ParquetFile]:
     pa, pq = require("pyarrow"), require("pyarrow.parquet")
     with ExitStack() as stack:
         # arrow reads local files by itself, without Python between
-        opened = stack.enter_context(path.open()) if isinstance(path, Remote) else path
+        opened = stack.enter_context(path.open()) if isinstance(path, RemoteFile) else path
         try:
             file = stack.enter_context(pq.ParquetFile(opened))
         except pa.ArrowInvalid as error:
@@ -90,5 +92,5 @@ def _opened(path: File) -> Iterator[pa.parquet.ParquetFile]:
 class Writer(_arrow.Writer):
     """Appends rows in the schema of the file `like`."""
 
-    def __init__(self, path: Path, like: File, noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, like: AnyFile, noted: Sequence[str] | None = None) -> None:
         super().__init__(path, schema_of(like), noted)
