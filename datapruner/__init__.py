@@ -5,12 +5,12 @@ from datapruner.candidates import Candidates
 from datapruner.corpus.source import Source
 from datapruner.pruning import prune, run
 from datapruner.recipe import Expected, Recipe, Rule
-from datapruner.scorer import Batch, Scorer
-from datapruner.scoring import score
+from datapruner.scoring.score import score
+from datapruner.scoring.score_table import ScoreTable
+from datapruner.scoring.scorer import Batch, Scorer
 from datapruner.selecting import select
 from datapruner.selection import Selection
 from datapruner.selector import Choice, Outcome, Selector
-from datapruner.table import ScoreTable
 from datapruner.writer import Output, write
 
 __all__ = [

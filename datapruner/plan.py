@@ -15,8 +15,8 @@ from datapruner.corpus.source import Source
 from datapruner.plan_sample import Sample
 from datapruner.pruning import choose, table_path
 from datapruner.recipe import Recipe
-from datapruner.scoring import describe, named
-from datapruner.table import MANIFEST, ScoreTable
+from datapruner.scoring.score_table import MANIFEST, ScoreTable
+from datapruner.scoring.scorer_columns import manifest_column, scorers_by_column
 
 # seconds for which rows are counted before their number is estimated
 COUNTING = 1.0
@@ -56,11 +56,11 @@ def plan(recipe: Recipe) -> Plan:
     path = None if recipe.out is None else table_path(recipe.out)
     made = _made(path, files)
     rows, exact = count_rows(recipe.source) if made is None else (made.n_rows, True)
-    columns = named(recipe.scorers)
+    columns = scorers_by_column(recipe.scorers)
     there = set() if made is None else columns.keys() & {*made.columns}
     for name in columns.keys() - there:
         # raises what the run would
-        describe(columns[name])
+        manifest_column(columns[name])
     with tempfile.TemporaryDirectory() as folder:
         sample = Sample(recipe.source, columns, Path(folder))
         costs = []

@@ -11,12 +11,13 @@ from datapruner.corpus.fragments import CorpusLike
 from datapruner.corpus.source import Source, as_source
 from datapruner.output import Output, as_output
 from datapruner.recipe import Recipe, Rule
-from datapruner.scorer import Scorer
-from datapruner.scoring import named, score
+from datapruner.scoring.score import score
+from datapruner.scoring.score_table import MANIFEST, ScoreTable
+from datapruner.scoring.scorer import Scorer
+from datapruner.scoring.scorer_columns import scorers_by_column
 from datapruner.selecting import as_selector, check_keep_ratio, select
 from datapruner.selection import Selection
 from datapruner.selector import Selector
-from datapruner.table import MANIFEST, ScoreTable
 from datapruner.writer import check_output, write
 
 
@@ -75,7 +76,7 @@ def table_path(output: Output) -> Path:
 
 def checked(recipe: Recipe) -> Recipe:
     """`recipe` with every step's column named; raises ValueError for what cannot work, before anything is read."""
-    columns = named(recipe.scorers)
+    columns = scorers_by_column(recipe.scorers)
     scores = [name for name, scorer in columns.items() if not scorer.is_vector]
     path = None if recipe.out is None else table_path(recipe.out)
     there = [] if path is None or not (path / MANIFEST).exists() else ScoreTable(path).score_columns

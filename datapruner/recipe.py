@@ -12,7 +12,7 @@ from datapruner.budgets import Budget, Per
 from datapruner.corpus.source import Source
 from datapruner.kept_hash import kept_hash
 from datapruner.output import Output
-from datapruner.scorer import Scorer
+from datapruner.scoring.scorer import Scorer
 from datapruner.selection import Selection
 from datapruner.selector import Selector
 

@@ -16,10 +16,10 @@ from datapruner.corpus.source import Source
 from datapruner.kept_hash import kept_hash
 from datapruner.recipe import Expected, Recipe, Rule
 from datapruner.rule_words import KEEPS, rule
-from datapruner.scoring import named
+from datapruner.scoring.score_table import ScoreTable
+from datapruner.scoring.scorer_columns import scorers_by_column
 from datapruner.selecting import as_selector
 from datapruner.selection import Selection, Step
-from datapruner.table import ScoreTable
 
 
 def text(source: Source, selection: Selection, table: ScoreTable | None, folder: Path) -> str | None:
@@ -69,7 +69,7 @@ def _scorers(selection: Selection, table: ScoreTable | None) -> list[str]:
 
 def _read_by_scorers(specs: Mapping[str, str]) -> list[str]:
     """Columns, or fields of the source, that the scorers read."""
-    built = named([f"{name}={spec}" for name, spec in specs.items()])
+    built = scorers_by_column([f"{name}={spec}" for name, spec in specs.items()])
     return [name for scorer in built.values() for name in scorer.vectors()]
 
 

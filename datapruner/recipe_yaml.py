@@ -21,11 +21,11 @@ from typing import TypeVar
 from datapruner.corpus.optional_imports import require
 from datapruner.corpus.remote_files import is_url
 from datapruner.corpus.source import Source
-from datapruner.lineage import text_form
 from datapruner.output import Output
 from datapruner.recipe import Expected, Recipe, Rule
 from datapruner.rule_words import KEEPS, words_of
 from datapruner.rule_words import rule as make_rule
+from datapruner.scoring.method_spec import text_form
 
 TOP = ("source", "scorers", "engine", "scores", "select", "out", "expect")
 STEP = ("selector", "by", *KEEPS, "per", "quota", "counts")

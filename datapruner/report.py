@@ -17,8 +17,8 @@ from datapruner.report_facts import Facts, gather
 from datapruner.report_rows import Shown, Texts, choose
 from datapruner.report_style import STYLE
 from datapruner.report_text import shown
+from datapruner.scoring.score_table import Column, ScoreTable
 from datapruner.selection import Selection, Step
-from datapruner.table import Column, ScoreTable
 
 # files that are listed by name
 MOST_FILES = 20

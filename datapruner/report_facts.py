@@ -11,8 +11,8 @@ import numpy as np
 from datapruner.corpus.optional_imports import require
 from datapruner.corpus.token_counter import ESTIMATE
 from datapruner.grouping import BLOCK, Groups
+from datapruner.scoring.score_table import ROWS, Column, ScoreTable
 from datapruner.selection import Selection, Step
-from datapruner.table import ROWS, Column, ScoreTable
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datapruner import progress
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.source import Source
 from datapruner.corpus.uids import splitmix64
 from datapruner.grouping import BLOCK, Groups
 from datapruner.report_facts import Facts, StepRows, column_of, has_field
+from datapruner.scoring import progress
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection import Selection
-from datapruner.table import ScoreTable
 
 # rows on each side of all cuts together, and pairs of duplicates
 MOST_EXAMPLES, MOST_PAIRS = 12, 20

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from datapruner.corpus.optional_imports import require
-from datapruner.table import ROWS, ScoreTable
+from datapruner.scoring.score_table import ROWS, ScoreTable
 
 if TYPE_CHECKING:
     import pyarrow as pa

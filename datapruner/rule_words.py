@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 
 from datapruner.budgets import Budget, Per
-from datapruner.lineage import text_form
 from datapruner.recipe import Rule
+from datapruner.scoring.method_spec import text_form
 
 # the word, and the field of Budget that it fills
 KEEPS = {"keep_ratio": "ratio", "keep_rows": "rows", "keep_tokens": "tokens", "keep_token_ratio": "token_ratio"}

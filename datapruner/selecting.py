@@ -12,12 +12,12 @@ from datapruner import ranking
 from datapruner.budgets import Budget, Per, as_budget, as_per
 from datapruner.candidates import Candidates
 from datapruner.grouping import Groups
-from datapruner.lineage import method_name, text_form
 from datapruner.row_uids import TableUids
+from datapruner.scoring.method_spec import method_name, text_form
+from datapruner.scoring.score_table import ROWS, ScoreTable
 from datapruner.selection import Selection, Step, join
 from datapruner.selector import Outcome, Selector
 from datapruner.spending import rows_for_tokens
-from datapruner.table import ROWS, ScoreTable
 from datapruner.table_rows import TableRows
 from prunekernels import spec
 

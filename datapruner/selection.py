@@ -11,7 +11,7 @@ import numpy as np
 
 from datapruner.grouping import counts, smallest_type
 from datapruner.row_uids import Uids, pieces
-from datapruner.table import Column, Input
+from datapruner.scoring.score_table import Column, Input
 
 
 class Step(TypedDict):

@@ -12,7 +12,7 @@ import numpy as np
 from datapruner.corpus.optional_imports import require
 from datapruner.corpus.uids import splitmix64
 from datapruner.grouping import Groups, smallest_type
-from datapruner.table import ROWS, ScoreTable
+from datapruner.scoring.score_table import ROWS, ScoreTable
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from datapruner.engine import Engine
 from datapruner.plan import Plan
-from datapruner.scorer import Scorer
+from datapruner.scoring.engine import Engine
+from datapruner.scoring.score_table import ScoreTable
+from datapruner.scoring.scorer import Scorer
 from datapruner.selection import Selection
 from datapruner.selector import Selector
-from datapruner.table import ScoreTable
 from prunekernels import registry
 
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)

@@ -29,8 +29,8 @@ from datapruner.corpus.formats.image_folder import ImageFolder
 from datapruner.corpus.fragments import CorpusLike, Fragment
 from datapruner.corpus.source import Source, as_source
 from datapruner.output import Output, as_output
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection import Selection
-from datapruner.table import ScoreTable
 from datapruner.written import kept_name
 
 

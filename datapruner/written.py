@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from datapruner import progress
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.format import Note, RowWriter
 from datapruner.corpus.fragments import Fragment, format_of, output_suffix
 from datapruner.corpus.source import Source
+from datapruner.scoring import progress
 from datapruner.selection import Selection
 
 See = Callable[[Chunk], None]

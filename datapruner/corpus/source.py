@@ -1,7 +1,7 @@
 """The corpus: files, data sets, arrays or images, read in chunks of rows and never whole.
 
 A row has a text, an image or both, or neither where only its vectors matter; a uid (a given column, or content hash
-plus occurrence, see corpus/uids.py); and, where columns are named for them, a group and a label. A folder stands for the
+plus occurrence, see corpus/uids); and, where columns are named for them, a group and a label. A folder stands for the
 files of one format in it, in the order of their names; folders inside it are not entered. In a folder of images
 the fields are "image", "file" and "folder", the class: `label="folder"` makes it the label.
 

@@ -15,8 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from datapruner.corpus.optional_imports import require
-from datapruner.embedder import Embedder
-from datapruner.scorer import NOTHING, Batch, State
+from datapruner.scoring.scorer import NOTHING, Batch, Embedder, State
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from datapruner.corpus.uids import splitmix64
-from datapruner.scorer import NOTHING, Batch, Scorer, State
+from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 from prunekernels._unit import unit_rows
 from prunekernels.kmeans import kmeans
 

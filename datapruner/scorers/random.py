@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from datapruner.corpus.uids import splitmix64
-from datapruner.scorer import NOTHING, Batch, Scorer, State
+from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from datapruner import Batch, Scorer
-from datapruner.scorer import COSMETIC, NOTHING, State
+from datapruner.scoring.scorer import COSMETIC, NOTHING, State
 
 
 @dataclass(frozen=True)

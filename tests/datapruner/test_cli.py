@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from datapruner import progress
 from datapruner.cli import app
+from datapruner.scoring import progress
 from tests.datapruner.conftest import make_rows, write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from datapruner import Batch, ScoreTable, Source, score
-from datapruner.engine import PACKAGE, Engine, as_engine
 from datapruner.engines import local
 from datapruner.engines.local import Local
 from datapruner.engines.ray import Ray
-from datapruner.scorer import NOTHING, State
-from datapruner.worker import Work, Worker
+from datapruner.scoring.engine import ENGINES, Engine, as_engine
+from datapruner.scoring.scorer import NOTHING, State
+from datapruner.scoring.worker import ScoringTask, Worker
 from prunekernels import registry
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.engine_scorers import Failing, Logged, logged
@@ -26,8 +26,8 @@ from tests.datapruner.folders import folder_bytes
 
 
 def test_the_folder_is_the_registry() -> None:
-    assert {"local", "ray"} <= {*registry.names(PACKAGE)}
-    for name in registry.names(PACKAGE):
+    assert {"local", "ray"} <= {*registry.names(ENGINES)}
+    for name in registry.names(ENGINES):
         engine = as_engine(name)
         assert isinstance(engine, Engine)
         assert dataclasses.is_dataclass(engine)
@@ -152,7 +152,7 @@ def test_a_worker_refuses_rows_that_are_not_those_of_the_table(corpus: Path, tmp
         # another node sees another file of the same size
         rows[35][changed] = str(rows[35][changed])[:-1] + "?"
         other = write_jsonl(tmp_path / "elsewhere.jsonl", rows)
-        worker = Worker(Work(dataclasses.replace(source, path=other), out, {"again": Failing(how="not")}))
+        worker = Worker(ScoringTask(dataclasses.replace(source, path=other), out, {"again": Failing(how="not")}))
         assert worker(2).rows == 10
         with pytest.raises(ValueError, match="elsewhere.jsonl, line 36: want the row .* of the table"):
             worker(3)
@@ -165,7 +165,7 @@ def test_a_copy_for_other_processes_holds_no_model(
 
     scorer = Perplexity(model=str(tiny_model("llama")))
     assert scorer._loaded.vocabulary == 256
-    copy = Work(Source(corpus), tmp_path, {"perplexity": scorer}).portable().scorers["perplexity"]
+    copy = ScoringTask(Source(corpus), tmp_path, {"perplexity": scorer}).portable().scorers["perplexity"]
     assert copy == scorer
     assert "_loaded" not in vars(copy)
 
@@ -177,7 +177,7 @@ def test_workers_take_the_gpus_in_turn_and_share_the_threads(monkeypatch: pytest
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.setattr(local.signal, "signal", lambda *_: None)
     monkeypatch.setattr(local.threading.Thread, "start", lambda _: None)
-    monkeypatch.setattr(local, "_given", [])
+    monkeypatch.setattr(local, "_tasks", [])
     numbers = local.multiprocessing.get_context("spawn").SimpleQueue()
     for number in range(3):
         numbers.put(number)

@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from datapruner import Batch, minhash
+from datapruner import Batch
+from datapruner.scorers import _minhash
 from datapruner.scorers.near_duplicate import NearDuplicate
 
 
@@ -22,13 +23,13 @@ def scores(texts: list[str], uids: list[str] | None = None, scorer: NearDuplicat
 
 
 def test_shingles_by_hand() -> None:
-    assert minhash.shingles("The cat, the CAT sat.", 2) == ["the cat", "cat the", "the cat", "cat sat"]
-    assert minhash.shingles("Short", 3) == ["short"]
-    assert minhash.shingles("", 3) == [""]
-    assert minhash.shingles("!? !", 2) == ["! ?", "? !"]
-    assert minhash.shingles("猫が好き", 3) == ["猫 が 好", "が 好 き"]
-    assert minhash.shingles("แมวดี", 4) == ["แ ม ว ด", "ม ว ด ี"]
-    assert minhash.shingles("AI猫cafe\u0301", 3) == ["ai 猫 café"]
+    assert _minhash.shingles("The cat, the CAT sat.", 2) == ["the cat", "cat the", "the cat", "cat sat"]
+    assert _minhash.shingles("Short", 3) == ["short"]
+    assert _minhash.shingles("", 3) == [""]
+    assert _minhash.shingles("!? !", 2) == ["! ?", "? !"]
+    assert _minhash.shingles("猫が好き", 3) == ["猫 が 好", "が 好 き"]
+    assert _minhash.shingles("แมวดี", 4) == ["แ ม ว ด", "ม ว ด ี"]
+    assert _minhash.shingles("AI猫cafe\u0301", 3) == ["ai 猫 café"]
 
 
 def test_worked_by_hand() -> None:
@@ -83,7 +84,7 @@ def _family(draw: random.Random, n: int) -> list[str]:
 
 def brute_force(texts: list[str], size: int) -> np.ndarray:
     """The largest exact Jaccard similarity to a row before it, longest first; lengths are made unequal."""
-    sets = [set(minhash.shingles(text, size)) for text in texts]
+    sets = [set(_minhash.shingles(text, size)) for text in texts]
     found = np.zeros(len(texts))
     for i, own in enumerate(sets):
         for j, other in enumerate(sets):
@@ -140,7 +141,7 @@ def test_of_equally_near_rows_the_first_is_named() -> None:
         ([0, 1, 2, 3], [0, 0, 2, 4], [-1, -1, 0, 2]),
         ([1, 0, 3, 2], [0, 0, 4, 2], [-1, -1, 3, 1]),
     ):
-        found = minhash.nearest_before(signed, np.array(order), bands=2)
+        found = _minhash.nearest_before(signed, np.array(order), bands=2)
         assert (found[0].tolist(), found[1].tolist()) == (equal, nearest)
 
 

@@ -123,7 +123,7 @@ def test_logits_that_are_held_whole_are_few(tiny_model: Callable[[str], Path], m
     expected = scorer.checked(batch_of(TEXTS))
     sizes = []
     forward = scorer._loaded.model.forward
-    monkeypatch.setattr("datapruner.language_model._LOGITS", 256 * 60)
+    monkeypatch.setattr("datapruner.scorers._causal_lm._LOGITS", 256 * 60)
     monkeypatch.setattr(
         scorer._loaded.model, "forward", lambda **inputs: sizes.append(inputs["input_ids"].numel()) or forward(**inputs)
     )

@@ -13,7 +13,7 @@ from datapruner import Batch, Budget, Output, Per, Recipe, Rule, Scorer, Source,
 from datapruner import plan as plans
 from datapruner.plan import plan
 from datapruner.pruning import checked
-from datapruner.scorer import NOTHING, State
+from datapruner.scoring.scorer import NOTHING, State
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import Counting, folder_bytes
 

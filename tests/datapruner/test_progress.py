@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from datapruner import Source, progress, score
+from datapruner import Source, score
+from datapruner.scoring import progress
 from tests.datapruner.engine_scorers import Failing
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from datapruner import grouping, ranking, select
 from datapruner.corpus.uids import hash64, splitmix64
+from datapruner.scoring.score_table import ROWS
 from datapruner.selecting import PACKAGE, Selector
 from datapruner.spending import rows_for_tokens
-from datapruner.table import ROWS
 from datapruner.table_rows import TableRows
 from prunekernels import spec
 from tests.contracts.test_selectors import candidates, drawn

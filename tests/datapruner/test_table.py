@@ -64,7 +64,7 @@ def test_goes_on_at_the_chunk_where_it_stopped(corpus: Path, tmp_path: Path) -> 
 
     @dataclass(frozen=True)
     class Failing(Counting):
-        def scoring_fields(self) -> dict[str, datapruner.scorer.Value]:
+        def scoring_fields(self) -> dict[str, datapruner.scoring.scorer.Value]:
             return {"fails_at": None}
 
     with pytest.raises(RuntimeError):

@@ -14,7 +14,7 @@ import pytest
 import datapruner
 from datapruner import Batch, Scorer, Source, prune, score, select, write
 from datapruner.corpus.atomic_files import folder_lock
-from datapruner.scorer import NOTHING, State
+from datapruner.scoring.scorer import NOTHING, State
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import Counting, folder_bytes
 

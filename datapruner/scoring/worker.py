@@ -10,31 +10,30 @@ from pathlib import Path
 
 import numpy as np
 
-from datapruner import progress
 from datapruner.corpus.chunk_reader import ChunkReader
 from datapruner.corpus.chunks import Chunk, load_chunk_offsets
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.source import Source
 from datapruner.corpus.uids import hash64_bytes
-from datapruner.scorer import NOTHING, Batch, Scorer
-from datapruner.table import ROWS, ScoreTable
+from datapruner.scoring import progress
+from datapruner.scoring.score_table import ROWS, ScoreTable
+from datapruner.scoring.scorer import NOTHING, Batch, Scorer
 
 
 @dataclass(frozen=True)
-class Work:
+class ScoringTask:
     """Which columns of the table `folder` are made from `source`. Can be sent to another process."""
 
     source: Source
     folder: Path
     scorers: Mapping[str, Scorer]
 
-    def portable(self) -> Work:
+    def portable(self) -> ScoringTask:
         """The same without what scorers have loaded: each process loads its own."""
         return replace(self, scorers={name: replace(scorer) for name, scorer in self.scorers.items()})
 
 
 @dataclass(frozen=True)
-class Done:
+class ChunkCounts:
     """How much was done of a chunk."""
 
     rows: int
@@ -42,35 +41,35 @@ class Done:
 
 
 class Worker:
-    """Writes the parts of the columns of `work`; what `fit` found must be in the table."""
+    """Writes the parts of the columns of `task`; what `fit` found must be in the table."""
 
-    def __init__(self, work: Work) -> None:
-        self.source, self.scorers = work.source, work.scorers
-        self.table = ScoreTable(work.folder)
+    def __init__(self, task: ScoringTask) -> None:
+        self.source, self.scorers = task.source, task.scorers
+        self.table = ScoreTable(task.folder)
         self.states = {name: self.table.state(name) if self.table.has_state(name) else NOTHING for name in self.scorers}
         self.read = ChunkReader(
-            self.source, tuple(load_chunk_offsets(work.folder)), tuple(source_fields(self.table, self.scorers))
+            self.source, tuple(load_chunk_offsets(task.folder)), tuple(source_fields(self.table, self.scorers))
         )
 
-    def __call__(self, index: int, moved: progress.Moved = progress.ignore) -> Done:
-        """Write the parts of chunk number `index` that are not there; `moved` hears of rows and tokens meanwhile."""
+    def __call__(self, index: int, on_progress: progress.ProgressCallback = progress.ignore) -> ChunkCounts:
+        """Write the parts of chunk number `index` that are not there; `on_progress` hears of rows and tokens."""
         todo = {name: scorer for name, scorer in self.scorers.items() if not self.table.part(name, index).exists()}
         if not todo:
-            return Done(self.table.part_rows(ROWS, index), 0)
+            return ChunkCounts(self.table.part_rows(ROWS, index), 0)
         chunk, tokens = self.read(index), 0
 
         def count(rows: float, more: int) -> None:
             nonlocal tokens
             tokens += more
-            moved(rows, more)
+            on_progress(rows, more)
 
         with _placed(chunk):
             batch = batch_of(self.source, self.table, chunk, todo)
             for name, scorer in todo.items():
                 with progress.share(count, len(batch), len(todo)):
                     scores = scorer.checked(batch, self.states[name])
-                    write_scores(self.table, name, index, scores, scorer.details(batch, self.states[name]))
-        return Done(len(batch), tokens)
+                    self.table.write_scores(name, index, scores, scorer.details(batch, self.states[name]))
+        return ChunkCounts(len(batch), tokens)
 
 
 @contextmanager
@@ -125,15 +124,3 @@ def source_fields(table: ScoreTable, scorers: Mapping[str, Scorer]) -> list[str]
     """The vectors that `scorers` read and that are no column of the table: fields of the source."""
     wanted = dict.fromkeys(name for scorer in scorers.values() for name in scorer.vectors())
     return [name for name in wanted if name not in table.vector_columns]
-
-
-def write_scores(
-    table: ScoreTable, name: str, chunk: int, scores: np.ndarray, details: Mapping[str, np.ndarray]
-) -> None:
-    """Write one part of a column; a vector is a list of one length."""
-    pa = require("pyarrow")
-    if scores.ndim == 2:
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1)), scores.shape[1])
-        table.write_part(name, chunk, pa.table({"vector": vectors, **details}))
-    else:
-        table.write_part(name, chunk, pa.table({"score": scores, **details}))

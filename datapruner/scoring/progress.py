@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Display: TypeAlias = "Progress | None"
 # told how many rows and tokens more are done
-Moved: TypeAlias = Callable[[float, int], None]
+ProgressCallback: TypeAlias = Callable[[float, int], None]
 
 # seconds from one line to the next where there is no terminal
 EVERY = 30.0
@@ -90,14 +90,14 @@ class Bar:
         return max(time.monotonic() - (self.started or 0), 1e-3)
 
 
-_active: ContextVar[Moved | None] = ContextVar("active", default=None)
+_active: ContextVar[ProgressCallback | None] = ContextVar("active", default=None)
 
 
 def advance(rows: float, tokens: int = 0) -> None:
     """Tell whoever shows the progress of this batch that so many rows and tokens more are done."""
-    moved = _active.get()
-    if moved is not None:
-        moved(rows, tokens)
+    on_progress = _active.get()
+    if on_progress is not None:
+        on_progress(rows, tokens)
 
 
 def ignore(rows: float, tokens: int) -> None:
@@ -105,21 +105,21 @@ def ignore(rows: float, tokens: int) -> None:
 
 
 @contextmanager
-def share(moved: Moved, rows: int, parts: int) -> Iterator[None]:
-    """One of `parts` equal parts of the work on `rows` rows: `advance` inside tells `moved`, the end the rest."""
+def share(on_progress: ProgressCallback, rows: int, parts: int) -> Iterator[None]:
+    """One of `parts` equal parts of the work on `rows` rows: `advance` inside tells `on_progress`, the end the rest."""
     told = 0.0
 
     def some(more: float, tokens: int) -> None:
         nonlocal told
         told += more / parts
-        moved(more / parts, tokens)
+        on_progress(more / parts, tokens)
 
     token = _active.set(some)
     try:
         yield
     finally:
         _active.reset(token)
-    moved(rows / parts - told, 0)
+    on_progress(rows / parts - told, 0)
 
 
 @contextmanager

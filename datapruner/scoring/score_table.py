@@ -23,8 +23,8 @@ import numpy as np
 from datapruner.corpus.atomic_files import atomic_write
 from datapruner.corpus.fingerprint import FileFingerprint, difference
 from datapruner.corpus.optional_imports import require
-from datapruner.scorer import Value
-from datapruner.tensor_file import mapped
+from datapruner.scoring.safetensors_mmap import mmap_safetensors
+from datapruner.scoring.scorer import Value
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,7 +86,7 @@ class ScoreTable:
     @classmethod
     def create(cls, path: Path, described: Input) -> ScoreTable:
         """Begin a table in the folder `path`."""
-        save(path, Manifest(format=FORMAT, input=described, rows=None, chunks=None, columns={}))
+        save_manifest(path, Manifest(format=FORMAT, input=described, rows=None, chunks=None, columns={}))
         return cls(path)
 
     @property
@@ -143,7 +143,7 @@ class ScoreTable:
 
     def state(self, column: str) -> dict[str, np.ndarray]:
         """What the column's `fit` found: views of the file, so that workers of one machine share its pages."""
-        return mapped(self.path / column / FIT)
+        return mmap_safetensors(self.path / column / FIT)
 
     def write_state(self, column: str, state: Mapping[str, np.ndarray]) -> None:
         """Keep what the column's `fit` found; it appears whole."""
@@ -196,12 +196,21 @@ class ScoreTable:
         with atomic_write(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
+    def write_scores(self, column: str, chunk: int, scores: np.ndarray, details: Mapping[str, np.ndarray]) -> None:
+        """Write one part: scores [n] or vectors [n, d], each a list of one length, and `details` [n]."""
+        pa = require("pyarrow")
+        if scores.ndim == 2:
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1)), scores.shape[1])
+            self.write_part(column, chunk, pa.table({"vector": vectors, **details}))
+        else:
+            self.write_part(column, chunk, pa.table({"score": scores, **details}))
+
     def save(self) -> None:
         """Write the manifest."""
-        save(self.path, self.manifest)
+        save_manifest(self.path, self.manifest)
 
 
-def save(path: Path, manifest: Manifest) -> None:
+def save_manifest(path: Path, manifest: Manifest) -> None:
     """Write `manifest` into the folder `path`; it appears whole."""
     with atomic_write(path / MANIFEST) as temporary:
         text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from datapruner.scorer import Scorer
+from datapruner.scoring.scorer import Scorer
 from datapruner.selector import Selector
 
 

@@ -26,7 +26,7 @@ _TYPES = {
 }
 
 
-def mapped(path: Path) -> dict[str, np.ndarray]:
+def mmap_safetensors(path: Path) -> dict[str, np.ndarray]:
     """The arrays of `path`; what is written into them stays in this process."""
     # copy on write: torch wants arrays that can be written
     data = np.memmap(path, np.uint8, "c").view(np.ndarray)

@@ -10,23 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from datapruner.corpus.fingerprint import digest
 from datapruner.corpus.optional_imports import require
+from datapruner.scoring.model_identity import loading_errors
 from prunekernels.token_stats import token_stats
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# what decides a model's scores; README, generation settings and chat templates do not
-_PARTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt")
-# of sentence-transformers: the list of its modules, their folders, and the prompts
-_MODULES = ("modules.json", "*sentence*.json", "[0-9]_*/*.json", "[0-9]_*/*.safetensors")
 # logits of a model that needs its own are held whole: at most so many numbers at a time
 _LOGITS = 1 << 26
 
@@ -80,7 +74,7 @@ class LanguageModel:
 def load(name: str, dtype: torch.dtype, device: str) -> LanguageModel:
     """The model and tokenizer `name`, a folder or hub id; raises ValueError where they cannot be loaded."""
     transformers = require("transformers")
-    with _quiet(), _reasons(name):
+    with _quiet(), loading_errors(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         model = transformers.AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype, use_safetensors=True, trust_remote_code=False
@@ -90,23 +84,9 @@ def load(name: str, dtype: torch.dtype, device: str) -> LanguageModel:
     return LanguageModel(model, tokenizer, vocabulary, _has_plain_head(model, vocabulary))
 
 
-def identity(name: str) -> str:
-    """A hash of the folder's configuration, weights and tokenizer; of a hub model its commit."""
-    folder = Path(name)
-    if not folder.is_dir():
-        with _reasons(name):
-            config = require("transformers").AutoConfig.from_pretrained(name, trust_remote_code=False)
-        return f"commit {config._commit_hash}"
-    files = sorted({file for pattern in _PARTS + _MODULES for file in folder.glob(pattern) if file.is_file()})
-    if not any(file.suffix == ".safetensors" for file in files):
-        raise ValueError(f"{folder}: want a transformers folder with .safetensors weights")
-    summary = "".join(f"{file.relative_to(folder)} {digest(file)}\n" for file in files)
-    return f"blake2b {blake2b(summary.encode(), digest_size=16).hexdigest()}"
-
-
 def longest_window(name: str) -> int | None:
     """How many positions the model has, where its configuration says so."""
-    with _reasons(name):
+    with loading_errors(name):
         config = require("transformers").AutoConfig.from_pretrained(name, trust_remote_code=False)
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
@@ -123,16 +103,6 @@ def _has_plain_head(model: PreTrainedModel, vocabulary: int) -> bool:
         return False
     logits = model(input_ids=ids, use_cache=False).logits
     return logits.shape[-1] == head.out_features and torch.allclose(head(hidden), logits, rtol=1e-4, atol=1e-5)
-
-
-@contextmanager
-def _reasons(name: str) -> Iterator[None]:
-    """What transformers raises where a model is missing or unreadable, in one line."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"want the folder or hub id of a causal language model, got {name!r}: {reason}") from error
 
 
 @contextmanager

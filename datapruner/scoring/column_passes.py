@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from datapruner import progress
 from datapruner.corpus.chunks import load_chunk_offsets
 from datapruner.corpus.source import Source
-from datapruner.engine import Engine
-from datapruner.scorer import Batch, Scorer
-from datapruner.table import ScoreTable
-from datapruner.worker import Work, batch_of, source_fields
+from datapruner.scoring import progress
+from datapruner.scoring.engine import Engine
+from datapruner.scoring.score_table import ScoreTable
+from datapruner.scoring.scorer import Batch, Scorer
+from datapruner.scoring.worker import ScoringTask, batch_of, source_fields
 
 
 def check_needs(source: Source, scorers: Mapping[str, Scorer]) -> None:
@@ -24,17 +24,17 @@ def check_needs(source: Source, scorers: Mapping[str, Scorer]) -> None:
 
 def fill_columns(source: Source, table: ScoreTable, scorers: dict[str, Scorer], engine: Engine) -> None:
     """Write the parts of the columns `scorers` that are not there: one pass for all that need no other column."""
-    for stage in _stages(scorers):
+    for stage in _by_dependency(scorers):
         with progress.display() as shown:
             for name, scorer in stage.items():
                 _fit(source, table, name, scorer, shown)
-            _score(Work(source, table.path, stage), table, engine, shown)
+            _score(ScoringTask(source, table.path, stage), table, engine, shown)
         for name in stage:
             table.manifest["columns"][name]["complete"] = True
         table.save()
 
 
-def _stages(scorers: dict[str, Scorer]) -> Iterator[dict[str, Scorer]]:
+def _by_dependency(scorers: dict[str, Scorer]) -> Iterator[dict[str, Scorer]]:
     """`scorers` in groups: each reads vectors only of columns before it, or that are made already."""
     left = dict(scorers)
     while left:
@@ -48,20 +48,20 @@ def _stages(scorers: dict[str, Scorer]) -> Iterator[dict[str, Scorer]]:
 def _fit(source: Source, table: ScoreTable, name: str, scorer: Scorer, shown: progress.Display) -> None:
     """`fit`, unless an earlier run did: what it finds is on disk before the first score."""
     if type(scorer).fit is not Scorer.fit and not table.has_state(name):
-        table.write_state(name, scorer.fit(Corpus(source, table, shown, name, scorer)))
+        table.write_state(name, scorer.fit(FitBatches(source, table, shown, name, scorer)))
 
 
-def _score(work: Work, table: ScoreTable, engine: Engine, shown: progress.Display) -> None:
-    missing = sorted(set().union(*(table.missing_parts(name) for name in work.scorers)))
-    bar = progress.Bar(shown, ", ".join(work.scorers), table.n_rows)
+def _score(task: ScoringTask, table: ScoreTable, engine: Engine, shown: progress.Display) -> None:
+    missing = sorted(set().union(*(table.missing_parts(name) for name in task.scorers)))
+    bar = progress.Bar(shown, ", ".join(task.scorers), table.n_rows)
     offsets = load_chunk_offsets(table.path)
     bar.skip(table.n_rows - sum(offsets[chunk].rows for chunk in missing))
     bar.begin()
     if missing:
-        engine.run(work, missing, bar.move)
+        engine.run(task, missing, bar.move)
 
 
-class Corpus:
+class FitBatches:
     """The rows of a table as batches for one scorer's `fit`; each iteration reads the source anew."""
 
     def __init__(self, source: Source, table: ScoreTable, shown: progress.Display, name: str, scorer: Scorer) -> None:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Sequence
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 from datapruner.corpus.atomic_files import LOCK, TEMPORARY, folder_lock, remove_leftovers
 from datapruner.corpus.background_hash import BackgroundTask
 from datapruner.corpus.chunks import CHUNKS
-from datapruner.corpus.fingerprint import FileFingerprint, fingerprint, is_on_disk, stamps, unhashed
+from datapruner.corpus.fingerprint import fingerprint, is_on_disk, stamps, unhashed
 from datapruner.corpus.fragments import CorpusLike
 from datapruner.corpus.source import Source, as_source
-from datapruner.corpus.token_counter import token_counter
-from datapruner.engine import Engine, as_engine
-from datapruner.lineage import method_name, text_form
-from datapruner.passes import check_needs, fill_columns
-from datapruner.reading import read_rows
-from datapruner.scorer import Scorer
-from datapruner.table import MANIFEST, ROWS, Column, Input, ScoreTable
-from prunekernels import registry, spec
-
-PACKAGE, EMBEDDERS = "datapruner.scorers", "datapruner.embedders"
+from datapruner.scoring.column_passes import check_needs, fill_columns
+from datapruner.scoring.engine import Engine, as_engine
+from datapruner.scoring.first_pass import read_rows
+from datapruner.scoring.score_table import MANIFEST, ROWS, Column, Input, ScoreTable
+from datapruner.scoring.scorer import Scorer
+from datapruner.scoring.scorer_columns import manifest_column, manifest_input, scorers_by_column
 
 
 def score(
@@ -40,14 +34,14 @@ def score(
     are kept. Raises ValueError where `out` holds scores of another input, or a column of the same name made otherwise.
     """
     source, folder = as_source(source), Path(out)
-    columns, runs = named(scorers), as_engine(engine)
+    columns, runs = scorers_by_column(scorers), as_engine(engine)
     runs.check()
     check_needs(source, columns)
-    described = {name: describe(scorer) for name, scorer in columns.items()}
+    described = {name: manifest_column(scorer) for name, scorer in columns.items()}
     before, hashing = stamps(source), BackgroundTask(partial(fingerprint, source))
     # whether a table that is there is of this input must be known first; for a new one the input is hashed meanwhile
     waits = (folder / MANIFEST).exists() or not is_on_disk(source)
-    table_input = describe_input(source, hashing.result() if waits else unhashed(source))
+    table_input = manifest_input(source, hashing.result() if waits else unhashed(source))
     _check_folder(folder, table_input, described)
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,60 +51,13 @@ def score(
             table_input["files"] = hashing.result()
         table = _open(folder, table_input, described)
         try:
-            read_rows(source, table, _announced(table, columns, described), hashing.result)
+            read_rows(source, table, _register_cheap_columns(table, columns, described), hashing.result)
             _refuse_changed(source, before)
         except (ValueError, OSError):
-            _discard(table, made)
+            _remove_unread_table(table, made)
             raise
         _fill(source, table, columns, described, before, runs)
     return table
-
-
-def named(scorers: str | Scorer | Sequence[str | Scorer]) -> dict[str, Scorer]:
-    """Column names and scorers; a column is named by its method unless the text form names it."""
-    given = [scorers] if isinstance(scorers, str | Scorer) else [*scorers]
-    columns: dict[str, Scorer] = {}
-    for item in given:
-        name = None
-        if isinstance(item, str):
-            match = re.match(r"(?:(\w+)=)?(.*)", item, re.DOTALL)
-            name, text = match.groups() if match else (None, item)
-            package = EMBEDDERS if text.partition(":")[0].strip() in registry.names(EMBEDDERS) else PACKAGE
-            item = spec.build(package, text, Scorer)
-        name = name or method_name(item)
-        if name in columns or name == ROWS:
-            raise ValueError(f"column {name!r} is taken: give another name, as in 'other={method_name(item)}'")
-        columns[name] = item
-    return columns
-
-
-def describe(scorer: Scorer) -> Column:
-    """The manifest's entry for a column that is to be made."""
-    scorer.check()
-    return Column(
-        method=method_name(scorer),
-        spec=text_form(scorer),
-        fields=scorer.scoring_fields(),
-        version=scorer.version,
-        identity=scorer.identity(),
-        direction=scorer.direction,
-        package=_package_version(),
-        is_vector=scorer.is_vector,
-        complete=False,
-    )
-
-
-def describe_input(source: Source, files: list[FileFingerprint]) -> Input:
-    """The manifest's entry for the input."""
-    fields = {**source.fields(), "tokens": token_counter(source.tokens).described}
-    return Input(files=files, fields=fields, chunk_rows=source.chunk_rows, chunk_bytes=source.chunk_bytes)
-
-
-def _package_version() -> str:
-    try:
-        return metadata.version("prunekit")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> None:
@@ -158,15 +105,17 @@ def _open(folder: Path, wanted: Input, columns: dict[str, Column]) -> ScoreTable
     if table.manifest["rows"] is None:
         # killed while it read: there is little to lose, nothing of another input or other columns stays
         same_input = table.manifest["input"] == wanted
-        _forget(table, [name for name, made in table.manifest["columns"].items() if made != columns.get(name)])
+        _drop_columns(table, [name for name, made in table.manifest["columns"].items() if made != columns.get(name)])
         if not same_input:
-            _forget(table, [*table.manifest["columns"], ROWS])
+            _drop_columns(table, [*table.manifest["columns"], ROWS])
             table = ScoreTable.create(folder, wanted)
     _refuse_mismatch(table, wanted, columns)
     return table
 
 
-def _announced(table: ScoreTable, scorers: dict[str, Scorer], described: dict[str, Column]) -> dict[str, Scorer]:
+def _register_cheap_columns(
+    table: ScoreTable, scorers: dict[str, Scorer], described: dict[str, Column]
+) -> dict[str, Scorer]:
     """The cheap ones of `scorers`, said in the manifest before their first part is written."""
     if table.manifest["rows"] is not None:
         return {}
@@ -176,7 +125,7 @@ def _announced(table: ScoreTable, scorers: dict[str, Scorer], described: dict[st
     return cheap
 
 
-def _forget(table: ScoreTable, names: Sequence[str]) -> None:
+def _drop_columns(table: ScoreTable, names: Sequence[str]) -> None:
     """Remove the parts of columns, and what the manifest says of them."""
     for name in names:
         table.manifest["columns"].pop(name, None)
@@ -208,7 +157,7 @@ def _fill(
     try:
         _refuse_changed(source, before)
     except ValueError:
-        _forget(table, [*missing])
+        _drop_columns(table, [*missing])
         raise
 
 
@@ -217,11 +166,11 @@ def _refuse_changed(source: Source, before: list[tuple[int, int]]) -> None:
         raise ValueError(f"{', '.join(map(str, source.files()))}: the input was changed while it was read")
 
 
-def _discard(table: ScoreTable, made: bool) -> None:
+def _remove_unread_table(table: ScoreTable, made: bool) -> None:
     """Remove a table whose input could not be read to its end; one that already was holds scores and stays."""
     if table.manifest["rows"] is not None and any(table.manifest["columns"]):
         return
-    _forget(table, [*table.manifest["columns"], ROWS])
+    _drop_columns(table, [*table.manifest["columns"], ROWS])
     for name in (MANIFEST, CHUNKS, LOCK):
         (table.path / name).unlink(missing_ok=True)
     if made:

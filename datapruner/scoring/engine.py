@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from datapruner.progress import Moved
-from datapruner.worker import Work
+from datapruner.scoring.progress import ProgressCallback
+from datapruner.scoring.worker import ScoringTask
 from prunekernels import spec
 
-PACKAGE = "datapruner.engines"
+ENGINES = "datapruner.engines"
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Engine:
     def check(self) -> None:
         """Raise where the engine cannot run, before anything is read or written."""
 
-    def run(self, work: Work, chunks: Sequence[int], moved: Moved) -> None:
+    def run(self, task: ScoringTask, chunks: Sequence[int], on_progress: ProgressCallback) -> None:
         """Score `chunks`; when it returns, all their parts are there. What a scorer raises is raised here."""
         raise NotImplementedError
 
 
 def as_engine(engine: str | Engine) -> Engine:
     """An engine from itself or its text form, as in "local:workers=4"."""
-    return spec.build(PACKAGE, engine, Engine) if isinstance(engine, str) else engine
+    return spec.build(ENGINES, engine, Engine) if isinstance(engine, str) else engine

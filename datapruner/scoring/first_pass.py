@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner import progress
 from datapruner.corpus.chunks import Chunk, ChunkOffset, save_chunk_offsets
 from datapruner.corpus.fingerprint import FileFingerprint
 from datapruner.corpus.optional_imports import require
 from datapruner.corpus.source import Source
 from datapruner.corpus.token_counter import TokenCounter, token_counter
-from datapruner.scorer import Batch, Scorer
-from datapruner.table import ROWS, ScoreTable
-from datapruner.worker import write_scores
+from datapruner.scoring import progress
+from datapruner.scoring.score_table import ROWS, ScoreTable
+from datapruner.scoring.scorer import Batch, Scorer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,7 +53,7 @@ def read_rows(
                 for name, scorer in cheap.items():
                     if not table.part(name, chunk.index).exists():
                         made = scorer.checked(batch), scorer.details(batch)
-                        write(partial(write_scores, table, name, chunk.index, *made))
+                        write(partial(table.write_scores, name, chunk.index, *made))
     if not rows:
         raise ValueError(f"{', '.join(map(str, source.files()))}: want at least one row, got none")
     save_chunk_offsets(table.path, offsets)

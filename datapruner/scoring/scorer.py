@@ -6,7 +6,7 @@ in this process, another one or another run. What else it has to say of a row go
 the same part. A field that cannot change a score (a batch size, the place of a model whose hash `identity`
 gives) says so with `metadata=COSMETIC`; any other field makes another column.
 
-An embedder (embedder.py) is a scorer in `embedders/<name>.py` whose `score` gives a vector a row, float32 [n, d]: a
+An embedder is a scorer in `embedders/<name>.py` whose `score` gives a vector a row, float32 [n, d]: a
 column that scorers and selectors read by its name, made once.
 """
 
@@ -113,3 +113,10 @@ class Scorer:
             wrong = int(np.argwhere(~np.isfinite(array))[0, 0])
             raise ValueError(f"{name} wants finite scores, got {array[wrong]} for uid {batch.uids[wrong]!r}")
         return array
+
+
+@dataclass(frozen=True)
+class Embedder(Scorer):
+    """Base of all embedders: `score` gives a vector a row, float32 [n, d]."""
+
+    is_vector: ClassVar[bool] = True
