@@ -1,16 +1,16 @@
 """datapruner: score a corpus once, select from it many times, write what is kept and why the rest is not."""
 
-from datapruner.budgets import Budget, Per
-from datapruner.candidates import Candidates
 from datapruner.corpus.source import Source
 from datapruner.pruning import prune, run
 from datapruner.recipe import Expected, Recipe, Rule
 from datapruner.scoring.score import score
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Batch, Scorer
-from datapruner.selecting import select
-from datapruner.selection import Selection
-from datapruner.selector import Choice, Outcome, Selector
+from datapruner.selection.budgets import Budget, Per
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.select import select
+from datapruner.selection.selection import Selection
+from datapruner.selection.selector import Choice, Outcome, Selector
 from datapruner.writer import Output, write
 
 __all__ = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datapruner.corpus.fingerprint import FileFingerprint
-from datapruner.selection import Selection, Step
+from datapruner.selection.selection import Selection
+from datapruner.selection.selection_file import Step
 
 
 def render(selection: Selection, kept_file: str) -> str:

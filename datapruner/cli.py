@@ -13,11 +13,11 @@ import typer
 
 import datapruner
 from datapruner import plan, pruning, recipe_yaml, report, view
-from datapruner.checking import check_source
-from datapruner.kept_hash import kept_hash
 from datapruner.recipe import Recipe, Rule
 from datapruner.rule_words import parse
 from datapruner.rule_words import rule as rule_of
+from datapruner.selection.input_check import check_same_input
+from datapruner.selection.kept_hash import kept_hash
 
 app = typer.Typer(
     help="Score a corpus once, select from it many times, write what is kept and why the rest is not.",
@@ -205,7 +205,7 @@ def report_(
         decided = datapruner.Selection.load(selection or path / "selection.parquet")
         corpus = datapruner.Source([*source]) if source else None
         if corpus is not None:
-            check_source(corpus, decided)
+            check_same_input(corpus, decided)
         report.save(report.render(decided, corpus, table), out)
         view.show_line(f"{out}")
 

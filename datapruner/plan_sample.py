@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapruner.budgets import Per, as_budget
 from datapruner.corpus.optional_imports import require
 from datapruner.corpus.source import Source
 from datapruner.recipe import Rule
 from datapruner.scoring.score import score
 from datapruner.scoring.score_table import MANIFEST, ROWS, ScoreTable
 from datapruner.scoring.scorer import Scorer
-from datapruner.selecting import as_selector, select
+from datapruner.selection.budgets import Per, as_budget
+from datapruner.selection.select import as_selector, select
 
 # rows of the samples, and how many seconds one may take for the next to be tried: the first one loads models
 SIZES, PATIENCE = (2, 16, 128, 1024), (10.0, 1.0, 1.0, 0.0)

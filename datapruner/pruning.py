@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from datapruner.budgets import Budget, Per
 from datapruner.corpus.fragments import CorpusLike
 from datapruner.corpus.source import Source, as_source
 from datapruner.output import Output, as_output
@@ -15,9 +14,10 @@ from datapruner.scoring.score import score
 from datapruner.scoring.score_table import MANIFEST, ScoreTable
 from datapruner.scoring.scorer import Scorer
 from datapruner.scoring.scorer_columns import scorers_by_column
-from datapruner.selecting import as_selector, check_keep_ratio, select
-from datapruner.selection import Selection
-from datapruner.selector import Selector
+from datapruner.selection.budgets import Budget, Per
+from datapruner.selection.select import as_selector, check_keep_ratio, select
+from datapruner.selection.selection import Selection
+from datapruner.selection.selector import Selector
 from datapruner.writer import check_output, write
 
 

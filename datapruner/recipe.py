@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from datapruner.budgets import Budget, Per
 from datapruner.corpus.source import Source
-from datapruner.kept_hash import kept_hash
 from datapruner.output import Output
 from datapruner.scoring.scorer import Scorer
-from datapruner.selection import Selection
-from datapruner.selector import Selector
+from datapruner.selection.budgets import Budget, Per
+from datapruner.selection.kept_hash import kept_hash
+from datapruner.selection.selection import Selection
+from datapruner.selection.selector import Selector
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from pathlib import Path
 from datapruner import recipe_yaml
 from datapruner.corpus.remote_files import is_url
 from datapruner.corpus.source import Source
-from datapruner.kept_hash import kept_hash
 from datapruner.recipe import Expected, Recipe, Rule
 from datapruner.rule_words import KEEPS, rule
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer_columns import scorers_by_column
-from datapruner.selecting import as_selector
-from datapruner.selection import Selection, Step
+from datapruner.selection.kept_hash import kept_hash
+from datapruner.selection.select import as_selector
+from datapruner.selection.selection import Selection
+from datapruner.selection.selection_file import Step
 
 
 def text(source: Source, selection: Selection, table: ScoreTable | None, folder: Path) -> str | None:

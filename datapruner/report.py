@@ -12,13 +12,14 @@ from pathlib import Path
 
 from datapruner import report_parts
 from datapruner.corpus.source import Source
-from datapruner.kept_hash import kept_hash
 from datapruner.report_facts import Facts, gather
 from datapruner.report_rows import Shown, Texts, choose
 from datapruner.report_style import STYLE
 from datapruner.report_text import shown
 from datapruner.scoring.score_table import Column, ScoreTable
-from datapruner.selection import Selection, Step
+from datapruner.selection.kept_hash import kept_hash
+from datapruner.selection.selection import Selection
+from datapruner.selection.selection_file import Step
 
 # files that are listed by name
 MOST_FILES = 20

@@ -10,9 +10,10 @@ import numpy as np
 
 from datapruner.corpus.optional_imports import require
 from datapruner.corpus.token_counter import ESTIMATE
-from datapruner.grouping import BLOCK, Groups
 from datapruner.scoring.score_table import ROWS, Column, ScoreTable
-from datapruner.selection import Selection, Step
+from datapruner.selection.groups import BLOCK, Groups
+from datapruner.selection.selection import Selection
+from datapruner.selection.selection_file import Step
 
 if TYPE_CHECKING:
     import pyarrow as pa

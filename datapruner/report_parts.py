@@ -6,7 +6,7 @@ from datapruner import report_charts
 from datapruner.report_facts import Facts, Group, Histogram, Size
 from datapruner.report_rows import READ, Duplicates, Example, Pair, Shown, Side
 from datapruner.report_text import beginning, compared, number, share, shown
-from datapruner.selection import Selection
+from datapruner.selection.selection import Selection
 
 # rows of a table: the others are added up in one
 MOST_LINES = 25

@@ -11,11 +11,11 @@ import numpy as np
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.source import Source
 from datapruner.corpus.uids import splitmix64
-from datapruner.grouping import BLOCK, Groups
 from datapruner.report_facts import Facts, StepRows, column_of, has_field
 from datapruner.scoring import progress
 from datapruner.scoring.score_table import ScoreTable
-from datapruner.selection import Selection
+from datapruner.selection.groups import BLOCK, Groups
+from datapruner.selection.selection import Selection
 
 # rows on each side of all cuts together, and pairs of duplicates
 MOST_EXAMPLES, MOST_PAIRS = 12, 20

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from datapruner.budgets import Budget, Per
 from datapruner.recipe import Rule
 from datapruner.scoring.method_spec import text_form
+from datapruner.selection.budgets import Budget, Per
 
 # the word, and the field of Budget that it fills
 KEEPS = {"keep_ratio": "ratio", "keep_rows": "rows", "keep_tokens": "tokens", "keep_token_ratio": "token_ratio"}

@@ -15,8 +15,8 @@ from datapruner.plan import Plan
 from datapruner.scoring.engine import Engine
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Scorer
-from datapruner.selection import Selection
-from datapruner.selector import Selector
+from datapruner.selection.selection import Selection
+from datapruner.selection.selector import Selector
 from prunekernels import registry
 
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datapruner import card, recipe_of, report, written
-from datapruner.checking import checking
 from datapruner.corpus.atomic_files import atomic_folder, check_new_folder
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.formats.image_folder import ImageFolder
@@ -30,7 +29,8 @@ from datapruner.corpus.fragments import CorpusLike, Fragment
 from datapruner.corpus.source import Source, as_source
 from datapruner.output import Output, as_output
 from datapruner.scoring.score_table import ScoreTable
-from datapruner.selection import Selection
+from datapruner.selection.input_check import check_in_background
+from datapruner.selection.selection import Selection
 from datapruner.written import kept_name
 
 
@@ -49,12 +49,15 @@ def write(
     files, folder = source.files(), Path(output.path)
     table = None if output.scores is None else ScoreTable(output.scores)
     _protect(files if table is None else [*files, table.path], folder)
-    with atomic_folder(folder, output.overwrite) as partial, checking(selection, source) as look:
+    with (
+        atomic_folder(folder, output.overwrite) as partial,
+        check_in_background(selection, source) as check_input,
+    ):
         drafted = report.draft(selection, table) if output.report else None
         texts = None if drafted is None else report.Texts(source, selection, drafted.shown.rows())
 
         def see(chunk: Chunk) -> None:
-            look()
+            check_input()
             if texts is not None:
                 texts.see(chunk)
 

@@ -13,7 +13,7 @@ from datapruner.corpus.format import Note, RowWriter
 from datapruner.corpus.fragments import Fragment, format_of, output_suffix
 from datapruner.corpus.source import Source
 from datapruner.scoring import progress
-from datapruner.selection import Selection
+from datapruner.selection.selection import Selection
 
 See = Callable[[Chunk], None]
 ROWS, UIDS = "kept_rows.npy", "kept_uids.txt"

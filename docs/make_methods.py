@@ -14,7 +14,7 @@ from contextpruner.labeler import Labeler
 from contextpruner.quality import Quality
 from contextpruner.sentence_splitter import SentenceSplitter
 from datapruner.scoring.scorer import Embedder, Scorer
-from datapruner.selector import Selector
+from datapruner.selection.selector import Selector
 from prunekernels import registry
 from tokenpruner.kinds import TokenMethod
 

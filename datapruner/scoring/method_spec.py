@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from datapruner.scoring.scorer import Scorer
-from datapruner.selector import Selector
+from datapruner.selection.selector import Selector
 
 
 def method_name(method: Scorer | Selector) -> str:

@@ -14,10 +14,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from datapruner import ranking
-from datapruner.candidates import Candidates
 from datapruner.corpus.uids import splitmix64
-from datapruner.selector import Choice, Selector
+from datapruner.selection import ranking
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.selector import Choice, Selector
 
 RULES = {"top": ranking.highest, "bottom": ranking.lowest, "middle": ranking.middle}
 

@@ -15,11 +15,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from datapruner import ranking
-from datapruner.candidates import Candidates
 from datapruner.corpus.uids import splitmix64
-from datapruner.grouping import counts, members
-from datapruner.selector import Choice, Selector
+from datapruner.selection import ranking
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.groups import counts, members
+from datapruner.selection.selector import Choice, Selector
 from prunekernels import budget
 
 

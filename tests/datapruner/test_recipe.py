@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from datapruner import Budget, Output, Per, ScoreTable, Source, prune, run, score, select, write
-from datapruner.kept_hash import kept_hash
 from datapruner.recipe import Expected, Recipe, Rule
 from datapruner.recipe_yaml import dump, load
+from datapruner.selection.kept_hash import kept_hash
 from tests.datapruner.conftest import write_jsonl
 from tests.datapruner.folders import folder_bytes
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from datapruner import Output, ScoreTable, Source, prune, score, select
-from datapruner.checking import check_source
 from datapruner.report import render
 from datapruner.report_facts import gather, steps_of
 from datapruner.report_rows import MOST_EXAMPLES, MOST_PAIRS, READ, Texts, choose
 from datapruner.report_text import WINDOW, beginning, compared, shown
+from datapruner.selection.input_check import check_same_input
 from tests.datapruner.conftest import make_rows, write_jsonl
 
 EVIL = [
@@ -272,7 +272,7 @@ def test_without_source_or_table_it_says_so(table: ScoreTable, corpus: Path) -> 
     assert "Groups before and after" in without_texts
     other = write_jsonl(corpus.parent / "other.jsonl", make_rows(9))
     with pytest.raises(ValueError, match="another input"):
-        check_source(Source(other), selection)
+        check_same_input(Source(other), selection)
     with pytest.raises(ValueError, match="another input"):
         render(selection, None, score(Source(other), "length", corpus.parent / "u"))
 

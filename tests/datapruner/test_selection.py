@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapruner import Candidates, ScoreTable, Selection, Source, score, select, write
-from datapruner.candidates import ArrayRows
 from datapruner.corpus.uids import hash64
+from datapruner.selection.candidates import ArrayRows
 from datapruner.selectors.threshold import Threshold
 from prunekernels import budget
 from tests.datapruner.conftest import make_rows, write_jsonl

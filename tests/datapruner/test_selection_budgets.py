@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datapruner import Budget, Per, ScoreTable, Selection, Source, score, select, selection_file, write
+from datapruner import Budget, Per, ScoreTable, Selection, Source, score, select, write
+from datapruner.selection import selection_file
 from tests.datapruner.conftest import write_jsonl
 from tests.datapruner.drawn_tables import make_table, scored
 
@@ -161,7 +162,7 @@ def test_many_reasons_and_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert selection.kept.tolist() == [*range(1, n, 2)]
     assert len(selection.reasons) == 200
     assert selection.codes.dtype == np.int16
-    monkeypatch.setattr(selection_file, "ROWS", 7)
+    monkeypatch.setattr(selection_file, "ROWS_PER_GROUP", 7)
     selection.save(tmp_path / "s.parquet")
     loaded = Selection.load(tmp_path / "s.parquet")
     assert loaded.codes.dtype == np.int16

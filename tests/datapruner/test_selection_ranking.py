@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datapruner import grouping, ranking, select
+from datapruner import select
 from datapruner.corpus.uids import hash64, splitmix64
 from datapruner.scoring.score_table import ROWS
-from datapruner.selecting import PACKAGE, Selector
-from datapruner.spending import rows_for_tokens
-from datapruner.table_rows import TableRows
+from datapruner.selection import groups, ranking
+from datapruner.selection.group_budgets import rows_for_tokens
+from datapruner.selection.score_table_rows import ScoreTableRows
+from datapruner.selection.select import SELECTORS, Selector
 from prunekernels import spec
 from tests.contracts.test_selectors import candidates, drawn
 from tests.datapruner.drawn_tables import make_table, scored
@@ -44,7 +45,7 @@ def test_cuts_are_those_of_a_sort(n_values: int) -> None:
 
 def test_no_lot_is_asked_for_where_nothing_ties(tmp_path: Path) -> None:
     table = make_table(tmp_path / "t", scored(distinct=range(12), tied=[1] * 3 + [0] * 9))
-    rows = TableRows(table)
+    rows = ScoreTableRows(table)
     assert ranking.highest(rows.scores("tied"), 3, lambda tied: rows.lots(0, tied)).sum() == 3
     assert rows._drawn.size == 0
     # rows 0 to 2 are the first part, the tie below them reaches into all the others
@@ -54,12 +55,12 @@ def test_no_lot_is_asked_for_where_nothing_ties(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [1, 3, 100])
 def test_members_and_counts(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(grouping, "BLOCK", block)
+    monkeypatch.setattr(groups, "BLOCK", block)
     ids = np.array([2, 0, 2, 2, 4, 0, 2], dtype=np.uint8)
-    assert [found.tolist() for found in grouping.members(ids, 6)] == [[1, 5], [], [0, 2, 3, 6], [], [4], []]
-    assert grouping.counts(ids, 6).tolist() == [2, 0, 4, 0, 1, 0]
-    assert grouping.counts(ids, 6, np.arange(7)).tolist() == [6, 0, 11, 0, 4, 0]
-    assert [found.tolist() for found in grouping.members(ids[:0], 2)] == [[], []]
+    assert [found.tolist() for found in groups.members(ids, 6)] == [[1, 5], [], [0, 2, 3, 6], [], [4], []]
+    assert groups.counts(ids, 6).tolist() == [2, 0, 4, 0, 1, 0]
+    assert groups.counts(ids, 6, np.arange(7)).tolist() == [6, 0, 11, 0, 4, 0]
+    assert [found.tolist() for found in groups.members(ids[:0], 2)] == [[], []]
 
 
 def test_mean_ranks() -> None:
@@ -74,7 +75,7 @@ def test_a_table_is_read_in_its_order(tmp_path: Path) -> None:
     vectors = np.arange(2 * n, dtype=np.float32).reshape(n, 2)
     groups = [f"g{(7 * i) % 5}" for i in range(n)]
     table = make_table(tmp_path / "t", {**scored(a=range(n)), "v": {"vector": vectors}}, groups, range(n))
-    rows = TableRows(table)
+    rows = ScoreTableRows(table)
     assert rows.scores("a").tolist() == [*range(n)]
     assert rows.field(ROWS, "tokens", np.array([5, 2])).tolist() == [5, 2]
     found = rows.groups()
@@ -112,7 +113,7 @@ TOKENS: list[Callable[[np.random.Generator], np.ndarray]] = [
 @pytest.mark.parametrize("make", TOKENS)
 @pytest.mark.parametrize("name", ["top", "middle", "random", "calibrated", "coverage_centric:beta=0.2"])
 def test_tokens_buy_the_largest_count(name: str, make: Callable[[np.random.Generator], np.ndarray]) -> None:
-    rule = spec.build(PACKAGE, name, Selector)
+    rule = spec.build(SELECTORS, name, Selector)
     given, tokens = candidates(drawn(50, "ties")), make(np.random.default_rng(0))
     costs = [int(tokens[rule.choose(given, n).kept].sum()) for n in range(rule.most(50) + 1)]
     for most in {0, 1, 7, *costs, *(max(0, cost - 1) for cost in costs), costs[-1] + 5}:
@@ -134,7 +135,7 @@ def test_tokens_take_few_trials() -> None:
             self.trials += 1
             return rule.choose(*given)  # type: ignore[arg-type]
 
-    rule, n = spec.build(PACKAGE, "top", Selector), 20_000
+    rule, n = spec.build(SELECTORS, "top", Selector), 20_000
     given = candidates([float(i) for i in range(n)])
     # proportion alone takes a hundred trials for the cubes
     for tokens in (np.random.default_rng(0).integers(1, 2000, n), np.arange(n) ** 3):

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datapruner import Candidates, ranking, select
-from datapruner.candidates import ArrayRows
+from datapruner import Candidates, select
 from datapruner.corpus.uids import hash64
+from datapruner.selection import ranking
+from datapruner.selection.candidates import ArrayRows
 from datapruner.selectors.calibrated import Calibrated
 from datapruner.selectors.coverage_centric import CoverageCentric
 from datapruner.selectors.density_based import DensityBased, apart

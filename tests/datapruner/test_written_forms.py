@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from datapruner import Output, ScoreTable, Source, score, select, write
-from datapruner.selection import Selection
+from datapruner.selection.selection import Selection
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import folder_bytes
 from tests.datapruner.inputs import given, rows_of
@@ -228,7 +228,7 @@ def test_no_more_room_at_the_end(file: str, corpus: Path, table: ScoreTable, tmp
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    name = {"kept_rows.npy": "numpy.save", "selection.parquet": "datapruner.selection.Selection.save"}
+    name = {"kept_rows.npy": "numpy.save", "selection.parquet": "datapruner.selection.selection.Selection.save"}
     monkeypatch.setattr(name.get(file, "datapruner.card.render"), full)
     with pytest.raises(OSError, match=r"pruned could not be written.*No space left on device") as error:
         write(corpus, selection, Output(out, overwrite=True, index=True))

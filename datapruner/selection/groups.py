@@ -52,11 +52,11 @@ def members(ids: np.ndarray, n_groups: int) -> Iterator[np.ndarray]:
         orders.append(np.argsort(block, kind="stable").astype(np.uint32))
         ends.append(np.append(0, np.bincount(block, minlength=n_groups).cumsum()))
     for group in range(n_groups):
-        pieces = [
+        parts = [
             order[end[group] : end[group + 1]].astype(np.int64) + number * BLOCK
             for number, (order, end) in enumerate(zip(orders, ends, strict=True))
         ]
-        yield np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
+        yield np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
 def smallest_type(largest: int, signed: bool = False) -> np.dtype:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from datapruner.grouping import BLOCK, members
+from datapruner.selection.groups import BLOCK, members
 
 # from places to the uint64 lots of the rows there
 Lots = Callable[[np.ndarray], np.ndarray]

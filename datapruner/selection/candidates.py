@@ -12,7 +12,7 @@ import numpy as np
 from datapruner.corpus.uids import splitmix64
 
 
-class Rows(Protocol):
+class CandidateColumns(Protocol):
     """All rows of a corpus; `at` are row numbers int64 [n], None is every row in order."""
 
     def lots(self, seed: int, at: np.ndarray | None) -> np.ndarray:
@@ -40,7 +40,7 @@ class Candidates:
     """
 
     scores: np.ndarray
-    rows: Rows
+    rows: CandidateColumns
     at: np.ndarray | None = None
     by: str = "score"
 

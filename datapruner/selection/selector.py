@@ -13,8 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from datapruner.candidates import Candidates
-from datapruner.grouping import Groups, counts, smallest_type
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.groups import Groups, counts, smallest_type
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ import numpy as np
 
 from datapruner.corpus.optional_imports import require
 from datapruner.corpus.uids import splitmix64
-from datapruner.grouping import Groups, smallest_type
 from datapruner.scoring.score_table import ROWS, ScoreTable
+from datapruner.selection.groups import Groups, smallest_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 
-class TableRows:
+class ScoreTableRows:
     """The rows of `table`; lots and fields that were read once are kept."""
 
     def __init__(self, table: ScoreTable) -> None:

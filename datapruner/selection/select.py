@@ -8,20 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from datapruner import ranking
-from datapruner.budgets import Budget, Per, as_budget, as_per
-from datapruner.candidates import Candidates
-from datapruner.grouping import Groups
-from datapruner.row_uids import TableUids
 from datapruner.scoring.method_spec import method_name, text_form
-from datapruner.scoring.score_table import ROWS, ScoreTable
-from datapruner.selection import Selection, Step, join
-from datapruner.selector import Outcome, Selector
-from datapruner.spending import rows_for_tokens
-from datapruner.table_rows import TableRows
+from datapruner.scoring.score_table import ScoreTable
+from datapruner.selection import ranking
+from datapruner.selection.budgets import Budget, Per, as_budget, as_per
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.group_budgets import group_counts
+from datapruner.selection.groups import Groups
+from datapruner.selection.score_table_rows import ScoreTableRows
+from datapruner.selection.selection import Selection, join
+from datapruner.selection.selection_file import Step
+from datapruner.selection.selector import Outcome, Selector
+from datapruner.selection.uid_column import TableUidColumn
 from prunekernels import spec
 
-PACKAGE = "datapruner.selectors"
+SELECTORS = "datapruner.selectors"
 
 # below it a rule that looks at nothing but the score loses to a draw (Ayed and Hayou 2023)
 FEW = 0.3
@@ -49,33 +50,33 @@ def select(
     earlier = within if within is None or isinstance(within, Selection) else Selection.load(within)
     if earlier is not None:
         table.refuse_other_input(earlier.input["files"])
-    ranks = _ranks(table, rule, by)
+    ranks = _rank_weights(table, rule, by)
     at = None if earlier is None else earlier.kept
-    rows = TableRows(table)
+    rows = ScoreTableRows(table)
     groups = None if shares is None else _groups(rows, shares, at)
     scores = {name: rows.scores(name) for name in ranks}
     candidates = _candidates(rows, scores, ranks, groups, at)
-    counts = _counts(rule, candidates, keep_ratio, shares, groups) if rule.counts else None
+    counts = group_counts(rule, candidates, keep_ratio, shares, groups) if rule.counts else None
     outcome = rule.select(candidates, [0] * _n_groups(groups) if counts is None else counts, groups)
     step = _step(rule, table, ranks, keep_ratio, shares)
     _finish(step, rule, outcome)
     if len(ranks) > 1:
-        scores[candidates.by] = _spread(candidates.scores, at, table.n_rows, np.nan)
+        scores[candidates.by] = _scatter(candidates.scores, at, table.n_rows, np.nan)
     found = Selection(
-        codes=_spread(outcome.codes, at, table.n_rows, -1),
+        codes=_scatter(outcome.codes, at, table.n_rows, -1),
         reasons=outcome.reasons,
         scores=scores,
         input=table.manifest["input"],
         steps=(step,),
-        uids=TableUids(table),
-        weights=None if outcome.weights is None else _spread(outcome.weights, at, table.n_rows, 0),
+        uids=TableUidColumn(table),
+        weights=None if outcome.weights is None else _scatter(outcome.weights, at, table.n_rows, 0),
     )
     return found if earlier is None else join(earlier, found)
 
 
 def as_selector(selector: str | Selector) -> Selector:
     """A selector from itself or its text form."""
-    return spec.build(PACKAGE, selector, Selector) if isinstance(selector, str) else selector
+    return spec.build(SELECTORS, selector, Selector) if isinstance(selector, str) else selector
 
 
 def check_keep_ratio(rule: Selector, keep_ratio: float | Budget | None, per: str | Per | None = None) -> None:
@@ -93,7 +94,7 @@ def check_keep_ratio(rule: Selector, keep_ratio: float | Budget | None, per: str
         as_budget(keep_ratio)
 
 
-def _ranks(table: ScoreTable, rule: Selector, by: str | Mapping[str, float] | None) -> dict[str, float]:
+def _rank_weights(table: ScoreTable, rule: Selector, by: str | Mapping[str, float] | None) -> dict[str, float]:
     """The columns that are selected by, each with its weight; none where the rule looks at no scores."""
     if isinstance(by, Mapping):
         if not by or not np.isfinite([*by.values()]).all() or not any(by.values()):
@@ -110,7 +111,7 @@ def _ranks(table: ScoreTable, rule: Selector, by: str | Mapping[str, float] | No
     return {table.score_columns[0]: 1.0}
 
 
-def _groups(rows: TableRows, per: Per, at: np.ndarray | None) -> Groups:
+def _groups(rows: ScoreTableRows, per: Per, at: np.ndarray | None) -> Groups:
     group = rows.table.manifest["input"]["fields"]["group"]
     if per.column != group:
         has = "no group column" if group is None else f"the group column {group!r}"
@@ -122,7 +123,7 @@ def _groups(rows: TableRows, per: Per, at: np.ndarray | None) -> Groups:
 
 
 def _candidates(
-    rows: TableRows,
+    rows: ScoreTableRows,
     scores: Mapping[str, np.ndarray],
     ranks: Mapping[str, float],
     groups: Groups | None,
@@ -153,37 +154,6 @@ def sum_text(ranks: Mapping[str, float]) -> str:
 
 def _n_groups(groups: Groups | None) -> int:
     return 1 if groups is None else len(groups.names)
-
-
-def _counts(
-    rule: Selector,
-    candidates: Candidates,
-    keep_ratio: float | Budget | None,
-    per: Per | None,
-    groups: Groups | None,
-) -> list[int]:
-    """The exact count of each group, one of all where there are none."""
-    per, names = per or Per(""), ("",) if groups is None else groups.names
-    sizes = [len(candidates)] if groups is None else groups.sizes()
-    if per.counts is not None:
-        return per.given_counts(names, sizes)
-    budget = as_budget(keep_ratio or 0)
-    if not budget.counts_tokens:
-        return per.share_out(budget.amount(len(candidates)), names, sizes)
-    tokens = candidates.field(ROWS, "tokens")
-    costs = [int(tokens.sum(dtype=np.int64))] if groups is None else groups.sizes(tokens)
-    amount = budget.amount(sum(costs))
-    shares = per.share_out(amount, names, costs)
-    if groups is None:
-        counts = [rows_for_tokens(rule, candidates, tokens, amount)]
-    else:
-        counts = [
-            rows_for_tokens(rule, candidates.take(members), tokens[members], share)
-            for members, share in zip(groups.members(), shares, strict=True)
-        ]
-    if len(candidates) and not any(counts):
-        raise ValueError(f"want a budget that keeps at least one row, got {amount} tokens")
-    return counts
 
 
 def _step(
@@ -226,10 +196,10 @@ def _finish(step: Step, rule: Selector, outcome: Outcome) -> None:
         warnings.warn(text, stacklevel=3)
 
 
-def _spread(values: np.ndarray, at: np.ndarray | None, n_rows: int, elsewhere: float) -> np.ndarray:
+def _scatter(values: np.ndarray, at: np.ndarray | None, n_rows: int, elsewhere: float) -> np.ndarray:
     """`values` of the rows `at` among all rows, `elsewhere` for the others."""
     if at is None:
         return values
-    spread = np.full(n_rows, elsewhere, dtype=values.dtype)
-    spread[at] = values
-    return spread
+    scattered = np.full(n_rows, elsewhere, dtype=values.dtype)
+    scattered[at] = values
+    return scattered

@@ -9,10 +9,10 @@ from functools import partial
 from datapruner.corpus.background_hash import BackgroundTask
 from datapruner.corpus.fingerprint import difference, fingerprint, is_on_disk
 from datapruner.corpus.source import Source
-from datapruner.selection import Selection
+from datapruner.selection.selection import Selection
 
 
-def check_source(source: Source, selection: Selection) -> None:
+def check_same_input(source: Source, selection: Selection) -> None:
     """Raise ValueError where `source` is not what the selection was made from."""
     reason = difference(selection.input["files"], fingerprint(source))
     if reason is not None:
@@ -20,17 +20,17 @@ def check_source(source: Source, selection: Selection) -> None:
 
 
 @contextmanager
-def checking(selection: Selection, source: Source) -> Iterator[Callable[[], None]]:
-    """`check_source` of files on disk in a thread, of anything else before the block, which would go through it twice.
+def check_in_background(selection: Selection, source: Source) -> Iterator[Callable[[], None]]:
+    """`check_same_input` in a thread for files on disk, and before the block for what that would go through twice.
 
     Raises at the end of the block at the latest, in place of an error that another input led to; what it yields
     raises as soon as it is known.
     """
     if not is_on_disk(source):
-        check_source(source, selection)
+        check_same_input(source, selection)
         yield lambda: None
         return
-    hashing = BackgroundTask(partial(check_source, source, selection))
+    hashing = BackgroundTask(partial(check_same_input, source, selection))
     try:
         yield hashing.raise_if_failed
     except Exception:

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Uids(Protocol):
-    """The uids of all rows, in pieces: piece number i has the rows from starts[i] up to starts[i + 1]."""
+class UidColumn(Protocol):
+    """The uids of all rows, in blocks: block number i has the rows from starts[i] up to starts[i + 1]."""
 
     @property
     def starts(self) -> np.ndarray:
-        """int64, one more than there are pieces."""
+        """int64, one more than there are blocks."""
         ...
 
-    def piece(self, number: int) -> pa.Array:
-        """The uids of one piece, strings."""
+    def block(self, number: int) -> pa.Array:
+        """The uids of one block, strings."""
         ...
 
 
-class TableUids:
-    """The uids of a score table; the piece that was read last stays."""
+class TableUidColumn:
+    """The uids of a score table; the block that was read last stays."""
 
     def __init__(self, table: ScoreTable) -> None:
         self.table = table
@@ -45,14 +45,14 @@ class TableUids:
             self._starts = np.append(0, np.cumsum(lengths, dtype=np.int64))
         return self._starts
 
-    def piece(self, number: int) -> pa.Array:
+    def block(self, number: int) -> pa.Array:
         if self._last is None or self._last[0] != number:
             self._last = number, self.table.read_part(ROWS, number, "uid").combine_chunks()
         return self._last[1]
 
 
-class FileUids:
-    """The uids of a selection on disk, whose pieces are its row groups; refused once the file was changed."""
+class FileUidColumn:
+    """The uids of a selection on disk, whose blocks are its row groups; refused once the file was changed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,7 +63,7 @@ class FileUids:
         self.starts = np.append(0, np.cumsum(lengths, dtype=np.int64))
         self._stamp = self._stat()
 
-    def piece(self, number: int) -> pa.Array:
+    def block(self, number: int) -> pa.Array:
         if self._stat() != self._stamp:
             raise ValueError(f"{self.path} was changed since it was read: want the file as it was")
         if self._last is None or self._last[0] != number:
@@ -76,12 +76,12 @@ class FileUids:
         return found.st_size, found.st_mtime_ns
 
 
-def pieces(uids: Uids, start: int, stop: int) -> Iterator[tuple[int, pa.Array]]:
-    """The uids of the rows from `start` up to `stop`, as first row and strings, a piece at a time."""
+def uid_slices(uids: UidColumn, start: int, stop: int) -> Iterator[tuple[int, pa.Array]]:
+    """The uids of the rows from `start` up to `stop`, as first row and strings, a block at a time."""
     starts = uids.starts
     first = max(0, int(np.searchsorted(starts, start, "right")) - 1)
     for number in range(first, len(starts) - 1):
         low, high = max(start, int(starts[number])), min(stop, int(starts[number + 1]))
         if low >= high:
             return
-        yield low, uids.piece(number).slice(low - int(starts[number]), high - low)
+        yield low, uids.block(number).slice(low - int(starts[number]), high - low)

@@ -5,59 +5,18 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 
-from datapruner.grouping import counts, smallest_type
-from datapruner.row_uids import Uids, pieces
-from datapruner.scoring.score_table import Column, Input
-
-
-class Step(TypedDict):
-    """One use of a selector.
-
-    `by` is a column or, in words, the sum of `ranks`, which are weights by column; `column` and `columns` say how
-    they were made. `budget` is what was asked, by its one field, and `keep_ratio` the same where that is the ratio
-    of rows; `quota` and `counts` say how the groups of `per` shared it. `rows` competed, `kept` of them are kept.
-    """
-
-    selector: str
-    by: str | None
-    ranks: dict[str, float]
-    keep_ratio: float | None
-    budget: dict[str, float]
-    per: str | None
-    quota: str | dict[str, float] | None
-    counts: dict[str, int] | None
-    rows: int
-    kept: int
-    column: Column | None
-    columns: dict[str, Column]
-    warnings: list[str]
+from datapruner.selection import selection_file
+from datapruner.selection.groups import counts, smallest_type
+from datapruner.selection.selection_file import StoredSelection
+from datapruner.selection.uid_column import uid_slices
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
-    """Decisions in the order of the corpus; one Parquet file on disk.
-
-    `codes` [n] of the narrowest type, -1 for a kept row, else the number of its reason in `reasons`; `scores` the
-    columns that were selected by, float32 [n]; `input` what the corpus was; `steps` the selectors in order; `uids`
-    where the uids are read from; `weights` float32 [n], 0 where dropped, None where no selector gives any.
-    """
-
-    codes: np.ndarray
-    reasons: tuple[str, ...]
-    scores: dict[str, np.ndarray]
-    input: Input
-    steps: tuple[Step, ...]
-    uids: Uids
-    weights: np.ndarray | None = None
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of the corpus."""
-        return len(self.codes)
+class Selection(StoredSelection):
+    """Decisions in the order of the corpus, with what can be asked of them; one Parquet file on disk."""
 
     @property
     def n_kept(self) -> int:
@@ -83,7 +42,7 @@ class Selection:
     def kept_uids(self) -> list[str]:
         """Uids of the kept rows in the order of the corpus."""
         found: list[str] = []
-        for start, uids in pieces(self.uids, 0, self.n_rows):
+        for start, uids in uid_slices(self.uids, 0, self.n_rows):
             places = np.flatnonzero(self.codes[start : start + len(uids)] < 0)
             found += uids.take(places).to_pylist()
         return found
@@ -96,7 +55,7 @@ class Selection:
         """Uids of the rows from `start` up to `stop`, read from the score table or the file."""
         if not 0 <= start <= stop <= self.n_rows:
             raise ValueError(f"want rows of [0, {self.n_rows}], got [{start}, {stop}]")
-        return [uid for _, uids in pieces(self.uids, start, stop) for uid in uids.to_pylist()]
+        return [uid for _, uids in uid_slices(self.uids, start, stop) for uid in uids.to_pylist()]
 
     def reason(self, row: int) -> str | None:
         """Why row number `row` is dropped, None where it is kept."""
@@ -109,16 +68,12 @@ class Selection:
 
     def save(self, path: str | Path) -> None:
         """Write one Parquet file with row, uid, kept, reason, the scores and weights; it appears whole."""
-        from datapruner import selection_file
-
         selection_file.save(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Selection:
         """Read what `save` wrote; raises ValueError where `path` is something else."""
-        from datapruner import selection_file
-
-        return selection_file.load(Path(path))
+        return cls(**vars(selection_file.load(Path(path))))
 
 
 def join(earlier: Selection, later: Selection) -> Selection:

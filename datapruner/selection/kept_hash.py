@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datapruner.corpus.optional_imports import require
-from datapruner.row_uids import pieces
-from datapruner.selection import Selection
+from datapruner.selection.selection import Selection
+from datapruner.selection.uid_column import uid_slices
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +20,7 @@ LENGTH = 8
 def kept_hash(selection: Selection) -> str:
     """BLAKE2b of the kept uids in the order of the corpus, each after its length; 32 hex digits."""
     digest = hashlib.blake2b(digest_size=16)
-    for start, uids in pieces(selection.uids, 0, selection.n_rows):
+    for start, uids in uid_slices(selection.uids, 0, selection.n_rows):
         kept = np.flatnonzero(selection.codes[start : start + len(uids)] < 0)
         digest.update(_framed(uids.take(require("pyarrow").array(kept))))
     return digest.hexdigest()
