@@ -2,7 +2,7 @@
 
 from datapruner.corpus.source import Source
 from datapruner.pruning import prune, run
-from datapruner.recipe import Expected, Recipe, Rule
+from datapruner.recipe.recipe import Expected, Output, Recipe, Rule
 from datapruner.scoring.score import score
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Batch, Scorer
@@ -11,7 +11,7 @@ from datapruner.selection.candidates import Candidates
 from datapruner.selection.select import select
 from datapruner.selection.selection import Selection
 from datapruner.selection.selector import Choice, Outcome, Selector
-from datapruner.writer import Output, write
+from datapruner.writer import write
 
 __all__ = [
     "Batch",

@@ -12,10 +12,12 @@ from typing import Annotated
 import typer
 
 import datapruner
-from datapruner import plan, pruning, recipe_yaml, report, view
-from datapruner.recipe import Recipe, Rule
-from datapruner.rule_words import parse
-from datapruner.rule_words import rule as rule_of
+from datapruner import pruning, report, view
+from datapruner.recipe import recipe_yaml
+from datapruner.recipe.dry_run import plan
+from datapruner.recipe.recipe import Recipe, Rule
+from datapruner.recipe.rule_options import parse_weights, rule_from_options
+from datapruner.recipe.steps import with_named_columns
 from datapruner.selection.input_check import check_same_input
 from datapruner.selection.kept_hash import kept_hash
 
@@ -82,9 +84,9 @@ def score(
         source = datapruner.Source([*files], text, uid, group, label, chunk_rows, image, tokens, chunk_bytes)
         if dry_run:
             output = datapruner.Output(out, scores=out)
-            view.show_plan(plan.plan(Recipe(source, tuple(scorer), (), output, engine)))
+            view.show_plan(plan(Recipe(source, tuple(scorer), (), output, engine)))
         else:
-            view.show_table(pruning.scored(source, scorer, out, engine))
+            view.show_table(datapruner.score(source, scorer, out, engine))
 
 
 @app.command()
@@ -240,14 +242,19 @@ def _rule(
 ) -> Rule:
     ratio, rows, tokens, token_ratio = keep
     per, quota, counts = groups
-    words = {"selector": selector, "by": None if by is None else parse(by), "per": per, "quota": parse(quota)}
+    words = {
+        "selector": selector,
+        "by": None if by is None else parse_weights(by),
+        "per": per,
+        "quota": parse_weights(quota),
+    }
     asked = {"keep_ratio": ratio, "keep_rows": rows, "keep_tokens": tokens, "keep_token_ratio": token_ratio}
-    return rule_of({**words, **asked, "counts": None if counts is None else parse(counts)})
+    return rule_from_options({**words, **asked, "counts": None if counts is None else parse_weights(counts)})
 
 
 def _run(recipe: Recipe, dry_run: bool) -> None:
     if dry_run:
-        view.show_plan(plan.plan(pruning.checked(recipe)))
+        view.show_plan(plan(with_named_columns(recipe)))
     else:
         selection = pruning.run(recipe)
         view.show_selection(selection, Path(recipe.out.path if recipe.out else "."))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from datapruner.plan import Plan
+from datapruner.recipe.dry_run import Plan
 from datapruner.scoring.engine import Engine
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Scorer

@@ -21,13 +21,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from datapruner import card, recipe_of, report, written
+from datapruner import card, report, written
 from datapruner.corpus.atomic_files import atomic_folder, check_new_folder
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.formats.image_folder import ImageFolder
 from datapruner.corpus.fragments import CorpusLike, Fragment
 from datapruner.corpus.source import Source, as_source
-from datapruner.output import Output, as_output
+from datapruner.recipe.recipe import Output, as_output
+from datapruner.recipe.recipe_from_selection import recipe_text
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.input_check import check_in_background
 from datapruner.selection.selection import Selection
@@ -66,7 +67,7 @@ def write(
             written.write_lists(selection, partial)
         selection.save(partial / "selection.parquet")
         (partial / "README.md").write_text(card.render(selection, kept_name(source)), encoding="utf-8")
-        recipe = recipe_of.text(source, selection, table, folder)
+        recipe = recipe_text(source, selection, table, folder)
         if recipe is not None:
             (partial / "recipe.yaml").write_text(recipe, encoding="utf-8")
         if drafted is not None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from datapruner import Batch, Budget, Output, Per, Recipe, Rule, Scorer, Source, run, score
-from datapruner import plan as plans
-from datapruner.plan import plan
-from datapruner.pruning import checked
+from datapruner.recipe import dry_run
+from datapruner.recipe.dry_run import plan
+from datapruner.recipe.steps import with_named_columns
 from datapruner.scoring.scorer import NOTHING, State
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import Counting, folder_bytes
@@ -20,7 +20,7 @@ from tests.datapruner.folders import Counting, folder_bytes
 
 def recipe_of(corpus: Path, *steps: Rule, scorers: tuple[str, ...] = ("length", "near_duplicate")) -> Recipe:
     out = Output(corpus.parent / "out", scores=corpus.parent / "t")
-    return checked(Recipe(Source(corpus, uid="id", group="source", chunk_rows=20), scorers, steps, out))
+    return with_named_columns(Recipe(Source(corpus, uid="id", group="source", chunk_rows=20), scorers, steps, out))
 
 
 def listing(folder: Path) -> list[tuple[str, int]]:
@@ -118,7 +118,7 @@ def test_it_refuses_what_the_run_would(corpus: Path) -> None:
 
 
 def test_counting_gives_up_in_time(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "COUNTING", 0.0)
+    monkeypatch.setattr(dry_run, "COUNTING", 0.0)
     planned = plan(recipe_of(corpus, Rule("middle", "length", 0.3)))
     assert not planned.rows_exact
     assert not planned.kept_exact

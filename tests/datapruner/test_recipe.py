@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from datapruner import Budget, Output, Per, ScoreTable, Source, prune, run, score, select, write
-from datapruner.recipe import Expected, Recipe, Rule
-from datapruner.recipe_yaml import dump, load
+from datapruner.recipe.recipe import Expected, Recipe, Rule
+from datapruner.recipe.recipe_yaml import dump, load
 from datapruner.selection.kept_hash import kept_hash
 from tests.datapruner.conftest import write_jsonl
 from tests.datapruner.folders import folder_bytes

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from datapruner.corpus.source import Source
-from datapruner.output import Output
 from datapruner.scoring.scorer import Scorer
 from datapruner.selection.budgets import Budget, Per
 from datapruner.selection.kept_hash import kept_hash
@@ -25,6 +25,28 @@ class Rule:
     by: str | Mapping[str, float] | None = None
     keep: float | Budget | None = None
     per: str | Per | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where and how to write: an existing folder is only replaced with `overwrite`, `dropped` rows are written too.
+
+    `scores` is the folder of the score table: `prune` makes it or goes on with it (default: `path` + ".scores"),
+    `write` reads it for the `report`, which is left out where that is False. `index`: list the kept
+    row numbers and uids in two files more.
+    """
+
+    path: str | Path
+    overwrite: bool = False
+    dropped: bool = True
+    scores: str | Path | None = None
+    report: bool = True
+    index: bool = False
+
+    @property
+    def table_path(self) -> Path:
+        """The folder of the score table."""
+        return Path(f"{self.path}.scores" if self.scores is None else self.scores)
 
 
 @dataclass(frozen=True)
@@ -53,3 +75,8 @@ class Recipe:
     out: Output | None = None
     engine: str = "local"
     expect: Expected = Expected()
+
+
+def as_output(out: str | Path | Output) -> Output:
+    """An `Output` from itself or from a path."""
+    return out if isinstance(out, Output) else Output(out)

@@ -12,9 +12,9 @@ from datapruner.corpus.formats.image_folder import ImageFolder
 from datapruner.corpus.fragments import Fragment, output_suffix
 from datapruner.corpus.remote_files import RemoteFile
 from datapruner.corpus.source import Source
-from datapruner.plan_sample import Sample
-from datapruner.pruning import choose, table_path
-from datapruner.recipe import Recipe
+from datapruner.recipe.cost_sample import CostSample
+from datapruner.recipe.recipe import Recipe
+from datapruner.recipe.steps import select_in_steps
 from datapruner.scoring.score_table import MANIFEST, ScoreTable
 from datapruner.scoring.scorer_columns import manifest_column, scorers_by_column
 
@@ -51,9 +51,9 @@ class Plan:
 
 
 def plan(recipe: Recipe) -> Plan:
-    """Look at `recipe`, which `checked` has seen, without running it."""
+    """Look at `recipe`, which `with_named_columns` has seen, without running it."""
     files = tuple((fragment.name, size_of(fragment)) for fragment in recipe.source.files())
-    path = None if recipe.out is None else table_path(recipe.out)
+    path = None if recipe.out is None else recipe.out.table_path
     made = _made(path, files)
     rows, exact = count_rows(recipe.source) if made is None else (made.n_rows, True)
     columns = scorers_by_column(recipe.scorers)
@@ -62,7 +62,7 @@ def plan(recipe: Recipe) -> Plan:
         # raises what the run would
         manifest_column(columns[name])
     with tempfile.TemporaryDirectory() as folder:
-        sample = Sample(recipe.source, columns, Path(folder))
+        sample = CostSample(recipe.source, columns, Path(folder))
         costs = []
         for name, scorer in zip(columns, recipe.scorers, strict=True):
             cost = None if name in there else sample.cost(scorer)
@@ -72,7 +72,7 @@ def plan(recipe: Recipe) -> Plan:
                 else ColumnPlan(name, False, cost.seconds(rows), cost.rows, cost.problem)
             )
         ready = made if made is not None and len(there) == len(columns) else None
-        decided = choose(ready, recipe.select) if ready is not None and recipe.select else None
+        decided = select_in_steps(ready, recipe.select) if ready is not None and recipe.select else None
         kept = sample.kept(recipe.select, rows) if decided is None else decided.n_kept
         size = 0 if ready is not None else round(sample.bytes_a_row() * rows)
     return Plan(files, rows, exact, tuple(costs), path, size, kept, ready is not None, bool(recipe.select))

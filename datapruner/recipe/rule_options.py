@@ -5,28 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from datapruner.recipe import Rule
+from datapruner.recipe.recipe import Rule
 from datapruner.scoring.method_spec import text_form
 from datapruner.selection.budgets import Budget, Per
 
 # the word, and the field of Budget that it fills
-KEEPS = {"keep_ratio": "ratio", "keep_rows": "rows", "keep_tokens": "tokens", "keep_token_ratio": "token_ratio"}
+BUDGET_OPTIONS = {
+    "keep_ratio": "ratio",
+    "keep_rows": "rows",
+    "keep_tokens": "tokens",
+    "keep_token_ratio": "token_ratio",
+}
 
 
-def rule(words: Mapping[str, object]) -> Rule:
+def rule_from_options(words: Mapping[str, object]) -> Rule:
     """The step that `words` say; a word that is None is not said. Raises ValueError where they do not fit together."""
     said = {word: value for word, value in words.items() if value is not None}
     return Rule(_text(said, "selector") or "middle", _by(said.get("by")), _keep(said), _per(said))
 
 
-def words_of(step: Rule) -> dict[str, object]:
+def options_of_rule(step: Rule) -> dict[str, object]:
     """The words that make `step` again."""
     selector = step.selector if isinstance(step.selector, str) else text_form(step.selector)
     words: dict[str, object] = {"selector": selector}
     if step.by is not None:
         words["by"] = step.by if isinstance(step.by, str) else dict(step.by)
     if isinstance(step.keep, Budget):
-        fields = {word: getattr(step.keep, field) for word, field in KEEPS.items()}
+        fields = {word: getattr(step.keep, field) for word, field in BUDGET_OPTIONS.items()}
         words.update({word: value for word, value in fields.items() if value is not None})
     elif step.keep is not None:
         words["keep_ratio"] = step.keep
@@ -41,7 +46,7 @@ def words_of(step: Rule) -> dict[str, object]:
     return words
 
 
-def parse(text: str) -> str | dict[str, float]:
+def parse_weights(text: str) -> str | dict[str, float]:
     """ "name", or "a=0.7,b=-0.3" as a mapping; raises ValueError for a weight that is no number."""
     if "=" not in text:
         return text
@@ -73,11 +78,11 @@ def _per(said: Mapping[str, object]) -> str | Per | None:
 
 
 def _keep(said: Mapping[str, object]) -> float | Budget | None:
-    given = {word: said[word] for word in KEEPS if word in said}
+    given = {word: said[word] for word in BUDGET_OPTIONS if word in said}
     if not given:
         return None
     if len(given) > 1:
-        raise ValueError(f"want one of {', '.join(KEEPS)}, got {', '.join(given)}")
+        raise ValueError(f"want one of {', '.join(BUDGET_OPTIONS)}, got {', '.join(given)}")
     ((word, value),) = given.items()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{word}: want a number, got {value!r}")

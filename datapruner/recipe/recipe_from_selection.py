@@ -10,11 +10,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from datapruner import recipe_yaml
 from datapruner.corpus.remote_files import is_url
 from datapruner.corpus.source import Source
-from datapruner.recipe import Expected, Recipe, Rule
-from datapruner.rule_words import KEEPS, rule
+from datapruner.recipe import recipe_yaml
+from datapruner.recipe.recipe import Expected, Recipe, Rule
+from datapruner.recipe.rule_options import BUDGET_OPTIONS, rule_from_options
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer_columns import scorers_by_column
 from datapruner.selection.kept_hash import kept_hash
@@ -23,7 +23,7 @@ from datapruner.selection.selection import Selection
 from datapruner.selection.selection_file import Step
 
 
-def text(source: Source, selection: Selection, table: ScoreTable | None, folder: Path) -> str | None:
+def recipe_text(source: Source, selection: Selection, table: ScoreTable | None, folder: Path) -> str | None:
     """The recipe of `selection`, to be read in `folder`, as YAML; None for rows in memory, which have no path."""
     path = _path(source, folder)
     if path is None:
@@ -81,6 +81,6 @@ def _read_by_selectors(selection: Selection) -> list[str]:
 
 
 def _rule(step: Step) -> Rule:
-    asked = {word: step["budget"].get(field) for word, field in KEEPS.items()}
+    asked = {word: step["budget"].get(field) for word, field in BUDGET_OPTIONS.items()}
     by, groups = step["ranks"] or step["by"], {word: step[word] for word in ("per", "quota", "counts")}
-    return rule({"selector": step["selector"], "by": by, **asked, **groups})
+    return rule_from_options({"selector": step["selector"], "by": by, **asked, **groups})

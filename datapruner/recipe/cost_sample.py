@@ -13,7 +13,7 @@ from pathlib import Path
 
 from datapruner.corpus.optional_imports import require
 from datapruner.corpus.source import Source
-from datapruner.recipe import Rule
+from datapruner.recipe.recipe import Rule
 from datapruner.scoring.score import score
 from datapruner.scoring.score_table import MANIFEST, ROWS, ScoreTable
 from datapruner.scoring.scorer import Scorer
@@ -38,7 +38,7 @@ class Cost:
         return None if self.problem else self.once + self.each * rows
 
 
-class Sample:
+class CostSample:
     """Tables of the first rows of `source` in `folder`, one for each of `SIZES` that there are rows for."""
 
     def __init__(self, source: Source, columns: Mapping[str, Scorer], folder: Path) -> None:

@@ -21,14 +21,12 @@ from typing import TypeVar
 from datapruner.corpus.optional_imports import require
 from datapruner.corpus.remote_files import is_url
 from datapruner.corpus.source import Source
-from datapruner.output import Output
-from datapruner.recipe import Expected, Recipe, Rule
-from datapruner.rule_words import KEEPS, words_of
-from datapruner.rule_words import rule as make_rule
+from datapruner.recipe.recipe import Expected, Output, Recipe, Rule
+from datapruner.recipe.rule_options import BUDGET_OPTIONS, options_of_rule, rule_from_options
 from datapruner.scoring.method_spec import text_form
 
 TOP = ("source", "scorers", "engine", "scores", "select", "out", "expect")
-STEP = ("selector", "by", *KEEPS, "per", "quota", "counts")
+STEP = ("selector", "by", *BUDGET_OPTIONS, "per", "quota", "counts")
 # types of fields, as they are written in the dataclasses, that YAML has
 PLAIN = {"str": str, "int": int, "float": float, "bool": bool, "None": type(None)}
 Made = TypeVar("Made")
@@ -56,7 +54,7 @@ def dump(recipe: Recipe) -> str:
         "scorers": [item if isinstance(item, str) else text_form(item) for item in recipe.scorers],
         "engine": None if recipe.engine == "local" else recipe.engine,
         "scores": scores,
-        "select": [words_of(step) for step in recipe.select],
+        "select": [options_of_rule(step) for step in recipe.select],
         "out": out or None,
         "expect": _changed(recipe.expect) or None,
     }
@@ -116,7 +114,7 @@ def _output(top: dict[str, object], folder: Path) -> Output | None:
 def _step(read: object, place: str) -> Rule:
     step = _mapping({"selector": read} if isinstance(read, str) else read, place, STEP)
     try:
-        return make_rule(step)
+        return rule_from_options(step)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
 
