@@ -1,6 +1,7 @@
 """datapruner: score a corpus once, select from it many times, write what is kept and why the rest is not."""
 
 from datapruner.corpus.source import Source
+from datapruner.output.write import write
 from datapruner.pruning import prune, run
 from datapruner.recipe.recipe import Expected, Output, Recipe, Rule
 from datapruner.scoring.score import score
@@ -11,7 +12,6 @@ from datapruner.selection.candidates import Candidates
 from datapruner.selection.select import select
 from datapruner.selection.selection import Selection
 from datapruner.selection.selector import Choice, Outcome, Selector
-from datapruner.writer import write
 
 __all__ = [
     "Batch",

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 import datapruner
-from datapruner import pruning, report, view
+from datapruner import pruning, view
+from datapruner.output.report import page
 from datapruner.recipe import recipe_yaml
 from datapruner.recipe.dry_run import plan
 from datapruner.recipe.recipe import Recipe, Rule
@@ -208,7 +209,7 @@ def report_(
         corpus = datapruner.Source([*source]) if source else None
         if corpus is not None:
             check_same_input(corpus, decided)
-        report.save(report.render(decided, corpus, table), out)
+        page.save(page.render(decided, corpus, table), out)
         view.show_line(f"{out}")
 
 

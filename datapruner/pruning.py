@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datapruner.corpus.fragments import CorpusLike
 from datapruner.corpus.source import Source, as_source
+from datapruner.output.write import check_output, write
 from datapruner.recipe.recipe import Output, Recipe, Rule, as_output
 from datapruner.recipe.steps import select_in_steps, with_named_columns
 from datapruner.scoring.score import score
@@ -15,7 +16,6 @@ from datapruner.scoring.scorer import Scorer
 from datapruner.selection.budgets import Budget, Per
 from datapruner.selection.selection import Selection
 from datapruner.selection.selector import Selector
-from datapruner.writer import check_output, write
 
 
 def prune(

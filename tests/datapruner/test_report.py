@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from datapruner import Output, ScoreTable, Source, prune, score, select
-from datapruner.report import render
-from datapruner.report_facts import gather, steps_of
-from datapruner.report_rows import MOST_EXAMPLES, MOST_PAIRS, READ, Texts, choose
-from datapruner.report_text import WINDOW, beginning, compared, shown
+from datapruner.output.report.example_rows import MOST_EXAMPLES, MOST_PAIRS, READ, ExampleTexts, choose_examples
+from datapruner.output.report.html_text import WINDOW, beginning, compared, escaped
+from datapruner.output.report.page import render
+from datapruner.output.report.statistics import statistics_of, steps_of
 from datapruner.selection.input_check import check_same_input
 from tests.datapruner.conftest import make_rows, write_jsonl
 
@@ -79,19 +79,19 @@ def test_numbers_of_a_small_corpus(tmp_path: Path) -> None:
     rows = [{"text": "a" * n, "kind": kind} for n, kind in ((4, "x"), (8, "x"), (12, "x"), (16, "y"), (20, "y"))]
     source = Source(write_jsonl(tmp_path / "c.jsonl", rows), group="kind")
     table = score(source, "length", tmp_path / "t")
-    facts = gather(select(table, "middle", keep_ratio=0.6), table)
-    assert [(s.name, s.before, s.after, s.estimated) for s in facts.sizes] == [
+    statistics = statistics_of(select(table, "middle", keep_ratio=0.6), table)
+    assert [(s.name, s.before, s.after, s.estimated) for s in statistics.sizes] == [
         ("rows", 5, 3, False),
         ("characters", 60, 36, False),
         ("tokens", 15, 9, True),
     ]
-    (drawn,) = facts.histograms
+    (drawn,) = statistics.histograms
     assert drawn.cuts == (8, 16)
     assert drawn.medians == (12, 12)
     assert (drawn.kept.sum(), drawn.dropped.sum()) == (3, 2)
     # the ends of the range are in the first and the last bin
     assert (drawn.dropped[0], drawn.dropped[-1]) == (1, 1)
-    assert [(g.name, g.before, g.after) for g in facts.mix] == [("x", 3, 2), ("y", 2, 1)]
+    assert [(g.name, g.before, g.after) for g in statistics.mix] == [("x", 3, 2), ("y", 2, 1)]
     page = check_page(render(select(table, "middle", keep_ratio=0.6), source, table)).text
     for expected in ("3 of 5 rows kept", "60.0 % kept", "cut at 8 and 16", "about 6", "40.0 % of every epoch"):
         assert expected in page
@@ -111,8 +111,8 @@ def test_reasons_belong_to_their_steps(table: ScoreTable) -> None:
 
 def test_examples_are_the_nearest_to_the_cut(table: ScoreTable, corpus: Path) -> None:
     selection = select(table, "top", "length", 0.5)
-    shown_rows = choose(selection, gather(selection, table), table)
-    texts = Texts(Source(corpus), selection, shown_rows.rows())
+    shown_rows = choose_examples(selection, statistics_of(selection, table), table)
+    texts = ExampleTexts(Source(corpus), selection, shown_rows.rows())
     texts.read()
     (side,) = shown_rows.sides
     lengths = table.scores("length")
@@ -134,25 +134,25 @@ def test_cuts_of_groups_are_their_own(tmp_path: Path) -> None:
     source = Source(write_jsonl(tmp_path / "c.jsonl", rows), group="g")
     table = score(source, "length", tmp_path / "t")
     selection = select(table, "top", "length", 0.5, "g")
-    facts = gather(selection, table)
-    (side,) = choose(selection, facts, table).sides
+    statistics = statistics_of(selection, table)
+    (side,) = choose_examples(selection, statistics, table).sides
     assert {item.score for item in side.kept} == {*range(21, 27), *range(41, 47)}
     assert {item.score for item in side.dropped} == {*range(15, 21), *range(35, 41)}
-    assert facts.histograms[0].cuts == ()
+    assert statistics.histograms[0].cuts == ()
 
 
 def test_both_sides_of_both_cuts(tmp_path: Path) -> None:
     rows = [{"text": "a" * n} for n in range(1, 101)]
     table = score(Source(write_jsonl(tmp_path / "c.jsonl", rows)), "length", tmp_path / "t")
     selection = select(table, "middle", "length", 0.5)
-    (side,) = choose(selection, gather(selection, table), table).sides
+    (side,) = choose_examples(selection, statistics_of(selection, table), table).sides
     assert {item.score for item in side.kept} == {*range(26, 32), *range(70, 76)}
     assert {item.score for item in side.dropped} == {*range(20, 26), *range(76, 82)}
 
 
 def test_bins_hold_the_rows_between_their_edges(table: ScoreTable) -> None:
     selection = select(table, "coverage_centric:beta=0.1", "length", 0.5)
-    by, *others = gather(selection, table).histograms
+    by, *others = statistics_of(selection, table).histograms
     assert by.name == "length"
     # rows are dropped all over the range: there is no cut
     assert all(item.cuts == () for item in (by, *others))
@@ -166,11 +166,11 @@ def test_bins_hold_the_rows_between_their_edges(table: ScoreTable) -> None:
 def test_sums_of_ranks_are_those_of_the_rows_that_competed(table: ScoreTable, corpus: Path) -> None:
     first = select(table, "threshold:minimum=60", "length")
     second = select(table, "top", {"length": 0.5, "random": -1.0}, 0.5, None, first)
-    facts = gather(second, table)
-    total = next(item for item in facts.histograms if "rank(" in item.name)
+    statistics = statistics_of(second, table)
+    total = next(item for item in statistics.histograms if "rank(" in item.name)
     assert (int(total.kept.sum()), int(total.kept.sum() + total.dropped.sum())) == (second.n_kept, first.n_kept)
     assert len(total.cuts) == 1
-    sides = choose(second, facts, table).sides
+    sides = choose_examples(second, statistics, table).sides
     assert [side.number for side in sides] == [1, 2]
     assert all(np.isfinite(item.score) for side in sides for item in (*side.kept, *side.dropped))
     check_page(render(second, Source(corpus), table))
@@ -185,7 +185,7 @@ def test_pairs_are_the_most_alike_and_marked(tmp_path: Path) -> None:
     source = Source(write_jsonl(tmp_path / "c.jsonl", rows), uid="id")
     table = score(source, "near_duplicate", tmp_path / "t")
     selection = select(table, "threshold:minimum=0.5")
-    (found,) = choose(selection, gather(selection, table), table).duplicates
+    (found,) = choose_examples(selection, statistics_of(selection, table), table).duplicates
     assert found.equal == 8
     assert len(found.pairs) <= MOST_PAIRS
     assert [pair.score for pair in found.pairs] == sorted(pair.score for pair in found.pairs)
@@ -208,7 +208,9 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
         check_page(text)
         assert "<script" not in text
         assert "&lt;script&gt;" in text
-        texts = Texts(source, selection, choose(selection, gather(selection, table), table).rows())
+        texts = ExampleTexts(
+            source, selection, choose_examples(selection, statistics_of(selection, table), table).rows()
+        )
         texts.read()
         assert texts.found is not None
         assert max(map(len, texts.found.values())) == READ
@@ -237,7 +239,7 @@ def test_differences_beyond_the_beginning_are_shown() -> None:
     assert "<mark>there</mark>" in right
     assert left.startswith("… ")
     assert compared("a b", "a b") == ("a b", "a b")
-    assert shown("a\r\nb\x00") == "a\nb\u2400"
+    assert escaped("a\r\nb\x00") == "a\nb\u2400"
 
 
 def test_the_same_bytes_whatever_the_chunks(tmp_path: Path) -> None:

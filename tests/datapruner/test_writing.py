@@ -11,7 +11,7 @@ import pytest
 
 from datapruner import Output, ScoreTable, Source, prune, score, select, write
 from datapruner.corpus.atomic_files import atomic_folder
-from datapruner.report import render
+from datapruner.output.report.page import render
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import folder_bytes
 
@@ -115,7 +115,7 @@ def test_a_write_that_fails_leaves_nothing(
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("datapruner.card.render", full)
+    monkeypatch.setattr("datapruner.output.write.dataset_card", full)
     with pytest.raises(OSError, match="No space left"):
         write(corpus, selection, Output(out, overwrite=True))
     with pytest.raises(OSError, match="No space left"):

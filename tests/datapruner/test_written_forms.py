@@ -229,7 +229,7 @@ def test_no_more_room_at_the_end(file: str, corpus: Path, table: ScoreTable, tmp
         raise OSError(errno.ENOSPC, "No space left on device")
 
     name = {"kept_rows.npy": "numpy.save", "selection.parquet": "datapruner.selection.selection.Selection.save"}
-    monkeypatch.setattr(name.get(file, "datapruner.card.render"), full)
+    monkeypatch.setattr(name.get(file, "datapruner.output.write.dataset_card"), full)
     with pytest.raises(OSError, match=r"pruned could not be written.*No space left on device") as error:
         write(corpus, selection, Output(out, overwrite=True, index=True))
     assert error.value.errno == errno.ENOSPC

@@ -1,11 +1,11 @@
-"""The sections of a report as HTML; every text of the corpus is escaped here or in report_text.py."""
+"""The sections of a report as HTML; every text of the corpus is escaped here or in html_text."""
 
 from __future__ import annotations
 
-from datapruner import report_charts
-from datapruner.report_facts import Facts, Group, Histogram, Size
-from datapruner.report_rows import READ, Duplicates, Example, Pair, Shown, Side
-from datapruner.report_text import beginning, compared, number, share, shown
+from datapruner.output.report import histogram_svg
+from datapruner.output.report.example_rows import READ, Duplicates, Example, ExampleRows, Pair, Side
+from datapruner.output.report.html_text import beginning, compared, escaped, number, share
+from datapruner.output.report.statistics import Group, Histogram, Size, Statistics
 from datapruner.selection.selection import Selection
 
 # rows of a table: the others are added up in one
@@ -14,10 +14,10 @@ MOST_LINES = 25
 OPEN_PAIRS = 5
 
 
-def sizes(facts: Facts) -> str:
+def sizes(statistics: Statistics) -> str:
     """One card for each of rows, characters and tokens, and one for what is saved."""
-    cards = [_card(size) for size in facts.sizes]
-    for size in facts.sizes:
+    cards = [_card(size) for size in statistics.sizes]
+    for size in statistics.sizes:
         if size.name == "tokens":
             about = "about " if size.estimated else ""
             saved = share(size.before - size.after, size.before)
@@ -40,7 +40,7 @@ def warnings(texts: list[str]) -> str:
     """A box with what should be known before training on this."""
     if not texts:
         return ""
-    return f'<div class="warn" role="note">{"".join(f"<p>{shown(text)}</p>" for text in texts)}</div>'
+    return f'<div class="warn" role="note">{"".join(f"<p>{escaped(text)}</p>" for text in texts)}</div>'
 
 
 LEGEND = (
@@ -49,26 +49,26 @@ LEGEND = (
 )
 
 
-def histograms(facts: Facts) -> str:
+def histograms(statistics: Statistics) -> str:
     """One figure for each score."""
-    if not facts.histograms:
+    if not statistics.histograms:
         return ""
-    figures = "".join(_figure(item) for item in facts.histograms)
+    figures = "".join(_figure(item) for item in statistics.histograms)
     return f'<h2>Scores</h2>{LEGEND}<div class="charts">{figures}</div>'
 
 
 def _figure(item: Histogram) -> str:
-    about = "" if item.column is None else f'<p class="soft">{shown(item.column["direction"])}</p>'
-    return f"<article><h3>{shown(item.name)}</h3>{about}{report_charts.histogram(item)}</article>"
+    about = "" if item.column is None else f'<p class="soft">{escaped(item.column["direction"])}</p>'
+    return f"<article><h3>{escaped(item.name)}</h3>{about}{histogram_svg.histogram(item)}</article>"
 
 
-def mix(facts: Facts) -> str:
+def mix(statistics: Statistics) -> str:
     """Groups before and after."""
-    if not facts.mix:
+    if not statistics.mix:
         return ""
-    before, after = (sum(getattr(group, side) for group in facts.mix) for side in ("before", "after"))
-    moved = sum(abs(g.before / before - g.after / max(after, 1)) for g in facts.mix) / 2
-    lines, others = list(facts.mix[:MOST_LINES]), facts.mix[MOST_LINES:]
+    before, after = (sum(getattr(group, side) for group in statistics.mix) for side in ("before", "after"))
+    moved = sum(abs(g.before / before - g.after / max(after, 1)) for g in statistics.mix) / 2
+    lines, others = list(statistics.mix[:MOST_LINES]), statistics.mix[MOST_LINES:]
     if others:
         name = f"{len(others):,} other groups"
         lines.append(Group(name, sum(g.before for g in others), sum(g.after for g in others)))
@@ -86,7 +86,7 @@ def _group(group: Group, before: int, after: int, most: float) -> str:
         for style, part in (("", group.before / before), (" kept", group.after / after))
     )
     return (
-        f'<tr><td class="name" dir="auto">{shown(group.name[:200])}</td>'
+        f'<tr><td class="name" dir="auto">{escaped(group.name[:200])}</td>'
         f'<td class="n">{group.before:,} <small>{share(group.before, before)}</small></td>'
         f'<td class="n">{group.after:,} <small>{share(group.after, after)}</small></td>'
         f'<td class="bars">{bars}</td></tr>'
@@ -105,7 +105,7 @@ def reasons(selection: Selection) -> str:
     most = max(count for _, count in lines)
     body = "".join(
         f'<tr><td class="n">{count:,}</td><td class="n">{share(count, selection.n_rows)}</td>'
-        f'<td class="name" dir="auto">{shown(text[:300])}</td><td class="bars">'
+        f'<td class="name" dir="auto">{escaped(text[:300])}</td><td class="bars">'
         f'<span class="bar" style="width:{100 * count / most:.1f}%"></span></td></tr>'
         for text, count in lines
     )
@@ -114,13 +114,13 @@ def reasons(selection: Selection) -> str:
 <th class="bars"></th></tr></thead><tbody>{body}</tbody></table></div>"""
 
 
-def duplicates(rows: Shown, texts: dict[int, str] | None) -> str:
+def duplicates(rows: ExampleRows, texts: dict[int, str] | None) -> str:
     """Pairs of rows that are most alike, the words that differ marked."""
     return "".join(_duplicates(item, texts) for item in rows.duplicates)
 
 
 def _duplicates(item: Duplicates, texts: dict[int, str] | None) -> str:
-    title = f"<h2>Nearest duplicates by {shown(item.column)}</h2>"
+    title = f"<h2>Nearest duplicates by {escaped(item.column)}</h2>"
     if not item.pairs:
         return title + "<p>No row resembles another one.</p>"
     pairs = [_pair(pair, texts) for pair in item.pairs]
@@ -140,7 +140,7 @@ def _pair(pair: Pair, texts: dict[int, str] | None) -> str:
         sides = compared(one, two)
         same = "" if one != two else "<span>equal texts</span>" if len(one) < READ else "<span>equal so far</span>"
     halves = "".join(
-        f'<div><p class="facts">{_state(kept)}<span dir="auto">{shown(uid[:120])}</span><span>row {row:,}</span></p>'
+        f'<div><p class="facts">{_state(kept)}<span dir="auto">{escaped(uid[:120])}</span><span>row {row:,}</span></p>'
         f"{_text(side, texts)}</div>"
         for side, uid, kept, row in zip(sides, pair.uids, pair.kept, (pair.row, pair.nearest), strict=True)
     )
@@ -148,7 +148,7 @@ def _pair(pair: Pair, texts: dict[int, str] | None) -> str:
     return f'<article>{score}<div class="two apart">{halves}</div></article>'
 
 
-def sides(rows: Shown, texts: dict[int, str] | None) -> str:
+def sides(rows: ExampleRows, texts: dict[int, str] | None) -> str:
     """Rows just kept and just dropped, for each step that ranked by a score."""
     return "".join(_side(side, texts) for side in rows.sides)
 
@@ -158,7 +158,7 @@ def _side(side: Side, texts: dict[int, str] | None) -> str:
         f'<div class="list">{"".join(_example(side.by, item, texts) for item in items) or _nothing(word)}</div>'
         for word, items in (("kept", side.kept), ("dropped", side.dropped))
     )
-    return f"""<h2>Both sides of the cut: {shown(side.by)}</h2>
+    return f"""<h2>Both sides of the cut: {escaped(side.by)}</h2>
 <p class="soft">Step {side.number}: the kept rows whose score is nearest to a dropped one, and the other way round.</p>
 <div class="two">{columns}</div>"""
 
@@ -168,11 +168,11 @@ def _nothing(word: str) -> str:
 
 
 def _example(by: str, item: Example, texts: dict[int, str] | None) -> str:
-    reason = "" if item.reason is None else f'<p class="soft" dir="auto">{shown(item.reason[:300])}</p>'
+    reason = "" if item.reason is None else f'<p class="soft" dir="auto">{escaped(item.reason[:300])}</p>'
     text = "" if texts is None else beginning(texts[item.row])
     return (
-        f'<article><p class="facts">{_state(item.reason is None)}<span>{shown(by)} {number(item.score)}</span>'
-        f'<span dir="auto">{shown(item.uid[:120])}</span><span>row {item.row:,}</span></p>{reason}'
+        f'<article><p class="facts">{_state(item.reason is None)}<span>{escaped(by)} {number(item.score)}</span>'
+        f'<span dir="auto">{escaped(item.uid[:120])}</span><span>row {item.row:,}</span></p>{reason}'
         f"{_text(text, texts)}</article>"
     )
 

@@ -5,7 +5,7 @@
     kept_rows.npy, kept_uids.txt     row numbers (int64) and uids of the kept rows, on request
     selection.parquet                the decision for every row
     README.md                        a dataset card with numbers and lineage
-    report.html                      pictures, groups, reasons and examples, see report.py
+    report.html                      pictures, groups, reasons and examples, see report/page.py
     recipe.yaml                      what `datapruner run` makes the same kept rows from
 
 Compressed JSON lines are written with the same compression (kept.jsonl.gz, kept.jsonl.zst), data sets and arrays as
@@ -21,18 +21,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from datapruner import card, report, written
 from datapruner.corpus.atomic_files import atomic_folder, check_new_folder
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.formats.image_folder import ImageFolder
 from datapruner.corpus.fragments import CorpusLike, Fragment
 from datapruner.corpus.source import Source, as_source
+from datapruner.output.dataset_card import dataset_card
+from datapruner.output.report import page
+from datapruner.output.report.example_rows import ExampleTexts
+from datapruner.output.row_files import kept_name, write_index, write_rows
 from datapruner.recipe.recipe import Output, as_output
 from datapruner.recipe.recipe_from_selection import recipe_text
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.input_check import check_in_background
 from datapruner.selection.selection import Selection
-from datapruner.written import kept_name
 
 
 def write(
@@ -54,24 +56,24 @@ def write(
         atomic_folder(folder, output.overwrite) as partial,
         check_in_background(selection, source) as check_input,
     ):
-        drafted = report.draft(selection, table) if output.report else None
-        texts = None if drafted is None else report.Texts(source, selection, drafted.shown.rows())
+        data = page.page_data(selection, table) if output.report else None
+        texts = None if data is None else ExampleTexts(source, selection, data.examples.rows())
 
-        def see(chunk: Chunk) -> None:
+        def on_chunk(chunk: Chunk) -> None:
             check_input()
             if texts is not None:
-                texts.see(chunk)
+                texts.collect(chunk)
 
-        written.write_rows(source, selection, partial, output.dropped, see)
+        write_rows(source, selection, partial, output.dropped, on_chunk)
         if output.index:
-            written.write_lists(selection, partial)
+            write_index(selection, partial)
         selection.save(partial / "selection.parquet")
-        (partial / "README.md").write_text(card.render(selection, kept_name(source)), encoding="utf-8")
+        (partial / "README.md").write_text(dataset_card(selection, kept_name(source)), encoding="utf-8")
         recipe = recipe_text(source, selection, table, folder)
         if recipe is not None:
             (partial / "recipe.yaml").write_text(recipe, encoding="utf-8")
-        if drafted is not None:
-            (partial / "report.html").write_text(report.page(drafted, texts), encoding="utf-8")
+        if data is not None:
+            (partial / "report.html").write_text(page.page_html(data, texts), encoding="utf-8")
     return folder
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.source import Source
 from datapruner.corpus.uids import splitmix64
-from datapruner.report_facts import Facts, StepRows, column_of, has_field
+from datapruner.output.report.statistics import Statistics, StepRows, column_of, has_field
 from datapruner.scoring import progress
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.groups import BLOCK, Groups
@@ -66,7 +66,7 @@ class Duplicates:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ExampleRows:
     """Rows of a report."""
 
     sides: tuple[Side, ...]
@@ -78,7 +78,7 @@ class Shown:
         return found | {row for item in self.duplicates for pair in item.pairs for row in (pair.row, pair.nearest)}
 
 
-class Texts:
+class ExampleTexts:
     """The beginnings of the texts of `rows`, collected while somebody goes through the corpus.
 
     `found` is None where the source has no texts.
@@ -91,7 +91,7 @@ class Texts:
         self.found: dict[int, str] | None = {} if self.source.has("texts") else None
         self.wanted = np.array(sorted(rows), dtype=np.int64)
 
-    def see(self, chunk: Chunk) -> None:
+    def collect(self, chunk: Chunk) -> None:
         """Take the texts of the wanted rows of `chunk`."""
         if self.found is None:
             return
@@ -101,24 +101,24 @@ class Texts:
             self.found[row] = self.source.parsed(alone).texts[0][:READ]
 
     def read(self) -> None:
-        """See the chunks of the source up to the last wanted row."""
+        """Collect from the chunks of the source up to the last wanted row."""
         with progress.display() as shown:
             bar = progress.Bar(shown, "report", None)
             for chunk in self.source.raw_chunks(whole=False):
                 if self.found is None or not len(self.wanted) or chunk.start > self.wanted[-1]:
                     break
                 with bar.working(chunk.start + len(chunk.rows)):
-                    self.see(chunk)
+                    self.collect(chunk)
 
 
-def choose(selection: Selection, facts: Facts, table: ScoreTable | None) -> Shown:
+def choose_examples(selection: Selection, statistics: Statistics, table: ScoreTable | None) -> ExampleRows:
     """Which rows to show, always the same ones."""
-    ranked = [(n, rows, by) for n, rows in enumerate(facts.steps, start=1)
+    ranked = [(n, rows, by) for n, rows in enumerate(statistics.steps, start=1)
               if (by := column_of(rows.step, selection.scores)) and rows.dropped.any()]  # fmt: skip
     most = max(3, MOST_EXAMPLES // max(len(ranked), 1))
-    sides = tuple(_side(selection, rows, (n, by), facts.groups, most) for n, rows, by in ranked)
+    sides = tuple(_side(selection, rows, (n, by), statistics.groups, most) for n, rows, by in ranked)
     found = () if table is None else tuple(_duplicates(selection, table))
-    return Shown(sides, found)
+    return ExampleRows(sides, found)
 
 
 def _side(selection: Selection, rows: StepRows, named: tuple[int, str], groups: Groups | None, most: int) -> Side:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapruner import report_parts
+from datapruner.corpus.atomic_files import atomic_write
 from datapruner.corpus.source import Source
-from datapruner.report_facts import Facts, gather
-from datapruner.report_rows import Shown, Texts, choose
-from datapruner.report_style import STYLE
-from datapruner.report_text import shown
+from datapruner.output.report import sections
+from datapruner.output.report.example_rows import ExampleRows, ExampleTexts, choose_examples
+from datapruner.output.report.html_text import escaped
+from datapruner.output.report.statistics import Statistics, statistics_of
+from datapruner.output.report.stylesheet import STYLE
 from datapruner.scoring.score_table import Column, ScoreTable
 from datapruner.selection.kept_hash import kept_hash
 from datapruner.selection.selection import Selection
@@ -26,24 +27,24 @@ MOST_FILES = 20
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A report but for the texts of its rows."""
+class PageData:
+    """All of a page but the texts of its rows."""
 
     selection: Selection
-    facts: Facts
-    shown: Shown
+    statistics: Statistics
+    examples: ExampleRows
     has_table: bool
 
 
-def draft(selection: Selection, table: ScoreTable | None = None) -> Draft:
+def page_data(selection: Selection, table: ScoreTable | None = None) -> PageData:
     """What the page about `selection` says; without `table` no sizes, groups and duplicates.
 
     Raises ValueError where the table is of another input.
     """
     if table is not None:
         table.refuse_other_input(selection.input["files"])
-    facts = gather(selection, table)
-    return Draft(selection, facts, choose(selection, facts, table), table is not None)
+    statistics = statistics_of(selection, table)
+    return PageData(selection, statistics, choose_examples(selection, statistics, table), table is not None)
 
 
 def render(selection: Selection, source: Source | None = None, table: ScoreTable | None = None) -> str:
@@ -51,30 +52,30 @@ def render(selection: Selection, source: Source | None = None, table: ScoreTable
 
     Raises ValueError where the table is of another input; the source is taken as that of the selection.
     """
-    drafted = draft(selection, table)
+    data = page_data(selection, table)
     if source is None:
-        return page(drafted, None)
-    texts = Texts(source, selection, drafted.shown.rows())
+        return page_html(data, None)
+    texts = ExampleTexts(source, selection, data.examples.rows())
     texts.read()
-    return page(drafted, texts)
+    return page_html(data, texts)
 
 
-def page(drafted: Draft, texts: Texts | None) -> str:
-    """The page of a draft, with the texts of its rows where there are any."""
-    selection, facts, rows = drafted.selection, drafted.facts, drafted.shown
+def page_html(data: PageData, texts: ExampleTexts | None) -> str:
+    """The page of its data, with the texts of its rows where there are any."""
+    selection, statistics, rows = data.selection, data.statistics, data.examples
     found = None if texts is None else texts.found
     title = f"{selection.n_kept:,} of {selection.n_rows:,} rows kept"
     left_out = [] if texts is not None else ["Texts are left out: this report was made without the corpus."]
     without_table = "Sizes, groups and duplicates are left out: made without score table."
-    left_out += [] if drafted.has_table else [without_table]
+    left_out += [] if data.has_table else [without_table]
     parts = [
-        report_parts.warnings([*dict.fromkeys(selection.warnings), *left_out]),
-        report_parts.sizes(facts),
-        report_parts.histograms(facts),
-        report_parts.mix(facts),
-        report_parts.reasons(selection),
-        report_parts.sides(rows, found),
-        report_parts.duplicates(rows, found),
+        sections.warnings([*dict.fromkeys(selection.warnings), *left_out]),
+        sections.sizes(statistics),
+        sections.histograms(statistics),
+        sections.mix(statistics),
+        sections.reasons(selection),
+        sections.sides(rows, found),
+        sections.duplicates(rows, found),
         _how(selection),
     ]
     body = "\n".join(part for part in parts if part)
@@ -99,8 +100,6 @@ def page(drafted: Draft, texts: Texts | None) -> str:
 
 def save(page: str, path: Path) -> None:
     """Write `page` to `path`; it appears whole."""
-    from datapruner.corpus.atomic_files import atomic_write
-
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -108,11 +107,11 @@ def save(page: str, path: Path) -> None:
 
 def _how(selection: Selection) -> str:
     steps = "".join(f"<li>{_step(step)}</li>" for step in selection.steps)
-    fields = ", ".join(f"{shown(key)} <code>{shown(str(name))}</code>"
+    fields = ", ".join(f"{escaped(key)} <code>{escaped(str(name))}</code>"
                        for key, name in selection.input["fields"].items() if name is not None)  # fmt: skip
     files = selection.input["files"]
     lines = "".join(
-        f'<tr><td class="name">{shown(file["name"])}</td><td class="n">{file["bytes"]:,}</td>'
+        f'<tr><td class="name">{escaped(file["name"])}</td><td class="n">{file["bytes"]:,}</td>'
         f"<td><code>{file['blake2b']}</code></td></tr>"
         for file in files[:MOST_FILES]
     )
@@ -126,17 +125,20 @@ def _how(selection: Selection) -> str:
 
 
 def _step(step: Step) -> str:
-    by = "" if step["by"] is None else f" by <code>{shown(str(step['by']))}</code>"
-    budget = "".join(f", {shown(name)} {value:,}" for name, value in step["budget"].items())
-    per = "" if step["per"] is None else f", inside each <code>{shown(str(step['per']))}</code>"
-    quota = "" if step["quota"] in (None, "kept") else f", quota {shown(str(step['quota']))}"
-    text = f"<code>{shown(step['selector'])}</code>{by}{budget}{per}{quota}: {step['kept']:,} of {step['rows']:,} rows"
+    by = "" if step["by"] is None else f" by <code>{escaped(str(step['by']))}</code>"
+    budget = "".join(f", {escaped(name)} {value:,}" for name, value in step["budget"].items())
+    per = "" if step["per"] is None else f", inside each <code>{escaped(str(step['per']))}</code>"
+    quota = "" if step["quota"] in (None, "kept") else f", quota {escaped(str(step['quota']))}"
+    text = (
+        f"<code>{escaped(step['selector'])}</code>{by}{budget}{per}{quota}: {step['kept']:,} of {step['rows']:,} rows"
+    )
     return text + "".join(_column(name, column) for name, column in step["columns"].items())
 
 
 def _column(name: str, column: Column) -> str:
-    hashes = "".join(f", {shown(name)} <code>{shown(value)}</code>" for name, value in column["identity"].items())
+    hashes = "".join(f", {escaped(name)} <code>{escaped(value)}</code>" for name, value in column["identity"].items())
     return (
-        f'<br><span class="soft">{shown(name)}: <code>{shown(column["spec"])}</code>, {shown(column["direction"])}; '
-        f"version {column['version']}, prunekit {shown(column['package'])}{hashes}</span>"
+        f'<br><span class="soft">{escaped(name)}: <code>{escaped(column["spec"])}</code>, '
+        f"{escaped(column['direction'])}; version {column['version']}, "
+        f"prunekit {escaped(column['package'])}{hashes}</span>"
     )

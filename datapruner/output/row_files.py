@@ -15,8 +15,8 @@ from datapruner.corpus.source import Source
 from datapruner.scoring import progress
 from datapruner.selection.selection import Selection
 
-See = Callable[[Chunk], None]
-ROWS, UIDS = "kept_rows.npy", "kept_uids.txt"
+ChunkCallback = Callable[[Chunk], None]
+KEPT_ROWS, KEPT_UIDS = "kept_rows.npy", "kept_uids.txt"
 
 
 def kept_name(source: Source) -> str:
@@ -24,8 +24,8 @@ def kept_name(source: Source) -> str:
     return f"kept{output_suffix(source.files()[0])}"
 
 
-def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool, see: See) -> None:
-    """Write the kept rows of `source` into `folder`, the `dropped` ones where asked for; `see` is shown each chunk."""
+def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool, on_chunk: ChunkCallback) -> None:
+    """Write the kept rows of `source` into `folder`, the `dropped` ones where asked for; `on_chunk` sees each chunk."""
     first, end = source.files()[0], 0
     with ExitStack() as stack:
         kept = stack.enter_context(_writer(first, folder / kept_name(source)))
@@ -38,7 +38,7 @@ def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool
             for chunk in source.raw_chunks():
                 end = chunk.start + len(chunk.rows)
                 with bar.working(end):
-                    see(chunk)
+                    on_chunk(chunk)
                     stays = selection.codes[chunk.start : end] < 0
                     kept.write(chunk.rows, np.flatnonzero(stays).tolist())
                     goes = np.flatnonzero(~stays).tolist()
@@ -48,14 +48,14 @@ def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool
         raise ValueError(f"want the {selection.n_rows} rows that were selected from, got {end}")
 
 
-def write_lists(selection: Selection, folder: Path) -> None:
+def write_index(selection: Selection, folder: Path) -> None:
     """Write the row numbers of the kept rows (int64) and their uids, one a line, into `folder`."""
-    np.save(folder / ROWS, selection.kept, allow_pickle=False)
-    with open(folder / UIDS, "w", encoding="utf-8", newline="\n") as file:
+    np.save(folder / KEPT_ROWS, selection.kept, allow_pickle=False)
+    with open(folder / KEPT_UIDS, "w", encoding="utf-8", newline="\n") as file:
         for start, names in _uids(selection):
             for row in np.flatnonzero(selection.codes[start : start + len(names)] < 0).tolist():
                 if names[row].splitlines() not in ([], [names[row]]):
-                    wanted = f"want uids without line breaks for {UIDS}"
+                    wanted = f"want uids without line breaks for {KEPT_UIDS}"
                     raise ValueError(f"{wanted}, got {names[row]!r} in row {start + row}: write without an index")
                 file.write(names[row] + "\n")
 

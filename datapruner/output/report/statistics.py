@@ -69,7 +69,7 @@ class StepRows:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Statistics:
     """All numbers of a report; `mix` is empty where no group is known."""
 
     sizes: tuple[Size, ...]
@@ -79,11 +79,11 @@ class Facts:
     steps: tuple[StepRows, ...]
 
 
-def gather(selection: Selection, table: ScoreTable | None) -> Facts:
-    """The facts about `selection`; without the table of its scores no sizes and groups, and fewer histograms."""
+def statistics_of(selection: Selection, table: ScoreTable | None) -> Statistics:
+    """The statistics about `selection`; without the table of its scores no sizes and groups, and fewer histograms."""
     kept, steps = selection.codes < 0, steps_of(selection)
     groups = None if table is None else _groups(table)
-    return Facts(
+    return Statistics(
         sizes=(Size("rows", selection.n_rows, selection.n_kept), *_sizes(kept, table)),
         histograms=tuple(_histograms(selection, table, steps)),
         mix=() if groups is None else _mix(kept, groups),

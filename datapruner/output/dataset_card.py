@@ -7,7 +7,7 @@ from datapruner.selection.selection import Selection
 from datapruner.selection.selection_file import Step
 
 
-def render(selection: Selection, kept_file: str) -> str:
+def dataset_card(selection: Selection, kept_file: str) -> str:
     """The card in Markdown, with a YAML head by which `datasets` loads the kept rows."""
     n_rows, n_kept = selection.n_rows, selection.n_kept
     lines = [

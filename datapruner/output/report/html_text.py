@@ -18,7 +18,7 @@ PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "
 }
 
 
-def shown(text: str) -> str:
+def escaped(text: str) -> str:
     """`text` for a page: escaped, control characters as pictures."""
     return escape(text.replace("\r\n", "\n").translate(PICTURES))
 
@@ -37,7 +37,7 @@ def share(part: float, whole: float) -> str:
 
 def beginning(text: str) -> str:
     """The first characters of `text`, for a page."""
-    return _dots(text, 0, shown(_window(text, 0)))
+    return _dots(text, 0, escaped(_window(text, 0)))
 
 
 def compared(one: str, two: str) -> tuple[str, str]:
@@ -50,7 +50,7 @@ def compared(one: str, two: str) -> tuple[str, str]:
     marked: tuple[list[str], list[str]] = ([], [])
     for kind, *ends in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
         for side, words, span in zip(marked, (left, right), (ends[:2], ends[2:]), strict=True):
-            part = shown("".join(words[span[0] : span[1]]))
+            part = escaped("".join(words[span[0] : span[1]]))
             side.append(part if kind == "equal" or not part.strip() else f"<mark>{part}</mark>")
     found = [_dots(text, start, "".join(side)) for text, side in zip((one, two), marked, strict=True)]
     return found[0], found[1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from datapruner.report_facts import Histogram
-from datapruner.report_text import number, shown
+from datapruner.output.report.html_text import escaped, number
+from datapruner.output.report.statistics import Histogram
 
 # the drawing's own units: it is stretched to the width of the page
 WIDTH, HEIGHT = 960, 100
@@ -27,7 +27,7 @@ def histogram(drawn: Histogram) -> str:
     label = f"Histogram of {drawn.name}, kept and dropped rows"
     under, over = ("≤ " if drawn.tails[0] else ""), ("≥ " if drawn.tails[1] else "")
     broken = "" if top == most else ", drawn shorter"
-    drawing = f'viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{shown(label)}"'
+    drawing = f'viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{escaped(label)}"'
     return f"""<figure><div class="plot"><span class="top">{most:,} rows{broken}</span>
 <svg {drawing}>{bars}{lines}</svg></div>
 <div class="axis"><span>{under}{number(low)}</span><span>{number((low + high) / 2)}</span>\
@@ -66,4 +66,4 @@ def _caption(drawn: Histogram) -> str:
         words.append(f"median dropped {number(dropped)}")
     if drawn.cuts:
         words.append("cut at " + " and ".join(map(number, drawn.cuts)))
-    return shown(", ".join(words))
+    return escaped(", ".join(words))
