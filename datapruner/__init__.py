@@ -1,12 +1,14 @@
 """datapruner: score a corpus once, select from it many times, write what is kept and why the rest is not."""
 
+from datapruner.corpus.formats.in_memory import HubDataset
 from datapruner.corpus.source import Source
 from datapruner.output.write import write
 from datapruner.pruning import prune, run
 from datapruner.recipe.recipe import Expected, Output, Recipe, Rule
+from datapruner.scoring.engine import Engine
 from datapruner.scoring.score import score
 from datapruner.scoring.score_table import ScoreTable
-from datapruner.scoring.scorer import Batch, Scorer
+from datapruner.scoring.scorer import Batch, Embedder, Scorer, State
 from datapruner.selection.budgets import Budget, Per
 from datapruner.selection.candidates import Candidates
 from datapruner.selection.select import select
@@ -18,7 +20,10 @@ __all__ = [
     "Budget",
     "Candidates",
     "Choice",
+    "Embedder",
+    "Engine",
     "Expected",
+    "HubDataset",
     "Outcome",
     "Output",
     "Per",
@@ -29,6 +34,7 @@ __all__ = [
     "Selection",
     "Selector",
     "Source",
+    "State",
     "prune",
     "run",
     "score",

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 import datapruner
-from datapruner import pruning, view
+from datapruner import pruning
+from datapruner.cli import console
 from datapruner.output.report import page
 from datapruner.recipe import recipe_yaml
 from datapruner.recipe.dry_run import plan
@@ -85,9 +86,9 @@ def score(
         source = datapruner.Source([*files], text, uid, group, label, chunk_rows, image, tokens, chunk_bytes)
         if dry_run:
             output = datapruner.Output(out, scores=out)
-            view.show_plan(plan(Recipe(source, tuple(scorer), (), output, engine)))
+            console.show_plan(plan(Recipe(source, tuple(scorer), (), output, engine)))
         else:
-            view.show_table(datapruner.score(source, scorer, out, engine))
+            console.show_table(datapruner.score(source, scorer, out, engine))
 
 
 @app.command()
@@ -110,7 +111,7 @@ def select(
         rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), (per, quota, counts))
         selection = datapruner.select(table, rule.selector, rule.by, rule.keep, rule.per, within)
         selection.save(out)
-        view.show_selection(selection, out)
+        console.show_selection(selection, out)
 
 
 @app.command()
@@ -131,7 +132,7 @@ def write(
         decided = datapruner.Selection.load(selection)
         output = datapruner.Output(out, overwrite, not no_dropped, scores, not no_report, index)
         datapruner.write(datapruner.Source([*files]), decided, output)
-        view.show_selection(decided, out)
+        console.show_selection(decided, out)
 
 
 @app.command()
@@ -210,7 +211,7 @@ def report_(
         if corpus is not None:
             check_same_input(corpus, decided)
         page.save(page.render(decided, corpus, table), out)
-        view.show_line(f"{out}")
+        console.show_line(f"{out}")
 
 
 @app.command()
@@ -221,18 +222,18 @@ def inspect(
     with _clear_errors():
         if path.is_dir() and not (path / "selection.parquet").exists():
             table = datapruner.ScoreTable(path)
-            view.show_table(table)
-            view.show_lineage(table)
+            console.show_table(table)
+            console.show_lineage(table)
         else:
             file = path / "selection.parquet" if path.is_dir() else path
-            view.show_selection(datapruner.Selection.load(file), file)
+            console.show_selection(datapruner.Selection.load(file), file)
 
 
 @app.command()
 def methods() -> None:
     """List the scorers, embedders and selectors with their fields, and the engines."""
     with _clear_errors():
-        view.show_methods()
+        console.show_methods()
 
 
 def _rule(
@@ -255,11 +256,11 @@ def _rule(
 
 def _run(recipe: Recipe, dry_run: bool) -> None:
     if dry_run:
-        view.show_plan(plan(with_named_columns(recipe)))
+        console.show_plan(plan(with_named_columns(recipe)))
     else:
         selection = pruning.run(recipe)
-        view.show_selection(selection, Path(recipe.out.path if recipe.out else "."))
-        view.show_line(f"kept rows: {kept_hash(selection)}")
+        console.show_selection(selection, Path(recipe.out.path if recipe.out else "."))
+        console.show_line(f"kept rows: {kept_hash(selection)}")
 
 
 @contextmanager
@@ -270,12 +271,8 @@ def _clear_errors() -> Iterator[None]:
             warnings.simplefilter("ignore", UserWarning)
             yield
     except (ValueError, OSError, ImportError) as error:
-        view.show_error(str(error))
+        console.show_error(str(error))
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
-        view.show_error("stopped; the same command goes on where this one was")
+        console.show_error("stopped; the same command goes on where this one was")
         raise typer.Exit(130) from None
-
-
-if __name__ == "__main__":
-    app()
