@@ -20,7 +20,7 @@ def _identified(source: Source) -> tuple[list[str], list[str]]:
     return [uid for chunk in chunks for uid in chunk.uids], [text for chunk in chunks for text in chunk.texts]
 
 
-def test_worked_by_hand(tmp_path: Path) -> None:
+def test_rows_uids_and_groups_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"text": "a"}\n\n  \r\n{"text":"b"}\r\n{"text": "a"}')
     chunks = list(Source(path, chunk_rows=2).raw_chunks())
@@ -49,7 +49,7 @@ def test_chunks_change_nothing(corpus: Path, tmp_path: Path, chunk_rows: int) ->
     assert given == [row["id"] for row in rows]
 
 
-def test_files_and_folders(tmp_path: Path) -> None:
+def test_a_folder_stands_for_its_files_in_the_order_of_their_names(tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     folder.mkdir()
     write_jsonl(folder / "b.jsonl", make_rows(5, seed=1))

@@ -32,7 +32,7 @@ def test_shingles_by_hand() -> None:
     assert _minhash.shingles("AI猫cafe\u0301", 3) == ["ai 猫 café"]
 
 
-def test_worked_by_hand() -> None:
+def test_similarity_by_hand() -> None:
     a = "one two three four five six seven eight"
     found = scores([a, a, a + " nine ten", "quite another text of words"])
     # the longest of the three is first; the two equal ones have 6 of its 8 shingles
@@ -160,7 +160,7 @@ def test_several_batches_are_one_corpus() -> None:
     assert (np.concatenate([scorer.checked(part, state) for part in parts]) == scores(texts)).all()
 
 
-def test_refuses() -> None:
+def test_refuses_fields_that_cannot_work() -> None:
     with pytest.raises(ValueError, match="fit"):
         NearDuplicate().score(batch_of(["a"]))
     for wrong in (NearDuplicate(words=0), NearDuplicate(bands=30), NearDuplicate(seed=-1)):

@@ -8,7 +8,7 @@ import pytest
 
 from datapruner import Source, score
 from datapruner.scoring import progress
-from tests.datapruner.engine_scorers import Failing
+from tests.datapruner.scoring.engine_scorers import Failing
 
 
 class Clock:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from datapruner import Source, score
 from tests.datapruner.conftest import make_rows, write_jsonl
-from tests.datapruner.engine_scorers import Logged, logged
 from tests.datapruner.folders import folder_bytes
-from tests.datapruner.forking import SECONDS, Forker
+from tests.datapruner.scoring.engine_scorers import Logged, logged
+from tests.datapruner.scoring.forking import SECONDS, Forker
 
 CHUNKS = 60
 

@@ -20,7 +20,7 @@ from datapruner.corpus.fingerprint import difference, fingerprint
 from datapruner.corpus.formats.in_memory import HubDataset
 from datapruner.corpus.fragments import wrap_in_memory
 from tests.datapruner.conftest import make_rows, write_jsonl
-from tests.datapruner.inputs import FORMS, given, packed, records, rows_of
+from tests.datapruner.corpus_forms import FORMS, given, packed, records, rows_of
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_refuses_scores_of_other_chunks(tmp_path: Path) -> None:
         score(Source(corpus, chunk_bytes=999), "length", tmp_path / "scores")
 
 
-def test_hub_ids() -> None:
+def test_a_hub_id_is_a_data_set_and_a_file_there_is_a_file() -> None:
     assert wrap_in_memory("hf://datasets/owner/name").rows == HubDataset("owner/name")  # type: ignore[union-attr]
     assert wrap_in_memory("hf://datasets/owner/name@abc").rows == HubDataset("owner/name", revision="abc")  # type: ignore[union-attr]
     assert wrap_in_memory(["hf://datasets/owner/name"]).rows == HubDataset("owner/name")  # type: ignore[union-attr]

@@ -21,7 +21,7 @@ from datapruner import ScoreTable, Source, score
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import SEEN, Counting, folder_bytes
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_columns_in_the_order_of_the_rows(corpus: Path, tmp_path: Path) -> None:

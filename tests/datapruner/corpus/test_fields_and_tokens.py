@@ -106,7 +106,7 @@ def _chunks(source: Source) -> list[Chunk]:
     return list(source.identified())
 
 
-def test_a_folder_of_images(tmp_path: Path) -> None:
+def test_a_folder_of_images_is_a_row_for_each_file(tmp_path: Path) -> None:
     made = _images(tmp_path / "photos")
     source = Source(tmp_path / "photos", label="folder", chunk_rows=3)
     assert (source.has("images"), source.has("texts"), source.has("labels")) == (True, False, True)
@@ -160,7 +160,7 @@ def test_rows_with_neither_text_nor_image(tmp_path: Path) -> None:
     assert table.read("rows", "tokens").to_pylist() == [None] * 12
 
 
-def test_the_estimate_by_hand() -> None:
+def test_the_token_estimate_by_hand() -> None:
     assert token_counter(None).count(["", "a", "abcd", "abcde", "éé", "ééé", "日本"]).tolist() == [0, 1, 1, 2, 1, 2, 2]
     assert token_counter(None).described == "estimate: utf-8 bytes / 4, rounded up"
 

@@ -16,8 +16,8 @@ from datapruner import Source, score
 from datapruner.corpus.chunk_reader import ChunkReader
 from datapruner.corpus.chunks import Chunk, ChunkOffset, load_chunk_offsets
 from tests.datapruner.conftest import make_rows, write_jsonl
+from tests.datapruner.corpus_forms import FORMS, given, rows_of
 from tests.datapruner.folders import folder_bytes
-from tests.datapruner.inputs import FORMS, given, rows_of
 
 
 def _texts(source: Source, chunk: Chunk) -> list[str]:
@@ -43,7 +43,7 @@ def test_any_order_gives_the_same_chunks(form: str, sizes: tuple[int, int], tmp_
         assert source.vectors(chunk, "vector").shape == (len(wanted[index]), 3)
 
 
-def test_places_by_hand(tmp_path: Path) -> None:
+def test_offsets_by_hand(tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     folder.mkdir()
     (folder / "a.jsonl").write_bytes(b'{"text":"a"}\n\n{"text":"b"}\n{"text":"c"}')
@@ -63,7 +63,7 @@ def _read_one(source: Source, offsets: list[ChunkOffset], index: int) -> list[st
 
 
 @pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "parquet", "arrays", "shuffled data set", "stream"])
-def test_in_another_process(form: str, tmp_path: Path) -> None:
+def test_another_process_reads_the_same_chunk(form: str, tmp_path: Path) -> None:
     source = Source(given(form, tmp_path), chunk_rows=30)
     offsets = load_chunk_offsets(score(source, "length", tmp_path / "scores").path)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -96,7 +96,7 @@ def test_ascending_numbers_go_once_through_a_compressed_file(tmp_path: Path, mon
     assert len(begun) == 2
 
 
-def test_refuses_places_of_something_else(corpus: Path, tmp_path: Path) -> None:
+def test_refuses_offsets_of_something_else(corpus: Path, tmp_path: Path) -> None:
     source = Source(corpus, chunk_rows=30)
     offsets = load_chunk_offsets(score(source, "length", tmp_path / "scores").path)
     read = ChunkReader(source, tuple(offsets))

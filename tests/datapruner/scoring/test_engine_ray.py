@@ -14,8 +14,8 @@ import pytest
 
 from datapruner import Source, score
 from tests.datapruner.conftest import make_rows, write_jsonl
-from tests.datapruner.engine_scorers import Failing, Logged, logged
 from tests.datapruner.folders import folder_bytes
+from tests.datapruner.scoring.engine_scorers import Failing, Logged, logged
 
 
 @pytest.fixture(scope="module", autouse=True)

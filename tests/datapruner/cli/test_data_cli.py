@@ -18,7 +18,7 @@ from datapruner.cli import app
 from datapruner.scoring import progress
 from tests.datapruner.conftest import make_rows, write_jsonl
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def run(*arguments: object) -> Result:

@@ -18,7 +18,7 @@ from prunekernels import budget
 from tests.datapruner.conftest import make_rows, write_jsonl
 
 
-def test_worked_by_hand(tmp_path: Path) -> None:
+def test_kept_rows_and_reasons_by_hand(tmp_path: Path) -> None:
     corpus = write_jsonl(tmp_path / "c.jsonl", [{"text": "x" * n} for n in (3, 1, 5, 2, 4)])
     table = score(corpus, "length", tmp_path / "t")
     middle = select(table, "middle", keep_ratio=0.4)
@@ -72,7 +72,7 @@ def test_a_tie_at_the_cut_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep_ratio", [0.001, 0.3, 0.5, 0.999, 1.0])
 @pytest.mark.parametrize("selector", ["top", "bottom", "middle", "random"])
-def test_exact_counts(table: ScoreTable, selector: str, keep_ratio: float) -> None:
+def test_as_many_rows_are_kept_as_asked(table: ScoreTable, selector: str, keep_ratio: float) -> None:
     whole = select(table, selector, "length", keep_ratio)
     assert whole.n_kept == budget.n_keep(103, keep_ratio)
     per = select(table, selector, "length", keep_ratio, per="source")
@@ -116,7 +116,7 @@ def test_order_of_the_corpus_changes_nothing(tmp_path: Path, selector: str) -> N
     assert set(other.kept_uids) != kept[0][0]
 
 
-def test_saved_and_loaded(table: ScoreTable, tmp_path: Path) -> None:
+def test_a_selection_loads_as_it_was_saved(table: ScoreTable, tmp_path: Path) -> None:
     first = select(table, "threshold:minimum=60", "length")
     for selection in (
         select(table, "middle", "random", 0.3, "source", first),
@@ -138,7 +138,7 @@ def test_saved_and_loaded(table: ScoreTable, tmp_path: Path) -> None:
             Selection.load(path)
 
 
-def test_refuses(table: ScoreTable, tmp_path: Path) -> None:
+def test_refuses_what_cannot_be_selected(table: ScoreTable, tmp_path: Path) -> None:
     for keep_ratio in (0, 1.5, -0.1, float("nan"), True, "half"):
         with pytest.raises(ValueError, match=r"want a number in \(0, 1\]"):
             select(table, "top", "length", keep_ratio)  # type: ignore[arg-type]

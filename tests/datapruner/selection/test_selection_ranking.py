@@ -54,7 +54,7 @@ def test_no_lot_is_asked_for_where_nothing_ties(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", [1, 3, 100])
-def test_members_and_counts(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+def test_members_and_counts_of_groups_whatever_the_block(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(groups, "BLOCK", block)
     ids = np.array([2, 0, 2, 2, 4, 0, 2], dtype=np.uint8)
     assert [found.tolist() for found in groups.members(ids, 6)] == [[1, 5], [], [0, 2, 3, 6], [], [4], []]
@@ -63,7 +63,7 @@ def test_members_and_counts(monkeypatch: pytest.MonkeyPatch, block: int) -> None
     assert [found.tolist() for found in groups.members(ids[:0], 2)] == [[], []]
 
 
-def test_mean_ranks() -> None:
+def test_equal_values_share_their_mean_rank() -> None:
     assert ranking.rank(np.array([3.0, 1, 2, 2, 9])).tolist() == [0.75, 0, 0.375, 0.375, 1]
     assert ranking.rank(np.array([7.0, 7, 7])).tolist() == [0.5, 0.5, 0.5]
     assert ranking.rank(np.array([7.0])).tolist() == [0.5]

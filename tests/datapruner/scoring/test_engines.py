@@ -21,8 +21,8 @@ from datapruner.scoring.scorer import NOTHING, State
 from datapruner.scoring.worker import ScoringTask, Worker
 from prunekernels import registry
 from tests.datapruner.conftest import make_rows, write_jsonl
-from tests.datapruner.engine_scorers import Failing, Logged, logged
 from tests.datapruner.folders import folder_bytes
+from tests.datapruner.scoring.engine_scorers import Failing, Logged, logged
 
 
 def test_the_folder_is_the_registry() -> None:

@@ -13,9 +13,9 @@ from typing import IO
 
 from datapruner import Source, score
 from datapruner.corpus.optional_imports import require
-from tests.datapruner.engine_scorers import Logged
+from tests.datapruner.scoring.engine_scorers import Logged
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # a chunk takes so long
 SECONDS = 0.03
 
@@ -26,7 +26,7 @@ class Forker:
     def __init__(self, corpus: Path, log: Path) -> None:
         paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.datapruner.forking", str(corpus), str(log)],
+            [sys.executable, "-m", "tests.datapruner.scoring.forking", str(corpus), str(log)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -48,7 +48,7 @@ def per_group(selection: Selection) -> dict[str, int]:
         (Budget(tokens=10**6), [*range(10)]),
     ],
 )
-def test_budgets(drawn: ScoreTable, budget: Budget | float, rows: list[int]) -> None:
+def test_a_budget_keeps_what_it_pays_for(drawn: ScoreTable, budget: Budget | float, rows: list[int]) -> None:
     selection = select(drawn, "top", "score", budget)
     assert selection.kept.tolist() == rows
     asked = budget if isinstance(budget, Budget) else Budget(ratio=budget)
@@ -79,14 +79,16 @@ def test_tokens_are_shared_by_groups(drawn: ScoreTable) -> None:
         ({"c": 0.5, "b": 0.5}, 4, {"a": 0, "b": 3, "c": 1}),
     ],
 )
-def test_quotas(drawn: ScoreTable, quota: str | Mapping[str, float], rows: int, counts: dict[str, int]) -> None:
+def test_groups_share_the_budget_by_quota(
+    drawn: ScoreTable, quota: str | Mapping[str, float], rows: int, counts: dict[str, int]
+) -> None:
     selection = select(drawn, "top", "score", Budget(rows=rows), Per("source", quota))
     assert per_group(selection) == counts
     assert selection.steps[0]["quota"] == quota
     assert selection.steps[0]["per"] == "source"
 
 
-def test_given_counts(drawn: ScoreTable) -> None:
+def test_given_counts_are_kept_of_each_group(drawn: ScoreTable) -> None:
     per = Per("source", counts={"a": 4, "c": 1})
     selection = select(drawn, "top", "score", per=per)
     assert selection.kept.tolist() == [3, 4, 6, 7, 9]
@@ -155,7 +157,7 @@ def test_weights_add_up_in_every_group(drawn: ScoreTable) -> None:
     assert totals == pytest.approx([6, 3, 0])
 
 
-def test_many_reasons_and_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_reasons_and_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     n = 400
     table = make_table(tmp_path / "t", scored(score=range(n)), [f"g{i // 2:03}" for i in range(n)])
     selection = select(table, "top", keep_ratio=0.5, per="source")
@@ -220,7 +222,7 @@ def test_a_row_dropped_before_has_no_rank(tmp_path: Path) -> None:
     assert "   - `random` is `random:seed=0`" in card
 
 
-def test_refuses(drawn: ScoreTable, tmp_path: Path) -> None:
+def test_refuses_budgets_that_do_not_fit(drawn: ScoreTable, tmp_path: Path) -> None:
     for wrong, message in (
         ({}, "want exactly one of rows, tokens, ratio, token_ratio, got none"),
         ({"rows": 1, "ratio": 0.5}, "want exactly one of .*, got rows, ratio"),

@@ -21,8 +21,8 @@ import zstandard
 from datapruner import Output, ScoreTable, Source, score, select, write
 from datapruner.selection.selection import Selection
 from tests.datapruner.conftest import make_rows, write_jsonl
+from tests.datapruner.corpus_forms import given, rows_of
 from tests.datapruner.folders import folder_bytes
-from tests.datapruner.inputs import given, rows_of
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +161,7 @@ CHILD = """
 
 
 def _run(kind: str, path: Path, selection: Path, out: Path, limit: int) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     # -B: Python would leave cut files in its cache, and import them later
     command = [
         sys.executable,
