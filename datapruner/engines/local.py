@@ -73,13 +73,13 @@ def _pool(task: ScoringTask, workers: int, threads: int) -> Iterator[ProcessPool
     for number in range(workers):
         numbers.put(number)
     # nobody writes into it: it closes
-    watched, held = context.Pipe(duplex=False)
+    watched, kept_open = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, context, _start, (task, threads, numbers, watched))
     try:
         yield pool
         pool.shutdown()
     finally:
-        held.close()
+        kept_open.close()
         pool.shutdown(cancel_futures=True)
         watched.close()
         numbers.close()

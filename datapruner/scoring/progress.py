@@ -107,11 +107,11 @@ def ignore(rows: float, tokens: int) -> None:
 @contextmanager
 def share(on_progress: ProgressCallback, rows: int, parts: int) -> Iterator[None]:
     """One of `parts` equal parts of the work on `rows` rows: `advance` inside tells `on_progress`, the end the rest."""
-    told = 0.0
+    reported = 0.0
 
     def some(more: float, tokens: int) -> None:
-        nonlocal told
-        told += more / parts
+        nonlocal reported
+        reported += more / parts
         on_progress(more / parts, tokens)
 
     token = _active.set(some)
@@ -119,7 +119,7 @@ def share(on_progress: ProgressCallback, rows: int, parts: int) -> Iterator[None
         yield
     finally:
         _active.reset(token)
-    on_progress(rows / parts - told, 0)
+    on_progress(rows / parts - reported, 0)
 
 
 @contextmanager
