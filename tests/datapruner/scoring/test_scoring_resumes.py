@@ -72,8 +72,8 @@ def test_goes_on_at_the_chunk_where_it_stopped(corpus: Path, tmp_path: Path) -> 
     assert list(range(50)) == SEEN
     unfinished = ScoreTable(tmp_path / "t")
     assert unfinished.columns == []
-    with pytest.raises(ValueError, match="no finished column 'test_table'"):
-        unfinished.scores("test_table")
+    with pytest.raises(ValueError, match="no finished column 'test_scoring_resumes'"):
+        unfinished.scores("test_scoring_resumes")
     score(source, Failing(), tmp_path / "t")
     assert list(range(103)) == SEEN
 
