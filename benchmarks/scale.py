@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.harness import record
 from datapruner import Source, score
-from datapruner.extras import require
+from datapruner.corpus.optional_imports import require
 from demo.assets import smollm2, wikipedia
 
 ENGINES = ("local:threads=1", "local:workers=2,threads=1", "ray:workers=2")

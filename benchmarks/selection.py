@@ -27,9 +27,9 @@ import pyarrow.parquet as pq
 import datapruner
 from benchmarks.harness import record
 from benchmarks.machine import ROOT
-from datapruner.scorer import Scorer
-from datapruner.scoring import describe
-from datapruner.table import ROWS, Column, Input, ScoreTable, save
+from datapruner.scoring.score_table import ROWS, Column, Input, ScoreTable, save_manifest
+from datapruner.scoring.scorer import Scorer
+from datapruner.scoring.scorer_columns import manifest_column
 
 PART, GROUPS, VALUES, KEEP = 2**20, 10, 16, 0.3
 DISTINCT, TIED = "distinct", "tied"
@@ -92,8 +92,8 @@ def build(folder: Path, n_rows: int) -> None:
         table.write_part(ROWS, chunk, pa.table({**columns, "group": group, "tokens": draw.integers(1, 2000, n)}))
         table.write_part(DISTINCT, chunk, pa.table({"score": draw.random(n, dtype=np.float32)}))
         table.write_part(TIED, chunk, pa.table({"score": draw.integers(0, VALUES, n).astype(np.float32)}))
-    complete: dict[str, Column] = {name: {**describe(Scorer()), "complete": True} for name in (DISTINCT, TIED)}
-    save(folder, {**table.manifest, "rows": n_rows, "chunks": chunk + 1, "columns": complete})
+    complete: dict[str, Column] = {name: {**manifest_column(Scorer()), "complete": True} for name in (DISTINCT, TIED)}
+    save_manifest(folder, {**table.manifest, "rows": n_rows, "chunks": chunk + 1, "columns": complete})
 
 
 def uids(draw: np.random.Generator, n: int) -> pa.Array:

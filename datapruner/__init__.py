@@ -1,24 +1,29 @@
 """datapruner: score a corpus once, select from it many times, write what is kept and why the rest is not."""
 
-from datapruner.budgets import Budget, Per
-from datapruner.candidates import Candidates
+from datapruner.corpus.formats.in_memory import HubDataset
+from datapruner.corpus.source import Source
+from datapruner.output.write import write
 from datapruner.pruning import prune, run
-from datapruner.recipe import Expected, Recipe, Rule
-from datapruner.scorer import Batch, Scorer
-from datapruner.scoring import score
-from datapruner.selecting import select
-from datapruner.selection import Selection
-from datapruner.selector import Choice, Outcome, Selector
-from datapruner.source import Source
-from datapruner.table import ScoreTable
-from datapruner.writer import Output, write
+from datapruner.recipe.recipe import Expected, Output, Recipe, Rule
+from datapruner.scoring.engine import Engine
+from datapruner.scoring.score import score
+from datapruner.scoring.score_table import ScoreTable
+from datapruner.scoring.scorer import Batch, Embedder, Scorer, State
+from datapruner.selection.budgets import Budget, Per
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.select import select
+from datapruner.selection.selection import Selection
+from datapruner.selection.selector import Choice, Outcome, Selector
 
 __all__ = [
     "Batch",
     "Budget",
     "Candidates",
     "Choice",
+    "Embedder",
+    "Engine",
     "Expected",
+    "HubDataset",
     "Outcome",
     "Output",
     "Per",
@@ -29,6 +34,7 @@ __all__ = [
     "Selection",
     "Selector",
     "Source",
+    "State",
     "prune",
     "run",
     "score",

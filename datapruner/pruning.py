@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from datapruner.budgets import Budget, Per
-from datapruner.output import Output, as_output
-from datapruner.pieces import Given
-from datapruner.recipe import Recipe, Rule
-from datapruner.scorer import Scorer
-from datapruner.scoring import named, score
-from datapruner.selecting import as_selector, check_keep_ratio, select
-from datapruner.selection import Selection
-from datapruner.selector import Selector
-from datapruner.source import Source, as_source
-from datapruner.table import MANIFEST, ScoreTable
-from datapruner.writer import check_output, write
+from datapruner.corpus.fragments import CorpusLike
+from datapruner.corpus.source import Source, as_source
+from datapruner.output.write import check_output, write
+from datapruner.recipe.recipe import Output, Recipe, Rule, as_output
+from datapruner.recipe.steps import select_in_steps, with_named_columns
+from datapruner.scoring.score import score
+from datapruner.scoring.scorer import Scorer
+from datapruner.selection.budgets import Budget, Per
+from datapruner.selection.selection import Selection
+from datapruner.selection.selector import Selector
 
 
 def prune(
-    source: Given | Source,
+    source: CorpusLike | Source,
     scorer: str | Scorer | Sequence[str | Scorer],
     selector: str | Selector | Rule,
     keep_ratio: float | Budget | None,
@@ -43,61 +41,11 @@ def run(recipe: Recipe) -> Selection:
     """Score, select and write as `recipe` says; raises ValueError where the kept rows are not those it expects."""
     if recipe.out is None:
         raise ValueError("want an output folder: out in the recipe, or --out")
-    output = dataclasses.replace(recipe.out, scores=table_path(recipe.out))
-    recipe = checked(recipe)
+    output = dataclasses.replace(recipe.out, scores=recipe.out.table_path)
+    recipe = with_named_columns(recipe)
     check_output(recipe.out or output, recipe.source)
-    table = scored(recipe.source, recipe.scorers, table_path(output), recipe.engine)
-    selection = choose(table, recipe.select)
+    table = score(recipe.source, recipe.scorers, output.table_path, recipe.engine)
+    selection = select_in_steps(table, recipe.select)
     recipe.expect.check(selection)
     write(recipe.source, selection, output)
     return selection
-
-
-def scored(source: Source, scorers: Sequence[str | Scorer], out: Path, engine: str) -> ScoreTable:
-    """`score` by the engine of a text form."""
-    return score(source, [*scorers], out, engine)
-
-
-def choose(table: ScoreTable, steps: Sequence[Rule]) -> Selection:
-    """Each step among what the earlier ones keep."""
-    selection: Selection | None = None
-    for step in steps:
-        selection = select(table, step.selector, step.by, step.keep, step.per, selection)
-    if selection is None:
-        raise ValueError("want at least one step of selecting, got none")
-    return selection
-
-
-def table_path(output: Output) -> Path:
-    """The folder of the score table."""
-    return Path(f"{output.path}.scores" if output.scores is None else output.scores)
-
-
-def checked(recipe: Recipe) -> Recipe:
-    """`recipe` with every step's column named; raises ValueError for what cannot work, before anything is read."""
-    columns = named(recipe.scorers)
-    scores = [name for name, scorer in columns.items() if not scorer.is_vector]
-    path = None if recipe.out is None else table_path(recipe.out)
-    there = [] if path is None or not (path / MANIFEST).exists() else ScoreTable(path).score_columns
-    if not recipe.select:
-        raise ValueError("want at least one step of selecting, got none")
-    steps = tuple(_checked(step, scores, there, recipe.source) for step in recipe.select)
-    return dataclasses.replace(recipe, select=steps)
-
-
-def _checked(step: Rule, scores: Sequence[str], there: Sequence[str], source: Source) -> Rule:
-    rule = as_selector(step.selector)
-    check_keep_ratio(rule, step.keep, step.per)
-    column = step.per.column if isinstance(step.per, Per) else step.per
-    if column is not None and column != source.group:
-        raise ValueError(f"want the source's group column as per, got per={column!r} and group={source.group!r}")
-    wanted = [*step.by] if isinstance(step.by, Mapping) else [] if step.by is None else [step.by]
-    for name in wanted:
-        if name not in scores and name not in there:
-            known = ", ".join(dict.fromkeys([*scores, *there])) or "none"
-            raise ValueError(f"want by=<column>, one of {known}, got {name!r}")
-    if wanted or not rule.needs_scores or rule.default_by() is not None:
-        return step
-    if len(scores) != 1:
-        raise ValueError(f"want by=<column>, one of {', '.join(scores) or 'none'}")
-    return dataclasses.replace(step, by=scores[0])

@@ -13,9 +13,8 @@ from pathlib import Path
 from contextpruner.labeler import Labeler
 from contextpruner.quality import Quality
 from contextpruner.sentence_splitter import SentenceSplitter
-from datapruner.embedder import Embedder
-from datapruner.scorer import Scorer
-from datapruner.selector import Selector
+from datapruner.scoring.scorer import Embedder, Scorer
+from datapruner.selection.selector import Selector
 from prunekernels import registry
 from tokenpruner.kinds import TokenMethod
 

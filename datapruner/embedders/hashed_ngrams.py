@@ -14,9 +14,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from datapruner.embedder import Embedder
-from datapruner.extras import require
-from datapruner.scorer import NOTHING, Batch, State
+from datapruner.corpus.optional_imports import require
+from datapruner.scoring.scorer import NOTHING, Batch, Embedder, State
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from datapruner import language_model
-from datapruner.embedder import Embedder
-from datapruner.extras import require
-from datapruner.scorer import COSMETIC, NOTHING, Batch, State
+from datapruner.corpus.optional_imports import require
+from datapruner.scoring.model_identity import model_identity
+from datapruner.scoring.scorer import COSMETIC, NOTHING, Batch, Embedder, State
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -36,7 +35,7 @@ class SentenceTransformerEmbedder(Embedder):
             raise ValueError(f"sentence_transformer wants a batch_size of at least 1, got {self.batch_size}")
 
     def identity(self) -> dict[str, str]:
-        return {"model": language_model.identity(self.model)}
+        return {"model": model_identity(self.model)}
 
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         if not len(batch):

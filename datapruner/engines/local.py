@@ -22,9 +22,9 @@ from multiprocessing.queues import SimpleQueue
 
 import torch
 
-from datapruner.engine import Engine
-from datapruner.progress import Moved
-from datapruner.worker import Done, Work, Worker, portable_error
+from datapruner.scoring.engine import Engine
+from datapruner.scoring.progress import ProgressCallback
+from datapruner.scoring.worker import ChunkCounts, ScoringTask, Worker, portable_error
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class Local(Engine):
                 f"local wants workers of at least 1 and threads of at least 0, got {self.workers} and {self.threads}"
             )
 
-    def run(self, work: Work, chunks: Sequence[int], moved: Moved) -> None:
+    def run(self, task: ScoringTask, chunks: Sequence[int], on_progress: ProgressCallback) -> None:
         self.check()
         workers = min(self.workers, len(chunks))
         if self.workers == 1:
             with _threads(self.threads or torch.get_num_threads()):
-                worker = Worker(work)
+                worker = Worker(task)
                 for chunk in chunks:
-                    worker(chunk, moved)
+                    worker(chunk, on_progress)
             return
         # the same for every share of the chunks that is left: threads can change the last bit of a float
         threads = self.threads or max(1, torch.get_num_threads() // self.workers)
-        with _pool(work.portable(), workers, threads) as pool:
-            _run(pool, chunks, 2 * workers, moved)
+        with _pool(task.portable(), workers, threads) as pool:
+            _run(pool, chunks, 2 * workers, on_progress)
 
 
 @contextmanager
@@ -66,28 +66,28 @@ def _threads(threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _pool(work: Work, workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(task: ScoringTask, workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that end at once when the block does not end well, or when this process dies."""
     context = multiprocessing.get_context("spawn")
     numbers: SimpleQueue[int] = context.SimpleQueue()
     for number in range(workers):
         numbers.put(number)
     # nobody writes into it: it closes
-    watched, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, _start, (work, threads, numbers, watched))
+    watched, kept_open = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, _start, (task, threads, numbers, watched))
     try:
         yield pool
         pool.shutdown()
     finally:
-        held.close()
+        kept_open.close()
         pool.shutdown(cancel_futures=True)
         watched.close()
         numbers.close()
 
 
-def _run(pool: ProcessPoolExecutor, chunks: Sequence[int], ahead: int, moved: Moved) -> None:
+def _run(pool: ProcessPoolExecutor, chunks: Sequence[int], ahead: int, on_progress: ProgressCallback) -> None:
     """Give out `chunks` in their order, few at a time."""
-    waiting: set[Future[Done]] = set()
+    waiting: set[Future[ChunkCounts]] = set()
     left, finished = iter(chunks), 0
     try:
         while True:
@@ -98,7 +98,7 @@ def _run(pool: ProcessPoolExecutor, chunks: Sequence[int], ahead: int, moved: Mo
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in ready:
                 done = future.result()
-                moved(done.rows, done.tokens)
+                on_progress(done.rows, done.tokens)
                 finished += 1
     except BrokenProcessPool as broken:
         hint = "" if finished else '; a script has to call from under `if __name__ == "__main__":`'
@@ -109,10 +109,10 @@ def _run(pool: ProcessPoolExecutor, chunks: Sequence[int], ahead: int, moved: Mo
 
 
 # what this process works on, where it is a worker
-_given: list[Work] = []
+_tasks: list[ScoringTask] = []
 
 
-def _start(work: Work, threads: int, numbers: SimpleQueue[int], watched: Connection) -> None:
+def _start(task: ScoringTask, threads: int, numbers: SimpleQueue[int], watched: Connection) -> None:
     """What a new process does first."""
     # ctrl-c reaches the whole group; the calling process decides what comes of it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -121,12 +121,12 @@ def _start(work: Work, threads: int, numbers: SimpleQueue[int], watched: Connect
     number = numbers.get()
     if torch.cuda.device_count() > 1:
         torch.cuda.set_device(number % torch.cuda.device_count())
-    _given.append(work)
+    _tasks.append(task)
 
 
 @cache
 def _worker() -> Worker:
-    return Worker(_given[0])
+    return Worker(_tasks[0])
 
 
 def _end_with(watched: Connection) -> None:
@@ -135,7 +135,7 @@ def _end_with(watched: Connection) -> None:
     os._exit(1)
 
 
-def _score(chunk: int) -> Done:
+def _score(chunk: int) -> ChunkCounts:
     try:
         return _worker()(chunk)
     except Exception as error:

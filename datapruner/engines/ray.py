@@ -20,10 +20,10 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from datapruner.engine import Engine
-from datapruner.extras import require
-from datapruner.progress import Moved
-from datapruner.worker import Done, Work, Worker, portable_error
+from datapruner.corpus.optional_imports import require
+from datapruner.scoring.engine import Engine
+from datapruner.scoring.progress import ProgressCallback
+from datapruner.scoring.worker import ChunkCounts, ScoringTask, Worker, portable_error
 
 # Ray Data's unit, which is done again when its actor dies: more of them cost Ray time, fewer show less progress
 BLOCKS = 1000
@@ -50,7 +50,7 @@ class Ray(Engine):
             )
         require("ray.data", "ray")
 
-    def run(self, work: Work, chunks: Sequence[int], moved: Moved) -> None:
+    def run(self, task: ScoringTask, chunks: Sequence[int], on_progress: ProgressCallback) -> None:
         self.check()
         ray = require("ray", "ray")
         if not ray.is_initialized():
@@ -58,9 +58,9 @@ class Ray(Engine):
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             ray.init(self.address, log_to_driver=False, logging_level="warning")
         with _quiet():
-            self._map(ray, replace(work.portable(), folder=work.folder.absolute()), chunks, moved)
+            self._map(ray, replace(task.portable(), folder=task.folder.absolute()), chunks, on_progress)
 
-    def _map(self, ray: ModuleType, work: Work, chunks: Sequence[int], moved: Moved) -> None:
+    def _map(self, ray: ModuleType, task: ScoringTask, chunks: Sequence[int], on_progress: ProgressCallback) -> None:
         data = require("ray.data", "ray")
         workers = min(self.workers or self._room(ray.cluster_resources()), len(chunks))
         blocks = min(len(chunks), max(BLOCKS, workers))
@@ -68,7 +68,7 @@ class Ray(Engine):
         items.context.enable_progress_bars = False
         counts = items.map_batches(
             _Actor,
-            fn_constructor_args=(work, max(1, int(self.cpus)), Path.cwd()),
+            fn_constructor_args=(task, max(1, int(self.cpus)), Path.cwd()),
             batch_size=1,
             compute=data.ActorPoolStrategy(size=workers),
             num_cpus=self.cpus,
@@ -79,7 +79,7 @@ class Ray(Engine):
                 # pandas makes another nothing of None
                 if isinstance(error, Exception):
                     raise error from RuntimeError(trace)
-            moved(float(done["rows"].sum()), int(done["tokens"].sum()))
+            on_progress(float(done["rows"].sum()), int(done["tokens"].sum()))
 
     def _room(self, resources: dict[str, float]) -> int:
         """How many actors fit."""
@@ -105,20 +105,20 @@ def _quiet() -> Iterator[None]:
 class _Actor:
     """A `Worker` that Ray holds, with the models it has loaded."""
 
-    def __init__(self, work: Work, threads: int, folder: Path) -> None:
+    def __init__(self, task: ScoringTask, threads: int, folder: Path) -> None:
         # relative paths are meant from where the call was
         if folder.is_dir():
             os.chdir(folder)
         torch.set_num_threads(threads)
-        self.work, self.failed = work, False
+        self.task, self.failed = task, False
 
     @cached_property
     def worker(self) -> Worker:
-        return Worker(self.work)
+        return Worker(self.task)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Counts of one chunk, or the error: raised here it would come wrapped in Ray's own."""
-        done, error, trace = Done(0, 0), None, ""
+        done, error, trace = ChunkCounts(0, 0), None, ""
         # what is left of a failed task would only hold up the error
         if not self.failed:
             try:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from datapruner.scorer import NOTHING, Batch, Scorer, State
+from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 from prunekernels.el2n import el2n
 
 

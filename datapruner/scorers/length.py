@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from datapruner.scorer import NOTHING, Batch, Scorer, State
+from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from datapruner import minhash
-from datapruner.extras import require
-from datapruner.scorer import NOTHING, Batch, Scorer, State
+from datapruner.corpus.optional_imports import require
+from datapruner.scorers import _minhash
+from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class NearDuplicate(Scorer):
             for batch in corpus:
                 lengths.append(np.array([len(text) for text in batch.texts], dtype=np.int64))
                 keys.append(batch.keys)
-                signed = minhash.signatures(batch.texts, self.words, self.permutations, self.seed)
+                signed = _minhash.signatures(batch.texts, self.words, self.permutations, self.seed)
                 file.write(signed.tobytes())
             file.flush()
             order = np.lexsort([np.concatenate(keys), -np.concatenate(lengths)])
             shape = (len(order), self.permutations)
             # a file without bytes cannot be mapped
             signed = np.memmap(file, np.uint32, "r", shape=shape) if len(order) else np.zeros(shape, np.uint32)
-            equal, nearest = minhash.nearest_before(signed, order, self.bands)
+            equal, nearest = _minhash.nearest_before(signed, order, self.bands)
         return {"equal": equal, "nearest_row": nearest}
 
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:

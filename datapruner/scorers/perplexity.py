@@ -19,8 +19,10 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from datapruner import language_model, progress
-from datapruner.scorer import COSMETIC, NOTHING, Batch, Scorer, State
+from datapruner.scorers import _causal_lm
+from datapruner.scoring import progress
+from datapruner.scoring.model_identity import model_identity
+from datapruner.scoring.scorer import COSMETIC, NOTHING, Batch, Scorer, State
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,12 @@ class Perplexity(Scorer):
             )
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"perplexity.dtype wants float32 or bfloat16, got {self.dtype!r}")
-        longest = language_model.longest_window(self.model)
+        longest = _causal_lm.longest_window(self.model)
         if longest is not None and self.window > longest:
             raise ValueError(f"perplexity.window is {self.window}, {self.model} has {longest} positions")
 
     def identity(self) -> dict[str, str]:
-        return {"model": language_model.identity(self.model)}
+        return {"model": model_identity(self.model)}
 
     @torch.inference_mode()
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
@@ -73,12 +75,12 @@ class Perplexity(Scorer):
         return np.where(tokens > 0, known, self._loaded.vocabulary).astype(np.float32)
 
     @cached_property
-    def _loaded(self) -> language_model.LanguageModel:
+    def _loaded(self) -> _causal_lm.LanguageModel:
         self.check()
         device = self.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return language_model.load(self.model, getattr(torch, self.dtype), device)
+        return _causal_lm.load(self.model, getattr(torch, self.dtype), device)
 
 
 @dataclass(frozen=True)

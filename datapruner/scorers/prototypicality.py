@@ -19,8 +19,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from datapruner.scorer import NOTHING, Batch, Scorer, State
-from datapruner.uids import mix
+from datapruner.corpus.uids import splitmix64
+from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 from prunekernels._unit import unit_rows
 from prunekernels.kmeans import kmeans
 
@@ -55,7 +55,7 @@ class Prototypicality(Scorer):
         keys, rows, total = np.zeros(0, np.uint64), None, 0
         for batch in corpus:
             total += len(batch)
-            keys = np.append(keys, mix(batch.keys, self.seed))
+            keys = np.append(keys, splitmix64(batch.keys, self.seed))
             found = batch.vectors[self.features]
             rows = found if rows is None else np.concatenate([rows, found])
             if len(keys) > 2 * self.train_rows:

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from datapruner.scorer import NOTHING, Batch, Scorer, State
-from datapruner.uids import mix
+from datapruner.corpus.uids import splitmix64
+from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 
 
 @dataclass(frozen=True)
@@ -26,4 +26,4 @@ class Random(Scorer):
 
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         # 24 bits are what a float32 holds exactly: 1 is never reached
-        return ((mix(batch.keys, self.seed) >> np.uint64(40)) / 2**24).astype(np.float32)
+        return ((splitmix64(batch.keys, self.seed) >> np.uint64(40)) / 2**24).astype(np.float32)

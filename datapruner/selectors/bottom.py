@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from datapruner import ranking
-from datapruner.candidates import Candidates
-from datapruner.selector import Choice, Selector
+from datapruner.selection import ranking
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.selector import Choice, Selector
 
 
 @dataclass(frozen=True)

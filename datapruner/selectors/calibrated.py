@@ -14,10 +14,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from datapruner import ranking
-from datapruner.candidates import Candidates
-from datapruner.selector import Choice, Selector
-from datapruner.uids import mix
+from datapruner.corpus.uids import splitmix64
+from datapruner.selection import ranking
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.selector import Choice, Selector
 
 RULES = {"top": ranking.highest, "bottom": ranking.lowest, "middle": ranking.middle}
 
@@ -45,7 +45,7 @@ class Calibrated(Selector):
         if by_score < n:
             rest = np.flatnonzero(~kept)
             # mixed once more: a tie at the cut must not decide who is drawn
-            lots = mix(candidates.lots(self.seed, rest), 1)
+            lots = splitmix64(candidates.lots(self.seed, rest), 1)
             drawn = rest[ranking.lowest(lots, n - by_score)]
             kept[drawn] = True
             weights[drawn] = (n_rows - by_score) / (n - by_score)

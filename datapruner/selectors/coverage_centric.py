@@ -15,11 +15,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from datapruner import ranking
-from datapruner.candidates import Candidates
-from datapruner.grouping import counts, members
-from datapruner.selector import Choice, Selector
-from datapruner.uids import mix
+from datapruner.corpus.uids import splitmix64
+from datapruner.selection import ranking
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.groups import counts, members
+from datapruner.selection.selector import Choice, Selector
 from prunekernels import budget
 
 
@@ -72,6 +72,6 @@ class CoverageCentric(Selector):
                 drawn[places] = count > 0
                 continue
             # mixed once more: a tie at the cut must not decide who is drawn
-            lots = mix(candidates.lots(self.seed, rows), 1)
+            lots = splitmix64(candidates.lots(self.seed, rows), 1)
             drawn[places] = ranking.lowest(lots, count)
         return drawn

@@ -18,9 +18,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from datapruner import ranking
-from datapruner.candidates import Candidates
-from datapruner.selector import Choice, Selector
+from datapruner.selection import ranking
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.selector import Choice, Selector
 from prunekernels import budget
 
 

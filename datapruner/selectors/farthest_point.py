@@ -15,8 +15,8 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from datapruner.candidates import Candidates
-from datapruner.selector import Choice, Selector
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.selector import Choice, Selector
 from prunekernels import farthest_point
 
 

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from datapruner.candidates import Candidates
-from datapruner.selector import Choice, Selector
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.selector import Choice, Selector
 
 
 @dataclass(frozen=True)

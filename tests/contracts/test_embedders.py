@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datapruner.embedder import Embedder
-from datapruner.scoring import EMBEDDERS
+from datapruner.scoring.scorer import Embedder
+from datapruner.scoring.scorer_columns import EMBEDDERS
 from prunekernels import registry, spec
 from tests.contextpruner.tiny_encoder import save_tiny_encoder
 from tests.contracts.test_scorers import ROUNDING, TEXTS, batch_of, part

@@ -17,11 +17,11 @@ import pytest
 import torch
 
 from datapruner import Batch, Scorer
-from datapruner.scoring import PACKAGE
+from datapruner.scoring.scorer_columns import SCORERS
 from prunekernels import registry, spec
 from tests.datapruner.tiny_models import save_tiny_model
 
-NAMES = registry.names(PACKAGE)
+NAMES = registry.names(SCORERS)
 ROOT = Path(__file__).resolve().parents[2]
 
 # scorers with a model may differ by rounding when the shape of a batch differs; float32 over a few layers
@@ -60,7 +60,7 @@ VECTORS = np.random.default_rng(0).normal(size=(len(TEXTS), 5)).astype(np.float3
 
 
 def _class(name: str) -> type[Scorer]:
-    return registry.load(PACKAGE, name, Scorer)
+    return registry.load(SCORERS, name, Scorer)
 
 
 def _text(name: str, model: Path) -> str:
@@ -71,7 +71,7 @@ def _text(name: str, model: Path) -> str:
 
 @pytest.fixture(params=NAMES)
 def scorer(request: pytest.FixtureRequest, model: Path) -> Scorer:
-    return spec.build(PACKAGE, _text(request.param, model), Scorer)
+    return spec.build(SCORERS, _text(request.param, model), Scorer)
 
 
 def batch_of(order: list[int]) -> Batch:
@@ -110,7 +110,7 @@ def test_is_a_frozen_dataclass_with_defaults_and_words(name: str) -> None:
 
 
 def test_text_form_reads_back(scorer: Scorer) -> None:
-    assert spec.build(PACKAGE, spec.describe(scorer), Scorer) == scorer
+    assert spec.build(SCORERS, spec.describe(scorer), Scorer) == scorer
     assert set(scorer.scoring_fields()) <= {field.name for field in dataclasses.fields(scorer)}
 
 
@@ -163,9 +163,9 @@ import sys, torch
 torch.set_num_threads(1)
 from prunekernels import spec
 from datapruner import Scorer
-from tests.contracts.test_scorers import PACKAGE, batch_of, fitted
+from tests.contracts.test_scorers import SCORERS, batch_of, fitted
 for text in sys.argv[1:]:
-    print(fitted(spec.build(PACKAGE, text, Scorer), batch_of(list(range(12)))).tobytes().hex())
+    print(fitted(spec.build(SCORERS, text, Scorer), batch_of(list(range(12)))).tobytes().hex())
 """
 
 
@@ -182,5 +182,5 @@ def test_a_second_process_says_the_same(model: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     for text, said in zip(texts, done.stdout.split(), strict=True):
-        scorer = spec.build(PACKAGE, text, Scorer)
+        scorer = spec.build(SCORERS, text, Scorer)
         assert fitted(scorer, batch_of(list(range(12)))).tobytes().hex() == said, text

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 from datapruner import Candidates, Outcome, Selector
-from datapruner.candidates import ArrayRows
-from datapruner.grouping import Groups
-from datapruner.selecting import PACKAGE
-from datapruner.uids import hash64
+from datapruner.corpus.uids import hash64
+from datapruner.selection.candidates import ArrayRows
+from datapruner.selection.groups import Groups
+from datapruner.selection.select import SELECTORS
 from prunekernels import registry, spec
 
-NAMES = registry.names(PACKAGE)
+NAMES = registry.names(SELECTORS)
 SIZES = (1, 2, 5, 64, 101)
 KINDS = ("distinct", "ties", "equal", "negative")
 
 
 @pytest.fixture(params=NAMES)
 def selector(request: pytest.FixtureRequest) -> Selector:
-    return spec.build(PACKAGE, request.param, Selector)
+    return spec.build(SELECTORS, request.param, Selector)
 
 
 def candidates(scores: list[float]) -> Candidates:
@@ -73,11 +73,11 @@ def check(outcome: Outcome, n: int) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_is_a_frozen_dataclass_with_defaults_and_words(name: str) -> None:
-    method = registry.load(PACKAGE, name, Selector)
+    method = registry.load(SELECTORS, name, Selector)
     assert method.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert re.match(r"(Paper|Rule): \S", str(method.__doc__)), "the docstring begins with its paper or rule"
     assert inspect.getmodule(method).__doc__
-    assert spec.build(PACKAGE, spec.describe(method()), Selector) == method()
+    assert spec.build(SELECTORS, spec.describe(method()), Selector) == method()
     assert ("subset" in str(inspect.getmodule(method).__doc__)) == method.nested
 
 
@@ -176,8 +176,8 @@ def test_refuses_counts_that_cannot_be_met(selector: Selector) -> None:
 def test_ties_are_drawn_by_seed_not_by_row(name: str) -> None:
     given = candidates(drawn(200, "equal"))
     given = dataclasses.replace(given, rows=dataclasses.replace(given.rows, arrays={"embedding": np.ones((200, 3))}))  # type: ignore[type-var]
-    kept = [set(spec.build(PACKAGE, f"{name}:seed={s}", Selector).select(given, 100).kept.tolist()) for s in (0, 1)]
-    if not registry.load(PACKAGE, name, Selector).counts:
+    kept = [set(spec.build(SELECTORS, f"{name}:seed={s}", Selector).select(given, 100).kept.tolist()) for s in (0, 1)]
+    if not registry.load(SELECTORS, name, Selector).counts:
         assert kept[0] == kept[1]
         return
     assert 20 < len(kept[0] & kept[1]) < 80

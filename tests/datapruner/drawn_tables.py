@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from datapruner import Scorer, ScoreTable
-from datapruner.scoring import describe
-from datapruner.table import ROWS, save
-from datapruner.uids import hash64
+from datapruner.corpus.uids import hash64
+from datapruner.scoring.score_table import ROWS, save_manifest
+from datapruner.scoring.scorer_columns import manifest_column
 
 LENGTHS = (3, 1, 5, 2)
 
@@ -44,8 +44,11 @@ def make_table(
         for name, values in every.items():
             table.write_part(name, chunk, pa.table({field: _part(array[rows]) for field, array in values.items()}))
         start, chunk = rows.stop, chunk + 1
-    made = {name: {**describe(Scorer()), "is_vector": "vector" in columns[name], "complete": True} for name in columns}
-    save(path, {**table.manifest, "rows": n, "chunks": chunk, "columns": made})  # type: ignore[typeddict-item]
+    made = {
+        name: {**manifest_column(Scorer()), "is_vector": "vector" in columns[name], "complete": True}
+        for name in columns
+    }
+    save_manifest(path, {**table.manifest, "rows": n, "chunks": chunk, "columns": made})  # type: ignore[typeddict-item]
     return ScoreTable(path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from datapruner import Batch, Scorer
-from datapruner.scorer import NOTHING, State
+from datapruner.scoring.scorer import NOTHING, State
 
 
 def folder_bytes(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,1 @@
+"""The corpus: rows read in chunks, known by uid and hash, and written as they stood."""

@@ -1,0 +1,109 @@
+"""Values of a field as what the source promises: texts, names, classes, images, vectors. An error names the row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datapruner.corpus.format import Rows
+
+
+def texts(rows: Rows, name: str, values: Sequence[object]) -> list[str]:
+    """`values` of the field `name`, each of which must be valid text."""
+    found = [value for value in values if isinstance(value, str)]
+    if len(found) < len(values):
+        index = next(i for i, value in enumerate(values) if not isinstance(value, str))
+        raise ValueError(f"{rows.location(index)}: want a string in field {name!r}, got {_kind(values[index])}")
+    _check_unicode(found, rows, name)
+    return found
+
+
+def names(rows: Rows, name: str, values: Sequence[object]) -> list[str]:
+    """`values` of the field `name` as names: strings, and whole numbers as strings."""
+    found = [str(value) for value in labels(rows, name, values)]
+    _check_unicode(found, rows, name)
+    return found
+
+
+def labels(rows: Rows, name: str, values: Sequence[object]) -> list[str | int]:
+    """`values` of the field `name` as classes: strings and whole numbers, as they are."""
+    found: list[str | int] = []
+    for index, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            wanted = f"want a string or whole number in field {name!r}"
+            raise ValueError(f"{rows.location(index)}: {wanted}, got {_kind(value)}")
+        found.append(value)
+    return found
+
+
+def images(rows: Rows, name: str, values: Sequence[object]) -> list[bytes]:
+    """`values` of the field `name` as encoded images: bytes, or `datasets`' bytes and path."""
+    found: list[bytes] = []
+    for index, value in enumerate(values):
+        content = value
+        if isinstance(value, dict) and value.keys() <= {"bytes", "path"}:
+            content, path = value.get("bytes"), value.get("path")
+            if content is None and isinstance(path, str):
+                try:
+                    content = Path(path).read_bytes()
+                except OSError as error:
+                    raise ValueError(f"{rows.location(index)}: field {name!r}: cannot be read: {error}") from error
+        if not isinstance(content, bytes) or not content:
+            got = "none" if content == b"" else _kind(content)
+            raise ValueError(f"{rows.location(index)}: want an encoded image in field {name!r}, got {got}")
+        found.append(content)
+    return found
+
+
+def vectors(rows: Rows, name: str) -> np.ndarray:
+    """The field `name` of `rows` as float32 [n, d]; no number may be missing, infinite or none."""
+    array_of_format = rows.vectors(name)
+    array = _listed(rows, name) if array_of_format is None else array_of_format
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        index, column = (int(number) for number in np.argwhere(~np.isfinite(array))[0])
+        got = f"got {array[index, column]} as number {column + 1}"
+        raise ValueError(f"{rows.location(index)}: want finite numbers in field {name!r}, {got}")
+    return array
+
+
+def _listed(rows: Rows, name: str) -> np.ndarray:
+    values = rows.fields([name])[0]
+    length = None
+    for index, value in enumerate(values):
+        place = f"{rows.location(index)}: want a list of numbers in field {name!r}"
+        if not isinstance(value, list | tuple | np.ndarray):
+            raise ValueError(f"{place}, got {_kind(value)}")
+        length = len(value) if length is None else length
+        if len(value) != length:
+            raise ValueError(f"{place}, all of one length: got {len(value)} and {length} before")
+        for item in value:
+            if isinstance(item, bool) or not isinstance(item, int | float | np.number):
+                raise ValueError(f"{place}, got one that has {_kind(item)}")
+    return np.array(values, dtype=np.float64).reshape(len(values), length or 0)
+
+
+def _check_unicode(found: Sequence[str], rows: Rows, name: str) -> None:
+    """Half a surrogate pair is a str to Python and no text to anybody else."""
+    try:
+        # whether a string is ASCII, it knows; only the others have to be looked at
+        "".join([text for text in found if not text.isascii()]).encode()
+    except UnicodeEncodeError:
+        pass
+    else:
+        return
+    for index, text in enumerate(found):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            place = f"{rows.location(index)}: field {name!r}"
+            message = f"{place} has half a surrogate pair at character {error.start}, which is no text"
+            raise ValueError(message) from error
+    raise ValueError(f"{rows.location(0)} and after: want text in field {name!r}")
+
+
+def _kind(value: object) -> str:
+    return "null" if value is None else type(value).__name__

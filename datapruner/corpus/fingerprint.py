@@ -1,0 +1,151 @@
+"""What an input is, file by file: the size and BLAKE2b hash of each file, in order. Names are recorded, not compared.
+
+A remote file is known by the hash that its server gives (an etag) where there is one, else it is read. Data sets and
+arrays are known by their rows, a hub data set at a full commit hash by that, an image folder by paths and files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+from datapruner.corpus.format import Limits
+from datapruner.corpus.formats import in_memory
+from datapruner.corpus.formats.image_folder import ImageFolder
+from datapruner.corpus.formats.in_memory import HubDataset, InMemoryDataset
+from datapruner.corpus.fragments import Fragment
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.remote_files import RemoteFile, open_file
+from datapruner.corpus.source import Source
+
+# what file systems call a hash of the content
+ETAGS = ("ETag", "etag", "md5Hash", "md5", "content_hash", "sha256")
+
+
+class FileFingerprint(TypedDict):
+    """One input file as the manifest has it; `of` says what was hashed where it is not the bytes of the file."""
+
+    name: str
+    bytes: int
+    blake2b: str
+    of: NotRequired[str]
+
+
+def fingerprint(source: Source) -> list[FileFingerprint]:
+    """Read every file of `source` once and hash it."""
+    return [_identify(fragment) for fragment in source.files()]
+
+
+def is_on_disk(source: Source) -> bool:
+    """Whether `source` is files of this machine, which can be hashed beside other work."""
+    return all(isinstance(fragment, Path) for fragment in source.files())
+
+
+def unhashed(source: Source) -> list[FileFingerprint]:
+    """Names and sizes of files on disk, hashes still empty."""
+    found = [fragment for fragment in source.files() if isinstance(fragment, Path)]
+    return [FileFingerprint(name=fragment.name, bytes=fragment.stat().st_size, blake2b="") for fragment in found]
+
+
+def digest(path: Path) -> str:
+    """BLAKE2b of the file's bytes, 32 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, _blake2b).hexdigest()
+
+
+def difference(recorded: Sequence[FileFingerprint], found: Sequence[FileFingerprint]) -> str | None:
+    """Why two fingerprints are not of one input, or None where they are."""
+    if len(recorded) != len(found):
+        return f"it was made from {len(recorded)} files, the input has {len(found)}"
+    for old, new in zip(recorded, found, strict=True):
+        if old.get("of") != new.get("of"):
+            ways = [item.get("of", "its bytes") for item in (new, old)]
+            return f"{new['name']} is known by {ways[0]}, {old['name']}, which was recorded, by {ways[1]}"
+        if old["bytes"] != new["bytes"]:
+            return f"{new['name']} has {new['bytes']} bytes, recorded are {old['bytes']} ({old['name']})"
+        if old["blake2b"] != new["blake2b"]:
+            return f"the content of {new['name']} is not that which was recorded ({old['name']})"
+    return None
+
+
+def stamps(source: Source) -> list[tuple[int, int]]:
+    """Sizes and modification times: a cheap look whether a file was changed while it was read."""
+    return [stamp for fragment in source.files() for stamp in _stamps(fragment)]
+
+
+def _stamps(fragment: Fragment) -> Iterable[tuple[int, int]]:
+    if isinstance(fragment, Path):
+        return [(fragment.stat().st_size, fragment.stat().st_mtime_ns)]
+    if isinstance(fragment, ImageFolder):
+        found = [(fragment.path / name).stat() for name in fragment.files]
+        return [(stat.st_size, stat.st_mtime_ns) for stat in found]
+    if isinstance(fragment, RemoteFile):
+        about = repr(sorted((key, str(value)) for key, value in fragment.info().items()))
+        return [(_size(fragment), int.from_bytes(_blake2b(about.encode()).digest()[:7], "big"))]
+    # what is held in memory, or downloaded and cached, changes with the object
+    return [(id(fragment.rows), 0)]
+
+
+def _identify(fragment: Fragment) -> FileFingerprint:
+    if isinstance(fragment, Path):
+        return FileFingerprint(name=fragment.name, bytes=fragment.stat().st_size, blake2b=digest(fragment))
+    if isinstance(fragment, RemoteFile):
+        return _remote(fragment)
+    if isinstance(fragment, ImageFolder):
+        lines = [f"{name}\n{digest(fragment.path / name)}\n" for name in fragment.files]
+        size = sum((fragment.path / name).stat().st_size for name in fragment.files)
+        return FileFingerprint(
+            name=fragment.name, bytes=size, blake2b=_hash(lines), of="paths and hashes of its images"
+        )
+    return _in_memory(fragment)
+
+
+def _remote(file: RemoteFile) -> FileFingerprint:
+    about = file.info()
+    etag = next((f"{key} {about[key]}" for key in ETAGS if about.get(key)), None)
+    if etag is not None:
+        return FileFingerprint(
+            name=file.name, bytes=_size(file), blake2b=_hash([etag]), of="the hash that its server gives"
+        )
+    hashed, size = _blake2b(), 0
+    with closing(open_file(file)) as opened:
+        while block := opened.read(1 << 20):
+            hashed.update(block)
+            size += len(block)
+    return FileFingerprint(name=file.name, bytes=size, blake2b=hashed.hexdigest())
+
+
+def _size(file: RemoteFile) -> int:
+    size = file.info().get("size")
+    return size if isinstance(size, int) else 0
+
+
+def _in_memory(fragment: InMemoryDataset) -> FileFingerprint:
+    rows = fragment.rows
+    if isinstance(rows, HubDataset) and re.fullmatch(r"[0-9a-f]{40}", rows.revision or ""):
+        about = [f"{rows.path}\n{rows.name}\n{rows.files}\n{rows.split}\n{rows.revision}\n"]
+        return FileFingerprint(name=rows.path, bytes=0, blake2b=_hash(about), of="its commit")
+    pa = require("pyarrow")
+    hashed, size = _blake2b(), 0
+    # steps of a fixed size: the hash must not hang on how a reader cuts chunks
+    for part in in_memory.read(fragment, Limits(1000, 1 << 62)):
+        # taken rows lie in fresh arrays, whatever they were cut from
+        table = part.table.take(pa.array(range(len(part)), pa.int64())).combine_chunks()
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema.remove_metadata()) as stream:
+            stream.write_table(table.replace_schema_metadata(None))
+        hashed.update(sink.getvalue())
+        size += table.nbytes
+    return FileFingerprint(name=fragment.name, bytes=size, blake2b=hashed.hexdigest(), of="its rows")
+
+
+def _hash(lines: Iterable[str]) -> str:
+    return _blake2b("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _blake2b(data: bytes = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(data, digest_size=16)

@@ -1,0 +1,93 @@
+"""The contract of a format: rows read in chunks and kept as they stand, and written back as they stood.
+
+A format is a module with `read(fragment, limits, columns, begin)`, which yields `Rows`, and `Writer(path, like,
+noted)`. A fragment is what one format reads from its begin to its end: a file, a table in memory, a folder of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A chunk has at most `rows` rows, and at most `bytes` bytes unless its only row has more."""
+
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Where rows begin in a fragment: the byte (JSON lines, decompressed) or the row, and the line or row from 1."""
+
+    offset: int = 0
+    number: int = 1
+
+
+START = Begin()
+
+
+class Rows(Protocol):
+    """Consecutive rows of one fragment."""
+
+    @property
+    def begin(self) -> Begin:
+        """Where the first row stands."""
+
+    def __len__(self) -> int: ...
+
+    def only(self, index: int) -> Rows:
+        """Row `index` alone, which knows its location."""
+
+    def location(self, index: int) -> str:
+        """Where row `index` stands, for people: the file, and the line or row from 1."""
+
+    def fields(self, names: Sequence[str]) -> list[list[object]]:
+        """For each of `names` its value in every row; raises ValueError naming the place and the field."""
+
+    def vectors(self, name: str) -> np.ndarray | None:
+        """The field `name` as numbers [n, d] where the format holds it so; None: ask `fields`."""
+
+    def contents(self) -> list[bytes]:
+        """Each row as bytes, equal where the rows are equal."""
+
+
+class Writer(Protocol):
+    """Makes a writer of rows like those of the fragment `like`."""
+
+    def __call__(self, path: Path, like: object, noted: Sequence[str] | None = None) -> RowWriter: ...
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is said about a dropped row: it is written beside the row's own fields."""
+
+    row: int
+    uid: str
+    reason: str
+    scores: dict[str, float]
+
+
+class RowWriter(Protocol):
+    """Writes rows of the format it was made for."""
+
+    def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:
+        """Append the rows `indices` of `rows`, each with its note where there are any."""
+
+    def close(self) -> None:
+        """Finish the file."""
+
+
+def free_name(taken: Sequence[str]) -> str:
+    """The field that holds the notes: "prunekit", or with the first free number behind it."""
+    name, number = "prunekit", 1
+    while name in taken:
+        number += 1
+        name = f"prunekit_{number}"
+    return name

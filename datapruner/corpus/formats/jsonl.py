@@ -1,0 +1,145 @@
+"""JSON lines: one object a line, UTF-8, plain or compressed. Blank lines are skipped; every other line is kept
+byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+
+from datapruner.corpus.format import START, Begin, Limits, Note, Rows, free_name
+from datapruner.corpus.formats._lines import CODECS, Lines, LineWriter, codec_of, read_lines
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.remote_files import AnyFile
+
+PLAIN = (".jsonl", ".ndjson")
+SUFFIXES = tuple(plain + packed for plain in PLAIN for packed in ("", *CODECS))
+
+
+@dataclass(frozen=True)
+class JsonlRows:
+    """Lines of `path`, without their line feeds, and their numbers from 1."""
+
+    path: AnyFile
+    lines: list[bytes]
+    numbers: np.ndarray
+    begin: Begin
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def only(self, index: int) -> JsonlRows:
+        return replace(self, lines=[self.lines[index]], numbers=self.numbers[index : index + 1])
+
+    def location(self, index: int) -> str:
+        return f"{self.path}, line {self.numbers[index]}"
+
+    def fields(self, names: Sequence[str]) -> list[list[object]]:
+        if not names or not self.lines:
+            return [[] for _ in names]
+        try:
+            return self._plain(names)
+        # the exact parser has the last word on a line that is none for the fast one
+        except (ValueError, KeyError, TypeError):
+            rows = [self.parsed(index) for index in range(len(self))]
+        try:
+            return [[row[name] for row in rows] for name in names]
+        except KeyError:
+            index, name = next((i, name) for i, row in enumerate(rows) for name in names if name not in row)
+        raise ValueError(f"{self.location(index)}: want a field {name!r}, got {', '.join(rows[index]) or 'none'}")
+
+    def _plain(self, names: Sequence[str]) -> list[list[object]]:
+        """The fields by the fast parser; raises where a line is no object for it, or a number is not what it says."""
+        loads, get = require("orjson").loads, itemgetter(*names)
+        # each object goes as soon as its fields are out: thousands together would keep the garbage collector at work
+        found = [get(loads(line)) for line in self.lines]
+        columns = [found] if len(names) == 1 else [[*column] for column in zip(*found, strict=True)]
+        # what is beyond 64 bits is a float for the fast parser, a whole number for the exact one
+        if any(type(value) is float and abs(value) >= 2**63 for column in columns for value in column):
+            raise ValueError("want the exact parser for numbers beyond 64 bits")
+        return columns
+
+    def vectors(self, name: str) -> np.ndarray | None:
+        return None
+
+    def contents(self) -> list[bytes]:
+        return [line.strip() for line in self.lines]
+
+    def parsed(self, index: int) -> dict[str, object]:
+        """The object in line `index`."""
+        try:
+            # only the very first line of a file may carry a byte order mark
+            text = self.lines[index].decode("utf-8-sig" if self.numbers[index] == 1 else "utf-8")
+            row = json.loads(text)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{self.location(index)}: want UTF-8, got byte {error.object[error.start]:#04x}"
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{self.location(index)}: want a JSON object: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{self.location(index)}: want a JSON object, got {type(row).__name__}")
+        return row
+
+
+def read(
+    path: AnyFile, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
+) -> Iterator[JsonlRows]:
+    """The rows of `path` from `begin` on; `columns` only matters to formats that have them.
+
+    The bytes of a chunk are those from its begin to the end of its last line.
+    """
+    waiting = Lines([], np.empty(0, np.int64), np.empty(0, np.int64))
+    for lines in read_lines(path, begin):
+        waiting += lines
+        # one line more than fits has to be there before it is known that it does not
+        while (n := _fitting(waiting, limits, begin)) < len(waiting):
+            rows, waiting = waiting.split(n)
+            yield JsonlRows(path, rows.lines, rows.numbers, begin)
+            begin = Begin(int(rows.ends[-1]), int(rows.numbers[-1]) + 1)
+    if len(waiting):
+        yield JsonlRows(path, waiting.lines, waiting.numbers, begin)
+
+
+def is_sequential(path: AnyFile) -> bool:
+    """Whether `path` has to be read from its start."""
+    return codec_of(path.name) is not None
+
+
+def _fitting(lines: Lines, limits: Limits, begin: Begin) -> int:
+    fitting = int(np.searchsorted(lines.ends, begin.offset + limits.bytes, "right"))
+    return max(1, min(limits.rows, fitting))
+
+
+class Writer:
+    """Appends lines as they were read; a note becomes one more field at the end of its line."""
+
+    def __init__(self, path: Path, like: object, noted: Sequence[str] | None = None) -> None:
+        self.file = LineWriter(path)
+
+    def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:
+        if not isinstance(rows, JsonlRows):
+            raise TypeError(f"want rows of JSON lines, got {type(rows).__name__}")
+        lines = [rows.lines[index] for index in indices]
+        if notes is not None:
+            lines = [_with_note(rows, index, note) for index, note in zip(indices, notes, strict=True)]
+        if lines:
+            self.file.write(b"\n".join(lines) + b"\n")
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _with_note(rows: JsonlRows, index: int, note: Note) -> bytes:
+    # a line without these letters cannot have the field; only the others are parsed
+    line = rows.lines[index]
+    name = free_name(list(rows.parsed(index))) if b"prunekit" in line or b"\\u00" in line else free_name([])
+    body = line.rstrip()
+    # not asdict: its copies take as long as all else
+    added = f", {json.dumps(name)}: {json.dumps(vars(note), ensure_ascii=False)}}}"
+    return body[:-1].rstrip() + added.encode() + line[len(body) :]

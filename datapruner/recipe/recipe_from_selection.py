@@ -1,0 +1,86 @@
+"""The recipe that is written beside pruned rows: from it `datapruner run` keeps the same rows again.
+
+It is made from the selection alone, which knows its steps, and the source's paths, relative to the recipe's folder;
+where the score table is at hand, the columns that other columns and selectors read are in it too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from datapruner.corpus.remote_files import is_url
+from datapruner.corpus.source import Source
+from datapruner.recipe import recipe_yaml
+from datapruner.recipe.recipe import Expected, Recipe, Rule
+from datapruner.recipe.rule_options import BUDGET_OPTIONS, rule_from_options
+from datapruner.scoring.score_table import ScoreTable
+from datapruner.scoring.scorer_columns import scorers_by_column
+from datapruner.selection.kept_hash import kept_hash
+from datapruner.selection.select import as_selector
+from datapruner.selection.selection import Selection
+from datapruner.selection.selection_file import Step
+
+
+def recipe_text(source: Source, selection: Selection, table: ScoreTable | None, folder: Path) -> str | None:
+    """The recipe of `selection`, to be read in `folder`, as YAML; None for rows in memory, which have no path."""
+    path = _path(source, folder)
+    if path is None:
+        return None
+    used = selection.input["fields"]
+    found = Recipe(
+        source=Source(
+            path,
+            **{name: used[name] for name in used.keys() & {"text", "uid", "group", "label", "image"}},
+            chunk_rows=selection.input["chunk_rows"],
+            tokens=source.tokens,
+            chunk_bytes=selection.input.get("chunk_bytes", source.chunk_bytes),
+        ),
+        scorers=tuple(_scorers(selection, table)),
+        select=tuple(_rule(step) for step in selection.steps),
+        expect=Expected(selection.n_kept, kept_hash(selection)),
+    )
+    return "# datapruner run recipe.yaml --out FOLDER\n" + recipe_yaml.dump(found)
+
+
+def _path(source: Source, folder: Path) -> str | list[str] | None:
+    """What `source` was given, its paths as `folder` sees them; addresses stay."""
+    given = source.path
+    if not isinstance(given, str | Path | list | tuple):
+        return None
+    paths = [given] if isinstance(given, str | Path) else given
+    seen = [str(path) if is_url(path) else Path(os.path.relpath(Path(path), folder)).as_posix() for path in paths]
+    return seen[0] if len(seen) == 1 else seen
+
+
+def _scorers(selection: Selection, table: ScoreTable | None) -> list[str]:
+    """Text forms of the columns that the steps used, and of those that these read."""
+    specs = {name: column["spec"] for step in selection.steps for name, column in step["columns"].items()}
+    if table is not None:
+        made = table.manifest["columns"]
+        waiting = [*_read_by_selectors(selection), *_read_by_scorers(specs)]
+        while waiting:
+            name = waiting.pop()
+            if name in made and name not in specs:
+                specs[name] = made[name]["spec"]
+                waiting += _read_by_scorers({name: specs[name]})
+    return [spec if spec.partition(":")[0] == name else f"{name}={spec}" for name, spec in specs.items()]
+
+
+def _read_by_scorers(specs: Mapping[str, str]) -> list[str]:
+    """Columns, or fields of the source, that the scorers read."""
+    built = scorers_by_column([f"{name}={spec}" for name, spec in specs.items()])
+    return [name for scorer in built.values() for name in scorer.vectors()]
+
+
+def _read_by_selectors(selection: Selection) -> list[str]:
+    """What stands in the selectors' fields: among it are the columns that they read beside the score."""
+    rules = [as_selector(step["selector"]) for step in selection.steps]
+    return [value for rule in rules for value in vars(rule).values() if isinstance(value, str)]
+
+
+def _rule(step: Step) -> Rule:
+    asked = {word: step["budget"].get(field) for word, field in BUDGET_OPTIONS.items()}
+    by, groups = step["ranks"] or step["by"], {word: step[word] for word in ("per", "quota", "counts")}
+    return rule_from_options({"selector": step["selector"], "by": by, **asked, **groups})

@@ -1,0 +1,112 @@
+"""The words of a step of selecting, as the command line and recipes have them: keep_ratio, by, per, quota."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from datapruner.recipe.recipe import Rule
+from datapruner.scoring.method_spec import text_form
+from datapruner.selection.budgets import Budget, Per
+
+# the word, and the field of Budget that it fills
+BUDGET_OPTIONS = {
+    "keep_ratio": "ratio",
+    "keep_rows": "rows",
+    "keep_tokens": "tokens",
+    "keep_token_ratio": "token_ratio",
+}
+
+
+def rule_from_options(words: Mapping[str, object]) -> Rule:
+    """The step that `words` say; a word that is None is not said. Raises ValueError where they do not fit together."""
+    said = {word: value for word, value in words.items() if value is not None}
+    return Rule(_text(said, "selector") or "middle", _by(said.get("by")), _keep(said), _per(said))
+
+
+def options_of_rule(step: Rule) -> dict[str, object]:
+    """The words that make `step` again."""
+    selector = step.selector if isinstance(step.selector, str) else text_form(step.selector)
+    words: dict[str, object] = {"selector": selector}
+    if step.by is not None:
+        words["by"] = step.by if isinstance(step.by, str) else dict(step.by)
+    if isinstance(step.keep, Budget):
+        fields = {word: getattr(step.keep, field) for word, field in BUDGET_OPTIONS.items()}
+        words.update({word: value for word, value in fields.items() if value is not None})
+    elif step.keep is not None:
+        words["keep_ratio"] = step.keep
+    if isinstance(step.per, Per):
+        words["per"] = step.per.column
+        if step.per.quota != "kept":
+            words["quota"] = step.per.quota if isinstance(step.per.quota, str) else dict(step.per.quota)
+        if step.per.counts is not None:
+            words["counts"] = dict(step.per.counts)
+    elif step.per is not None:
+        words["per"] = step.per
+    return words
+
+
+def parse_weights(text: str) -> str | dict[str, float]:
+    """ "name", or "a=0.7,b=-0.3" as a mapping; raises ValueError for a weight that is no number."""
+    if "=" not in text:
+        return text
+    found: dict[str, float] = {}
+    for pair in text.split(","):
+        name, _, value = (part.strip() for part in pair.rpartition("="))
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ValueError(f"want name=number,... got {pair!r}") from None
+        if not name:
+            raise ValueError(f"want name=number,... got {pair!r}")
+    return found
+
+
+def _by(value: object) -> str | dict[str, float] | None:
+    return value if value is None or isinstance(value, str) else _numbers("by", value)
+
+
+def _per(said: Mapping[str, object]) -> str | Per | None:
+    column, quota = _text(said, "per"), said.get("quota", "kept")
+    counts = None if "counts" not in said else _numbers("counts", said["counts"])
+    if quota == "kept" and counts is None:
+        return column
+    if column is None:
+        raise ValueError(f"want per=<group field> beside {'quota' if counts is None else 'counts'}")
+    whole = None if counts is None else {name: int(n) if n == int(n) else n for name, n in counts.items()}
+    return Per(column, quota if isinstance(quota, str) else _numbers("quota", quota), whole)  # type: ignore[arg-type]
+
+
+def _keep(said: Mapping[str, object]) -> float | Budget | None:
+    given = {word: said[word] for word in BUDGET_OPTIONS if word in said}
+    if not given:
+        return None
+    if len(given) > 1:
+        raise ValueError(f"want one of {', '.join(BUDGET_OPTIONS)}, got {', '.join(given)}")
+    ((word, value),) = given.items()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{word}: want a number, got {value!r}")
+    if word == "keep_ratio":
+        return value
+    if word == "keep_token_ratio":
+        return Budget(token_ratio=value)
+    if not isinstance(value, int):
+        raise ValueError(f"{word}: want a whole number, got {value!r}")
+    return Budget(rows=value) if word == "keep_rows" else Budget(tokens=value)
+
+
+def _text(said: Mapping[str, object], word: str) -> str | None:
+    value = said.get(word)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{word}: want text, got {value!r}")
+    return value
+
+
+def _numbers(word: str, value: object) -> dict[str, float]:
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"{word}: want a name or a mapping from names to numbers, got {value!r}")
+    for name, number in value.items():
+        plain = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+        if not isinstance(name, str) or not plain:
+            raise ValueError(f"{word}: want a number for each name, got {name!r}: {number!r}")
+    return dict(value)

@@ -1,0 +1,74 @@
+"""The passes over the corpus that score what is missing in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from datapruner.corpus.chunks import load_chunk_offsets
+from datapruner.corpus.source import Source
+from datapruner.scoring import progress
+from datapruner.scoring.engine import Engine
+from datapruner.scoring.score_table import ScoreTable
+from datapruner.scoring.scorer import Batch, Scorer
+from datapruner.scoring.worker import ScoringTask, batch_of, source_fields
+
+
+def check_needs(source: Source, scorers: Mapping[str, Scorer]) -> None:
+    """Raise ValueError where the source names no field for what a scorer wants of it."""
+    for name, scorer in scorers.items():
+        for need in scorer.needs:
+            if not source.has(need):
+                field = need.removesuffix("s")
+                raise ValueError(f"{name} wants {need}: name their field, as in Source(..., {field}={field!r})")
+
+
+def fill_columns(source: Source, table: ScoreTable, scorers: dict[str, Scorer], engine: Engine) -> None:
+    """Write the parts of the columns `scorers` that are not there: one pass for all that need no other column."""
+    for stage in _by_dependency(scorers):
+        with progress.display() as shown:
+            for name, scorer in stage.items():
+                _fit(source, table, name, scorer, shown)
+            _score(ScoringTask(source, table.path, stage), table, engine, shown)
+        for name in stage:
+            table.manifest["columns"][name]["complete"] = True
+        table.save()
+
+
+def _by_dependency(scorers: dict[str, Scorer]) -> Iterator[dict[str, Scorer]]:
+    """`scorers` in groups: each reads vectors only of columns before it, or that are made already."""
+    left = dict(scorers)
+    while left:
+        ready = {name: scorer for name, scorer in left.items() if not left.keys() & set(scorer.vectors())}
+        if not ready:
+            raise ValueError(f"columns that read each other: {', '.join(sorted(left))}")
+        yield ready
+        left = {name: scorer for name, scorer in left.items() if name not in ready}
+
+
+def _fit(source: Source, table: ScoreTable, name: str, scorer: Scorer, shown: progress.Display) -> None:
+    """`fit`, unless an earlier run did: what it finds is on disk before the first score."""
+    if type(scorer).fit is not Scorer.fit and not table.has_state(name):
+        table.write_state(name, scorer.fit(FitBatches(source, table, shown, name, scorer)))
+
+
+def _score(task: ScoringTask, table: ScoreTable, engine: Engine, shown: progress.Display) -> None:
+    missing = sorted(set().union(*(table.missing_parts(name) for name in task.scorers)))
+    bar = progress.Bar(shown, ", ".join(task.scorers), table.n_rows)
+    offsets = load_chunk_offsets(table.path)
+    bar.skip(table.n_rows - sum(offsets[chunk].rows for chunk in missing))
+    bar.begin()
+    if missing:
+        engine.run(task, missing, bar.move)
+
+
+class FitBatches:
+    """The rows of a table as batches for one scorer's `fit`; each iteration reads the source anew."""
+
+    def __init__(self, source: Source, table: ScoreTable, shown: progress.Display, name: str, scorer: Scorer) -> None:
+        self.source, self.table, self.shown, self.name, self.scorer = source, table, shown, name, scorer
+
+    def __iter__(self) -> Iterator[Batch]:
+        bar = progress.Bar(self.shown, f"{self.name}: fit", self.table.n_rows)
+        for chunk in self.source.raw_chunks(whole=False, more=source_fields(self.table, {self.name: self.scorer})):
+            with bar.working(chunk.start + len(chunk.rows)):
+                yield batch_of(self.source, self.table, chunk, {self.name: self.scorer})

@@ -1,0 +1,99 @@
+"""The first pass over the corpus: read and check every row and give it its uid.
+
+Scorers that cost less than reading (`Scorer.is_cheap`) score the rows while they are at hand.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from datapruner.corpus.chunks import Chunk, ChunkOffset, save_chunk_offsets
+from datapruner.corpus.fingerprint import FileFingerprint
+from datapruner.corpus.optional_imports import require
+from datapruner.corpus.source import Source
+from datapruner.corpus.token_counter import TokenCounter, token_counter
+from datapruner.scoring import progress
+from datapruner.scoring.score_table import ROWS, ScoreTable
+from datapruner.scoring.scorer import Batch, Scorer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# parts in memory that are not on disk yet
+MOST_WAITING = 8
+
+
+def read_rows(
+    source: Source, table: ScoreTable, cheap: Mapping[str, Scorer], hashed: Callable[[], list[FileFingerprint]]
+) -> None:
+    """Write the parts of `rows` and `cheap`, and the offsets of the chunks; does nothing where that is done.
+
+    `hashed` gives the fingerprint of the source, which may still be in the making: the table has it at the end.
+    """
+    if table.manifest["rows"] is not None:
+        return
+    offsets: list[ChunkOffset] = []
+    counting, rows = token_counter(source.tokens), 0
+    with progress.display() as shown, _writing() as write:
+        bar = progress.Bar(shown, "reading", None)
+        for chunk in source.identified():
+            offsets.append(chunk.offset)
+            rows += len(chunk.rows)
+            with bar.working(rows):
+                batch = _batch(chunk)
+                if not table.part(ROWS, chunk.index).exists():
+                    write(partial(table.write_part, ROWS, chunk.index, _row_columns(batch, counting)))
+                for name, scorer in cheap.items():
+                    if not table.part(name, chunk.index).exists():
+                        made = scorer.checked(batch), scorer.details(batch)
+                        write(partial(table.write_scores, name, chunk.index, *made))
+    if not rows:
+        raise ValueError(f"{', '.join(map(str, source.files()))}: want at least one row, got none")
+    save_chunk_offsets(table.path, offsets)
+    table.manifest["input"]["files"] = hashed()
+    table.manifest["rows"], table.manifest["chunks"] = rows, len(offsets)
+    table.save()
+
+
+def _batch(chunk: Chunk) -> Batch:
+    rows = np.arange(chunk.start, chunk.start + len(chunk.rows), dtype=np.int64)
+    return Batch(rows, chunk.uids, chunk.texts, chunk.groups, chunk.labels, chunk.images)
+
+
+@contextmanager
+def _writing() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """Parts are compressed and brought to disk in a thread of their own, a few behind; all are there at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[None]] = deque()
+
+        def write(part: Callable[[], None]) -> None:
+            waiting.append(pool.submit(part))
+            if len(waiting) > MOST_WAITING:
+                waiting.popleft().result()
+
+        yield write
+        for future in waiting:
+            future.result()
+
+
+def _row_columns(batch: Batch, counting: TokenCounter) -> pa.Table:
+    pa = require("pyarrow")
+    # without texts there is nothing to count
+    missing = [None] * len(batch)
+    texts = batch.texts or None
+    columns = {
+        "row": batch.rows,
+        "uid": pa.array(batch.uids, pa.string()),
+        "key": batch.keys,
+        "group": pa.array(missing if batch.groups is None else batch.groups, pa.string()),
+        "characters": pa.array(missing if texts is None else [len(text) for text in texts], pa.int64()),
+        "tokens": pa.array(missing if texts is None else counting.count(texts), pa.int64()),
+    }
+    return pa.table(columns)

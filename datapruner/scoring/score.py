@@ -1,0 +1,177 @@
+"""`score`: from a corpus to a score table. Goes on where a killed run stopped, chunk by chunk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from datapruner.corpus.atomic_files import LOCK, TEMPORARY, folder_lock, remove_leftovers
+from datapruner.corpus.background_hash import BackgroundTask
+from datapruner.corpus.chunks import CHUNKS
+from datapruner.corpus.fingerprint import fingerprint, is_on_disk, stamps, unhashed
+from datapruner.corpus.fragments import CorpusLike
+from datapruner.corpus.source import Source, as_source
+from datapruner.scoring.column_passes import check_needs, fill_columns
+from datapruner.scoring.engine import Engine, as_engine
+from datapruner.scoring.first_pass import read_rows
+from datapruner.scoring.score_table import MANIFEST, ROWS, Column, Input, ScoreTable
+from datapruner.scoring.scorer import Scorer
+from datapruner.scoring.scorer_columns import manifest_column, manifest_input, scorers_by_column
+
+
+def score(
+    source: CorpusLike | Source,
+    scorers: str | Scorer | Sequence[str | Scorer],
+    out: str | Path,
+    engine: str | Engine = "local",
+) -> ScoreTable:
+    """Score every row of `source` into the folder `out`; a scorer is an instance or "[name=]method:field=value".
+
+    `engine` says where: "local" is this process, "local:workers=4" so many processes, "ray" a Ray cluster; the
+    bytes are the same. What is there already is not scored again: columns and chunks of a finished or killed run
+    are kept. Raises ValueError where `out` holds scores of another input, or a column of the same name made otherwise.
+    """
+    source, folder = as_source(source), Path(out)
+    columns, runs = scorers_by_column(scorers), as_engine(engine)
+    runs.check()
+    check_needs(source, columns)
+    described = {name: manifest_column(scorer) for name, scorer in columns.items()}
+    before, hashing = stamps(source), BackgroundTask(partial(fingerprint, source))
+    # whether a table that is there is of this input must be known first; for a new one the input is hashed meanwhile
+    waits = (folder / MANIFEST).exists() or not is_on_disk(source)
+    table_input = manifest_input(source, hashing.result() if waits else unhashed(source))
+    _check_folder(folder, table_input, described)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder_lock(folder):
+        remove_leftovers(folder)
+        if (folder / MANIFEST).exists():
+            table_input["files"] = hashing.result()
+        table = _open(folder, table_input, described)
+        try:
+            read_rows(source, table, _register_cheap_columns(table, columns, described), hashing.result)
+            _refuse_changed(source, before)
+        except (ValueError, OSError):
+            _remove_unread_table(table, made)
+            raise
+        _fill(source, table, columns, described, before, runs)
+    return table
+
+
+def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> None:
+    """Refuse before anything is changed."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"want a folder for the scores, got the file {folder}")
+    if (folder / MANIFEST).exists():
+        table = ScoreTable(folder)
+        if table.manifest["rows"] is not None:
+            _refuse_mismatch(table, wanted, columns)
+    elif folder.is_dir():
+        other = [f.name for f in folder.iterdir() if f.name != LOCK and not f.name.startswith(TEMPORARY)]
+        if other:
+            raise ValueError(f"{folder} is no score table and not empty: it has {sorted(other)[0]}")
+
+
+def _settings(described: Input) -> dict[str, str | int | None]:
+    """All but the files, which must be the same for a table to go on."""
+    sizes = {"chunk_rows": described["chunk_rows"], "chunk_bytes": described.get("chunk_bytes")}
+    return {**described["fields"], **sizes}
+
+
+def _refuse_mismatch(table: ScoreTable, wanted: Input, columns: dict[str, Column]) -> None:
+    table.refuse_other_input(wanted["files"])
+    made = _settings(table.manifest["input"])
+    for key, new in _settings(wanted).items():
+        if made.get(key) != new:
+            raise ValueError(f"{table.path} was made with {key}={made.get(key)!r}, wanted is {key}={new!r}")
+    for name, column in columns.items():
+        found = table.manifest["columns"].get(name)
+        if found is None:
+            continue
+        for key in ("method", "version", "fields", "identity"):
+            old, new = found[key], column[key]  # type: ignore[literal-required]
+            if old != new:
+                raise ValueError(
+                    f"{table.path} has a column {name!r} with {key} {old}, wanted is {new}: "
+                    f"give it another name, as in 'other={column['spec']}'"
+                )
+
+
+def _open(folder: Path, wanted: Input, columns: dict[str, Column]) -> ScoreTable:
+    """The table of `folder`, begun where there is none; checked again, now that nobody else writes."""
+    table = ScoreTable(folder) if (folder / MANIFEST).exists() else ScoreTable.create(folder, wanted)
+    if table.manifest["rows"] is None:
+        # killed while it read: there is little to lose, nothing of another input or other columns stays
+        same_input = table.manifest["input"] == wanted
+        _drop_columns(table, [name for name, made in table.manifest["columns"].items() if made != columns.get(name)])
+        if not same_input:
+            _drop_columns(table, [*table.manifest["columns"], ROWS])
+            table = ScoreTable.create(folder, wanted)
+    _refuse_mismatch(table, wanted, columns)
+    return table
+
+
+def _register_cheap_columns(
+    table: ScoreTable, scorers: dict[str, Scorer], described: dict[str, Column]
+) -> dict[str, Scorer]:
+    """The cheap ones of `scorers`, said in the manifest before their first part is written."""
+    if table.manifest["rows"] is not None:
+        return {}
+    cheap = {name: scorer for name, scorer in scorers.items() if scorer.is_cheap}
+    table.manifest["columns"].update({name: described[name] for name in cheap})
+    table.save()
+    return cheap
+
+
+def _drop_columns(table: ScoreTable, names: Sequence[str]) -> None:
+    """Remove the parts of columns, and what the manifest says of them."""
+    for name in names:
+        table.manifest["columns"].pop(name, None)
+        shutil.rmtree(table.path / name, ignore_errors=True)
+    table.save()
+
+
+def _fill(
+    source: Source,
+    table: ScoreTable,
+    scorers: dict[str, Scorer],
+    described: dict[str, Column],
+    before: list[tuple[int, int]],
+    engine: Engine,
+) -> None:
+    """Make the columns that are not complete."""
+    missing = {name: scorer for name, scorer in scorers.items() if name not in table.columns}
+    if not missing:
+        return
+    # said before the first part is written: a later run must not go on with other fields
+    for name in missing:
+        table.manifest["columns"].setdefault(name, described[name])
+    table.save()
+    try:
+        fill_columns(source, table, missing, engine)
+    finally:
+        # of workers that were stopped
+        remove_leftovers(table.path)
+    try:
+        _refuse_changed(source, before)
+    except ValueError:
+        _drop_columns(table, [*missing])
+        raise
+
+
+def _refuse_changed(source: Source, before: list[tuple[int, int]]) -> None:
+    if stamps(source) != before:
+        raise ValueError(f"{', '.join(map(str, source.files()))}: the input was changed while it was read")
+
+
+def _remove_unread_table(table: ScoreTable, made: bool) -> None:
+    """Remove a table whose input could not be read to its end; one that already was holds scores and stays."""
+    if table.manifest["rows"] is not None and any(table.manifest["columns"]):
+        return
+    _drop_columns(table, [*table.manifest["columns"], ROWS])
+    for name in (MANIFEST, CHUNKS, LOCK):
+        (table.path / name).unlink(missing_ok=True)
+    if made:
+        table.path.rmdir()

@@ -1,0 +1,122 @@
+"""The contract of a scorer: one float32 a row, finite, independent of batching and of the order of the rows.
+
+A scorer is a frozen dataclass in `scorers/<name>.py` with a default for every field. It writes `score`; where it
+must see the whole corpus first, also `fit`, whose arrays are kept beside the column and handed to every `score`,
+in this process, another one or another run. What else it has to say of a row goes into `details`, more columns of
+the same part. A field that cannot change a score (a batch size, the place of a model whose hash `identity`
+gives) says so with `metadata=COSMETIC`; any other field makes another column.
+
+An embedder is a scorer in `embedders/<name>.py` whose `score` gives a vector a row, float32 [n, d]: a
+column that scorers and selectors read by its name, made once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from datapruner.corpus.uids import hash64
+
+COSMETIC = {"affects_scores": False}
+Value = str | int | float | bool | None
+State = Mapping[str, np.ndarray]
+NOTHING: State = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of the corpus: row numbers int64 [n], uids, and what the source or the table has of them.
+
+    `texts` and `images` (encoded files) are there where the source names their fields, `groups` and `labels` too;
+    `vectors` are the columns that the scorer asked for, float32 [n, d].
+    """
+
+    rows: np.ndarray
+    uids: Sequence[str]
+    texts: Sequence[str]
+    groups: Sequence[str] | None = None
+    labels: Sequence[str | int] | None = None
+    images: Sequence[bytes] | None = None
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """A 64-bit hash of each uid, uint64 [n]: what anything random in a scorer hangs on."""
+        return hash64(self.uids)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Base of all scorers."""
+
+    # raise it whenever the same fields would give other scores than before
+    version: ClassVar[int] = 1
+    # one line: what a higher score means
+    direction: ClassVar[str] = ""
+
+    # what a batch must have for `score` beside uids, of: texts, images, labels
+    needs: ClassVar[tuple[str, ...]] = ("texts",)
+    # True: costs less than reading a row, fits nothing and reads no vectors, so that it is done while rows are read
+    is_cheap: ClassVar[bool] = False
+    # an embedder's columns hold vectors
+    is_vector: ClassVar[bool] = False
+
+    def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray | torch.Tensor:
+        """The scores of `batch`, float32 [n]; `state` is what `fit` found."""
+        raise NotImplementedError
+
+    def fit(self, corpus: Iterable[Batch]) -> State:
+        """See the whole corpus before the first `score`; `corpus` may be gone through more than once.
+
+        Returns arrays, saved as safetensors; a scorer that needs none is not asked twice for the same column.
+        """
+        return NOTHING
+
+    def details(self, batch: Batch, state: State = NOTHING) -> dict[str, np.ndarray]:
+        """More columns, each [n]; asked for after `score` of the same batch."""
+        return {}
+
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the vector columns that `score` and `fit` read: of the table, or fields of the source."""
+        return ()
+
+    def identity(self) -> dict[str, str]:
+        """What decides the scores beside fields and version: hashes of models, versions of algorithms."""
+        return {}
+
+    def check(self) -> None:
+        """Raise where the fields cannot work, before anything is read or written."""
+
+    def scoring_fields(self) -> dict[str, Value]:
+        """The fields that can change a score."""
+        used = [field for field in dataclasses.fields(self) if field.init]
+        return {f.name: getattr(self, f.name) for f in used if f.metadata.get("affects_scores", True)}
+
+    def checked(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
+        """`score`, refused unless it is float32, finite and one per row."""
+        scores = self.score(batch, state)
+        array = scores.detach().cpu().numpy() if isinstance(scores, torch.Tensor) else np.asarray(scores)
+        name, wanted = type(self).__name__, f"[{len(batch)}, d]" if self.is_vector else f"[{len(batch)}]"
+        if array.dtype != np.float32 or array.ndim != 1 + self.is_vector or len(array) != len(batch):
+            raise ValueError(f"{name} wants float32 {wanted}, got {array.dtype} {[*array.shape]}")
+        if not np.isfinite(array).all():
+            wrong = int(np.argwhere(~np.isfinite(array))[0, 0])
+            raise ValueError(f"{name} wants finite scores, got {array[wrong]} for uid {batch.uids[wrong]!r}")
+        return array
+
+
+@dataclass(frozen=True)
+class Embedder(Scorer):
+    """Base of all embedders: `score` gives a vector a row, float32 [n, d]."""
+
+    is_vector: ClassVar[bool] = True

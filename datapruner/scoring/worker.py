@@ -1,0 +1,126 @@
+"""What scores one chunk at a time, in this process or another one: the unit of work of every engine."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from datapruner.corpus.chunk_reader import ChunkReader
+from datapruner.corpus.chunks import Chunk, load_chunk_offsets
+from datapruner.corpus.source import Source
+from datapruner.corpus.uids import hash64_bytes
+from datapruner.scoring import progress
+from datapruner.scoring.score_table import ROWS, ScoreTable
+from datapruner.scoring.scorer import NOTHING, Batch, Scorer
+
+
+@dataclass(frozen=True)
+class ScoringTask:
+    """Which columns of the table `folder` are made from `source`. Can be sent to another process."""
+
+    source: Source
+    folder: Path
+    scorers: Mapping[str, Scorer]
+
+    def portable(self) -> ScoringTask:
+        """The same without what scorers have loaded: each process loads its own."""
+        return replace(self, scorers={name: replace(scorer) for name, scorer in self.scorers.items()})
+
+
+@dataclass(frozen=True)
+class ChunkCounts:
+    """How much was done of a chunk."""
+
+    rows: int
+    tokens: int
+
+
+class Worker:
+    """Writes the parts of the columns of `task`; what `fit` found must be in the table."""
+
+    def __init__(self, task: ScoringTask) -> None:
+        self.source, self.scorers = task.source, task.scorers
+        self.table = ScoreTable(task.folder)
+        self.states = {name: self.table.state(name) if self.table.has_state(name) else NOTHING for name in self.scorers}
+        self.read = ChunkReader(
+            self.source, tuple(load_chunk_offsets(task.folder)), tuple(source_fields(self.table, self.scorers))
+        )
+
+    def __call__(self, index: int, on_progress: progress.ProgressCallback = progress.ignore) -> ChunkCounts:
+        """Write the parts of chunk number `index` that are not there; `on_progress` hears of rows and tokens."""
+        todo = {name: scorer for name, scorer in self.scorers.items() if not self.table.part(name, index).exists()}
+        if not todo:
+            return ChunkCounts(self.table.part_rows(ROWS, index), 0)
+        chunk, tokens = self.read(index), 0
+
+        def count(rows: float, more: int) -> None:
+            nonlocal tokens
+            tokens += more
+            on_progress(rows, more)
+
+        with _placed(chunk):
+            batch = batch_of(self.source, self.table, chunk, todo)
+            for name, scorer in todo.items():
+                with progress.share(count, len(batch), len(todo)):
+                    scores = scorer.checked(batch, self.states[name])
+                    self.table.write_scores(name, index, scores, scorer.details(batch, self.states[name]))
+        return ChunkCounts(len(batch), tokens)
+
+
+@contextmanager
+def _placed(chunk: Chunk) -> Iterator[None]:
+    """An error says which rows it came from, below its own message."""
+    try:
+        yield
+    except Exception as error:
+        end = chunk.start + len(chunk.rows)
+        error.add_note(f"while scoring rows {chunk.start + 1} to {end}, which begin at {chunk.rows.location(0)}")
+        raise
+
+
+def portable_error(error: Exception) -> Exception:
+    """`error`, or one with the same words where it could not be made again in another process."""
+    try:
+        # the way that unpickling takes
+        copy.copy(error)
+    except TypeError:
+        other = RuntimeError(f"{type(error).__name__}: {error}")
+        for note in getattr(error, "__notes__", ()):
+            other.add_note(note)
+        return other
+    return error
+
+
+def batch_of(source: Source, table: ScoreTable, chunk: Chunk, scorers: Mapping[str, Scorer]) -> Batch:
+    """The rows of `chunk` with all that `scorers` ask for."""
+    parsed = source.parsed(chunk)
+    rows = np.arange(chunk.start, chunk.start + len(chunk.rows), dtype=np.int64)
+    names = table.read_part(ROWS, chunk.index, "uid").to_pylist()
+    if len(names) != len(rows):
+        raise ValueError(f"{table.part(ROWS, chunk.index)}: want {len(rows)} rows, got {len(names)}")
+    _refuse_others(parsed, names)
+    vectors = {name: source.vectors(chunk, name) for name in source_fields(table, scorers)}
+    made = {name for scorer in scorers.values() for name in scorer.vectors()} - vectors.keys()
+    vectors |= {name: table.vectors(name, chunk.index) for name in made}
+    return Batch(rows, names, parsed.texts, parsed.groups, parsed.labels, parsed.images, vectors)
+
+
+def _refuse_others(chunk: Chunk, names: list[str]) -> None:
+    """Raise where the rows are not those that were read first: another node may see another file."""
+    given = chunk.uids or [f"{key:016x}" for key in hash64_bytes(chunk.contents())]
+    for index, (found, name) in enumerate(zip(given, names, strict=True)):
+        if found != (name if chunk.uids else name.partition("-")[0]):
+            raise ValueError(
+                f"{chunk.rows.location(index)}: want the row {name!r} of the table, the input has {found!r}"
+            )
+
+
+def source_fields(table: ScoreTable, scorers: Mapping[str, Scorer]) -> list[str]:
+    """The vectors that `scorers` read and that are no column of the table: fields of the source."""
+    wanted = dict.fromkeys(name for scorer in scorers.values() for name in scorer.vectors())
+    return [name for name in wanted if name not in table.vector_columns]

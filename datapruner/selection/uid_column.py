@@ -1,0 +1,87 @@
+"""The uids of a corpus, read where they are asked for: for a hundred million rows they do not fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from datapruner.corpus.optional_imports import require
+from datapruner.scoring.score_table import ROWS, ScoreTable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class UidColumn(Protocol):
+    """The uids of all rows, in blocks: block number i has the rows from starts[i] up to starts[i + 1]."""
+
+    @property
+    def starts(self) -> np.ndarray:
+        """int64, one more than there are blocks."""
+        ...
+
+    def block(self, number: int) -> pa.Array:
+        """The uids of one block, strings."""
+        ...
+
+
+class TableUidColumn:
+    """The uids of a score table; the block that was read last stays."""
+
+    def __init__(self, table: ScoreTable) -> None:
+        self.table = table
+        self._last: tuple[int, pa.Array] | None = None
+        self._starts: np.ndarray | None = None
+
+    @property
+    def starts(self) -> np.ndarray:
+        if self._starts is None:
+            pq = require("pyarrow.parquet")
+            chunks = range(self.table.manifest["chunks"] or 0)
+            lengths = [pq.read_metadata(self.table.part(ROWS, chunk)).num_rows for chunk in chunks]
+            self._starts = np.append(0, np.cumsum(lengths, dtype=np.int64))
+        return self._starts
+
+    def block(self, number: int) -> pa.Array:
+        if self._last is None or self._last[0] != number:
+            self._last = number, self.table.read_part(ROWS, number, "uid").combine_chunks()
+        return self._last[1]
+
+
+class FileUidColumn:
+    """The uids of a selection on disk, whose blocks are its row groups; refused once the file was changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._last: tuple[int, pa.Array] | None = None
+        pq = require("pyarrow.parquet")
+        groups = pq.read_metadata(path)
+        lengths = [groups.row_group(number).num_rows for number in range(groups.num_row_groups)]
+        self.starts = np.append(0, np.cumsum(lengths, dtype=np.int64))
+        self._stamp = self._stat()
+
+    def block(self, number: int) -> pa.Array:
+        if self._stat() != self._stamp:
+            raise ValueError(f"{self.path} was changed since it was read: want the file as it was")
+        if self._last is None or self._last[0] != number:
+            with require("pyarrow.parquet").ParquetFile(self.path) as file:
+                self._last = number, file.read_row_group(number, columns=["uid"]).column(0).combine_chunks()
+        return self._last[1]
+
+    def _stat(self) -> tuple[int, int]:
+        found = self.path.stat()
+        return found.st_size, found.st_mtime_ns
+
+
+def uid_slices(uids: UidColumn, start: int, stop: int) -> Iterator[tuple[int, pa.Array]]:
+    """The uids of the rows from `start` up to `stop`, as first row and strings, a block at a time."""
+    starts = uids.starts
+    first = max(0, int(np.searchsorted(starts, start, "right")) - 1)
+    for number in range(first, len(starts) - 1):
+        low, high = max(start, int(starts[number])), min(stop, int(starts[number + 1]))
+        if low >= high:
+            return
+        yield low, uids.block(number).slice(low - int(starts[number]), high - low)
