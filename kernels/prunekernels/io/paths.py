@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
 
 # what file systems take as one name, in bytes
 LONGEST_NAME = 255
@@ -53,7 +53,7 @@ def path_inside(root: Path, relative: object, place: str, *, links_may_leave: bo
     return path
 
 
-def open_regular(path: Path, *, max_bytes: int | None = None, place: str = "") -> BinaryIO:
+def open_regular(path: Path, *, max_bytes: int | None = None, place: str = "") -> BufferedReader:
     """The regular file at `path`, opened for reading; links are followed.
 
     Raises ValueError, beginning with `place` (default: the path), for a folder, pipe, socket or device, without
