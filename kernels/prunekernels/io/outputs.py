@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +34,9 @@ Replaces: TypeAlias = "bool | Callable[[Path], bool]"
 Identity: TypeAlias = "tuple[int, int]"
 
 LOCK = ".lock"
-STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
+# opened by their names these would be cut to nothing where they are files
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,6})")
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
 def check_file(path: Path, *, replaces: Replaces = False, inputs: Iterable[str | Path] = ()) -> list[str]:
@@ -115,11 +118,12 @@ def atomic_text(path: Path, *, replaces: Replaces = False, inputs: Iterable[str 
 
     "-" is standard output. It, and what is no file, say /dev/stdout or a pipe, are written as it goes.
     """
-    if str(path) == "-":
+    descriptor = _descriptor(path)
+    if str(path) == "-" or descriptor == 1:
         with _standard_output() as file:
             yield file
-    elif _is_stream(path):
-        with open(path, "w", encoding="utf-8", newline="") as file:
+    elif descriptor is not None or (path.exists() and not path.is_file() and not path.is_dir()):
+        with open(path if descriptor is None else os.dup(descriptor), "w", encoding="utf-8", newline="") as file:
             yield file
     else:
         with (
@@ -230,13 +234,20 @@ def _make_parents(out: Path) -> None:
         sync_path(parent.parent)
 
 
-def _is_stream(path: Path) -> bool:
-    return os.path.abspath(path).startswith(STREAMS) or (path.exists() and not path.is_file() and not path.is_dir())
+def _descriptor(path: Path) -> int | None:
+    """The open file of this process that `path` is a name of."""
+    name = os.path.abspath(path)
+    found = _DESCRIPTOR.fullmatch(name)
+    return int(found[1]) if found else _STANDARD.get(name)
 
 
 @contextmanager
 def _standard_output() -> Iterator[TextIO]:
     sys.stdout.flush()
+    if not hasattr(sys.stdout, "buffer"):
+        # somebody listens who wants text
+        yield sys.stdout
+        return
     file = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="", write_through=True)
     try:
         yield file
