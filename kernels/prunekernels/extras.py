@@ -1,0 +1,20 @@
+"""Optional dependencies: imported where they are used, and missing ones name the line that installs them."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`, which comes with prunekit's `extra`; where it is missing an ImportError has the install line.
+
+    Of a package that is there and broken it says also what that lacks.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        missing = getattr(error, "name", None)
+        reason = "" if missing in (None, module, package) else f" ({error})"
+        raise ImportError(f'this needs {package}: pip install "prunekit[{extra}]"{reason}', name=missing) from error
