@@ -18,9 +18,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from contextpruner.document import SplitDocument
-from contextpruner.joining import joined
 from contextpruner.tokens import TokenCounter, checked, count_checked
+from contextpruner.units.join import join_kept
+from contextpruner.units.split import SplitDocument
 
 ROUNDS = 32
 
@@ -113,7 +113,7 @@ class _Ledger:
         self.held[new] = True
         for document in {self.document_of[unit] for unit in units}:
             held = self.held[self.first[document] : self.first[document + 1]]
-            text = joined(self.texts[document], held)
+            text = join_kept(self.texts[document], held)
             self.costs[document] = count_checked(self.count_tokens, text)
             self.work -= len(text)
         if sum(self.costs) > self.max_tokens:

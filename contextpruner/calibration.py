@@ -25,9 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from contextpruner.checkpoint import find
-from contextpruner.document import HasText, SplitDocument
+from contextpruner.document import HasText
 from contextpruner.labeler import Labeler
 from contextpruner.origin import Origin
+from contextpruner.units.split import SplitDocument
 
 FILE = "calibration.json"
 FORMAT = 2

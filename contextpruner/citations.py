@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 
 from contextpruner.document import Id
-from contextpruner.joining import with_breaks
 from contextpruner.result import PrunedDocument, Result
+from contextpruner.units.join import with_line_breaks
 
 LABEL = re.compile(r"\[(\d{1,9})\.(\d{1,9})\]")
 
@@ -58,7 +58,7 @@ def find(result: Result, answer: str) -> list[Citation]:
 def _cited(number: int, document: PrunedDocument) -> str:
     parts = []
     texts, kept = map(document.shown, document.spans), (span.kept for span in document.spans)
-    for place, (breaks, text, is_kept) in enumerate(with_breaks(texts, kept)):
+    for place, (breaks, text, is_kept) in enumerate(with_line_breaks(texts, kept)):
         if is_kept and text.strip():
             # the label goes behind the white space at the head of a unit, so that lines and lists stay as they are
             head = len(text) - len(text.lstrip())

@@ -25,8 +25,8 @@ from contextpruner.policy import Policy
 from contextpruner.pruner import LABELERS, ContextPruner
 from contextpruner.quality import QUALITIES, Quality, build, prune_index
 from contextpruner.result import Result
-from contextpruner.sentence_splitter import SPLITTERS, SentenceSplitter
 from contextpruner.tokens import counter_from, estimate_tokens
+from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter
 from prunekernels import registry
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

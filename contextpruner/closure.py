@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
-from contextpruner.document import SplitDocument
-from contextpruner.pronouns import leans_back
+from contextpruner.units.pronouns import leans_back
+from contextpruner.units.split import SplitDocument
 
 Dependency = Literal["antecedent", "heading", "header", "signature"]
 ALL: tuple[Dependency, ...] = get_args(Dependency)

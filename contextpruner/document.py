@@ -5,14 +5,12 @@ All of them are checked before anything is done; what was given is read once and
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from contextpruner.checked_text import check_text
 from contextpruner.formats import FORMATS, Format
-from contextpruner.unit import LINKS, Unit
 
 Id = str | int | None
 FIELDS = ("text", "id", "title", "format")
@@ -33,31 +31,6 @@ class Document:
     id: Id = None
     title: str | None = None
     format: Format = "text"
-
-
-@dataclass(frozen=True)
-class SplitDocument:
-    """A document and its units, which partition its text: what a labeler reads."""
-
-    document: Document
-    units: tuple[Unit, ...]
-
-    @property
-    def texts(self) -> list[str]:
-        """What a reader sees of every unit, and what is kept of it, if it is: its slice, but in HTML."""
-        return [self.document.text[unit.start : unit.end] if unit.text is None else unit.text for unit in self.units]
-
-    @property
-    def seen(self) -> SplitDocument:
-        """The document without the markup between its blocks: what of it a reader sees."""
-        place = list(itertools.accumulate((unit.kind != "markup" for unit in self.units), initial=0))
-        if place[-1] == len(self.units):
-            return self
-        units = [unit for unit in self.units if unit.kind != "markup"]
-        links = [{link: place[at] for link in LINKS if (at := getattr(unit, link)) is not None} for unit in units]
-        return SplitDocument(
-            self.document, tuple(unit._replace(**link) for unit, link in zip(units, links, strict=True))
-        )
 
 
 def read(documents: Iterable[str | Mapping[str, object] | HasText]) -> list[Document]:

@@ -3,8 +3,8 @@
     text       prose, with Markdown's marks where it has them; a text that is a whole page of HTML is read as HTML,
                and one that looks like source code is cut as code
     markdown   prose and Markdown, whatever it looks like
-    html       HTML, whole pages and fragments (`html_units`)
-    code       source code in any language (`code_lines`)
+    html       HTML, whole pages and fragments (`units.formats.html`)
+    code       source code in any language (`units.code_lines`)
 
 A file has the format that its suffix names, and "text" where that names none.
 """
@@ -12,16 +12,8 @@ A file has the format that its suffix names, and "text" where that names none.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Literal, get_args
-
-from contextpruner import blocks, sentences
-from contextpruner.html_units import split_html
-from contextpruner.splitter import MAX_CHARACTERS, Cut, split, split_blocks, split_code
-from contextpruner.unit import Unit
-
-Splitter = Callable[[str], Sequence[Unit]]
 
 Format = Literal["text", "markdown", "html", "code"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -47,14 +39,3 @@ def of_path(path: str) -> Format:
 def told(text: str, given: Format = "text") -> Format:
     """The format that `text` is read in: "html" for a whole page that was given as text, else the one given."""
     return "html" if given == "text" and PAGE.match(text) else given
-
-
-def units(text: str, format_: Format, max_characters: int = MAX_CHARACTERS, cut: Cut = sentences.cut) -> list[Unit]:
-    """The units of `text`, read in this format; `cut` finds the sentences of a stretch of its prose."""
-    if format_ == "html":
-        return split_html(text, max_characters, cut)
-    if format_ == "code":
-        return split_code(text, max_characters)
-    if format_ == "markdown":
-        return split_blocks(text, blocks.cut(text), max_characters, cut)
-    return split(text, max_characters, cut)

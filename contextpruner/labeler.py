@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from contextpruner.document import SplitDocument
+from contextpruner.units.split import SplitDocument
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ import functools
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 
-from contextpruner.formats import Splitter
 from contextpruner.labeler import Labeler
-from contextpruner.sentence_splitter import SentenceSplitter
+from contextpruner.units.sentence_splitter import SentenceSplitter
+from contextpruner.units.split import Splitter
 from prunekernels import spec
 
 # fields of labelers that say where and how they run, not what they say

@@ -24,8 +24,8 @@ import numpy as np
 
 from contextpruner import budget, closure
 from contextpruner.closure import Dependency
-from contextpruner.document import SplitDocument
 from contextpruner.tokens import TokenCounter
+from contextpruner.units.split import SplitDocument
 
 Reason = (
     Literal["threshold", "top_k", "budget", "keep_best", "original", "below_threshold", "below_top_k", "over_budget"]

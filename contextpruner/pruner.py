@@ -1,7 +1,7 @@
 """The entry: a question and documents in, the parts of the documents that the question needs out.
 
 read -> split -> label -> choose -> spans. Every text that comes out is verbatim slices of what went in, joined
-(`joining`), and what went in is never changed.
+(`units.join`), and what went in is never changed.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ import numpy as np
 from contextpruner import formats
 from contextpruner.calibration import Calibration, Example, gold_units, of_gold, stored_with
 from contextpruner.checked_text import check_text
-from contextpruner.document import Document, HasText, SplitDocument, read
-from contextpruner.formats import Splitter
-from contextpruner.joining import joined
+from contextpruner.document import Document, HasText, read
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.origin import origin_of
 from contextpruner.policy import Policy, Reason, choose, is_kept
 from contextpruner.pretrained import labeler_for
 from contextpruner.result import PrunedDocument, Result, Span
-from contextpruner.sentence_splitter import SentenceSplitter
-from contextpruner.sentence_splitter import build as build_splitter
 from contextpruner.splitters.rules import Rules
 from contextpruner.tokens import TokenCounter, Tokenizer, count_checked, counter_of, estimate_tokens
+from contextpruner.units.join import join_kept
+from contextpruner.units.sentence_splitter import SentenceSplitter, build_splitter
+from contextpruner.units.split import SplitDocument, Splitter, split_format
 from prunekernels import registry, spec
 
 LABELERS = "contextpruner.labelers"
@@ -151,7 +150,7 @@ class ContextPruner:
                 return SplitDocument(document, tuple(splitter(document.text)))
             splitter = Rules()
         format_ = formats.told(document.text, document.format)
-        units = formats.units(document.text, format_, splitter.max_characters, splitter.cut)
+        units = split_format(document.text, format_, splitter.max_characters, splitter.cut)
         return SplitDocument(dataclasses.replace(document, format=format_), tuple(units))
 
     def _pruned(self, index: int, document: SplitDocument, labels: Labels, reasons: list[Reason]) -> PrunedDocument:
@@ -161,7 +160,7 @@ class ContextPruner:
             for unit, probability, reason in zip(document.units, probabilities, reasons, strict=True)
         )
         source = document.document
-        kept = joined(document.texts, (span.kept for span in spans))
+        kept = join_kept(document.texts, (span.kept for span in spans))
         return PrunedDocument(
             id=source.id,
             title=source.title,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from contextpruner.document import SplitDocument
 from contextpruner.text_tokens import TextTokens, encode
+from contextpruner.units.split import SplitDocument
 from contextpruner.windows import Window
 
 if TYPE_CHECKING:

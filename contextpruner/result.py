@@ -7,10 +7,10 @@ from functools import cached_property
 
 from contextpruner.document import Id
 from contextpruner.formats import Format
-from contextpruner.html_prune import prune_html
-from contextpruner.joining import joined
 from contextpruner.policy import Policy, Reason
-from contextpruner.unit import Kind
+from contextpruner.units.formats.html.serialize import prune_html
+from contextpruner.units.join import join_kept
+from contextpruner.units.unit import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class PrunedDocument:
     def text(self) -> str:
         """What is kept, as a reader sees it, for a prompt: the kept slices of `original` as they are, but in HTML.
 
-        Where the end of a line is dropped, its line break stays (`joining`).
+        Where the end of a line is dropped, its line break stays (`units.join`).
         """
-        return joined(map(self.shown, self.spans), (span.kept for span in self.spans))
+        return join_kept(map(self.shown, self.spans), (span.kept for span in self.spans))
 
     @cached_property
     def html(self) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contextpruner.document import SplitDocument
+from contextpruner.units.split import SplitDocument
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

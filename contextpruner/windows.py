@@ -1,7 +1,7 @@
 """Overlapping windows over the tokens of a long document, and one number per token out of several.
 
 A window is a stretch of the document's own tokens with what it hangs on before it: the row that heads its table,
-the signatures around its code, the headings above it (`unit.hangs_on`), nearest first, up to a quarter of the
+the signatures around its code, the headings above it (`ancestors`), nearest first, up to a quarter of the
 room. A window ends where a unit ends, so that every unit that fits is whole in at least one window, and the next
 one begins up to `overlap` tokens earlier, where a unit begins. A unit that fits no window is cut through.
 
@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from contextpruner.unit import Unit, hangs_on
+from contextpruner.units.unit import Unit, ancestors
 
 How = Literal["mean", "centre"]
 
@@ -92,7 +92,7 @@ def merge(windows: Sequence[Window], values: Sequence[np.ndarray], how: How = "c
 def _carried(units: Sequence[Unit], ends: Sequence[int], start: int, room: int) -> tuple[tuple[int, int], ...]:
     """The tokens of what the unit at `start` hangs on, in the order of the text, `room` of them at most."""
     found: list[tuple[int, int]] = []
-    for unit in hangs_on(units, bisect_right(ends, start)):
+    for unit in ancestors(units, bisect_right(ends, start)):
         begin = ends[unit - 1] if unit else 0
         end = min(ends[unit], begin + room)
         room -= end - begin

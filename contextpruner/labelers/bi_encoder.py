@@ -23,11 +23,11 @@ import torch
 
 from contextpruner.batches import check_batch_size
 from contextpruner.checkpoint import find
-from contextpruner.document import SplitDocument
 from contextpruner.extras import require
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.loading import quiet
 from contextpruner.modules import check_modules
+from contextpruner.units.split import SplitDocument
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -22,10 +22,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from contextpruner.document import SplitDocument
 from contextpruner.function_words import content_words
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.terms import terms
+from contextpruner.units.split import SplitDocument
+from contextpruner.units.terms import terms
 
 THRESHOLD = 0.05
 

@@ -24,11 +24,11 @@ import torch
 
 from contextpruner.batches import Batch, Row, check_batch_size, of_rows, pad_id
 from contextpruner.checkpoint import find
-from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
 from contextpruner.text_tokens import encode
 from contextpruner.token_windows import Template, paired
+from contextpruner.units.split import SplitDocument
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -28,12 +28,12 @@ import torch.nn.functional as F
 from contextpruner import windows
 from contextpruner.batches import Batch, Row, check_batch_size, of_rows, pad_id
 from contextpruner.checkpoint import find
-from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
 from contextpruner.modules import projection_of
 from contextpruner.text_tokens import TextTokens, encode, tokenise
 from contextpruner.token_windows import Packed, Template, alone, pack
+from contextpruner.units.split import SplitDocument
 from prunekernels.pool import pool
 
 if TYPE_CHECKING:

@@ -26,11 +26,11 @@ import torch
 from contextpruner import windows
 from contextpruner.batches import Batch, check_batch_size, of_rows, pad_id
 from contextpruner.checkpoint import find
-from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
 from contextpruner.text_tokens import TextTokens, tokenise
 from contextpruner.token_windows import Packed, Template, alone, pack
+from contextpruner.units.split import SplitDocument
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

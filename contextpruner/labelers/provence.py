@@ -33,7 +33,6 @@ import torch
 from contextpruner import windows
 from contextpruner.batches import batches, check_batch_size, distinct, pad_id
 from contextpruner.checkpoint import Checkpoint, find
-from contextpruner.document import SplitDocument
 from contextpruner.extras import require
 from contextpruner.joint_encoder import JointEncoder, Layout, layout_of, load_joint
 from contextpruner.labeler import Labeler, Labels, above
@@ -42,6 +41,7 @@ from contextpruner.onnx_encoder import OnnxEncoder, is_exported, load_onnx
 from contextpruner.published_packing import Published, blocks, published_question, tokenise_alone
 from contextpruner.text_tokens import TextTokens, encode, tokenise
 from contextpruner.token_windows import Packed, Template, pack, paired, single
+from contextpruner.units.split import SplitDocument
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

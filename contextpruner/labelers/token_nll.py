@@ -28,10 +28,10 @@ import numpy as np
 
 from contextpruner.batches import Row, check_batch_size
 from contextpruner.causal_model import CausalModel, load
-from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.loading import Precision
 from contextpruner.text_tokens import encode
+from contextpruner.units.split import SplitDocument
 
 
 @dataclass(frozen=True)

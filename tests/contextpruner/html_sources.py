@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from contextpruner import split_html
-from contextpruner.html_prune import prune_html
+from contextpruner.units.formats.html.serialize import prune_html
 
 PAGE = """<!DOCTYPE html>
 <html><head><title>My &amp; page</title><style>p { x: y }</style><script>if (a<b) "</p>";</script></head>

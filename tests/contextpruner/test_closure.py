@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Policy, SplitDocument, split
 from contextpruner.closure import ALL, needs, reached
-from contextpruner.joining import joined
 from contextpruner.policy import choose, is_kept
-from contextpruner.pronouns import LISTS, leans_back
 from contextpruner.tokens import count_checked, estimate_tokens
+from contextpruner.units.join import join_kept
+from contextpruner.units.pronouns import LISTS, leans_back
 
 WORDS: Callable[[str], int] = lambda text: len(text.split())  # noqa: E731
 
@@ -227,7 +227,7 @@ def test_any_choice_is_closed_and_any_budget_holds(texts: list[str], seed: int, 
                 if is_kept(reason):
                     assert all(is_kept(flat[other]) for _, other in reached(unit, leaning))
             if policy.max_tokens is not None:
-                kept = [joined(item.texts, map(is_kept, row)) for item, row in zip(cut, chosen, strict=True)]
+                kept = [join_kept(item.texts, map(is_kept, row)) for item, row in zip(cut, chosen, strict=True)]
                 assert sum(count_checked(count, text) for text in kept) <= max_tokens
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from contextpruner.cli import app
 from contextpruner.pruner import LABELERS
 from contextpruner.quality import QUALITIES
-from contextpruner.sentence_splitter import SPLITTERS
+from contextpruner.units.sentence_splitter import SPLITTERS
 from prunekernels import registry
 
 ROOT = Path(__file__).resolve().parents[2]

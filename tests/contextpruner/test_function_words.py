@@ -4,7 +4,7 @@ import pytest
 
 from contextpruner import ContextPruner
 from contextpruner.function_words import content_words
-from contextpruner.terms import terms
+from contextpruner.units.terms import terms
 
 
 @pytest.mark.parametrize(

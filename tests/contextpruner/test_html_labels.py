@@ -9,7 +9,7 @@ import pytest
 
 from contextpruner import Document, Labeler, SplitDocument, split_html
 from contextpruner.pruner import LABELERS, build
-from contextpruner.unit import LINKS
+from contextpruner.units.unit import RELATIONS
 from prunekernels import registry
 from tests.contextpruner.tiny_models import save_tiny_model
 
@@ -49,7 +49,7 @@ def test_links_are_those_of_what_is_seen() -> None:
     seen = document.seen
     assert seen.texts == [text for text in document.texts if text]
     for unit, whole in zip(seen.units, [unit for unit in document.units if unit.kind != "markup"], strict=True):
-        for link in LINKS:
+        for link in RELATIONS:
             there, here = getattr(whole, link), getattr(unit, link)
             assert (None if here is None else seen.texts[here]) == (None if there is None else document.texts[there])
     assert [unit.heading for unit in seen.units] == [None, 0, 0, 0, 0]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import split_html
-from contextpruner.html_prune import prune_html
+from contextpruner.units.formats.html.serialize import prune_html
 from tests.contextpruner.html_sources import read_and_pruned
 from tests.contextpruner.stopwatch import seconds
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Policy, Result, SplitDocument, html_view, split_html, view
 from contextpruner.citations import cited, find
-from contextpruner.html_prune import prune_html
-from contextpruner.html_tokens import VOID, tokens
+from contextpruner.units.formats.html.serialize import prune_html
+from contextpruner.units.formats.html.tokens import VOID, tokens
 from tests.contextpruner.html_sources import PAGE, SOURCES
 
 DOME = (

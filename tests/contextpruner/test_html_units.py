@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from contextpruner import Unit, html_blocks, split_html
-from contextpruner.html_tokens import tokens
+from contextpruner import Unit, split_html
+from contextpruner.units.formats.html.blocks import page_blocks
+from contextpruner.units.formats.html.tokens import tokens
 from tests.contextpruner.html_sources import PAGE, SOURCES, read_and_pruned
 from tests.contextpruner.stopwatch import seconds
 
@@ -99,7 +100,7 @@ def test_any_source_is_partitioned_and_every_visible_character_is_in_its_unit(so
     assert "".join(source[token.start : token.end] for token in tokens(source)) == source
     units = split_html(source, limit)
     check_partition(source, units)
-    assert "".join(unit.text or "" for unit in units) == html_blocks.read(source).view.text
+    assert "".join(unit.text or "" for unit in units) == page_blocks(source).visible.text
     for unit in units:
         if unit.kind != "markup":
             # what a reader sees of a unit is in its slice: without tags and spelled out

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, split
-from contextpruner.joining import joined
+from contextpruner.units.join import join_kept
 
 TEXT = "A one. A two.\n\n# Head\r\n\r\nB one. B two.\n- item\n- other\n\nC one."
 UNITS = [TEXT[unit.start : unit.end] for unit in split(TEXT)]
@@ -41,12 +41,12 @@ def test_by_hand(kept: list[int], wanted: str) -> None:
         "- other\n\n",
         "C one.",
     ]
-    assert joined(UNITS, [place in kept for place in range(8)]) == wanted
+    assert join_kept(UNITS, [place in kept for place in range(8)]) == wanted
 
 
 def test_texts_without_anything_change_nothing() -> None:
-    assert joined(["A.\n", "", "B."], [True, True, True]) == "A.\nB."
-    assert joined(["A.", "", "\n", "B."], [True, True, False, True]) == "A.\nB."
+    assert join_kept(["A.\n", "", "B."], [True, True, True]) == "A.\nB."
+    assert join_kept(["A.", "", "\n", "B."], [True, True, False, True]) == "A.\nB."
 
 
 PIECES = st.sampled_from(["A b. ", "C!\n", "# D\n", "- e\n", "| f |\n", "\n", "  g = 1\n", "\r\n", "\u2028", "H.\n\n"])
@@ -58,7 +58,7 @@ def test_any_choice_keeps_its_lines_and_adds_none(pieces: list[str], drawn: list
     text = "".join(pieces)
     units = [text[unit.start : unit.end] for unit in split(text)]
     kept = drawn[: len(units)]
-    got = joined(units, kept)
+    got = join_kept(units, kept)
     remaining = iter(text)
     assert all(character in remaining for character in got)
     chosen = [unit for unit, is_kept in zip(units, kept, strict=True) if is_kept]
@@ -71,7 +71,7 @@ def test_any_choice_keeps_its_lines_and_adds_none(pieces: list[str], drawn: list
             assert not place or not before or _breaks(before) == 0 or _breaks(got[:place]) > 0
             at = place + len(unit)
         before += unit
-    assert joined(units, [True] * len(units)) == text
+    assert join_kept(units, [True] * len(units)) == text
 
 
 def test_a_pruned_document_keeps_the_lines_of_what_stays() -> None:

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Labeler, Labels, Policy, SplitDocument, split, split_html
-from contextpruner.joining import joined
 from contextpruner.policy import choose, is_kept
 from contextpruner.tokens import count_checked, estimate_tokens
+from contextpruner.units.join import join_kept
 
 WORDS: Callable[[str], int] = lambda text: len(text.split())  # noqa: E731
 
@@ -139,7 +139,7 @@ def pruned(texts: list[str], numbers: list[float], max_tokens: int, count: Calla
     labels = Given(numbers).score("q", documents)
     policy = Policy(max_tokens=max_tokens)
     chosen = choose(policy, documents, labels.probabilities, count)
-    return [joined(item.texts, map(is_kept, row)) for item, row in zip(documents, chosen, strict=True)]
+    return [join_kept(item.texts, map(is_kept, row)) for item, row in zip(documents, chosen, strict=True)]
 
 
 COUNTERS: dict[str, Callable[[str], int]] = {

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contextpruner import split
-from contextpruner.pieces import is_joined
-from contextpruner.splitter import MAX_CHARACTERS
+from contextpruner.units.blocks import MAX_CHARACTERS
+from contextpruner.units.long_text import is_inside_character
 
 # texts dense in everything that opens, ends or hides a boundary
 MARKUP = st.lists(
@@ -183,7 +183,7 @@ def test_a_long_text_without_stops_gives_bounded_units() -> None:
     for text in ("word " * 20000, "x" * 100_000, "天" * 100_000, "👩‍🚀" * 20000, "e\u0301" * 50_000, "a,b" * 30_000):
         units = split(text)
         assert len(units) <= 1.1 * len(text) / MAX_CHARACTERS + 2
-        assert not any(is_joined(text, unit.start) for unit in units)
+        assert not any(is_inside_character(text, unit.start) for unit in units)
 
 
 def test_a_mark_is_not_torn_from_the_space_it_stands_on() -> None:
@@ -193,9 +193,9 @@ def test_a_mark_is_not_torn_from_the_space_it_stands_on() -> None:
 
 def test_characters_that_a_reader_sees_as_one() -> None:
     for text in ("e\u0301", "\r\n", "👩‍🚀", "👍🏽", "🇫🇷", "❤️", "각"):
-        assert any(is_joined(text, place) for place in range(1, len(text))) == (text != "각")
-    assert not is_joined("ab", 1)
-    assert not is_joined("\n\u0301", 1)
+        assert any(is_inside_character(text, place) for place in range(1, len(text))) == (text != "각")
+    assert not is_inside_character("ab", 1)
+    assert not is_inside_character("\n\u0301", 1)
 
 
 def test_no_room_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contextpruner.terms import terms
+from contextpruner.units.terms import terms
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from contextpruner import ContextPruner, Document, Policy, SplitDocument, estimate_tokens, split
-from contextpruner.joining import joined
 from contextpruner.policy import choose, is_kept
 from contextpruner.tokens import count_checked, counter_from, counter_of
+from contextpruner.units.join import join_kept
 
 TEXT = "".join(f"The dome number {n * 37 % 101} is tall. It is {n * 53 % 97} old. Bread is baked. " for n in range(9))
 
@@ -108,7 +108,7 @@ def test_a_budget_holds_for_what_is_read_where_tokens_cross_the_edges_of_units(m
         for place, span in enumerate(document.spans):
             if not span.kept:
                 kept = [other.kept or at == place for at, other in enumerate(document.spans)]
-                after = len(made.encode(joined(map(document.shown, document.spans), kept)))
+                after = len(made.encode(join_kept(map(document.shown, document.spans), kept)))
                 assert result.n_tokens_after - before + after > max_tokens
 
 
@@ -128,7 +128,7 @@ def chosen_in(n_units: int, count: Callable[[str], int]) -> tuple[float, int, in
     started = time.perf_counter()
     (reasons,) = choose(Policy(max_tokens=budget), [document], probabilities, counting)
     seconds = time.perf_counter() - started
-    kept = joined(document.texts, map(is_kept, reasons))
+    kept = join_kept(document.texts, map(is_kept, reasons))
     return seconds, counted // len(text), count(kept), budget
 
 

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from contextpruner import ContextPruner, Document, code_detection, line_breaks, split, split_code, split_html
-from contextpruner.formats import FORMATS, Format, units
-from contextpruner.html_tokens import tokens
-from contextpruner.joining import joined
+from contextpruner import ContextPruner, Document, code_detection, split, split_code, split_html
+from contextpruner.formats import FORMATS, Format
+from contextpruner.units.formats.html.tokens import tokens
+from contextpruner.units.join import join_kept
+from contextpruner.units.line_breaks import line_ends
+from contextpruner.units.split import split_format
 from tests.contextpruner.stopwatch import seconds
 
 ODD = [
@@ -68,11 +70,11 @@ TEXTS = st.one_of(st.text(max_size=120), st.lists(st.sampled_from(ODD + MARKS), 
 @given(text=TEXTS, format_=st.sampled_from(FORMATS), limit=st.sampled_from([1, 5, 1200]))
 @example(text="&bne;", format_="html", limit=1)
 def test_units_of_any_text_in_any_format_partition_it(text: str, format_: Format, limit: int) -> None:
-    found = units(text, format_, limit)
+    found = split_format(text, format_, limit)
     assert "".join(text[unit.start : unit.end] for unit in found) == text
     assert [unit.start for unit in found[1:]] == [unit.end for unit in found[:-1]]
     assert all(unit.start < unit.end for unit in found)
-    assert found == units(text, format_, limit)
+    assert found == split_format(text, format_, limit)
     # what follows an edge is no part of the character before it; at the head of a line a mark stands for itself
     for unit in found[1:] if format_ != "html" and limit == 1200 else ():
         mark = unicodedata.category(text[unit.start])[0] == "M"
@@ -91,7 +93,7 @@ def test_documents_of_all_formats_are_pruned_together(texts: list[tuple[str, For
             assert "".join(document.text[span.start : span.end] for span in found.spans) == document.text
             if found.html is None:
                 slices = [document.text[span.start : span.end] for span in found.spans]
-                assert found.text == joined(slices, [span.kept for span in found.spans])
+                assert found.text == join_kept(slices, [span.kept for span in found.spans])
             # taken alone a page gives the same, whatever stood beside it
             if "threshold" in rule:
                 assert found.text == pruner.prune("one two", [document], **rule).documents[0].text  # type: ignore[arg-type]
@@ -157,7 +159,7 @@ HARD += [
 CUTS: dict[str, Callable[[str], object]] = {
     "split_code": split_code,
     "is_code": lambda text: code_detection.is_code("x\n" + text),
-    "line_breaks": lambda text: line_breaks.cut(text, 0, len(text)),
+    "line_breaks": lambda text: line_ends(text, 0, len(text)),
     "pre": lambda text: split_html("<pre>" + text),
     "tokens": lambda text: list(tokens("<" + text)),
 }

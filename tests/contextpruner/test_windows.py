@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import Unit, split
-from contextpruner.unit import hangs_on
+from contextpruner.units.unit import ancestors
 from contextpruner.windows import Window, cut, merge
 
 
@@ -62,8 +62,8 @@ def test_what_a_unit_hangs_on_nearest_first() -> None:
         Unit(4, 5, "code", heading=1, header=2, signature=3),
         Unit(5, 6, "code", heading=1, header=2, signature=4),
     ]
-    assert list(hangs_on(units, 5)) == [2, 4, 3, 1, 0]
-    assert list(hangs_on(units, 0)) == []
+    assert list(ancestors(units, 5)) == [2, 4, 3, 1, 0]
+    assert list(ancestors(units, 0)) == []
 
 
 SIZES = st.lists(st.integers(min_value=0, max_value=60), max_size=60)

@@ -1,6 +1,6 @@
 """Whether a sentence goes on behind what it quotes: "Why?" she asked. “走吧。”老人说。
 
-A lower-case letter behind the quotation says so by itself (`sentences`). Elsewhere the quotation must open its
+A lower-case letter behind the quotation says so by itself (`boundaries`). Elsewhere the quotation must open its
 sentence, and a verb of saying stand behind it: after a name in English, and in languages without capitals.
 """
 

@@ -2,7 +2,7 @@
 
 Text between two tags of blocks is one block; a heading is one block whatever is in it, and so are the cells of a table
 row, with bars between them, unless the table holds a page's layout or code: a row of more than `ROW_CHARACTERS`, or one
-with `pre` in it, is the blocks that are in it. Elements that no reader sees (`html_tokens`) are passed over as if they
+with `pre` in it, is the blocks that are in it. Elements that no reader sees (`tokens`) are passed over as if they
 were not there.
 """
 
@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from contextpruner.blocks import Block, BlockKind
-from contextpruner.html_text import View
-from contextpruner.html_tokens import Token, names, tokens
-from contextpruner.html_tree import BLOCKS, Tree, build
+from contextpruner.units.blocks import Block, BlockKind
+from contextpruner.units.formats.html.tokens import Token, names, tokens
+from contextpruner.units.formats.html.tree import BLOCKS, Tree, build_tree
+from contextpruner.units.formats.html.visible_text import VisibleText
 
 ROW_CHARACTERS = 600
 # no longer text is asked whether it is blank once its entities are spelled out
@@ -34,7 +34,7 @@ Role = Literal["", "caption", "head", "body"]
 ROLES: dict[str, Role] = {"caption": "caption", "dt": "head", "dd": "body"}
 
 
-class Place(NamedTuple):
+class BlockPlace(NamedTuple):
     """Where a block stands: the path of its element, the nearest section, and its role in a table or list of terms."""
 
     path: str
@@ -44,11 +44,11 @@ class Place(NamedTuple):
 
 
 @dataclass
-class Page:
-    """The view of a source, the place of each of its blocks, and for each element the last one inside it."""
+class PageBlocks:
+    """The visible text of a source, the place of each of its blocks, and for each element the last one inside it."""
 
-    view: View
-    places: list[Place] = field(default_factory=list)
+    visible: VisibleText
+    places: list[BlockPlace] = field(default_factory=list)
     last_inside: list[int] = field(default_factory=list)
 
 
@@ -92,7 +92,7 @@ class _Context(NamedTuple):
         return here
 
 
-class _Run(NamedTuple):
+class _InlineRun(NamedTuple):
     """Text between two tags of blocks."""
 
     context: _Context
@@ -103,11 +103,11 @@ class _Run(NamedTuple):
         return sum(end - start for start, end in self.spans)
 
 
-def read(source: str) -> Page:
+def page_blocks(source: str) -> PageBlocks:
     """What a reader sees of `source`."""
     found = list(tokens(source))
-    tree = build(found)
-    page = Page(View(source), last_inside=list(range(len(tree.elements))))
+    tree = build_tree(found)
+    page = PageBlocks(VisibleText(source), last_inside=list(range(len(tree.elements))))
     for index in range(len(tree.elements) - 1, 0, -1):
         parent = tree.elements[index].parent
         page.last_inside[parent] = max(page.last_inside[parent], page.last_inside[index])
@@ -119,7 +119,7 @@ def read(source: str) -> Page:
     return page
 
 
-def _add_runs(page: Page, tree: Tree, whole: int, context: _Context, runs: list[_Run]) -> None:
+def _add_runs(page: PageBlocks, tree: Tree, whole: int, context: _Context, runs: list[_InlineRun]) -> None:
     """Runs of one row or heading, or of none."""
     if whole and context.kind == "heading":
         _add(page, tree, context._replace(role=""), [[run.spans for run in runs]])
@@ -136,16 +136,16 @@ def _add_runs(page: Page, tree: Tree, whole: int, context: _Context, runs: list[
             _add(page, tree, run.context._replace(kind=kind, role=role), [[run.spans]])
 
 
-def _is_row(runs: list[_Run]) -> bool:
+def _is_row(runs: list[_InlineRun]) -> bool:
     return sum(run.size for run in runs) <= ROW_CHARACTERS and not any(run.context.kind == "code" for run in runs)
 
 
-def _add(page: Page, tree: Tree, context: _Context, cells: list[list[list[tuple[int, int]]]]) -> None:
-    page.view.add_block(cells, Block(0, 0, context.kind, context.level), is_pre=context.kind == "code")
-    page.places.append(Place(tree.elements[context.block].path, context.section, context.group, context.role))
+def _add(page: PageBlocks, tree: Tree, context: _Context, cells: list[list[list[tuple[int, int]]]]) -> None:
+    page.visible.add_block(cells, Block(0, 0, context.kind, context.level), is_pre=context.kind == "code")
+    page.places.append(BlockPlace(tree.elements[context.block].path, context.section, context.group, context.role))
 
 
-def _runs(source: str, found: Sequence[Token], tree: Tree, contexts: Sequence[_Context]) -> Iterator[_Run]:
+def _runs(source: str, found: Sequence[Token], tree: Tree, contexts: Sequence[_Context]) -> Iterator[_InlineRun]:
     spans: list[tuple[int, int]] = []
     context = contexts[0]
     for token, inside in zip(found, tree.inside, strict=True):
@@ -160,7 +160,7 @@ def _runs(source: str, found: Sequence[Token], tree: Tree, contexts: Sequence[_C
     yield from _run(source, context, spans)
 
 
-def _run(source: str, context: _Context, spans: list[tuple[int, int]]) -> Iterator[_Run]:
+def _run(source: str, context: _Context, spans: list[tuple[int, int]]) -> Iterator[_InlineRun]:
     """The run without white space at its edges, if anything is left of it; `pre` keeps its indentation."""
     shown = [number for number, (start, end) in enumerate(spans) if not _is_blank(source[start:end])]
     if not shown:
@@ -170,7 +170,7 @@ def _run(source: str, context: _Context, spans: list[tuple[int, int]]) -> Iterat
     head, tail = source[start:first_end], source[last_start:end]
     spans[0] = (start + len(head) - len(head.lstrip("\r\n" if context.kind == "code" else None)), first_end)
     spans[-1] = (spans[-1][0], end - len(tail) + len(tail.rstrip()))
-    yield _Run(context, spans)
+    yield _InlineRun(context, spans)
 
 
 def _is_blank(text: str) -> bool:

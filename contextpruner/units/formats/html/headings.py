@@ -1,6 +1,6 @@
 """What the units of an HTML page hang on, by the tree of its elements.
 
-A heading holds until one of its own level or a higher one, or the end of the section (`html_blocks.SECTIONS`) in which
+A heading holds until one of its own level or a higher one, or the end of the section (`blocks.SECTIONS`) in which
 it stands. A row hangs on the last of the rows that head its table, those in `thead` or of `th` alone, else on the first
 row; a row that heads a part of the table stands between the two; the first row hangs on the caption. What a term
 means hangs on the term.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contextpruner.html_blocks import Place
+from contextpruner.units.formats.html.blocks import BlockPlace
 
 # rows at the head of a table, or terms in a row, that hang on each other
 MOST_HEADS = 3
@@ -27,7 +27,7 @@ class _Group:
     is_begun: bool = False
 
 
-class Links:
+class HeadingsAndHeaders:
     """The links of one block after another, in the order of the page."""
 
     def __init__(self, last_inside: Sequence[int]) -> None:
@@ -35,7 +35,7 @@ class Links:
         self._headings: list[tuple[int, int, int]] = []
         self._groups: dict[int, _Group] = {}
 
-    def heading(self, place: Place, level: int, unit: int) -> int | None:
+    def heading(self, place: BlockPlace, level: int, unit: int) -> int | None:
         """The heading over the block whose first unit is `unit`, itself a heading where it has a `level`."""
         while self._headings:
             above, section, _ = self._headings[-1]
@@ -47,7 +47,7 @@ class Links:
             self._headings.append((level, place.section, unit))
         return found
 
-    def header(self, place: Place, is_row: bool, unit: int) -> int | None:
+    def header(self, place: BlockPlace, is_row: bool, unit: int) -> int | None:
         """The row, caption or term without which the block whose first unit is `unit` cannot be read."""
         if not place.role:
             return None
@@ -69,7 +69,7 @@ class Links:
         return found
 
 
-def _term(group: _Group, place: Place, unit: int) -> int | None:
+def _term(group: _Group, place: BlockPlace, unit: int) -> int | None:
     if place.role == "body":
         group.is_begun = True
         return group.head

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from contextpruner.html_tokens import VOID, Token, names
+from contextpruner.units.formats.html.tokens import VOID, Token, names
 
 BLOCKS = names(
     "html head body title article section nav aside header footer main address div p pre blockquote center figure "
@@ -66,7 +66,7 @@ class Tree:
     ends: dict[int, list[int]] = field(default_factory=dict)
 
 
-def build(tokens: Iterable[Token]) -> Tree:
+def build_tree(tokens: Iterable[Token]) -> Tree:
     """The tree of `tokens`."""
     builder = _Builder()
     for index, token in enumerate(tokens):

@@ -1,4 +1,4 @@
-"""Blocks: the lines of a text as paragraphs, headings, list items, table rows, rules and fenced code.
+"""Markdown: the lines of a text in blocks, as paragraphs, headings, list items, table rows, rules and fenced code.
 
 Markdown's rules in so far as they show without nesting. A line that opens no block of its own continues the
 paragraph or the list item before it, and blank lines belong to the block before them. A fenced block is its
@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Literal, NamedTuple
 
-from contextpruner import line_breaks
-from contextpruner.unit import Kind
-
-BlockKind = Literal["prose"] | Kind
+from contextpruner.units import line_breaks
+from contextpruner.units.blocks import Block, BlockKind
 
 HEADING = re.compile(r"#{1,6}(?:\s|$)")
 FENCE = re.compile(r"`{3,}|~{3,}")
@@ -26,21 +23,9 @@ ITEM = re.compile(r"\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})\)\s|\d{1,3}\.\s|–\s")
 SPEECH = re.compile(r"—\s*\S")
 
 
-class Block(NamedTuple):
-    """The characters [start, end) of a text, whole lines.
-
-    `level` is 1 (the highest) to 6 for a heading, 1 for the row at the head of a table, 0 for anything else.
-    """
-
-    start: int
-    end: int
-    kind: BlockKind
-    level: int = 0
-
-
-def cut(text: str) -> list[Block]:
+def markdown_blocks(text: str) -> list[Block]:
     """The blocks of `text`, which partition it."""
-    reader = _Reader()
+    reader = _MarkdownReader()
     for line in text.splitlines(keepends=True):
         reader.read(line)
     if not text:
@@ -51,7 +36,7 @@ def cut(text: str) -> list[Block]:
     return [Block(*edge, kind, level) for edge, (_, kind, level) in zip(edges, begun, strict=True)]
 
 
-class _Reader:
+class _MarkdownReader:
     """Goes through the lines once and remembers where blocks begin."""
 
     def __init__(self) -> None:

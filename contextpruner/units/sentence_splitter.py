@@ -1,6 +1,6 @@
 """The contract of splitters by name: they say where sentences end, the blocks around them are cut alike for all.
 
-Headings, list items, table rows, code and line breaks that end something are `splitter`'s and `line_breaks`' business
+Headings, list items, table rows, code and line breaks that end something are `blocks`' and `line_breaks`' business
 whatever the splitter; only the prose between them is given to it, stretch by stretch. A file in `splitters/` holds one
 frozen dataclass: one that writes `cut`, or, for a package that gives spans, `spans`, of which `partition` makes ends
 that lose and repeat nothing.
@@ -12,9 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from contextpruner.pieces import is_joined, skip_space
-from contextpruner.splitter import MAX_CHARACTERS, split
-from contextpruner.unit import Unit
+from contextpruner.units.blocks import MAX_CHARACTERS
+from contextpruner.units.long_text import is_inside_character, skip_space
+from contextpruner.units.split import split
+from contextpruner.units.unit import Unit
 from prunekernels import spec
 
 SPLITTERS = "contextpruner.splitters"
@@ -49,7 +50,7 @@ class SpanSplitter(SentenceSplitter):
         """Start and end of each sentence of `text`, as the package gives them: in order, without overlap."""
 
 
-def build(text: str) -> SentenceSplitter:
+def build_splitter(text: str) -> SentenceSplitter:
     """The splitter that `text` describes, say "nltk" or "spacy:model=xx_sent_ud_sm"."""
     return spec.build(SPLITTERS, text, SentenceSplitter)  # type: ignore[type-abstract]
 
@@ -71,7 +72,7 @@ def partition(name: str, text: str, spans: Iterable[Sequence[int]]) -> list[int]
             )
         begin = skip_space(text, start)
         if begin < stop:
-            if not is_first and not is_joined(text, begin):
+            if not is_first and not is_inside_character(text, begin):
                 ends.append(begin)
             is_first = False
         at = stop

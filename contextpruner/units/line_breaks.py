@@ -24,7 +24,7 @@ GOES_ON = tuple(",;-–—(&/、，；")
 SPACE_OR_CJK = re.compile(r"\s|(?<=[\u2e80-\ud7ff\uf900-\uffef])|$")
 
 
-def cut(text: str, start: int, end: int) -> list[int]:
+def line_ends(text: str, start: int, end: int) -> list[int]:
     """Where the stretches of text[start:end] end that hold no break but of wrapped lines; the last is `end`."""
     first = text.find("\n", start, end)
     if first < 0 or text[first:end].isspace():

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from contextpruner.html_tokens import Token, tokens
-from contextpruner.html_tree import Tree, build
+from contextpruner.units.formats.html.tokens import Token, tokens
+from contextpruner.units.formats.html.tree import Tree, build_tree
 
 # what is shown by its tag alone
 SHOWN = frozenset(("br", "hr", "wbr"))
@@ -36,7 +36,7 @@ def prune_html(source: str, kept: Iterable[tuple[int, int]]) -> str:
     if edges != sorted(edges) or edges[-1] > len(source):
         raise ValueError(f"want spans in order and within {len(source)} characters, got {spans[:4]}")
     read = list(tokens(source))
-    tree = build(read)
+    tree = build_tree(read)
     shown = [list(part) for part in _shown(read, spans)]
     alive = _alive(read, tree, shown, source)
     return "".join(_pieces(source, read, tree, shown, alive))

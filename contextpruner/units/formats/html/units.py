@@ -1,6 +1,6 @@
 """HTML in units: slices of the source that partition it, cut where a reader of the page would cut.
 
-The visible text (`html_blocks`) is cut as any text is, headings, list items, table rows and lines of `pre` by their
+The visible text (`blocks`) is cut as any text is, headings, list items, table rows and lines of `pre` by their
 tags; then every unit is traced back to the source. Its slice runs from its first to its last visible character, and
 tags in between belong to it; between two sentences of a block closing tags belong to the first and opening ones to
 the second. What stands between blocks (tags, scripts, styles, comments, white space) is a unit of kind "markup",
@@ -13,22 +13,23 @@ from __future__ import annotations
 
 import re
 
-from contextpruner import html_blocks, sentences
 from contextpruner.checked_text import check_text
-from contextpruner.html_links import Links
-from contextpruner.splitter import MAX_CHARACTERS, Cut, split_blocks
-from contextpruner.unit import Unit
+from contextpruner.units.blocks import MAX_CHARACTERS, SentenceEnds, split_blocks
+from contextpruner.units.formats.html.blocks import page_blocks
+from contextpruner.units.formats.html.headings import HeadingsAndHeaders
+from contextpruner.units.sentences.boundaries import sentence_ends
+from contextpruner.units.unit import Unit
 
 CLOSES = re.compile(r"(?:</[^>]*+>|\s++)*")
 
 
-def split_html(source: str, max_characters: int = MAX_CHARACTERS, cut: Cut = sentences.cut) -> list[Unit]:
+def split_html(source: str, max_characters: int = MAX_CHARACTERS, cut: SentenceEnds = sentence_ends) -> list[Unit]:
     """Cut the HTML `source` into units of at most `max_characters` visible characters and the markup between them.
 
     `cut` finds the sentences of a stretch of visible prose.
     """
     builder = _Builder(check_text("the text", source))
-    for unit in split_blocks(builder.view.text, builder.view.blocks, max_characters, cut):
+    for unit in split_blocks(builder.visible.text, builder.visible.blocks, max_characters, cut):
         builder.read(unit)
     builder.skip(len(source))
     return builder.units
@@ -39,10 +40,10 @@ class _Builder:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.page = html_blocks.read(source)
-        self.view = self.page.view
-        self.text = self.view.text
-        self.links = Links(self.page.last_inside)
+        self.page = page_blocks(source)
+        self.visible = self.page.visible
+        self.text = self.visible.text
+        self.links = HeadingsAndHeaders(self.page.last_inside)
         self.units: list[Unit] = []
         # where each unit of the visible text stands among the units
         self.standing: list[int] = []
@@ -54,12 +55,12 @@ class _Builder:
 
     def read(self, unit: Unit) -> None:
         """A unit of the visible text."""
-        start, end = self.view.behind(unit.start), self.view.behind(unit.end)
-        begin, stop = self.view.origin(start, end) if start < end else (0, 0)
+        start, end = self.visible.next_boundary(unit.start), self.visible.next_boundary(unit.end)
+        begin, stop = self.visible.origin(start, end) if start < end else (0, 0)
         if self.position < stop:
-            is_new = self.block < 0 or self.view.blocks[self.block].end <= start
+            is_new = self.block < 0 or self.visible.blocks[self.block].end <= start
             self.skip(begin, is_new)
-            while self.block < 0 or self.view.blocks[self.block].end <= start:
+            while self.block < 0 or self.visible.blocks[self.block].end <= start:
                 self.block += 1
             if is_new:
                 self._link(unit)
@@ -85,6 +86,6 @@ class _Builder:
 
     def _link(self, unit: Unit) -> None:
         place, here = self.page.places[self.block], len(self.units)
-        level = self.view.blocks[self.block].level if unit.kind == "heading" else 0
+        level = self.visible.blocks[self.block].level if unit.kind == "heading" else 0
         self.heading = self.links.heading(place, level, here)
         self.header = self.links.header(place, unit.kind == "table_row", here)

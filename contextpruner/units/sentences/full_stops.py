@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from contextpruner import abbreviations
+from contextpruner.units.sentences import abbreviations
 
 OPENERS = "\"'“”‘’„‚«»‹›([{（［【「『〈《¿¡*_-–—> \t\r\n\u00a0\u202f\u3000"
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 
-def joined(texts: Iterable[str], kept: Iterable[bool]) -> str:
+def join_kept(texts: Iterable[str], kept: Iterable[bool]) -> str:
     """The kept ones of `texts`, which follow each other in a document."""
-    return "".join(breaks + text for breaks, text, is_kept in with_breaks(texts, kept) if is_kept)
+    return "".join(breaks + text for breaks, text, is_kept in with_line_breaks(texts, kept) if is_kept)
 
 
-def with_breaks(texts: Iterable[str], kept: Iterable[bool]) -> Iterator[tuple[str, str, bool]]:
+def with_line_breaks(texts: Iterable[str], kept: Iterable[bool]) -> Iterator[tuple[str, str, bool]]:
     """For each text the line breaks that stay before it if it is kept, itself, and whether it is kept."""
     # breaks at the end of the kept text before, and those of the dropped ones behind it
     standing: int | None = None

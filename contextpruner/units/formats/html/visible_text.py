@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from contextpruner.blocks import Block
+from contextpruner.units.blocks import Block
 
 # what is not shown as it stands in the source
 ENTITY = r"&(?:#\d{1,7}(?!\d);?|#[xX][0-9a-fA-F]{1,6}(?![0-9a-fA-F]);?|[a-zA-Z][a-zA-Z0-9]{1,31};?)"
@@ -20,7 +20,7 @@ SPECIAL_IN_PRE = re.compile(ENTITY)
 SPACES = str.maketrans("\t\r\n\f", "    ")
 
 
-class Origin(NamedTuple):
+class SourceSpan(NamedTuple):
     """The characters [start, end) of the source that a piece of the text shows, one by one or all of them at once."""
 
     start: int
@@ -28,7 +28,7 @@ class Origin(NamedTuple):
     is_literal: bool = False
 
 
-class View:
+class VisibleText:
     """The visible text in blocks that partition it, and where it comes from."""
 
     def __init__(self, source: str) -> None:
@@ -38,7 +38,7 @@ class View:
         self._at = 0
         # the places where pieces begin, and the source of each
         self._places: list[int] = []
-        self._origins: list[Origin] = []
+        self._origins: list[SourceSpan] = []
 
     @property
     def text(self) -> str:
@@ -48,7 +48,7 @@ class View:
         """From where to where the visible characters [start, end), at least one, stand in the source."""
         return self._origin(start)[0], self._origin(end - 1)[1]
 
-    def behind(self, at: int) -> int:
+    def next_boundary(self, at: int) -> int:
         """The first place from `at` on that is not inside what the source spells as one, say "&NotEqualTilde;"."""
         piece = bisect_right(self._places, at) - 1
         if at >= self._at or at == self._places[piece] or self._origins[piece].is_literal:
@@ -80,7 +80,7 @@ class View:
             tail = _common_end(shown[1:], found)
             start = match.end() - tail
             if found[0] == "&" or not self._is_behind_space():
-                self._add(shown[: len(shown) - tail], Origin(match.start(), start))
+                self._add(shown[: len(shown) - tail], SourceSpan(match.start(), start))
         self._add_literal(start, end, is_pre=is_pre)
 
     def _add_literal(self, start: int, end: int, *, is_pre: bool) -> None:
@@ -88,19 +88,19 @@ class View:
             start += 1
         if start < end:
             text = self.source[start:end]
-            self._add(text if is_pre else text.translate(SPACES), Origin(start, end, is_literal=True))
+            self._add(text if is_pre else text.translate(SPACES), SourceSpan(start, end, is_literal=True))
 
     def _is_behind_space(self) -> bool:
         """Whether the last character is a space, with which white space in the next tag's text is one."""
         return bool(self._chunks) and self._chunks[-1].endswith(" ")
 
     def _add_own(self, text: str) -> None:
-        """What the view adds stands nowhere, behind what was last."""
+        """What is added stands nowhere, behind what was last."""
         if text:
             last = self._origins[-1].end
-            self._add(text, Origin(last, last))
+            self._add(text, SourceSpan(last, last))
 
-    def _add(self, text: str, origin: Origin) -> None:
+    def _add(self, text: str, origin: SourceSpan) -> None:
         self._places.append(self._at)
         self._origins.append(origin)
         self._chunks.append(text)

@@ -1,4 +1,4 @@
-"""Pieces: what has no stops, or too few of them, is cut at white space.
+"""Long text: what has no stops, or too few of them, is cut at white space.
 
 Scripts that write no spaces between words (Thai, Lao, Khmer, Burmese) set one between clauses and sentences:
 there a piece ends at the first space after `CLAUSE_CHARACTERS`, or after `SHORT_CHARACTERS` where a Thai word
@@ -35,7 +35,7 @@ def has_spaceless_script(text: str, start: int, end: int) -> bool:
     return not text.isascii() and SPACELESS.search(text, start, end) is not None
 
 
-def cut(text: str, start: int, end: int, limit: int, by_line: bool = False) -> list[int]:
+def cut_long(text: str, start: int, end: int, limit: int, by_line: bool = False) -> list[int]:
     """Where the pieces of text[start:end] end, in order: up to `limit` characters each, then white space."""
     ends: list[int] = []
     for stop in clauses(text, start, [end]):
@@ -59,7 +59,7 @@ def clauses(text: str, start: int, stops: Sequence[int]) -> list[int]:
     return ends
 
 
-def is_joined(text: str, position: int) -> bool:
+def is_inside_character(text: str, position: int) -> bool:
     """Whether the characters on both sides of `position` make one: combining marks, joiners, CR LF, flags."""
     if not 0 < position < len(text):
         return False
@@ -97,10 +97,10 @@ def _place(text: str, first: int, size: int, by_line: bool) -> int:
     low, high = first + size // 2, first + size
     for pattern in (LINE, SPACE) if by_line else (SPACE, COMMA):
         match = pattern.match(text, low, high)
-        if match and not is_joined(text, skip_space(text, match.end())):
+        if match and not is_inside_character(text, skip_space(text, match.end())):
             return skip_space(text, match.end())
     for position in range(high, low, -1):
-        if not is_joined(text, position) and not is_joined(text, skip_space(text, position)):
+        if not is_inside_character(text, position) and not is_inside_character(text, skip_space(text, position)):
             return skip_space(text, position)
     return high
 

@@ -49,7 +49,7 @@ class CodeLine(NamedTuple):
     is_signature: bool
 
 
-def cut(text: str, start: int, end: int) -> list[CodeLine]:
+def code_lines(text: str, start: int, end: int) -> list[CodeLine]:
     """The units of the code text[start:end], whole lines that follow each other; empty where nothing is shown."""
     reader = _Reader()
     for match in LINE.finditer(text, start, end):

@@ -9,7 +9,7 @@ Kind = Literal["sentence", "heading", "list_item", "table_row", "code", "fence",
 
 
 # the fields that name other units
-LINKS = ("heading", "header", "signature")
+RELATIONS = ("heading", "header", "signature")
 
 
 class Unit(NamedTuple):
@@ -38,7 +38,7 @@ class Unit(NamedTuple):
     text: str | None = None
 
 
-def hangs_on(units: Sequence[Unit], index: int) -> Iterator[int]:
+def ancestors(units: Sequence[Unit], index: int) -> Iterator[int]:
     """What unit `index` hangs on, directly or not, nearest first: header, then signatures, then headings."""
     unit = units[index]
     if unit.header is not None:

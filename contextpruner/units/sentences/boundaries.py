@@ -5,16 +5,17 @@ white space behind it, and a following word that may begin a sentence: no lower-
 paragraph begins in lower case and goes on so, or the word before the stop is a plain one. A full stop also needs a
 word before it that is no abbreviation, no initial and no number of a list (`full_stops`). Quotes, brackets, citation
 marks and smiling faces behind a stop belong to its sentence; a quotation does not end it that is followed by who said
-so (`quotations`). Scripts without spaces between words are cut at those that they have (`pieces`).
+so (`quotations`). Scripts without spaces between words are cut at those that they have (`long_text`).
 """
 
 from __future__ import annotations
 
 import re
 
-from contextpruner import abbreviations, full_stops, pieces, quotations
-from contextpruner.full_stops import OPENERS, REACH
-from contextpruner.pieces import is_joined
+from contextpruner.units import long_text
+from contextpruner.units.long_text import is_inside_character
+from contextpruner.units.sentences import abbreviations, full_stops, quotations
+from contextpruner.units.sentences.full_stops import OPENERS, REACH
 
 SOFT = ".!?…"
 HARD = "。！？｡．।॥؟۔።፧။។៕༎։\u037e"
@@ -40,7 +41,7 @@ PARTICLES = frozenset("吧呢吗呀嘛")
 PLAIN, OPEN, ASKED = 5, 4, 3
 
 
-def cut(text: str, start: int, end: int) -> list[int]:
+def sentence_ends(text: str, start: int, end: int) -> list[int]:
     """Where the sentences of text[start:end], which has no line break that ends one, end in order; last is `end`."""
     ends: list[int] = []
     begin = start
@@ -81,12 +82,12 @@ def cut(text: str, start: int, end: int) -> list[int]:
         if is_end and closers and space and quotations.goes_on(text, start, match):
             continue
         # a combining mark behind the space would be torn from it
-        if is_end and after < end and (text[after].isascii() or not is_joined(text, after)):
+        if is_end and after < end and (text[after].isascii() or not is_inside_character(text, after)):
             ends.append(after)
             begin = after
     if begin < end:
         ends.append(end)
-    return pieces.clauses(text, start, ends) if pieces.has_spaceless_script(text, start, end) else ends
+    return long_text.clauses(text, start, ends) if long_text.has_spaceless_script(text, start, end) else ends
 
 
 def _hard_ends(text: str, start: int, match: re.Match[str]) -> bool:
