@@ -28,7 +28,7 @@ from benchmarks.harness import record
 from contextpruner import ContextPruner, Example, Labeler, Policy, SplitDocument, split
 from contextpruner.calibration import gold_units
 from contextpruner.closure import ALL
-from contextpruner.document import read as read_documents
+from contextpruner.documents.document import read_documents
 from contextpruner.policy import choose, is_kept
 
 BUDGETS = (0.1, 0.2, 0.3, 0.5)

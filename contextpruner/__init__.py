@@ -1,7 +1,8 @@
 """contextpruner: the sentences that a question needs, cut verbatim out of retrieved documents."""
 
-from contextpruner.calibration import Calibration, Example
-from contextpruner.document import Document
+from contextpruner.calibration import Calibration
+from contextpruner.documents.document import Document
+from contextpruner.documents.questions import Example
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.policy import Policy
 from contextpruner.pruner import ContextPruner

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from contextpruner.checkpoint import find
-from contextpruner.document import HasText
+from contextpruner.documents.files import replace_text
 from contextpruner.labeler import Labeler
 from contextpruner.origin import Origin
 from contextpruner.units.split import SplitDocument
@@ -34,15 +34,6 @@ FILE = "calibration.json"
 FORMAT = 2
 # thresholds that are stored at most; between two of them the lower one is taken, which loses less
 MOST = 2000
-
-
-@dataclass(frozen=True)
-class Example:
-    """A question, its documents, and for each of them the characters [start, end) that answer it."""
-
-    question: str
-    documents: Sequence[str | HasText]
-    gold: Sequence[Sequence[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -76,9 +67,7 @@ class Calibration:
 
     def save(self, path: str | Path) -> None:
         """Write JSON to the file `path`, or into the folder `path`."""
-        from contextpruner.files import write_whole
-
-        write_whole(_file(path), json.dumps({"format": FORMAT, **dataclasses.asdict(self)}) + "\n")
+        replace_text(_file(path), json.dumps({"format": FORMAT, **dataclasses.asdict(self)}) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from contextpruner.document import Id
+from contextpruner.documents.document import Id
 from contextpruner.result import PrunedDocument, Result
 from contextpruner.units.join import with_line_breaks
 

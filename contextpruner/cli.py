@@ -15,11 +15,20 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from contextpruner import batch, html_view, onnx_encoder, progress, view
+from contextpruner import html_view, onnx_encoder, progress, view
 from contextpruner.calibration import Calibration
 from contextpruner.closure import ALL as DEPENDENCIES
-from contextpruner.document import Document
-from contextpruner.files import Lines, parse_line, read_files, read_lines, record, whole, write_whole
+from contextpruner.documents.document import Document
+from contextpruner.documents.files import (
+    Lines,
+    document_from_json,
+    parse_line,
+    read_files,
+    read_lines,
+    replace_text,
+    replacing_text,
+)
+from contextpruner.documents.questions import QuestionLine, read_examples, read_questions
 from contextpruner.labeler import Labeler
 from contextpruner.policy import Policy
 from contextpruner.pruner import LABELERS, ContextPruner
@@ -146,8 +155,8 @@ def calibrate(
 ) -> None:
     """Find for every recall the threshold that keeps it, from questions whose answers are known."""
     with _clear_errors(), progress.over_lines([examples]) as watched:
-        asked = batch.read(watched(read_lines(examples, sys.stdin.buffer)))
-        made = ContextPruner(labeler, splitter=splitter).calibrate(batch.examples(asked))
+        asked = read_questions(watched(read_lines(examples, sys.stdin.buffer)))
+        made = ContextPruner(labeler, splitter=splitter).calibrate(read_examples(asked))
         made.save(output)
     with _clear_errors():
         most = made.n_questions / (made.n_questions + 1)
@@ -174,10 +183,12 @@ def quality(
                 return watched(line for path in passages for line in read_lines(path, sys.stdin.buffer))
 
             found = prune_index(
-                lambda: (record(place, parse_line(place, line)) for place, line in lines()), built, keep_ratio
+                lambda: (document_from_json(place, parse_line(place, line)) for place, line in lines()),
+                built,
+                keep_ratio,
             )
             kept = set(found.kept.tolist())
-            with whole(output) as file:
+            with replacing_text(output) as file:
                 for number, (_, line) in enumerate(lines()):
                     if number in kept:
                         file.write(line.decode("utf-8-sig") + "\n")
@@ -219,15 +230,26 @@ def _prune_many(pruner: ContextPruner, questions: str, files: list[str], policy:
         raise ValueError('standard input can be read only once, got "-" twice')
     shared = _read(files) if files else []
     with ExitStack() as stack:
-        file = None if output is None else stack.enter_context(whole(output))
+        file = None if output is None else stack.enter_context(replacing_text(output))
         watched = stack.enter_context(progress.over_lines([questions]))
-        asked = batch.read(watched(read_lines(questions, sys.stdin.buffer)), shared)
-        for line in batch.prune(pruner, asked, policy):
+        asked = read_questions(watched(read_lines(questions, sys.stdin.buffer)), shared)
+        for line in _answers(pruner, asked, policy):
             if file is None:
                 sys.stdout.buffer.write(line.encode())
             else:
                 file.write(line)
         sys.stdout.buffer.flush()
+
+
+def _answers(pruner: ContextPruner, asked: Iterator[QuestionLine], policy: Policy) -> Iterator[str]:
+    """One line of JSON for each question."""
+    for item in asked:
+        try:
+            result = pruner.prune(item.question, item.documents, policy)
+        except ValueError as error:
+            raise ValueError(f"{item.place}: {error}") from error
+        given = {"given": item.others} if item.others else {}
+        yield json.dumps(result.to_dict() | given, ensure_ascii=False) + "\n"
 
 
 def _read(paths: list[str]) -> list[Document]:
@@ -270,7 +292,7 @@ def _write(result: Result, format_: Format, output: Path | None, details: bool) 
         sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()
     else:
-        write_whole(output, text)
+        replace_text(output, text)
 
 
 def _render(result: Result, format_: Format, details: bool) -> str:

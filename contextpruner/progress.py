@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from contextpruner import batches
-from contextpruner.files import Lines
+from contextpruner.documents.files import Lines
 
 
 @contextmanager

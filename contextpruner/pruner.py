@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from contextpruner import formats
-from contextpruner.calibration import Calibration, Example, gold_units, of_gold, stored_with
-from contextpruner.checked_text import check_text
-from contextpruner.document import Document, HasText, read
+from contextpruner.calibration import Calibration, gold_units, of_gold, stored_with
+from contextpruner.documents.document import Document, HasText, check_text, read_documents
+from contextpruner.documents.format_detection import detect_format
+from contextpruner.documents.questions import Example
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.origin import origin_of
 from contextpruner.policy import Policy, Reason, choose, is_kept
@@ -137,7 +137,7 @@ class ContextPruner:
         """The documents in units, everything checked."""
         if not check_text("the question", question).strip():
             raise ValueError("want a question, got an empty text")
-        cut = [self._split(document) for document in read(documents)]
+        cut = [self._split(document) for document in read_documents(documents)]
         for index, document in enumerate(cut):
             _check_partition(index, document)
         return cut
@@ -149,7 +149,7 @@ class ContextPruner:
             if document.format in ("text", "markdown"):
                 return SplitDocument(document, tuple(splitter(document.text)))
             splitter = Rules()
-        format_ = formats.told(document.text, document.format)
+        format_ = detect_format(document.text, document.format)
         units = split_format(document.text, format_, splitter.max_characters, splitter.cut)
         return SplitDocument(dataclasses.replace(document, format=format_), tuple(units))
 

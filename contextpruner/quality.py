@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from contextpruner.checked_text import check_text
-from contextpruner.document import HasText
+from contextpruner.documents.document import HasText, check_text
 from prunekernels import budget, select, spec
 
 QUALITIES = "contextpruner.qualities"

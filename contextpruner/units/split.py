@@ -9,10 +9,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from contextpruner.checked_text import check_text
-from contextpruner.code_detection import is_code
-from contextpruner.document import Document
-from contextpruner.formats import Format
+from contextpruner.documents.document import Document, check_text
+from contextpruner.documents.format_detection import Format, is_code
 from contextpruner.units.blocks import MAX_CHARACTERS, Block, SentenceEnds, split_blocks
 from contextpruner.units.formats.html.units import split_html
 from contextpruner.units.formats.markdown import markdown_blocks

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contextpruner import Document
-from contextpruner.files import read_files, write_whole
+from contextpruner.documents.files import read_files, replace_text
 
 
 def test_text_jsonl_and_standard_input_in_order(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
 
 def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "out.txt"
-    write_whole(path, "one\r\n")
+    replace_text(path, "one\r\n")
     assert path.read_bytes() == b"one\r\n"
     assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
@@ -69,28 +69,28 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        write_whole(path, "two")
+        replace_text(path, "two")
     assert path.read_bytes() == b"one\r\n"
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ValueError, match="there is no folder"):
-        write_whole(tmp_path / "none" / "out.txt", "x")
+        replace_text(tmp_path / "none" / "out.txt", "x")
 
 
 def test_what_is_written_to_is_left_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real.txt")
-    write_whole(tmp_path / "link", "one")
-    write_whole(tmp_path / "link", "two")
+    replace_text(tmp_path / "link", "one")
+    replace_text(tmp_path / "link", "two")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real.txt").read_text() == "two"
     # a pipe stands for /dev/stdout and /dev/null, which root could replace by a file
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    write_whole(tmp_path / "pipe", "three")
+    replace_text(tmp_path / "pipe", "three")
     assert os.read(reader, 99) == b"three"
     os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
     with pytest.raises(ValueError, match=r"cannot write .*: it is a folder"):
-        write_whole(tmp_path, "x")
+        replace_text(tmp_path, "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "real.txt"]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from contextpruner import ContextPruner, Document, Unit
-from contextpruner.files import read_files
-from contextpruner.formats import of_path, told
+from contextpruner.documents.files import read_files
+from contextpruner.documents.format_detection import detect_format, format_of_suffix
 
 CODE = "def f(x):\n    return x\n\ndef g(y):\n    return f(y)\n"
 PAGE = "<!doctype html>\n<p>One &amp; two.<p>Three."
@@ -38,7 +38,7 @@ def kinds(text: str, format_: str | None = None) -> list[str]:
     ],
 )
 def test_a_suffix_names_a_format(path: str, format_: str) -> None:
-    assert of_path(path) == format_
+    assert format_of_suffix(path) == format_
 
 
 def test_a_format_is_what_a_document_is_cut_as() -> None:
@@ -64,8 +64,8 @@ def test_a_format_is_what_a_document_is_cut_as() -> None:
     ],
 )
 def test_a_whole_page_is_told_by_its_head(text: str, format_: str) -> None:
-    assert told(text) == format_
-    assert told(text, "code") == "code"
+    assert detect_format(text) == format_
+    assert detect_format(text, "code") == "code"
     document = ContextPruner("lead").prune("q", [text], threshold=0).documents[0]
     assert (document.format, document.html is None) == (format_, format_ == "text")
 

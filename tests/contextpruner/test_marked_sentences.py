@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.marked_sentences import SETS, MarkedText, compare, inner, read
 from contextpruner import split, split_code
-from contextpruner.code_detection import is_code
+from contextpruner.documents.format_detection import is_code
 
 TEXTS = {name: read(folder) for name, folder in SETS.items()}
 

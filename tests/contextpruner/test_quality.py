@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from contextpruner.document import Document
+from contextpruner.documents.document import Document
 from contextpruner.qualities.divergence import Divergence
 from contextpruner.qualities.unique_terms import UniqueTerms
 from contextpruner.quality import QUALITIES, Quality, build, prune_index

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from contextpruner import ContextPruner, Document, code_detection, split, split_code, split_html
-from contextpruner.formats import FORMATS, Format
+from contextpruner import ContextPruner, Document, split, split_code, split_html
+from contextpruner.documents.format_detection import FORMATS, Format, is_code
 from contextpruner.units.formats.html.tokens import tokens
 from contextpruner.units.join import join_kept
 from contextpruner.units.line_breaks import line_ends
@@ -158,7 +158,7 @@ HARD += [
 ]
 CUTS: dict[str, Callable[[str], object]] = {
     "split_code": split_code,
-    "is_code": lambda text: code_detection.is_code("x\n" + text),
+    "is_code": lambda text: is_code("x\n" + text),
     "line_breaks": lambda text: line_ends(text, 0, len(text)),
     "pre": lambda text: split_html("<pre>" + text),
     "tokens": lambda text: list(tokens("<" + text)),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from contextpruner.checked_text import check_text
+from contextpruner.documents.document import check_text
 from contextpruner.units.blocks import MAX_CHARACTERS, SentenceEnds, split_blocks
 from contextpruner.units.formats.html.blocks import page_blocks
 from contextpruner.units.formats.html.headings import HeadingsAndHeaders

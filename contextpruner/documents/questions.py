@@ -1,8 +1,8 @@
-"""Many questions from a JSONL file: one result a line, in order, the file whole or absent.
+"""Many questions from a JSONL file, read one at a time, so that memory does not grow with their number.
 
-A line is {"question": ..., "documents": [text or {"text", "id", "title", "format"}, ...]}; other fields are passed on
-under "given". A line without documents is asked of the documents that all lines share. Lines are read, pruned and
-written one at a time, so that memory does not grow with their number.
+A line is {"question": ..., "documents": [text or {"text", "id", "title", "format"}, ...]}; other fields are passed on.
+A line without documents is asked of the documents that all lines share. Where the answers are known, a line has "gold"
+too: for each document a list of [start, end).
 """
 
 from __future__ import annotations
@@ -11,15 +11,21 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from contextpruner.calibration import Example
-from contextpruner.document import Document, check_text
-from contextpruner.files import Lines, parse_line, record
-from contextpruner.policy import Policy
-from contextpruner.pruner import ContextPruner
+from contextpruner.documents.document import Document, HasText, check_text
+from contextpruner.documents.files import Lines, document_from_json, parse_line
 
 
 @dataclass(frozen=True)
-class Asked:
+class Example:
+    """A question, its documents, and for each of them the characters [start, end) that answer it."""
+
+    question: str
+    documents: Sequence[str | HasText]
+    gold: Sequence[Sequence[tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class QuestionLine:
     """One line: where it stands, its question, its documents, and the fields that are not ours."""
 
     place: str
@@ -28,7 +34,7 @@ class Asked:
     others: dict[str, object]
 
 
-def read(lines: Lines, shared: Sequence[Document] = ()) -> Iterator[Asked]:
+def read_questions(lines: Lines, shared: Sequence[Document] = ()) -> Iterator[QuestionLine]:
     """The questions of `lines`; raises ValueError naming the line and the field."""
     for place, line in lines:
         held = parse_line(place, line)
@@ -42,9 +48,9 @@ def read(lines: Lines, shared: Sequence[Document] = ()) -> Iterator[Asked]:
         documents = list(shared)
         if given is not None:
             items = [{"text": item} if isinstance(item, str) else item for item in given]
-            documents = [record(f"{place}, document {number}", item) for number, item in enumerate(items)]
+            documents = [document_from_json(f"{place}, document {number}", item) for number, item in enumerate(items)]
         _check_others(place, held)
-        yield Asked(place, question, documents, held)
+        yield QuestionLine(place, question, documents, held)
 
 
 def _check_others(place: str, held: dict[str, object]) -> None:
@@ -58,18 +64,7 @@ def _check_others(place: str, held: dict[str, object]) -> None:
     check_text(names, text)
 
 
-def prune(pruner: ContextPruner, asked: Iterator[Asked], policy: Policy) -> Iterator[str]:
-    """One line of JSON for each question."""
-    for item in asked:
-        try:
-            result = pruner.prune(item.question, item.documents, policy)
-        except ValueError as error:
-            raise ValueError(f"{item.place}: {error}") from error
-        given = {"given": item.others} if item.others else {}
-        yield json.dumps(result.to_dict() | given, ensure_ascii=False) + "\n"
-
-
-def examples(asked: Iterator[Asked]) -> Iterator[Example]:
+def read_examples(asked: Iterator[QuestionLine]) -> Iterator[Example]:
     """Questions whose lines have `gold`: for each document a list of [start, end)."""
     for item in asked:
         gold = item.others.get("gold")

@@ -2,8 +2,8 @@
 
 A file that ends in .jsonl holds one object a line, {"id", "title", "text", "format"}, of which only the text is
 needed; any other file is one document whose id is the path as it was given, in the format that its suffix names
-(`formats`). A folder stands for its files, and those of the folders in it, in the order of their paths; hidden ones are
-left out, and so are those that are no UTF-8 text. "-" is standard input, read as one text.
+(`format_detection`). A folder stands for its files, and those of the folders in it, in the order of their paths;
+hidden ones are left out, and so are those that are no UTF-8 text. "-" is standard input, read as one text.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TextIO
 
-from contextpruner import formats
-from contextpruner.document import Document, of_fields
+from contextpruner.documents.document import Document, document_from_fields
+from contextpruner.documents.format_detection import format_of_suffix
 
 # where each line stands, and the line
 Lines = Iterable[tuple[str, bytes]]
 
 
-class Read(NamedTuple):
+class ReadFiles(NamedTuple):
     """The documents of files, and the files in folders that were passed over as they are no text."""
 
     documents: list[Document]
     no_text: list[str]
 
 
-def read_files(paths: Sequence[str], stdin: BinaryIO) -> Read:
+def read_files(paths: Sequence[str], stdin: BinaryIO) -> ReadFiles:
     """All documents of `paths` in order; raises ValueError naming file, line and field."""
     if list(paths).count("-") > 1:
         raise ValueError('standard input can be read only once, got "-" twice')
-    found = Read([], [])
+    found = ReadFiles([], [])
     for given in paths:
         files = _files(given)
         for path in files:
@@ -61,14 +61,14 @@ def read_lines(path: str, stdin: BinaryIO) -> Iterator[tuple[str, bytes]]:
             file.close()
 
 
-def write_whole(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
     """Write `text` under a temporary name beside `path`, then rename it."""
-    with whole(path) as file:
+    with replacing_text(path) as file:
         file.write(text)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[TextIO]:
+def replacing_text(path: Path) -> Iterator[TextIO]:
     """A file under a temporary name beside `path`, renamed when the block ends well and removed when not.
 
     A link stays a link to what is then written. What is no file, say /dev/stdout, is written as it goes.
@@ -109,11 +109,11 @@ def _documents(path: str, data: bytes) -> list[Document]:
     if path.endswith(".jsonl"):
         lines = enumerate(data.split(b"\n"), 1)
         places = ((f"{path}:{number}", line) for number, line in lines if line.strip())
-        documents = [record(place, parse_line(place, line)) for place, line in places]
+        documents = [document_from_json(place, parse_line(place, line)) for place, line in places]
         if not documents:
             raise ValueError(f"{path} holds no documents")
         return documents
-    return [Document(_decode(name, data), id=path, format=formats.of_path(path))]
+    return [Document(_decode(name, data), id=path, format=format_of_suffix(path))]
 
 
 def _decode(name: str, data: bytes) -> str:
@@ -144,13 +144,13 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
 
 
-def record(place: str, held: object) -> Document:
+def document_from_json(place: str, held: object) -> Document:
     """A document from an object with a text, and perhaps an id, a title and a format."""
     if not isinstance(held, dict):
         raise ValueError(f"{place} wants an object with a text, got {type(held).__name__}")
     if "text" not in held:
         raise ValueError(f"{place}: text wants a string, got only {', '.join(map(str, held)) or 'no fields'}")
-    return of_fields(place, held)
+    return document_from_fields(place, held)
 
 
 def _files(given: str) -> list[str]:

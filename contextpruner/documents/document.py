@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from contextpruner.checked_text import check_text
-from contextpruner.formats import FORMATS, Format
+from contextpruner.documents.format_detection import FORMATS, Format
 
 Id = str | int | None
 FIELDS = ("text", "id", "title", "format")
@@ -25,7 +24,7 @@ class HasText(Protocol):
 
 @dataclass(frozen=True)
 class Document:
-    """One text, with the name and the title that go with it, and what it is written in (`formats`)."""
+    """One text, with the name and the title that go with it, and what it is written in (`format_detection`)."""
 
     text: str
     id: Id = None
@@ -33,7 +32,7 @@ class Document:
     format: Format = "text"
 
 
-def read(documents: Iterable[str | Mapping[str, object] | HasText]) -> list[Document]:
+def read_documents(documents: Iterable[str | Mapping[str, object] | HasText]) -> list[Document]:
     """Read `documents`; raises ValueError that names the index, and the field, of the first bad one."""
     if isinstance(documents, str | bytes | Mapping):
         raise ValueError(f"want a list of documents, got one {type(documents).__name__}")
@@ -53,10 +52,10 @@ def _read_one(index: int, item: object) -> Document:
         fields = {field: getattr(item, field, None) for field in FIELDS}
     else:
         raise ValueError(f"{name} wants a string or something with a text, got {type(item).__name__}")
-    return of_fields(name, fields)
+    return document_from_fields(name, fields)
 
 
-def of_fields(name: str, fields: Mapping[str, object]) -> Document:
+def document_from_fields(name: str, fields: Mapping[str, object]) -> Document:
     """A document from a text and perhaps an id, a title and a format; raises ValueError with `name` and the field."""
     key, title, format_ = fields.get("id"), fields.get("title"), fields.get("format")
     text = check_text(f"{name}: text", fields.get("text"))
@@ -70,3 +69,14 @@ def of_fields(name: str, fields: Mapping[str, object]) -> Document:
         title=None if title is None else check_text(f"{name}: title", title),
         format="text" if format_ is None else format_,
     )
+
+
+def check_text(name: str, text: object) -> str:
+    """`text` if it is a string that can be written as UTF-8; raises ValueError with `name` otherwise."""
+    if not isinstance(text, str):
+        raise ValueError(f"{name} wants a string, got {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} holds half of a surrogate pair at character {error.start}") from None
+    return text
