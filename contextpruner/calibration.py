@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from contextpruner.checkpoint import find
 from contextpruner.documents.files import replace_text
 from contextpruner.labeler import Labeler
+from contextpruner.models.checkpoint import find_checkpoint
 from contextpruner.origin import Origin
 from contextpruner.units.split import SplitDocument
 
@@ -87,7 +87,7 @@ class Calibration:
 def stored_with(labeler: Labeler) -> Calibration | None:
     """The calibration in the folder of the labeler's model, whichever path leads there; None where there is none."""
     model = getattr(labeler, "model", None)
-    if not isinstance(model, str) or not (file := find(model).folder / FILE).is_file():
+    if not isinstance(model, str) or not (file := find_checkpoint(model).folder / FILE).is_file():
         return None
     read = Calibration.load(file)
     return dataclasses.replace(read, origin=dataclasses.replace(read.origin, model=model))

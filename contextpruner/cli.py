@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from contextpruner import html_view, onnx_encoder, progress, view
+from contextpruner import html_view, progress, view
 from contextpruner.calibration import Calibration
 from contextpruner.closure import ALL as DEPENDENCIES
 from contextpruner.documents.document import Document
@@ -30,6 +30,8 @@ from contextpruner.documents.files import (
 )
 from contextpruner.documents.questions import QuestionLine, read_examples, read_questions
 from contextpruner.labeler import Labeler
+from contextpruner.models.onnx_export import export_onnx
+from contextpruner.models.provence_checkpoint import load_provence
 from contextpruner.policy import Policy
 from contextpruner.pruner import LABELERS, ContextPruner
 from contextpruner.quality import QUALITIES, Quality, build, prune_index
@@ -202,9 +204,7 @@ def export(
 ) -> None:
     """Write a pruner as one ONNX file with its tokenizer; --labeler provence:model=FOLDER runs it on a CPU."""
     with _clear_errors():
-        from contextpruner.labelers.provence import Provence
-
-        typer.echo(f"{onnx_encoder.export(Provence(model), output)}: exported")
+        typer.echo(f"{export_onnx(load_provence(model), output)}: exported")
 
 
 @app.command()

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from contextpruner import batches
 from contextpruner.documents.files import Lines
+from contextpruner.models.batches import listening
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def over_batches() -> Iterator[None]:
                 bar.add_task("", total=total)
             bar.update(bar.task_ids[0], completed=done, total=total)
 
-        with batches.watched(watch):
+        with listening(watch):
             yield
 
 

@@ -17,9 +17,9 @@ from contextpruner.documents.document import Document, HasText, check_text, read
 from contextpruner.documents.format_detection import detect_format
 from contextpruner.documents.questions import Example
 from contextpruner.labeler import Labeler, Labels
+from contextpruner.models.auto_labeler import labeler_for_model
 from contextpruner.origin import origin_of
 from contextpruner.policy import Policy, Reason, choose, is_kept
-from contextpruner.pretrained import labeler_for
 from contextpruner.result import PrunedDocument, Result, Span
 from contextpruner.splitters.rules import Rules
 from contextpruner.tokens import TokenCounter, Tokenizer, count_checked, counter_of, estimate_tokens
@@ -74,7 +74,7 @@ class ContextPruner:
         nothing downloaded, and a log line that says once which one that is. Other fields of a labeler want the
         labeler itself: `ContextPruner(Provence(name, packing="published"))`.
         """
-        kind, model = labeler_for(name)
+        kind, model = labeler_for_model(name)
         labeler = registry.load(LABELERS, kind, Labeler)  # type: ignore[type-abstract]
         made = labeler() if model is None else labeler(model=model)  # type: ignore[call-arg]
         return cls(made, splitter=splitter, count_tokens=count_tokens, calibration=calibration)

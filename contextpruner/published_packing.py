@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contextpruner.text_tokens import TextTokens, encode
+from contextpruner.models.document_tokens import DocumentTokens, encode_text
+from contextpruner.models.provence_checkpoint import Published
+from contextpruner.models.windows import Window
 from contextpruner.units.split import SplitDocument
-from contextpruner.windows import Window
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Published = Literal["provence", "open_provence"]
 
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -33,22 +32,22 @@ def published_question(question: str, form: Published) -> str:
     return " ".join(question.lower().translate(NO_PUNCTUATION).split()) or question
 
 
-def tokenise_alone(
+def tokenize_units(
     tokenizer: PreTrainedTokenizerBase, document: SplitDocument, use_title: bool, form: Published, longest: int
-) -> TextTokens:
+) -> DocumentTokens:
     """The tokens of `document`, unit by unit; `longest` is the length of a fragment."""
     title = (document.document.title or "") if use_title else ""
     texts = document.texts
     if form == "provence":
         texts = [" " * (index > 0 or bool(title)) + text.strip() for index, text in enumerate(texts)]
-    coded = [encode(tokenizer, text) for text in texts]
+    coded = [encode_text(tokenizer, text) for text in texts]
     ids = [token for piece, _, _ in coded for token in piece]
     lengths = np.array([len(piece) for piece, _, _ in coded], dtype=np.int64)
     weight, ends = _fragments(lengths.tolist(), longest if form == "open_provence" else len(ids) + 1)
     unit = np.repeat(np.arange(len(texts)), lengths)
-    return TextTokens(
+    return DocumentTokens(
         ids,
-        encode(tokenizer, title)[0],
+        encode_text(tokenizer, title)[0],
         ends,
         np.arange(len(ids)),
         unit,
@@ -67,7 +66,7 @@ def _fragments(lengths: Sequence[int], longest: int) -> tuple[np.ndarray, list[i
     return np.repeat([1 / size for size in sizes], sizes), np.cumsum(sizes, dtype=np.int64).tolist()
 
 
-def blocks(ends: Sequence[int], room: int) -> list[Window]:
+def windows_ending_at(ends: Sequence[int], room: int) -> list[Window]:
     """Windows of at most `room` tokens that end at one of `ends` where one is in reach."""
     found, start, reached = [], 0, 0
     for end in ends:

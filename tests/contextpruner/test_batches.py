@@ -2,7 +2,7 @@
 
 import torch
 
-from contextpruner.batches import Batch, Row, batches, of_rows
+from contextpruner.models.batches import Batch, Row, batches, run_batches
 
 
 def rows(*lengths: int) -> list[Row]:
@@ -31,7 +31,7 @@ def test_equal_rows_are_computed_once_and_come_back_in_their_places() -> None:
         return batch.ids.double().sum(1) - (1 - batch.mask).sum(1) * 7
 
     given = rows(2, 5, 2, 3, 5, 2)
-    found = of_rows(given, 2, 7, forward)
+    found = run_batches(given, 2, 7, forward)
     assert [float(value) for value in found] == [sum(row.ids) for row in given]
     assert sorted(seen) == [2, 3, 5]
-    assert of_rows([], 2, 7, forward) == []
+    assert run_batches([], 2, 7, forward) == []

@@ -162,7 +162,7 @@ def test_a_tokenizer_that_cuts_and_pads_by_itself_does_neither(write: Callable[[
 def test_of_a_hub_repository_only_what_is_read_is_fetched() -> None:
     from huggingface_hub.utils import filter_repo_objects
 
-    from contextpruner.checkpoint import UNWANTED, WANTED
+    from contextpruner.models.checkpoint import UNWANTED, WANTED
 
     wanted = [
         "config.json",

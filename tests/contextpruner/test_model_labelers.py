@@ -24,12 +24,12 @@ from transformers import (
 )
 
 from contextpruner import Document, SplitDocument, split
-from contextpruner.batches import of_rows
 from contextpruner.labelers import late_interaction
 from contextpruner.labelers.cross_encoder import CrossEncoder
 from contextpruner.labelers.late_interaction import LateInteraction
 from contextpruner.labelers.llmlingua2 import Llmlingua2
 from contextpruner.labelers.token_nll import TokenNll
+from contextpruner.models.batches import run_batches
 from tests.contextpruner import tiny_checkpoints as tiny
 
 QUESTION = "Who designed the dome?"
@@ -174,10 +174,10 @@ def test_late_interaction_of_many_documents_holds_no_vectors(
     held: list[list[np.ndarray]] = []
 
     def kept(*given: object) -> list[np.ndarray]:
-        held.append(of_rows(*given))  # type: ignore[arg-type]
+        held.append(run_batches(*given))  # type: ignore[arg-type]
         return held[-1]
 
-    monkeypatch.setattr(late_interaction, "of_rows", kept)
+    monkeypatch.setattr(late_interaction, "run_batches", kept)
     documents = cut("The dome is it. " * 40, "Who?", "It is tall. " * 30)
     LateInteraction(str(tiny_encoder), pool_factor=pool_factor).score("who?", documents)
     question, *others = held

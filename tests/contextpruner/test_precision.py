@@ -18,7 +18,7 @@ from contextpruner.labelers.late_interaction import LateInteraction
 from contextpruner.labelers.llmlingua2 import Llmlingua2
 from contextpruner.labelers.provence import Provence
 from contextpruner.labelers.token_nll import TokenNll
-from contextpruner.onnx_encoder import export
+from contextpruner.models.onnx_export import export_onnx
 from tests.contextpruner import tiny_checkpoints as tiny
 from tests.contextpruner.tiny_models import save_tiny_model
 
@@ -70,7 +70,7 @@ def test_an_exported_model_labels_as_the_checkpoint(name: str, tmp_path: Path) -
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     folder = LAYOUTS[name](tmp_path / "torch")
-    target = export(Provence(str(folder), threshold=0.4), tmp_path / "made" / "onnx")
+    target = export_onnx(Provence(str(folder), threshold=0.4).loaded, tmp_path / "made" / "onnx")
     pruner = ContextPruner.from_pretrained(str(target))
     own, other = Provence(str(folder), threshold=0.4), pruner.labeler
     # batches of other sizes and lengths than the one that was traced, with padding and without
@@ -91,12 +91,12 @@ def test_exports_that_cannot_be_are_refused(tmp_path: Path, monkeypatch: pytest.
     pytest.importorskip("onnxruntime")
     folder = str(tiny.provence(tmp_path / "torch"))
     with pytest.raises(ValueError, match="want a float32 model of torch"):
-        export(Provence(folder, precision="int8"), tmp_path / "int8")
+        export_onnx(Provence(folder, precision="int8").loaded, tmp_path / "int8")
     done = CliRunner().invoke(app, ["export", folder, "-o", str(tmp_path / "onnx")])
     assert done.exit_code == 0, done.output
     exported = str(tmp_path / "onnx")
     with pytest.raises(ValueError, match="want a float32 model of torch"):
-        export(Provence(exported), tmp_path / "again")
+        export_onnx(Provence(exported).loaded, tmp_path / "again")
     with pytest.raises(ValueError, match="wants a known layout, float32 and the CPU"):
         Provence(exported, precision="int8").prepare()
     config = json.loads((tmp_path / "onnx" / "config.json").read_text())

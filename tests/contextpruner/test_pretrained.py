@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from contextpruner import ContextPruner, pretrained
+from contextpruner import ContextPruner
 from contextpruner.labelers.bm25 import Bm25
 from contextpruner.labelers.provence import Provence
+from contextpruner.models import auto_labeler
 from tests.contextpruner import tiny_checkpoints as tiny
 from tests.contextpruner.tiny_encoder import save_tiny_encoder
 
@@ -59,7 +60,7 @@ def test_the_labeler_is_found_by_what_the_folder_holds(written: str, tmp_path: P
 
 
 def test_without_a_name_it_says_once_what_it_takes(caplog: pytest.LogCaptureFixture) -> None:
-    pretrained._say_default.cache_clear()
+    auto_labeler._say_default.cache_clear()
     with caplog.at_level(logging.WARNING, logger="contextpruner"):
         pruner = ContextPruner.from_pretrained()
         ContextPruner.from_pretrained()

@@ -10,9 +10,9 @@ import torch
 from transformers import AutoTokenizer
 
 from contextpruner import ContextPruner, Document, SplitDocument, split
-from contextpruner.checkpoint import find
-from contextpruner.joint_encoder import JointEncoder, layout_of, load_joint
 from contextpruner.labelers.provence import Provence
+from contextpruner.models.checkpoint import find_checkpoint
+from contextpruner.models.joint_encoder import JointEncoder, layout_of, load_joint
 from tests.contextpruner import tiny_checkpoints as tiny
 from tests.contextpruner.published_forwards import FORWARDS, SPECIALS, modernbert_forward
 
@@ -99,7 +99,7 @@ def test_published_packing_against_an_independent_forward(
 @torch.no_grad()
 def test_modernbert_is_read_before_its_final_norm(folders: dict[str, Path]) -> None:
     ids = list(range(1, 60))
-    model, _ = load_joint(find(str(folders["open_provence"])), "open_provence")
+    model, _ = load_joint(find_checkpoint(str(folders["open_provence"])), "open_provence")
     got = model(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.int64))[0][0].numpy()
     np.testing.assert_allclose(got, modernbert_forward(folders["open_provence"], ids)[0], atol=1e-5)
     assert np.abs(got - modernbert_forward(folders["open_provence"], ids, after_norm=True)[0]).max() > 0.1
@@ -108,9 +108,9 @@ def test_modernbert_is_read_before_its_final_norm(folders: dict[str, Path]) -> N
 
 
 def test_layouts_are_told_apart_and_carry_their_own_defaults(folders: dict[str, Path], tmp_path: Path) -> None:
-    told = {name: layout_of(find(str(folder))) for name, folder in folders.items()}
+    told = {name: layout_of(find_checkpoint(str(folder))) for name, folder in folders.items()}
     assert told == {name: "open_provence" if "open" in name else name for name in LAYOUTS}
-    assert layout_of(find(str(tiny.cross_encoder(tmp_path / "other")))) is None
+    assert layout_of(find_checkpoint(str(tiny.cross_encoder(tmp_path / "other")))) is None
     defaults = {name: Provence(str(folders[name])).default_threshold for name in ("provence", "xprovence")}
     assert defaults == {"provence": pytest.approx(0.1), "xprovence": pytest.approx(0.3)}
     assert Provence(str(folders["provence"]), threshold=0.5).default_threshold > 0.5
@@ -240,7 +240,7 @@ def test_bad_fields_are_refused(fields: dict[str, float], said: str) -> None:
 
 
 def test_a_joint_encoder_frees_its_hook_after_an_error(folders: dict[str, Path]) -> None:
-    model, _ = load_joint(find(str(folders["provence"])), "provence")
+    model, _ = load_joint(find_checkpoint(str(folders["provence"])), "provence")
     assert isinstance(model, JointEncoder)
     with pytest.raises(IndexError):
         model(torch.tensor([[10**6]]), torch.ones(1, 1, dtype=torch.int64))

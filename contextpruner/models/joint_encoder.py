@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 
-from contextpruner.checkpoint import Checkpoint, Config
 from contextpruner.extras import require
-from contextpruner.loading import check_complete, check_fit, quiet
+from contextpruner.models.checkpoint import Checkpoint, Config
+from contextpruner.models.loading import check_complete, check_fit, quiet
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from contextpruner.batches import Row, batches, distinct, pad_id
-from contextpruner.checkpoint import find
-from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
+from contextpruner.models.batches import Row, batches, distinct, pad_id
+from contextpruner.models.checkpoint import find_checkpoint
+from contextpruner.models.loading import Precision, batch_size_for, max_tokens_of, model_of, to_device, tokenizer_of
 from prunekernels.token_stats import token_stats
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-class CausalModel(NamedTuple):
+class CausalLM(NamedTuple):
     """A checkpoint, ready to run; `first` is what the tokenizer puts before every text, `window` what it reads."""
 
     model: PreTrainedModel
@@ -34,7 +34,7 @@ class CausalModel(NamedTuple):
         different, places = distinct([Row(row.ids, scored) for row, scored in rows])
         found = np.zeros(len(different))
         device = self.head.weight.device
-        for batch in batches(different, rows_at_once(self.precision, batch_size), pad_id(self.tokenizer)):
+        for batch in batches(different, batch_size_for(self.precision, batch_size), pad_id(self.tokenizer)):
             ids, mask = batch.ids.to(device), batch.mask.to(device)
             hidden = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
             sizes = [different[row].second for row in batch.rows]
@@ -47,9 +47,9 @@ class CausalModel(NamedTuple):
         return found[places].tolist()
 
 
-def load(name: str, precision: Precision, device: str | None, max_length: int) -> CausalModel:
+def load_causal_lm(name: str, precision: Precision, device: str | None, max_length: int) -> CausalLM:
     """The model at the path or hub id `name`, reading up to `max_length` tokens at a time."""
-    checkpoint = find(name)
+    checkpoint = find_checkpoint(name)
     model = model_of(checkpoint, "CausalLM")
     tokenizer = tokenizer_of(checkpoint, model.config)
     head = model.get_output_embeddings()
@@ -57,9 +57,9 @@ def load(name: str, precision: Precision, device: str | None, max_length: int) -
     # an end of text alone is not what a text begins with
     put = tokenizer.backend_tokenizer.encode("", add_special_tokens=True).ids[:1]
     first = tuple(put) if put == [tokenizer.bos_token_id] else ()
-    placed = place(model, precision, device)
-    window = longest_row(model.config.get_text_config(), max_length)
-    return CausalModel(placed, tokenizer, head, first, window, precision)
+    placed = to_device(model, precision, device)
+    window = max_tokens_of(model.config.get_text_config(), max_length)
+    return CausalLM(placed, tokenizer, head, first, window, precision)
 
 
 @torch.inference_mode()

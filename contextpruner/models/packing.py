@@ -1,7 +1,7 @@
 """Rows: question, title and a window of the document, packed with special tokens into what fits the model.
 
-A row is `before` question `between` title carried text `after`, with the special tokens of a `Template`. Question and
-title stand in every row, and before the window's own text what it hangs on (`windows`). The question takes at most
+A row is `before` question `between` title context text `after`, with `SpecialTokens` around. Question and title
+stand in every row, and before the window's own text what it hangs on (`windows`). The question takes at most
 half of a row and the title a quarter; what is longer is read by its beginning.
 """
 
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from contextpruner.batches import Row
-from contextpruner.text_tokens import TextTokens
-from contextpruner.windows import Window
+from contextpruner.models.batches import Row
+from contextpruner.models.document_tokens import DocumentTokens
+from contextpruner.models.windows import Window
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
-class Template:
+class SpecialTokens:
     """The special tokens around a question and a text."""
 
     before: tuple[int, ...]
@@ -34,7 +34,7 @@ class Template:
         return len(self.before) + len(self.between) + len(self.after)
 
 
-class Packed(NamedTuple):
+class PackedRow(NamedTuple):
     """The tokens of `window` itself stand in `row` from place `offset` on."""
 
     row: Row
@@ -46,37 +46,37 @@ class Packed(NamedTuple):
         return values[self.offset : self.offset + self.window.end - self.window.start]
 
 
-def single(tokenizer: PreTrainedTokenizerBase) -> Template:
+def single(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
     """[CLS] question [SEP] text [SEP], with one separator also where the tokenizer's own pairs have two."""
     cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
     if cls is None or sep is None:
         raise ValueError(f"want a tokenizer with cls and sep tokens, got {cls} and {sep}")
-    return Template((cls,), (sep,), (sep,))
+    return SpecialTokens((cls,), (sep,), (sep,))
 
 
-def paired(tokenizer: PreTrainedTokenizerBase) -> Template:
+def paired(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
     """The tokenizer's own form of a pair of texts, read off a small one."""
     coded = tokenizer.backend_tokenizer.encode("a", "a", add_special_tokens=True)
     ids, sequence = coded.ids, coded.sequence_ids
     first, second = ([place for place, number in enumerate(sequence) if number == which] for which in (0, 1))
     if not first or not second:
         raise ValueError("want a tokenizer that encodes pairs, got one that loses them")
-    return Template(tuple(ids[: first[0]]), tuple(ids[first[-1] + 1 : second[0]]), tuple(ids[second[-1] + 1 :]))
+    return SpecialTokens(tuple(ids[: first[0]]), tuple(ids[first[-1] + 1 : second[0]]), tuple(ids[second[-1] + 1 :]))
 
 
-def alone(tokenizer: PreTrainedTokenizerBase) -> Template:
+def text_only(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
     """[CLS] text [SEP]: no question."""
     template = single(tokenizer)
-    return Template(template.before, (), template.after)
+    return SpecialTokens(template.before, (), template.after)
 
 
 def pack(
-    template: Template,
+    template: SpecialTokens,
     question: Sequence[int],
-    tokens: TextTokens,
+    tokens: DocumentTokens,
     longest: int,
     cut: Callable[[int], Sequence[Window]],
-) -> list[Packed]:
+) -> list[PackedRow]:
     """One row of at most `longest` tokens for each of the windows that `cut` makes of the tokens left for the text."""
     room = longest - template.size
     if room < 16:
@@ -85,7 +85,7 @@ def pack(
     titled = (*head, *tokens.title[: room // 4])
     packed = []
     for window in cut(longest - len(titled) - len(template.after)):
-        carried = [token for start, end in window.carried for token in tokens.ids[start:end]]
-        ids = (*titled, *carried, *tokens.ids[window.start : window.end], *template.after)
-        packed.append(Packed(Row(ids, len(head)), len(titled) + len(carried), window))
+        context = [token for start, end in window.context for token in tokens.ids[start:end]]
+        ids = (*titled, *context, *tokens.ids[window.start : window.end], *template.after)
+        packed.append(PackedRow(Row(ids, len(head)), len(titled) + len(context), window))
     return packed

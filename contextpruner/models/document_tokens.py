@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class TextTokens:
+class DocumentTokens:
     """Token `token[i]` counts for unit `unit[i]` with `weight[i]`.
 
     `ids` are the document's tokens, `title` those of its title; `ends` says where each unit's tokens end, a token of
@@ -42,7 +42,7 @@ class TextTokens:
         return np.divide(total, weight, out=np.zeros(n_units), where=weight > 0).astype(np.float32)
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], np.ndarray, list[int]]:
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], np.ndarray, list[int]]:
     """Ids, character offsets [T, 2] and word numbers of `text`; `tokenizer` is as `loading.tokenizer_of` made it."""
     coded = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
     ids, unknown = coded.ids, tokenizer.unk_token_id
@@ -54,13 +54,13 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], np
     return ids, np.array(coded.offsets, dtype=np.int64).reshape(-1, 2), words
 
 
-def tokenise(tokenizer: PreTrainedTokenizerBase, document: SplitDocument, use_title: bool) -> TextTokens:
+def tokenize_document(tokenizer: PreTrainedTokenizerBase, document: SplitDocument, use_title: bool) -> DocumentTokens:
     """The tokens of `document`; its title is a line of its own before the text."""
     title = document.document.title if use_title else None
     prefix = f"{title}\n" if title else ""
     texts = document.texts
     text = "".join([prefix, *texts])
-    ids, offsets, words = encode(tokenizer, text)
+    ids, offsets, words = encode_text(tokenizer, text)
     # characters of the title are of unit -1
     sizes = [len(prefix), *map(len, texts)]
     owner = np.repeat(np.arange(-1, len(document.units)), sizes)
@@ -71,7 +71,7 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, document: SplitDocument, use_ti
     token, unit = _pairs(units[first:])
     ends = np.searchsorted(units[first:, 0], np.arange(len(document.units)), side="right").tolist()
     word = np.array(words[first:], dtype=np.int64)[token]
-    return TextTokens(ids[first:], ids[:first], ends, token, unit, np.ones(len(token)), word)
+    return DocumentTokens(ids[first:], ids[:first], ends, token, unit, np.ones(len(token)), word)
 
 
 def _visible(text: str, offsets: np.ndarray) -> np.ndarray:

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 # told how many tokens are done, and of how many
-Watch = Callable[[int, int], None]
-_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+Listener = Callable[[int, int], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def watched(watch: Watch) -> Iterator[None]:
-    """Tell `watch` of every batch that is done within the block."""
-    before = _watch.set(watch)
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell `listener` of every batch that is done within the block."""
+    before = _listener.set(listener)
     try:
         yield
     finally:
-        _watch.reset(before)
+        _listener.reset(before)
 
 
 class Row(NamedTuple):
@@ -58,7 +58,7 @@ def distinct(rows: Sequence[Row]) -> tuple[list[Row], list[int]]:
 def batches(rows: Sequence[Row], batch_size: int, pad: int) -> Iterator[Batch]:
     """Batches of up to `batch_size` rows, the longest rows first, padded on the right with the id `pad`."""
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index].ids))
-    watch, done, total = _watch.get(), 0, sum(len(row.ids) for row in rows)
+    listener, done, total = _listener.get(), 0, sum(len(row.ids) for row in rows)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         width = len(rows[chosen[0]].ids)
@@ -71,12 +71,12 @@ def batches(rows: Sequence[Row], batch_size: int, pad: int) -> Iterator[Batch]:
             types[place, row.second : len(row.ids)] = 1
         yield Batch(chosen, ids, mask, types)
         done += sum(len(rows[index].ids) for index in chosen)
-        if watch is not None:
-            watch(done, total)
+        if listener is not None:
+            listener(done, total)
 
 
 @torch.inference_mode()
-def of_rows(
+def run_batches(
     rows: Sequence[Row], batch_size: int, pad: int, forward: Callable[[Batch], torch.Tensor]
 ) -> list[np.ndarray]:
     """What `forward` says of each row: float32 [...] out of its [B, ...], computed once for equal rows."""

@@ -12,30 +12,33 @@ from typing import NamedTuple
 
 from torch import nn
 
-from contextpruner.checkpoint import Checkpoint
-from contextpruner.loading import check_complete, has_vocabulary
+from contextpruner.models.checkpoint import Checkpoint
+from contextpruner.models.loading import check_complete, has_vocabulary
 
 
-class Module(NamedTuple):
+class SentenceTransformerModule(NamedTuple):
     """A module: the dotted name of its class and its folder."""
 
     kind: str
     folder: Path
 
 
-def modules(checkpoint: Checkpoint) -> list[Module]:
+def modules_of(checkpoint: Checkpoint) -> list[SentenceTransformerModule]:
     """The modules of `checkpoint` in the order in which they run; none where it has no modules.json."""
     path = checkpoint.folder / "modules.json"
     listed = json.loads(path.read_text("utf-8")) if path.is_file() else []
     if not isinstance(listed, list) or not all(isinstance(module, dict) for module in listed):
         raise ValueError(f"{path}: want a list of modules, got {listed!r:.80}")
-    return [Module(str(item.get("type", "")), _inside(checkpoint.folder, str(item.get("path", "")))) for item in listed]
+    return [
+        SentenceTransformerModule(str(item.get("type", "")), _inside(checkpoint.folder, str(item.get("path", ""))))
+        for item in listed
+    ]
 
 
 def check_modules(checkpoint: Checkpoint) -> None:
     """Refuse code and pickles of the folder's own, and a model without a tokenizer."""
     folders = [checkpoint.folder]
-    for module in modules(checkpoint):
+    for module in modules_of(checkpoint):
         if not module.kind.startswith("sentence_transformers."):
             raise ValueError(f"{checkpoint.folder}: want modules of sentence-transformers, got {module.kind}")
         folders.append(module.folder)
@@ -53,7 +56,7 @@ def projection_of(checkpoint: Checkpoint) -> list[nn.Linear]:
     """The linear layers that a ColBERT applies to every token, in order; none where the encoder's output is it."""
     if "linear.weight" in checkpoint.shapes:
         return [_linear(checkpoint)]
-    kinds = modules(checkpoint)
+    kinds = modules_of(checkpoint)
     # what stands behind a pooling is for whole texts
     pooling = next((place for place, module in enumerate(kinds) if module.kind.endswith("Pooling")), len(kinds))
     return [_dense(Checkpoint(module.folder)) for module in kinds[:pooling] if module.kind.endswith("Dense")]

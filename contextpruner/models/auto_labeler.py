@@ -15,10 +15,10 @@ from __future__ import annotations
 import functools
 import logging
 
-from contextpruner.checkpoint import Checkpoint, find
-from contextpruner.joint_encoder import layout_of
-from contextpruner.modules import modules
-from contextpruner.onnx_encoder import is_exported
+from contextpruner.models.checkpoint import Checkpoint, find_checkpoint
+from contextpruner.models.joint_encoder import layout_of
+from contextpruner.models.onnx_encoder import is_exported
+from contextpruner.models.sentence_transformer_modules import modules_of
 
 # the best of what needs no download: benchmarks/context_recall.py has it beside lead and random
 DEFAULT = "bm25"
@@ -31,16 +31,16 @@ BY_ARCHITECTURE = {
 }
 
 
-def labeler_for(name: str | None) -> tuple[str, str | None]:
+def labeler_for_model(name: str | None) -> tuple[str, str | None]:
     """The name of the labeler for the model at the path or hub id `name`, and that; raises ValueError if none fits."""
     if name is None:
         _say_default()
         return DEFAULT, None
-    return _labeler_of(find(name)), name
+    return _labeler_of(find_checkpoint(name)), name
 
 
 def _labeler_of(checkpoint: Checkpoint) -> str:
-    kinds = [module.kind for module in modules(checkpoint)]
+    kinds = [module.kind for module in modules_of(checkpoint)]
     if any(kind.endswith(("Pooling", "StaticEmbedding")) for kind in kinds):
         return "bi_encoder"
     if any(kind.endswith("Dense") for kind in kinds):

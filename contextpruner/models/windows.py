@@ -27,19 +27,21 @@ import numpy as np
 
 from contextpruner.units.unit import Unit, ancestors
 
-How = Literal["mean", "centre"]
+Merge = Literal["mean", "centre"]
 
 
 class Window(NamedTuple):
-    """Tokens [start, end) of a document, read behind the stretches [start, end) of tokens in `carried`."""
+    """Tokens [start, end) of a document, read behind the stretches [start, end) of tokens in `context`."""
 
     start: int
     end: int
-    carried: tuple[tuple[int, int], ...] = ()
+    context: tuple[tuple[int, int], ...] = ()
 
 
-def cut(units: Sequence[Unit], ends: Sequence[int], room: int, overlap: int = 0, *, carry: bool = True) -> list[Window]:
-    """Windows of at most `room` tokens, those carried included; a document without tokens has one, too.
+def overlapping_windows(
+    units: Sequence[Unit], ends: Sequence[int], room: int, overlap: int = 0, *, with_context: bool = True
+) -> list[Window]:
+    """Windows of at most `room` tokens, those of the context included; a document without tokens has one, too.
 
     `ends` holds where each unit's tokens end, in ascending order: unit u has the tokens [ends[u - 1], ends[u]).
     Raises ValueError unless `overlap` is at most a quarter of a room of at least 4 tokens.
@@ -54,16 +56,16 @@ def cut(units: Sequence[Unit], ends: Sequence[int], room: int, overlap: int = 0,
     windows: list[Window] = []
     start, sure = 0, room - room // 4
     while True:
-        carried = _carried(units, ends, start, room // 4) if carry else ()
-        limit = start + room - sum(end - begin for begin, end in carried)
+        context = _context(units, ends, start, room // 4) if with_context else ()
+        limit = start + room - sum(end - begin for begin, end in context)
         if limit >= n_tokens:
-            return [*windows, Window(start, n_tokens, carried)]
+            return [*windows, Window(start, n_tokens, context)]
         # the unit that does not fit, and where it begins
         unit = bisect_right(ends, limit)
         begin = ends[unit - 1] if unit else 0
         size = ends[unit] - begin
         is_cut = begin <= start or size > sure
-        windows.append(Window(start, limit if is_cut else begin, carried))
+        windows.append(Window(start, limit if is_cut else begin, context))
         if is_cut:
             start = limit - overlap
         else:
@@ -71,7 +73,7 @@ def cut(units: Sequence[Unit], ends: Sequence[int], room: int, overlap: int = 0,
             start = ends[bisect_left(ends, max(begin - overlap, begin + size - sure, start + 1))]
 
 
-def merge(windows: Sequence[Window], values: Sequence[np.ndarray], how: How = "centre") -> np.ndarray:
+def merge_windows(windows: Sequence[Window], values: Sequence[np.ndarray], how: Merge = "centre") -> np.ndarray:
     """One float32 number per token [tokens], from `values`, float [end - start] of each window's own tokens."""
     if how not in ("mean", "centre"):
         raise ValueError(f"how wants mean or centre, got {how!r}")
@@ -89,7 +91,7 @@ def merge(windows: Sequence[Window], values: Sequence[np.ndarray], how: How = "c
     return (total / weights).astype(np.float32)
 
 
-def _carried(units: Sequence[Unit], ends: Sequence[int], start: int, room: int) -> tuple[tuple[int, int], ...]:
+def _context(units: Sequence[Unit], ends: Sequence[int], start: int, room: int) -> tuple[tuple[int, int], ...]:
     """The tokens of what the unit at `start` hangs on, in the order of the text, `room` of them at most."""
     found: list[tuple[int, int]] = []
     for unit in ancestors(units, bisect_right(ends, start)):

@@ -82,7 +82,7 @@ class Checkpoint:
         return {name: tensor for file in self.weight_files for name, tensor in load_file(file).items()}
 
 
-def find(name: str) -> Checkpoint:
+def find_checkpoint(name: str) -> Checkpoint:
     """The checkpoint at the path or hub id `name`; raises ValueError where there is none."""
     folder = folder_of(name, WANTED)
     # a sentence-transformers model may keep its config.json in the folder of a module
