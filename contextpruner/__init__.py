@@ -1,13 +1,13 @@
 """contextpruner: the sentences that a question needs, cut verbatim out of retrieved documents."""
 
-from contextpruner.calibration import Calibration
+from contextpruner.decisions.calibration import Calibration
+from contextpruner.decisions.policy import Policy
+from contextpruner.decisions.token_counter import estimate_tokens
 from contextpruner.documents.document import Document
 from contextpruner.documents.questions import Example
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.policy import Policy
 from contextpruner.pruner import ContextPruner
 from contextpruner.result import PrunedDocument, Result, Span
-from contextpruner.tokens import estimate_tokens
 from contextpruner.units.formats.html.units import split_html
 from contextpruner.units.split import SplitDocument, split, split_code
 from contextpruner.units.unit import Unit

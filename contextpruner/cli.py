@@ -16,8 +16,10 @@ import typer
 from rich.console import Console
 
 from contextpruner import html_view, progress, view
-from contextpruner.calibration import Calibration
-from contextpruner.closure import ALL as DEPENDENCIES
+from contextpruner.decisions.calibration import Calibration
+from contextpruner.decisions.closure import DEPENDENCIES
+from contextpruner.decisions.policy import Policy
+from contextpruner.decisions.token_counter import counter_from, estimate_tokens
 from contextpruner.documents.document import Document
 from contextpruner.documents.files import (
     Lines,
@@ -29,14 +31,12 @@ from contextpruner.documents.files import (
     replacing_text,
 )
 from contextpruner.documents.questions import QuestionLine, read_examples, read_questions
-from contextpruner.labeler import Labeler
+from contextpruner.labeler import LABELERS, Labeler
 from contextpruner.models.onnx_export import export_onnx
 from contextpruner.models.provence_checkpoint import load_provence
-from contextpruner.policy import Policy
-from contextpruner.pruner import LABELERS, ContextPruner
-from contextpruner.quality import QUALITIES, Quality, build, prune_index
+from contextpruner.pruner import ContextPruner
+from contextpruner.quality import QUALITIES, Quality, build_quality, prune_index
 from contextpruner.result import Result
-from contextpruner.tokens import counter_from, estimate_tokens
 from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter
 from prunekernels import registry
 
@@ -178,7 +178,7 @@ def quality(
     with _clear_errors():
         if "-" in passages:
             raise ValueError("the index is read more than once: want files, got standard input")
-        built = build(measure)
+        built = build_quality(measure)
         with progress.over_lines(passages, passes=3 if built.fits else 2) as watched:
 
             def lines() -> Lines:

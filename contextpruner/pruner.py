@@ -12,28 +12,21 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from contextpruner.calibration import Calibration, gold_units, of_gold, stored_with
+from contextpruner.decisions.calibration import Calibration, calibrate_thresholds, calibration_of_model, gold_units
+from contextpruner.decisions.labeling_setup import setup_of
+from contextpruner.decisions.policy import Policy, Reason, choose, is_kept
+from contextpruner.decisions.token_counter import TokenCounter, Tokenizer, count_checked, counter_of, estimate_tokens
 from contextpruner.documents.document import Document, HasText, check_text, read_documents
 from contextpruner.documents.format_detection import detect_format
 from contextpruner.documents.questions import Example
-from contextpruner.labeler import Labeler, Labels
+from contextpruner.labeler import LABELERS, Labeler, Labels, build_labeler
 from contextpruner.models.auto_labeler import labeler_for_model
-from contextpruner.origin import origin_of
-from contextpruner.policy import Policy, Reason, choose, is_kept
 from contextpruner.result import PrunedDocument, Result, Span
 from contextpruner.splitters.rules import Rules
-from contextpruner.tokens import TokenCounter, Tokenizer, count_checked, counter_of, estimate_tokens
 from contextpruner.units.join import join_kept
 from contextpruner.units.sentence_splitter import SentenceSplitter, build_splitter
 from contextpruner.units.split import SplitDocument, Splitter, split_format
 from prunekernels import registry, spec
-
-LABELERS = "contextpruner.labelers"
-
-
-def build(text: str) -> Labeler:
-    """The labeler that `text` describes, say "bm25" or "bm25:k1=1.5"."""
-    return spec.build(LABELERS, text, Labeler)  # type: ignore[type-abstract]
 
 
 class ContextPruner:
@@ -50,14 +43,14 @@ class ContextPruner:
         count_tokens: TokenCounter | Tokenizer = estimate_tokens,
         calibration: Calibration | None = None,
     ) -> None:
-        self.labeler = build(labeler) if isinstance(labeler, str) else labeler
+        self.labeler = build_labeler(labeler) if isinstance(labeler, str) else labeler
         if not isinstance(self.labeler, Labeler):
             raise ValueError(f"want a labeler or its text form, got {type(labeler).__name__}")
         self.splitter = build_splitter(splitter) if isinstance(splitter, str) else splitter
         self.count_tokens = counter_of(count_tokens)
         self.calibration = calibration
         if calibration is not None:
-            calibration.check(origin_of(self.labeler, self.splitter))
+            calibration.check(setup_of(self.labeler, self.splitter))
 
     @classmethod
     def from_pretrained(
@@ -113,7 +106,7 @@ class ContextPruner:
     def calibrate(self, examples: Iterable[Example]) -> Calibration:
         """Label questions whose gold is known; the result serves `target_recall`. Goes through `examples` once."""
         self.labeler.prepare()
-        return of_gold(origin_of(self.labeler, self.splitter), map(self._gold_probabilities, examples))
+        return calibrate_thresholds(setup_of(self.labeler, self.splitter), map(self._gold_probabilities, examples))
 
     def _gold_probabilities(self, example: Example) -> np.ndarray:
         cut = self._cut(example.question, example.documents)
@@ -126,12 +119,12 @@ class ContextPruner:
     def _reaching(self, target_recall: float | None) -> float | None:
         if target_recall is None:
             return None
-        calibration = self.calibration or stored_with(self.labeler)
+        calibration = self.calibration or calibration_of_model(self.labeler)
         if calibration is None:
             raise ValueError(
                 "target_recall wants a calibration: ContextPruner(..., calibration=pruner.calibrate(examples))"
             )
-        return calibration.check(origin_of(self.labeler, self.splitter)).threshold(target_recall)
+        return calibration.check(setup_of(self.labeler, self.splitter)).threshold(target_recall)
 
     def _cut(self, question: str, documents: Iterable[str | Mapping[str, object] | HasText]) -> list[SplitDocument]:
         """The documents in units, everything checked."""

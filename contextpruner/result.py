@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+from contextpruner.decisions.policy import Policy, Reason
 from contextpruner.documents.document import Id
 from contextpruner.documents.format_detection import Format
-from contextpruner.policy import Policy, Reason
 from contextpruner.units.formats.html.serialize import prune_html
 from contextpruner.units.join import join_kept
 from contextpruner.units.unit import Kind

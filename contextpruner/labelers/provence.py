@@ -31,13 +31,13 @@ import numpy as np
 import torch
 
 from contextpruner.labeler import Labeler, Labels, above
+from contextpruner.labelers._published_packing import published_question, tokenize_units, windows_ending_at
 from contextpruner.models.batches import batches, check_batch_size, distinct, pad_id
 from contextpruner.models.document_tokens import DocumentTokens, encode_text, tokenize_document
 from contextpruner.models.loading import Precision, batch_size_for
 from contextpruner.models.packing import PackedRow, pack
 from contextpruner.models.provence_checkpoint import ProvenceCheckpoint, load_provence
 from contextpruner.models.windows import Window, merge_windows, overlapping_windows
-from contextpruner.published_packing import published_question, tokenize_units, windows_ending_at
 from contextpruner.units.split import SplitDocument
 
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from contextpruner import Calibration, ContextPruner, Document, Example, Policy, SplitDocument, split, split_html
-from contextpruner.calibration import MOST, gold_units, of_gold
+from contextpruner.decisions.calibration import MOST, calibrate_thresholds, gold_units
+from contextpruner.decisions.labeling_setup import LabelingSetup, setup_of
 from contextpruner.labelers.bm25 import Bm25
 from contextpruner.labelers.cross_encoder import CrossEncoder
-from contextpruner.origin import Origin, origin_of
 from contextpruner.splitters.rules import Rules
 from tests.contextpruner.tiny_models import save_tiny_model
 
 
 def test_thresholds_by_hand() -> None:
     # losses: nothing below 0.25; a quarter of all at 0.5 (half of the first of two); 0.5 at 0.75; 0.75 at 1
-    made = of_gold(Origin("x"), [np.array([0.25, 0.75]), np.array([]), np.array([0.5, 1.0])])
+    made = calibrate_thresholds(LabelingSetup("x"), [np.array([0.25, 0.75]), np.array([]), np.array([0.5, 1.0])])
     assert made.n_questions == 2
     assert made.thresholds == (0.25, 0.5, 0.75, 1.0)
     assert made.losses == (0, 0.25, 0.5, 0.75)
@@ -37,13 +37,13 @@ def test_thresholds_by_hand() -> None:
 
 def test_nine_questions_are_enough_for_nine_tenths() -> None:
     rows = [np.array([value]) for value in np.linspace(0.1, 0.9, 9)]
-    assert of_gold(Origin("x"), rows).threshold(0.9) == pytest.approx(0.1)
+    assert calibrate_thresholds(LabelingSetup("x"), rows).threshold(0.9) == pytest.approx(0.1)
     with pytest.raises(ValueError, match="at least 9 questions, got 8"):
-        of_gold(Origin("x"), rows[1:]).threshold(0.9)
+        calibrate_thresholds(LabelingSetup("x"), rows[1:]).threshold(0.9)
 
 
 def test_equal_probabilities_are_kept_or_lost_together() -> None:
-    made = of_gold(Origin("x"), [np.array([0.5, 0.5, 0.5])] * 30)
+    made = calibrate_thresholds(LabelingSetup("x"), [np.array([0.5, 0.5, 0.5])] * 30)
     assert made.thresholds == (0.5,)
     assert made.threshold(0.9) == 0.5
 
@@ -54,7 +54,7 @@ def test_the_promise_holds_on_new_questions() -> None:
     recalls = []
     for _ in range(400):
         questions = [draw.beta(4, 2, draw.integers(1, 4)).astype(np.float32) for _ in range(80)]
-        threshold = of_gold(Origin("x"), questions[:60]).threshold(0.8)
+        threshold = calibrate_thresholds(LabelingSetup("x"), questions[:60]).threshold(0.8)
         recalls += [float((row >= np.float32(threshold)).mean()) for row in questions[60:]]
     # 8,000 questions in 400 sets: the standard error is about 0.004
     assert 0.79 < np.mean(recalls) < 0.84
@@ -62,7 +62,7 @@ def test_the_promise_holds_on_new_questions() -> None:
 
 def test_many_gold_units_are_stored_as_some() -> None:
     values = np.random.default_rng(1).random(5000).astype(np.float32)
-    made = of_gold(Origin("x"), [np.array([value]) for value in values])
+    made = calibrate_thresholds(LabelingSetup("x"), [np.array([value]) for value in values])
     assert len(made.thresholds) == MOST
     exact = np.sort(values)[int(5001 * 0.1 - 1)]
     # the stored one below it: a little lower, never higher
@@ -155,7 +155,7 @@ def test_the_threshold_is_that_of_conformal_risk_control_in_exact_fractions() ->
     for _ in range(40):
         n = int(draw.integers(1, 30))
         rows = [draw.integers(0, 9, draw.integers(1, 5)).astype(np.float32) / 8 for _ in range(n)]
-        made = of_gold(Origin("x"), rows)
+        made = calibrate_thresholds(LabelingSetup("x"), rows)
         for recall in (Fraction(1, 2), Fraction(2, 3), Fraction(4, 5), Fraction(9, 10), Fraction(19, 20)):
             fitting = []
             for threshold in sorted({float(value) for row in rows for value in row}):
@@ -183,18 +183,20 @@ def test_markup_is_never_gold() -> None:
 
 
 def test_an_origin_is_all_that_changes_what_is_said() -> None:
-    origin = origin_of(Bm25(), Rules())
-    assert origin == Origin("bm25", None, "rules")
+    origin = setup_of(Bm25(), Rules())
+    assert origin == LabelingSetup("bm25", None, "rules")
     assert str(origin) == "bm25 on units of rules"
-    assert origin_of(Bm25(k1=2.0), Rules()) != origin
-    assert origin_of(Bm25(), Rules(max_characters=200)) == Origin("bm25", None, "rules:max_characters=200")
-    assert origin_of(Bm25(), split) == Origin("bm25", None, "split")
+    assert setup_of(Bm25(k1=2.0), Rules()) != origin
+    assert setup_of(Bm25(), Rules(max_characters=200)) == LabelingSetup("bm25", None, "rules:max_characters=200")
+    assert setup_of(Bm25(), split) == LabelingSetup("bm25", None, "split")
     short = functools.partial(split, max_characters=90)
-    assert origin_of(Bm25(), short) == Origin("bm25", None, "split(max_characters=90)")
-    encoder = origin_of(CrossEncoder("some/where", batch_size=3, device="cpu"), split)
-    assert encoder == origin_of(CrossEncoder("some/where"), split) == Origin("cross_encoder", "some/where", "split")
+    assert setup_of(Bm25(), short) == LabelingSetup("bm25", None, "split(max_characters=90)")
+    encoder = setup_of(CrossEncoder("some/where", batch_size=3, device="cpu"), split)
+    assert (
+        encoder == setup_of(CrossEncoder("some/where"), split) == LabelingSetup("cross_encoder", "some/where", "split")
+    )
     assert str(encoder) == "cross_encoder with some/where on units of split"
-    assert encoder != origin_of(CrossEncoder("else/where"), split)
+    assert encoder != setup_of(CrossEncoder("else/where"), split)
 
 
 def test_another_splitter_is_refused() -> None:

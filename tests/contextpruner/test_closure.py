@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Policy, SplitDocument, split
-from contextpruner.closure import ALL, needs, reached
-from contextpruner.policy import choose, is_kept
-from contextpruner.tokens import count_checked, estimate_tokens
+from contextpruner.decisions.closure import DEPENDENCIES, dependencies, transitive
+from contextpruner.decisions.policy import choose, is_kept
+from contextpruner.decisions.token_counter import count_checked, estimate_tokens
 from contextpruner.units.join import join_kept
 from contextpruner.units.pronouns import LISTS, leans_back
 
@@ -119,9 +119,9 @@ def test_a_fenced_line_keeps_both_fences() -> None:
     assert [place for place, reason in enumerate(reasons) if is_kept(reason)] == [1, 4]
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", DEPENDENCIES)
 def test_each_kind_can_be_left_out(kind: str) -> None:
-    others = tuple(other for other in ALL if other != kind)
+    others = tuple(other for other in DEPENDENCIES if other != kind)
     for wanted in ("moved", "1911", "return"):
         with_all = kept_with(wanted, HALF)
         without = kept_with(wanted, Policy(threshold=0.5, closure=others))
@@ -218,14 +218,14 @@ def test_any_choice_is_closed_and_any_budget_holds(texts: list[str], seed: int, 
     cut = [document(text) for text in texts]
     draw = np.random.default_rng(seed)
     probabilities = [draw.integers(0, 4, len(item.units)).astype(np.float32) / 4 for item in cut]
-    leaning = needs(cut, ALL)
+    leaning = dependencies(cut, DEPENDENCIES)
     for count in (WORDS, estimate_tokens, lambda text: len(text.split()) + 2):
         for policy in (Policy(max_tokens=max_tokens), Policy(top_k=1 + seed % 5), Policy(threshold=0.75)):
             chosen = choose(policy, cut, probabilities, count)
             flat = [reason for row in chosen for reason in row]
             for unit, reason in enumerate(flat):
                 if is_kept(reason):
-                    assert all(is_kept(flat[other]) for _, other in reached(unit, leaning))
+                    assert all(is_kept(flat[other]) for _, other in transitive(unit, leaning))
             if policy.max_tokens is not None:
                 kept = [join_kept(item.texts, map(is_kept, row)) for item, row in zip(cut, chosen, strict=True)]
                 assert sum(count_checked(count, text) for text in kept) <= max_tokens

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from contextpruner.cli import app
-from contextpruner.pruner import LABELERS
+from contextpruner.labeler import LABELERS
 from contextpruner.quality import QUALITIES
 from contextpruner.units.sentence_splitter import SPLITTERS
 from prunekernels import registry

@@ -3,7 +3,7 @@
 import pytest
 
 from contextpruner import ContextPruner
-from contextpruner.function_words import content_words
+from contextpruner.labelers._stop_words import without_stop_words
 from contextpruner.units.terms import terms
 
 
@@ -23,7 +23,7 @@ from contextpruner.units.terms import terms
     ],
 )
 def test_what_is_left_of_a_question(question: str, left: str) -> None:
-    assert content_words(terms(question)) == left.split()
+    assert without_stop_words(terms(question)) == left.split()
 
 
 def test_the_rarest_function_word_outweighs_nothing() -> None:

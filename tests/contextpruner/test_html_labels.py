@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from contextpruner import Document, Labeler, SplitDocument, split_html
-from contextpruner.pruner import LABELERS, build
+from contextpruner.labeler import LABELERS, build_labeler
 from contextpruner.units.unit import RELATIONS
 from prunekernels import registry
 from tests.contextpruner.tiny_models import save_tiny_model
@@ -24,7 +24,7 @@ SEEN = ["Domes\n", "The dome\n", "It was designed by Brunelleschi & others.\n", 
 def test_a_page_is_labelled_as_what_a_reader_sees(name: str, tmp_path: Path) -> None:
     labeler_class = registry.load(LABELERS, name, Labeler)  # type: ignore[type-abstract]
     needs_model = "model" in {field.name for field in dataclasses.fields(labeler_class)}  # type: ignore[arg-type]
-    labeler = build(f"{name}:model={save_tiny_model(name, tmp_path)}" if needs_model else name)
+    labeler = build_labeler(f"{name}:model={save_tiny_model(name, tmp_path)}" if needs_model else name)
     if name == "random":
         pytest.skip("its draws are seeded by the source")
     page = SplitDocument(Document(PAGE, 1, "T", "html"), tuple(split_html(PAGE)))

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Labeler, Labels, Policy, SplitDocument, split, split_html
-from contextpruner.policy import choose, is_kept
-from contextpruner.tokens import count_checked, estimate_tokens
+from contextpruner.decisions.policy import choose, is_kept
+from contextpruner.decisions.token_counter import count_checked, estimate_tokens
 from contextpruner.units.join import join_kept
 
 WORDS: Callable[[str], int] = lambda text: len(text.split())  # noqa: E731

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, DebertaV2Config, DebertaV2ForSequenceClassification
 
 from contextpruner import ContextPruner, Document, SplitDocument, split
+from contextpruner.labelers._published_packing import published_question
 from contextpruner.labelers.provence import Provence
-from contextpruner.published_packing import published_question
 from tests.contextpruner import tiny_checkpoints as tiny
 from tests.contextpruner.published_forwards import FORWARDS, affine, encoder, keep
 

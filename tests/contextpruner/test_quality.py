@@ -11,7 +11,7 @@ import pytest
 from contextpruner.documents.document import Document
 from contextpruner.qualities.divergence import Divergence
 from contextpruner.qualities.unique_terms import UniqueTerms
-from contextpruner.quality import QUALITIES, Quality, build, prune_index
+from contextpruner.quality import QUALITIES, Quality, build_quality, prune_index
 from prunekernels import registry, spec
 from tests.contextpruner.tiny_models import save_tiny_model
 
@@ -50,13 +50,13 @@ def name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_every_measure_says_its_formula_and_direction(name: str) -> None:
-    measure = type(build(name))
+    measure = type(build_quality(name))
     text = inspect.getmodule(measure).__doc__ or ""  # type: ignore[union-attr]
     assert "Higher =" in text or "draw" in text
     assert "score(d) =" in text or "draw" in text
     assert (inspect.getdoc(measure) or "").partition("\n")[0].endswith(".")
     assert measure.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    assert build(spec.describe(build(name))) == build(name)
+    assert build_quality(spec.describe(build_quality(name))) == build_quality(name)
 
 
 def test_every_measure_keeps_exactly_and_breaks_ties_to_the_earlier(name: str) -> None:
@@ -66,7 +66,7 @@ def test_every_measure_keeps_exactly_and_breaks_ties_to_the_earlier(name: str) -
     found = prune_index(lambda: PASSAGES, name, 0.5)
     assert found.scores.dtype == np.float32
     assert len(found.kept) == 2
-    again = prune_index(lambda: (Document(text) for text in PASSAGES), build(name), 0.5)
+    again = prune_index(lambda: (Document(text) for text in PASSAGES), build_quality(name), 0.5)
     assert again.scores.tolist() == found.scores.tolist()
     assert prune_index(lambda: PASSAGES, name, 1).kept.tolist() == [0, 1, 2, 3]
     more = prune_index(lambda: PASSAGES, name, 0.75)

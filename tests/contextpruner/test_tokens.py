@@ -11,8 +11,8 @@ import tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from contextpruner import ContextPruner, Document, Policy, SplitDocument, estimate_tokens, split
-from contextpruner.policy import choose, is_kept
-from contextpruner.tokens import count_checked, counter_from, counter_of
+from contextpruner.decisions.policy import choose, is_kept
+from contextpruner.decisions.token_counter import count_checked, counter_from, counter_of
 from contextpruner.units.join import join_kept
 
 TEXT = "".join(f"The dome number {n * 37 % 101} is tall. It is {n * 53 % 97} old. Bread is baked. " for n in range(9))

@@ -1,4 +1,4 @@
-"""Words of a question that say nothing of what it is about: articles, pronouns, prepositions, question words.
+"""Stop words: what says nothing of what a question is about, say articles, pronouns, prepositions, question words.
 
 Small closed lists. A word of one language may mean something in another ("war", "die"), so that a question is read
 with one list only: the one that most of its words stand in.
@@ -46,7 +46,7 @@ RUSSIAN = _words(
 LISTS = (ENGLISH, GERMAN, FRENCH, SPANISH, RUSSIAN)
 
 
-def content_words(words: Sequence[str]) -> list[str]:
-    """`words` without function words, in lower case as `terms` gives them; all of them where none would be left."""
+def without_stop_words(words: Sequence[str]) -> list[str]:
+    """`words` without stop words, in lower case as `terms` gives them; all of them where none would be left."""
     listed = max(LISTS, key=lambda words_of: sum(word in words_of for word in words))
     return [word for word in words if word not in listed] or [*words]

@@ -77,10 +77,10 @@ def counter_from(path: str) -> TokenCounter:
 
 def count_checked(count_tokens: TokenCounter, text: str) -> int:
     """`count_tokens(text)`, and 0 for an empty text; raises ValueError if that is no count."""
-    return checked(count_tokens(text)) if text else 0
+    return checked_count(count_tokens(text)) if text else 0
 
 
-def checked(count: object) -> int:
+def checked_count(count: object) -> int:
     """`count` as an integer of at least 0; raises ValueError for anything else."""
     if isinstance(count, bool) or not isinstance(count, Integral) or count < 0:
         raise ValueError(f"want count_tokens to return an integer of at least 0, got {count!r}")

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
+from contextpruner.decisions.labeling_setup import LabelingSetup
 from contextpruner.documents.files import replace_text
 from contextpruner.labeler import Labeler
 from contextpruner.models.checkpoint import find_checkpoint
-from contextpruner.origin import Origin
 from contextpruner.units.split import SplitDocument
 
 FILE = "calibration.json"
@@ -40,7 +40,7 @@ MOST = 2000
 class Calibration:
     """`losses` [m] are the mean losses at `thresholds` [m], both ascending, over `n_questions` with gold units."""
 
-    origin: Origin
+    origin: LabelingSetup
     n_questions: int
     thresholds: tuple[float, ...]
     losses: tuple[float, ...]
@@ -59,7 +59,7 @@ class Calibration:
             )
         return self.thresholds[int(fitting[-1])]
 
-    def check(self, origin: Origin) -> Calibration:
+    def check(self, origin: LabelingSetup) -> Calibration:
         """This calibration; raises ValueError if it was made with something else than `origin`."""
         if self.origin != origin:
             raise ValueError(f"want a calibration of {origin}, got one of {self.origin}")
@@ -76,7 +76,7 @@ class Calibration:
             held = json.loads(_file(path).read_bytes())
             if held.pop("format") != FORMAT:
                 raise ValueError("another format")
-            origin = Origin(**held["origin"])
+            origin = LabelingSetup(**held["origin"])
             read = cls(origin, held["n_questions"], tuple(held["thresholds"]), tuple(held["losses"]))
             _check(read)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -84,7 +84,7 @@ class Calibration:
         return read
 
 
-def stored_with(labeler: Labeler) -> Calibration | None:
+def calibration_of_model(labeler: Labeler) -> Calibration | None:
     """The calibration in the folder of the labeler's model, whichever path leads there; None where there is none."""
     model = getattr(labeler, "model", None)
     if not isinstance(model, str) or not (file := find_checkpoint(model).folder / FILE).is_file():
@@ -97,7 +97,7 @@ def _file(path: str | Path) -> Path:
     return Path(path) / FILE if Path(path).is_dir() else Path(path)
 
 
-def of_gold(origin: Origin, gold: Iterable[np.ndarray]) -> Calibration:
+def calibrate_thresholds(origin: LabelingSetup, gold: Iterable[np.ndarray]) -> Calibration:
     """From the probabilities of each question's gold units; questions without any do not count."""
     rows = [np.asarray(row, dtype=np.float32) for row in gold]
     rows = [row for row in rows if len(row)]

@@ -1,6 +1,6 @@
 """What probabilities come from: a labeler, its model and the splitter whose units it saw.
 
-A threshold that is right for one origin means nothing for another. Two are told apart by their names and fields.
+A threshold that is right for one setup means nothing for another. Two are told apart by their names and fields.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ELSEWHERE = ("model", "batch_size", "device")
 
 
 @dataclass(frozen=True)
-class Origin:
+class LabelingSetup:
     """The labeler without its model, the model's folder or hub id if it has one, the splitter."""
 
     labeler: str
@@ -31,14 +31,14 @@ class Origin:
         return f"{self.labeler}{f' with {self.model}' if self.model else ''} on units of {self.splitter}"
 
 
-def origin_of(labeler: Labeler, splitter: Splitter) -> Origin:
-    """The origin of what `labeler` says of the units of `splitter`."""
+def setup_of(labeler: Labeler, splitter: Splitter) -> LabelingSetup:
+    """The setup of what `labeler` says of the units of `splitter`."""
     if not dataclasses.is_dataclass(labeler):
-        return Origin(type(labeler).__name__, splitter=_name(splitter))
+        return LabelingSetup(type(labeler).__name__, splitter=_name(splitter))
     fields = [field for field in dataclasses.fields(labeler) if field.name in ELSEWHERE]
     defaults = {field.name: field.default for field in fields if field.default is not MISSING}
     bare = spec.describe(dataclasses.replace(labeler, **defaults))
-    return Origin(bare, getattr(labeler, "model", None), _name(splitter))
+    return LabelingSetup(bare, getattr(labeler, "model", None), _name(splitter))
 
 
 def _name(splitter: Callable[..., object]) -> str:

@@ -20,10 +20,10 @@ from contextpruner.units.pronouns import leans_back
 from contextpruner.units.split import SplitDocument
 
 Dependency = Literal["antecedent", "heading", "header", "signature"]
-ALL: tuple[Dependency, ...] = get_args(Dependency)
+DEPENDENCIES: tuple[Dependency, ...] = get_args(Dependency)
 
 
-def needs(documents: Sequence[SplitDocument], kinds: Sequence[Dependency]) -> list[list[tuple[Dependency, int]]]:
+def dependencies(documents: Sequence[SplitDocument], kinds: Sequence[Dependency]) -> list[list[tuple[Dependency, int]]]:
     """For each unit of all documents, counted through: which other units it leans on directly, and how."""
     found: list[list[tuple[Dependency, int]]] = []
     for document in documents:
@@ -41,7 +41,7 @@ def needs(documents: Sequence[SplitDocument], kinds: Sequence[Dependency]) -> li
     return found
 
 
-def reached(unit: int, leaning: Sequence[Sequence[tuple[Dependency, int]]]) -> Iterator[tuple[Dependency, int]]:
+def transitive(unit: int, leaning: Sequence[Sequence[tuple[Dependency, int]]]) -> Iterator[tuple[Dependency, int]]:
     """All that `unit` leans on, directly or not, each once, the nearest first."""
     seen, waiting = {unit}, [unit]
     # the list grows while it is gone through

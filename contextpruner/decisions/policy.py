@@ -2,7 +2,7 @@
 
     threshold       keeps every unit whose probability is at least the threshold
     top_k           keeps the k most probable units over all documents, ties to the earlier
-    max_tokens      keeps what fits a token budget over all documents (`budget`)
+    max_tokens      keeps what fits a token budget over all documents (`token_budget`)
     target_recall   keeps what reaches the threshold that a calibration gives for this recall (`calibration`)
     none of them    the labeler's own threshold
 
@@ -22,9 +22,9 @@ from typing import Literal
 
 import numpy as np
 
-from contextpruner import budget, closure
-from contextpruner.closure import Dependency
-from contextpruner.tokens import TokenCounter
+from contextpruner.decisions.closure import DEPENDENCIES, Dependency, dependencies, transitive
+from contextpruner.decisions.token_budget import within_budget
+from contextpruner.decisions.token_counter import TokenCounter
 from contextpruner.units.split import SplitDocument
 
 Reason = (
@@ -58,7 +58,7 @@ class Policy:
     top_k: int | None = None
     max_tokens: int | None = None
     target_recall: float | None = None
-    closure: tuple[Dependency, ...] = closure.ALL
+    closure: tuple[Dependency, ...] = DEPENDENCIES
     empty: Literal["keep_best", "original", "empty"] = "keep_best"
     empty_per: Literal["question", "document"] = "question"
 
@@ -74,8 +74,8 @@ class Policy:
         recall = self.target_recall
         if recall is not None and (not _is_number(recall, float) or not 0 < recall < 1):
             raise ValueError(f"target_recall wants a number in (0, 1), got {recall!r}")
-        if not isinstance(self.closure, tuple) or not set(self.closure) <= set(closure.ALL):
-            raise ValueError(f"closure wants a tuple of {', '.join(closure.ALL)}, got {self.closure!r}")
+        if not isinstance(self.closure, tuple) or not set(self.closure) <= set(DEPENDENCIES):
+            raise ValueError(f"closure wants a tuple of {', '.join(DEPENDENCIES)}, got {self.closure!r}")
         if self.empty not in ("keep_best", "original", "empty"):
             raise ValueError(f"empty wants keep_best, original or empty, got {self.empty!r}")
         if self.empty_per not in ("question", "document"):
@@ -114,7 +114,7 @@ def choose(
     flat = np.concatenate(probabilities)
     # markup says nothing: it is kept with the whole document or not at all
     flat[[unit.kind == "markup" for document in documents for unit in document.units]] = -1
-    leaning = closure.needs(documents, policy.closure)
+    leaning = dependencies(documents, policy.closure)
     passed = _passed(policy, documents, flat, count_tokens, leaning, threshold)
     kept, dropped = KEPT[policy.rule], DROPPED[policy.rule]
     reasons: list[Reason] = [kept if is_passed else dropped for is_passed in passed]
@@ -124,7 +124,7 @@ def choose(
         if policy.max_tokens is None and start < end and not passed[start:end].any():
             reasons[start:end] = _rescue(policy, flat[start:end], dropped)
     for unit in [number for number, reason in enumerate(reasons) if reason != dropped]:
-        for kind, other in closure.reached(unit, leaning):
+        for kind, other in transitive(unit, leaning):
             if reasons[other] == dropped:
                 reasons[other] = kind
     return [reasons[start:end] for start, end in zip(edges, edges[1:], strict=False)]
@@ -150,8 +150,8 @@ def _passed(
         passed = np.zeros(len(flat), dtype=bool)
         passed[ranked[: policy.top_k]] = True
         return passed
-    company = [[other for _, other in closure.reached(unit, leaning)] for unit in range(len(flat))]
-    return budget.within(documents, ranked, policy.max_tokens or 0, count_tokens, company)
+    kept_with = [[other for _, other in transitive(unit, leaning)] for unit in range(len(flat))]
+    return within_budget(documents, ranked, policy.max_tokens or 0, count_tokens, kept_with)
 
 
 def is_kept(reason: Reason) -> bool:

@@ -18,34 +18,35 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from contextpruner.tokens import TokenCounter, checked, count_checked
+from contextpruner.decisions.token_counter import TokenCounter, checked_count, count_checked
 from contextpruner.units.join import join_kept
 from contextpruner.units.split import SplitDocument
 
 ROUNDS = 32
 
 
-def within(
+def within_budget(
     documents: Sequence[SplitDocument],
     ranked: np.ndarray,
     max_tokens: int,
     count_tokens: TokenCounter,
-    company: Sequence[Sequence[int]],
+    dependencies: Sequence[Sequence[int]],
 ) -> np.ndarray:
-    """Which units are taken for their own sake, bool [units] over all documents; the budget holds their company too.
+    """Which units are taken for their own sake, bool [units] over all documents; their dependencies are paid for too.
 
-    `ranked` holds the units' indices, best first, `company` for each unit those of its document that are kept with it.
+    `ranked` holds the units' indices, best first, `dependencies` for each unit those of its document that are kept with
+    it.
     """
-    ledger = _Ledger(documents, max_tokens, count_tokens, company)
+    search = _BudgetSearch(documents, max_tokens, count_tokens, dependencies)
     waiting = ranked.tolist()
-    while batch := ledger.affordable(waiting):
-        taken = ledger.take_beginning(batch)
+    while batch := search.affordable(waiting):
+        taken = search.take_beginning(batch)
         passed_over = batch[taken] if taken < len(batch) else None
-        waiting = [unit for unit in waiting if unit != passed_over and not ledger.held[unit]]
-    return ledger.taken
+        waiting = [unit for unit in waiting if unit != passed_over and not search.held[unit]]
+    return search.taken
 
 
-class _Ledger:
+class _BudgetSearch:
     """What is kept and what it costs, as the kept texts stand; never more than `max_tokens`."""
 
     def __init__(
@@ -53,11 +54,11 @@ class _Ledger:
         documents: Sequence[SplitDocument],
         max_tokens: int,
         count_tokens: TokenCounter,
-        company: Sequence[Sequence[int]],
+        dependencies: Sequence[Sequence[int]],
     ) -> None:
         self.max_tokens = max_tokens
         self.count_tokens = count_tokens
-        self.bundles = [(unit, *others) for unit, others in enumerate(company)]
+        self.bundles = [(unit, *others) for unit, others in enumerate(dependencies)]
         self.texts = [document.texts for document in documents]
         sizes = [len(texts) for texts in self.texts]
         self.document_of = np.repeat(np.arange(len(sizes)), sizes).tolist()
@@ -65,7 +66,7 @@ class _Ledger:
         self.taken = np.zeros(len(self.document_of), dtype=bool)
         self.held = np.zeros(len(self.document_of), dtype=bool)
         # what a counter adds to any text, say its special tokens, is paid once a document
-        self.fixed = checked(count_tokens(""))
+        self.fixed = checked_count(count_tokens(""))
         counts = [count_checked(count_tokens, text) for texts in self.texts for text in texts]
         self.own = [max(count - self.fixed, 0) for count in counts]
         self.costs = [0] * len(documents)
@@ -81,7 +82,7 @@ class _Ledger:
         self.work -= len(waiting)
         held, begun = set(np.flatnonzero(self.held).tolist()), {at for at, cost in enumerate(self.costs) if cost}
         for unit in waiting:
-            # what stands there in somebody's company already has its reason
+            # what is kept with another unit already has its reason
             if unit in held:
                 continue
             new = [one for one in self.bundles[unit] if one not in held]
