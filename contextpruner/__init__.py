@@ -7,7 +7,8 @@ from contextpruner.documents.document import Document
 from contextpruner.documents.questions import Example
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.pruner import ContextPruner
-from contextpruner.result import PrunedDocument, Result, Span
+from contextpruner.results.citations import cited, find_citations
+from contextpruner.results.result import PrunedDocument, Result, Span
 from contextpruner.units.formats.html.units import split_html
 from contextpruner.units.split import SplitDocument, split, split_code
 from contextpruner.units.unit import Unit
@@ -25,7 +26,9 @@ __all__ = [
     "Span",
     "SplitDocument",
     "Unit",
+    "cited",
     "estimate_tokens",
+    "find_citations",
     "split",
     "split_code",
     "split_html",

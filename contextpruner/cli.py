@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from contextpruner import html_view, progress, view
+from contextpruner import progress as progress_bar
 from contextpruner.decisions.calibration import Calibration
 from contextpruner.decisions.closure import DEPENDENCIES
 from contextpruner.decisions.policy import Policy
@@ -36,7 +36,9 @@ from contextpruner.models.onnx_export import export_onnx
 from contextpruner.models.provence_checkpoint import load_provence
 from contextpruner.pruner import ContextPruner
 from contextpruner.quality import QUALITIES, Quality, build_quality, prune_index
-from contextpruner.result import Result
+from contextpruner.results.html_page import html_page
+from contextpruner.results.result import Result
+from contextpruner.results.terminal_view import print_result
 from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter
 from prunekernels import registry
 
@@ -138,7 +140,7 @@ def prune(
         if not paths:
             raise ValueError("want files to prune, or text on standard input")
         documents = _read(paths)
-        with progress.over_batches():
+        with progress_bar.over_batches():
             result = pruner.prune(question or "", documents, policy)
         _write(result, format_ or _default_format(output), output, details)
 
@@ -156,7 +158,7 @@ def calibrate(
     splitter: SplitterText = "rules",
 ) -> None:
     """Find for every recall the threshold that keeps it, from questions whose answers are known."""
-    with _clear_errors(), progress.over_lines([examples]) as watched:
+    with _clear_errors(), progress_bar.over_lines([examples]) as watched:
         asked = read_questions(watched(read_lines(examples, sys.stdin.buffer)))
         made = ContextPruner(labeler, splitter=splitter).calibrate(read_examples(asked))
         made.save(output)
@@ -179,7 +181,7 @@ def quality(
         if "-" in passages:
             raise ValueError("the index is read more than once: want files, got standard input")
         built = build_quality(measure)
-        with progress.over_lines(passages, passes=3 if built.fits else 2) as watched:
+        with progress_bar.over_lines(passages, passes=3 if built.fits else 2) as watched:
 
             def lines() -> Lines:
                 return watched(line for path in passages for line in read_lines(path, sys.stdin.buffer))
@@ -231,7 +233,7 @@ def _prune_many(pruner: ContextPruner, questions: str, files: list[str], policy:
     shared = _read(files) if files else []
     with ExitStack() as stack:
         file = None if output is None else stack.enter_context(replacing_text(output))
-        watched = stack.enter_context(progress.over_lines([questions]))
+        watched = stack.enter_context(progress_bar.over_lines([questions]))
         asked = read_questions(watched(read_lines(questions, sys.stdin.buffer)), shared)
         for line in _answers(pruner, asked, policy):
             if file is None:
@@ -285,7 +287,7 @@ def _default_format(output: Path | None) -> Format:
 def _write(result: Result, format_: Format, output: Path | None, details: bool) -> None:
     if format_ == "terminal" and output is None:
         # asked for by name it is coloured in a pipe too, say before `less -R`
-        view.show(result, Console(force_terminal=True, highlight=False), details)
+        print_result(result, Console(force_terminal=True, highlight=False), details)
         return
     text = _render(result, format_, details)
     if output is None:
@@ -299,10 +301,10 @@ def _render(result: Result, format_: Format, details: bool) -> str:
     if format_ == "json":
         return json.dumps(result.to_dict(), ensure_ascii=False, indent=1) + "\n"
     if format_ == "html":
-        return html_view.page(result)
+        return html_page(result)
     if format_ == "terminal":
         page = io.StringIO()
-        view.show(result, Console(file=page, force_terminal=True, highlight=False), details)
+        print_result(result, Console(file=page, force_terminal=True, highlight=False), details)
         return page.getvalue()
     kept = [document.text for document in result.documents if document.text]
     # the texts as they are; one that does not end its last line must not run into the next

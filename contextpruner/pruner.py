@@ -21,7 +21,7 @@ from contextpruner.documents.format_detection import detect_format
 from contextpruner.documents.questions import Example
 from contextpruner.labeler import LABELERS, Labeler, Labels, build_labeler
 from contextpruner.models.auto_labeler import labeler_for_model
-from contextpruner.result import PrunedDocument, Result, Span
+from contextpruner.results.result import PrunedDocument, Result, Span
 from contextpruner.splitters.rules import Rules
 from contextpruner.units.join import join_kept
 from contextpruner.units.sentence_splitter import SentenceSplitter, build_splitter

@@ -1,7 +1,7 @@
 """Labels in front of kept units lead back to their characters."""
 
 from contextpruner import ContextPruner
-from contextpruner.citations import citations, cited, find
+from contextpruner.results.citations import citations, cited, find_citations
 
 TEXT = "The dome is tall. Bread is baked.\n\n- Dome of brick\n"
 
@@ -11,7 +11,7 @@ def test_labels_lead_back() -> None:
         "dome", [{"text": "No.", "id": 7}, {"text": TEXT, "title": "T"}], threshold=0.1
     )
     assert cited(result) == "[2.1] The dome is tall. \n\n[2.3] - Dome of brick"
-    found = find(result, "It is tall [2.1], of brick [2.3][2.1], or not [2.2] [9.9] [0.0] [2].")
+    found = find_citations(result, "It is tall [2.1], of brick [2.3][2.1], or not [2.2] [9.9] [0.0] [2].")
     assert [item.label for item in found] == ["2.1", "2.3"]
     for item in found:
         assert TEXT[item.start : item.end] == item.text
@@ -31,4 +31,4 @@ def test_nothing_kept_cites_nothing() -> None:
 
     result = ContextPruner("bm25").prune("dome", ["Bread."], Policy(threshold=0.5, empty="empty"))
     assert cited(result) == ""
-    assert find(result, "[1.1]") == []
+    assert find_citations(result, "[1.1]") == []

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contextpruner import ContextPruner, Document, Policy, Result, SplitDocument, html_view, split_html, view
-from contextpruner.citations import cited, find
+from contextpruner import ContextPruner, Document, Policy, Result, SplitDocument, split_html
+from contextpruner.results.citations import cited, find_citations
+from contextpruner.results.html_page import html_page
+from contextpruner.results.terminal_view import print_result
 from contextpruner.units.formats.html.serialize import prune_html
 from contextpruner.units.formats.html.tokens import VOID, tokens
 from tests.contextpruner.html_sources import PAGE, SOURCES
@@ -120,11 +122,11 @@ def test_citations_and_views_show_what_a_reader_sees() -> None:
 
     result = pruned(Policy(top_k=1))
     assert cited(result) == "[1.2] Domes\n[1.4] The dome \N{EM DASH} by Brunelleschi."
-    (found,) = find(result, "By him [1.4].")
+    (found,) = find_citations(result, "By him [1.4].")
     assert DOME[found.start : found.end] == "The dome &mdash; <b>by</b> Brunelleschi."
     file = StringIO()
-    view.show(result, Console(file=file, width=200))
-    for page in (html_view.page(result), file.getvalue()):
+    print_result(result, Console(file=file, width=200))
+    for page in (html_page(result), file.getvalue()):
         assert "The dome \N{EM DASH} by Brunelleschi." in page
         assert "2 of 3 units" in page
         assert "mdash;" not in page

@@ -6,7 +6,10 @@ from html.parser import HTMLParser
 
 from rich.console import Console
 
-from contextpruner import ContextPruner, Policy, Result, html_view, view
+from contextpruner import ContextPruner, Policy, Result
+from contextpruner.results.escape import printable
+from contextpruner.results.html_page import html_page
+from contextpruner.results.terminal_view import print_result
 
 EVIL = "<script>alert('x')</script> & \"quotes\". \x1b[31mRed \x07\x00bell\u202e. The dome's <b>end</b>."
 
@@ -25,7 +28,7 @@ def terminal(details: bool = False, color: bool = True) -> str:
     console = Console(
         file=file, force_terminal=color, width=200, highlight=False, color_system="standard" if color else None
     )
-    view.show(result(), console, details)
+    print_result(result(), console, details)
     return file.getvalue()
 
 
@@ -53,7 +56,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_whole_escaped_and_self_contained() -> None:
-    page = html_view.page(result())
+    page = html_page(result())
     parsed = Page(page)
     assert parsed.open == []
     assert not {"script", "b", "i"} - {"i"} & set(parsed.tags)
@@ -68,15 +71,15 @@ def test_the_page_is_whole_escaped_and_self_contained() -> None:
 
 def test_the_page_holds_all_of_the_text_and_marks_what_is_kept() -> None:
     shown = result()
-    parsed = Page(html_view.page(shown))
+    parsed = Page(html_page(shown))
     for document in shown.documents:
-        for line in view.printable(document.original).splitlines():
+        for line in printable(document.original).splitlines():
             assert line in parsed.texts["main"]
     kept = "".join(document.text.rstrip() for document in shown.documents)
-    assert parsed.texts["mark"] == "kept" + view.printable(kept)
+    assert parsed.texts["mark"] == "kept" + printable(kept)
     assert "Bread is baked." in parsed.texts["del"]
     assert "This document is empty." in parsed.texts["main"]
-    assert "width=device-width" in html_view.page(shown)
+    assert "width=device-width" in html_page(shown)
     assert "prefers-color-scheme: dark" in parsed.texts["style"]
 
 
@@ -104,7 +107,7 @@ def test_the_header_and_the_details_carry_the_numbers() -> None:
 
 def test_what_is_shown_can_be_cited() -> None:
     shown = result()
-    page = html_view.page(shown)
+    page = html_page(shown)
     tips = re.findall(r'title="\[(\d+\.\d+)\] · (\d\.\d{3}) · ([a-z ]+) · characters (\d+) to (\d+)', page)
     wanted = [
         (f"{number}.{place}", f"{span.probability:.3f}", span.reason.replace("_", " "), str(span.start), str(span.end))
@@ -121,23 +124,23 @@ def test_what_is_shown_can_be_cited() -> None:
 def test_an_id_that_is_the_title_is_shown_once() -> None:
     shown = ContextPruner("bm25").prune("dome", [{"id": "Domes", "title": "Domes", "text": "A dome."}], top_k=1)
     file = io.StringIO()
-    view.show(shown, Console(file=file, width=100))
-    assert file.getvalue().count("Domes") == html_view.page(shown).count("Domes") == 1
+    print_result(shown, Console(file=file, width=100))
+    assert file.getvalue().count("Domes") == html_page(shown).count("Domes") == 1
 
 
 def test_documents_of_which_nothing_is_kept_take_one_line() -> None:
     texts = ["Bread. Milk."] * 3 + ["The dome."] + ["Bread. Milk."] * 2
     shown = ContextPruner("bm25").prune("dome", texts, top_k=1)
     file = io.StringIO()
-    view.show(shown, Console(file=file, width=100))
+    print_result(shown, Console(file=file, width=100))
     lines = file.getvalue().splitlines()
     assert [line[:1] for line in lines] == ["Q", "", "1", "2", "3", "", "4", "T", "", "5", "6", "", "k"]
-    assert html_view.page(shown).count('<article class="none-kept">') == 5
+    assert html_page(shown).count('<article class="none-kept">') == 5
 
 
 def test_code_and_tables_stand_in_columns_and_lines_are_struck_without_their_indentation() -> None:
     text = "# H\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```\nif x:\n    dome()\n```\n"
-    page = html_view.page(ContextPruner("bm25").prune("zebra", [text], Policy(threshold=1, empty="empty")))
+    page = html_page(ContextPruner("bm25").prune("zebra", [text], Policy(threshold=1, empty="empty")))
     assert page.count('<span class="drop mono">') == 6
     assert page.count('<span class="drop heading">') == 1
     assert re.search(r'<span class="drop mono">    <del [^>]*>dome\(\)</del>\n</span>', page)
@@ -146,5 +149,5 @@ def test_code_and_tables_stand_in_columns_and_lines_are_struck_without_their_ind
 def test_a_long_name_hides_no_number() -> None:
     document = {"id": "/".join(["folder"] * 40), "text": "The dome."}
     file = io.StringIO()
-    view.show(ContextPruner("bm25").prune("dome", [document], top_k=1), Console(file=file, width=60))
+    print_result(ContextPruner("bm25").prune("dome", [document], top_k=1), Console(file=file, width=60))
     assert "1 of 1 units" in " ".join(file.getvalue().split())

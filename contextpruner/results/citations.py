@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from contextpruner.documents.document import Id
-from contextpruner.result import PrunedDocument, Result
+from contextpruner.results.result import PrunedDocument, Result
 from contextpruner.units.join import with_line_breaks
 
 LABEL = re.compile(r"\[(\d{1,9})\.(\d{1,9})\]")
@@ -48,7 +48,7 @@ def cited(result: Result) -> str:
     return "\n\n".join(text for text in texts if text)
 
 
-def find(result: Result, answer: str) -> list[Citation]:
+def find_citations(result: Result, answer: str) -> list[Citation]:
     """The units that `answer` cites as [2.5], each once, in the order of the answer; others' labels are passed over."""
     known = {item.label: item for item in citations(result)}
     labels = dict.fromkeys(f"{int(one)}.{int(two)}" for one, two in LABEL.findall(answer))

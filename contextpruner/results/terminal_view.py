@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contextpruner.result import PrunedDocument, Result, Span
+from contextpruner.results.escape import printable
+from contextpruner.results.result import PrunedDocument, Result, Span, name_of, other_name_of, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +18,7 @@ KEPT = "green"
 DROPPED = "dim strike"
 
 
-def show(result: Result, console: Console, details: bool = False) -> None:
+def print_result(result: Result, console: Console, details: bool = False) -> None:
     """Print `result`; `details` gives every unit a line with its probability and reason."""
     from rich.text import Text
 
@@ -36,37 +37,6 @@ def show(result: Result, console: Console, details: bool = False) -> None:
             console.print(_body(document))
     console.print()
     console.print(_footer(result))
-
-
-def printable(text: str) -> str:
-    """`text` with control characters as pictures, so that no document can steer a terminal or a page."""
-    return text.replace("\r\n", "\n").translate(PICTURES)
-
-
-PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {
-    127: "\u2421",
-    **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
-    # these turn the direction of the text that follows
-    **dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"),
-}
-
-
-def name_of(index: int, document: PrunedDocument) -> str:
-    """The title, else the id, else the place of a document."""
-    if document.title:
-        return document.title
-    return f"document {index + 1}" if document.id is None else str(document.id)
-
-
-def other_name_of(document: PrunedDocument) -> str:
-    """The id of a document that goes by its title, or nothing where it adds nothing."""
-    adds = document.title and document.id is not None and str(document.id) != document.title
-    return str(document.id) if adds else ""
-
-
-def percent(after: int, before: int) -> str:
-    """`after` as a share of `before`; nothing of nothing is 0 %."""
-    return f"{100 * after / max(before, 1):.0f} %"
 
 
 def _header(index: int, document: PrunedDocument) -> Text:

@@ -121,6 +121,24 @@ class Result:
         }
 
 
+def name_of(index: int, document: PrunedDocument) -> str:
+    """The title, else the id, else the place of a document."""
+    if document.title:
+        return document.title
+    return f"document {index + 1}" if document.id is None else str(document.id)
+
+
+def other_name_of(document: PrunedDocument) -> str:
+    """The id of a document that goes by its title, or nothing where it adds nothing."""
+    adds = document.title and document.id is not None and str(document.id) != document.title
+    return str(document.id) if adds else ""
+
+
+def percent(after: int, before: int) -> str:
+    """`after` as a share of `before`; nothing of nothing is 0 %."""
+    return f"{100 * after / max(before, 1):.0f} %"
+
+
 def _counts(item: Result | PrunedDocument) -> dict[str, int]:
     return {
         "n_characters_before": item.n_characters_before,

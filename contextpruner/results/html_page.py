@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from html import escape
 
-from contextpruner.result import PrunedDocument, Result, Span
-from contextpruner.view import name_of, other_name_of, percent, printable
+from contextpruner.results.escape import printable
+from contextpruner.results.result import PrunedDocument, Result, Span, name_of, other_name_of, percent
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f7f6f3; --card: #fff; --ink: #1c1b19; --soft: #5f5b53;
@@ -57,7 +57,7 @@ body:has(.only-kept:checked) :is(.drop, .none-kept) { display: none; }
 """
 
 
-def page(result: Result) -> str:
+def html_page(result: Result) -> str:
     """`result` as one HTML page."""
     question = _text(result.question.strip())
     documents = "\n".join(_article(index, document) for index, document in enumerate(result.documents))
