@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.contextpruner.tiny_models import save_tiny_model
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def on_a_terminal(*arguments: str, interrupt_at: str | None = None) -> tuple[int, bytes]:

@@ -13,7 +13,7 @@ from contextpruner.results.html_page import html_page
 from contextpruner.results.terminal_view import print_result
 from contextpruner.units.formats.html.serialize import prune_html
 from contextpruner.units.formats.html.tokens import VOID, tokens
-from tests.contextpruner.html_sources import PAGE, SOURCES
+from tests.contextpruner.units.html_sources import PAGE, SOURCES
 
 DOME = (
     "<title>Domes</title><div class='mdash'><p>The dome &mdash; <b>by</b> Brunelleschi.</p><script>dome()</script>"

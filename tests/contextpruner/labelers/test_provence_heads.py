@@ -16,7 +16,7 @@ from contextpruner import ContextPruner, Document, SplitDocument, split
 from contextpruner.labelers._published_packing import published_question
 from contextpruner.labelers.provence import Provence
 from tests.contextpruner import tiny_checkpoints as tiny
-from tests.contextpruner.published_forwards import FORWARDS, affine, encoder, keep
+from tests.contextpruner.labelers.published_forwards import FORWARDS, affine, encoder, keep
 
 QUESTION = "Who designed the dome?"
 TEXT = "The dome was designed by Brunelleschi.  It is 2½ tall."

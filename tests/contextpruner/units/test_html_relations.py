@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from contextpruner import split_html
 from contextpruner.units.formats.html.serialize import prune_html
-from tests.contextpruner.html_sources import read_and_pruned
 from tests.contextpruner.stopwatch import seconds
+from tests.contextpruner.units.html_sources import read_and_pruned
 
 
 def linked(source: str, link: str) -> dict[str, str | None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tokenizers
 
-from tests.contextpruner.test_context_cli import RUNNER, TEXT, app, lines_of, run
+from tests.contextpruner.cli.test_context_cli import RUNNER, TEXT, app, lines_of, run
 
 
 def test_json_in_comes_out_as_json(tmp_path: Path) -> None:

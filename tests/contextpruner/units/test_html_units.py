@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from contextpruner import Unit, split_html
 from contextpruner.units.formats.html.blocks import page_blocks
 from contextpruner.units.formats.html.tokens import tokens
-from tests.contextpruner.html_sources import PAGE, SOURCES, read_and_pruned
 from tests.contextpruner.stopwatch import seconds
+from tests.contextpruner.units.html_sources import PAGE, SOURCES, read_and_pruned
 
 
 def shown(source: str, units: list[Unit]) -> list[tuple[str, str, str]]:

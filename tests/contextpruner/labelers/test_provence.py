@@ -14,7 +14,7 @@ from contextpruner.labelers.provence import Provence
 from contextpruner.models.checkpoint import find_checkpoint
 from contextpruner.models.joint_encoder import JointEncoder, layout_of, load_joint
 from tests.contextpruner import tiny_checkpoints as tiny
-from tests.contextpruner.published_forwards import FORWARDS, SPECIALS, modernbert_forward
+from tests.contextpruner.labelers.published_forwards import FORWARDS, SPECIALS, modernbert_forward
 
 QUESTION = "Who designed the dome?"
 TEXT = "The dome was designed by Brunelleschi.  It is 2½ tall.\r\nWho is baked from flour?"

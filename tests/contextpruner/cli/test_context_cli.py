@@ -14,7 +14,7 @@ from contextpruner.quality import QUALITIES
 from contextpruner.units.sentence_splitter import SPLITTERS
 from prunekernels import registry
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TEXT = "The dome is tall. Bread is baked.\n"
 RUNNER = CliRunner()
 
