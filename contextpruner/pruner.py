@@ -22,7 +22,6 @@ from contextpruner.documents.questions import Example
 from contextpruner.labeler import LABELERS, Labeler, Labels, build_labeler
 from contextpruner.models.auto_labeler import labeler_for_model
 from contextpruner.results.result import PrunedDocument, Result, Span
-from contextpruner.splitters.rules import Rules
 from contextpruner.units.join import join_kept
 from contextpruner.units.sentence_splitter import SentenceSplitter, build_splitter
 from contextpruner.units.split import SplitDocument, Splitter, split_format
@@ -141,7 +140,7 @@ class ContextPruner:
         if not isinstance(splitter, SentenceSplitter):
             if document.format in ("text", "markdown"):
                 return SplitDocument(document, tuple(splitter(document.text)))
-            splitter = Rules()
+            splitter = build_splitter("rules")
         format_ = detect_format(document.text, document.format)
         units = split_format(document.text, format_, splitter.max_characters, splitter.cut)
         return SplitDocument(dataclasses.replace(document, format=format_), tuple(units))

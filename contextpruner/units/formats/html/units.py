@@ -56,7 +56,7 @@ class _Builder:
     def read(self, unit: Unit) -> None:
         """A unit of the visible text."""
         start, end = self.visible.next_boundary(unit.start), self.visible.next_boundary(unit.end)
-        begin, stop = self.visible.origin(start, end) if start < end else (0, 0)
+        begin, stop = self.visible.source_span(start, end) if start < end else (0, 0)
         if self.position < stop:
             is_new = self.block < 0 or self.visible.blocks[self.block].end <= start
             self.skip(begin, is_new)

@@ -38,20 +38,20 @@ class VisibleText:
         self._at = 0
         # the places where pieces begin, and the source of each
         self._places: list[int] = []
-        self._origins: list[SourceSpan] = []
+        self._sources: list[SourceSpan] = []
 
     @property
     def text(self) -> str:
         return "".join(self._chunks)
 
-    def origin(self, start: int, end: int) -> tuple[int, int]:
+    def source_span(self, start: int, end: int) -> tuple[int, int]:
         """From where to where the visible characters [start, end), at least one, stand in the source."""
-        return self._origin(start)[0], self._origin(end - 1)[1]
+        return self._source_at(start)[0], self._source_at(end - 1)[1]
 
     def next_boundary(self, at: int) -> int:
         """The first place from `at` on that is not inside what the source spells as one, say "&NotEqualTilde;"."""
         piece = bisect_right(self._places, at) - 1
-        if at >= self._at or at == self._places[piece] or self._origins[piece].is_literal:
+        if at >= self._at or at == self._places[piece] or self._sources[piece].is_literal:
             return at
         return self._places[piece + 1]
 
@@ -97,18 +97,18 @@ class VisibleText:
     def _add_own(self, text: str) -> None:
         """What is added stands nowhere, behind what was last."""
         if text:
-            last = self._origins[-1].end
+            last = self._sources[-1].end
             self._add(text, SourceSpan(last, last))
 
-    def _add(self, text: str, origin: SourceSpan) -> None:
+    def _add(self, text: str, source: SourceSpan) -> None:
         self._places.append(self._at)
-        self._origins.append(origin)
+        self._sources.append(source)
         self._chunks.append(text)
         self._at += len(text)
 
-    def _origin(self, at: int) -> tuple[int, int]:
+    def _source_at(self, at: int) -> tuple[int, int]:
         piece = bisect_right(self._places, at) - 1
-        start, end, is_literal = self._origins[piece]
+        start, end, is_literal = self._sources[piece]
         if not is_literal:
             return start, end
         start += at - self._places[piece]
