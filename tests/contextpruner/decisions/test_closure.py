@@ -188,7 +188,7 @@ def test_a_bundle_that_does_not_fit_stays_out_whole() -> None:
         ("3.5 It is.", False),
     ],
 )
-def test_pronouns(sentence: str, leans: bool) -> None:
+def test_words_that_point_back_are_known_in_their_languages(sentence: str, leans: bool) -> None:
     assert leans_back(sentence) == leans
 
 

@@ -30,7 +30,7 @@ UNITS = [TEXT[unit.start : unit.end] for unit in split(TEXT)]
         (range(8), TEXT),
     ],
 )
-def test_by_hand(kept: list[int], wanted: str) -> None:
+def test_line_breaks_stay_where_the_end_of_a_line_is_dropped(kept: list[int], wanted: str) -> None:
     assert UNITS == [
         "A one. ",
         "A two.\n\n",

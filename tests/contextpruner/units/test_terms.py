@@ -20,5 +20,5 @@ from contextpruner.units.terms import terms
         ("", []),
     ],
 )
-def test_terms(text: str, wanted: list[str]) -> None:
+def test_a_word_is_one_term_however_it_is_written(text: str, wanted: list[str]) -> None:
     assert terms(text) == wanted
