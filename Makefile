@@ -13,8 +13,9 @@ demo: .venv/.demo
 # what older releases of transformers are tested on: models, caches, hooks
 OLDEST := $(wildcard $(addprefix tests/tokenpruner/test_,family_*.py decoder_*.py vision_engine.py token_prepare.py \
 	token_prune.py token_cache.py token_left_as_found.py token_threads.py token_training.py)) \
-	$(wildcard $(addprefix tests/contextpruner/test_,provence.py provence_heads.py checkpoint.py modules.py \
-	model_labelers.py precision.py pretrained.py))
+	$(wildcard $(addprefix tests/contextpruner/,labelers/test_provence*.py labelers/test_model_labelers.py \
+	models/test_checkpoint_loading.py models/test_sentence_transformer_modules.py models/test_int8_and_onnx.py \
+	models/test_auto_labeler.py))
 
 # a file's tests stay together: they share a cluster, a model, a table
 test: .venv/.test .venv/.oldest .venv/.previous check
