@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from prunekernels.io import outputs, renames
+from prunekernels.io import outputs, renames, staging
 from prunekernels.io.marks import has_mark
 from prunekernels.io.outputs import (
     atomic_file,
@@ -400,6 +400,22 @@ def test_a_new_folder_that_is_taken_for_a_leftover_is_made_again(
     write(tmp_path / "out")
     assert len(robbed) == 2
     assert sorted(os.listdir(tmp_path / "out")) == [".prunekit.json", "images", "kept.txt"]
+
+
+def test_a_lock_of_a_folder_that_is_gone_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, robbed = staging.lock, []
+
+    def robbing(handle: int) -> bool:
+        if not robbed:
+            (folder,) = tmp_path.iterdir()
+            robbed.append(folder)
+            folder.rename(tmp_path / "elsewhere")
+            folder.mkdir()
+        return real(handle)
+
+    monkeypatch.setattr(staging, "lock", robbing)
+    with atomic_folder(tmp_path / "out", KIND) as folder:
+        assert folder != robbed[0]
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
