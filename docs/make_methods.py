@@ -12,7 +12,7 @@ from pathlib import Path
 
 from contextpruner.labeler import Labeler
 from contextpruner.quality import Quality
-from contextpruner.sentence_splitter import SentenceSplitter
+from contextpruner.units.sentence_splitter import SentenceSplitter
 from datapruner.scoring.scorer import Embedder, Scorer
 from datapruner.selection.selector import Selector
 from prunekernels import registry

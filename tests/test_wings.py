@@ -32,6 +32,18 @@ WINGS = {
         __init__
         cli
     """,
+    "contextpruner": """
+        extras
+        documents
+        units
+        models *splitters
+        labeler quality
+        decisions *labelers *qualities
+        results
+        pruner
+        __init__
+        cli
+    """,
 }
 
 

@@ -1,5 +1,6 @@
 """An output is never an input, never replaces what is not ours, and is on disk when it is seen."""
 
+import errno
 import io
 import os
 import subprocess
@@ -33,10 +34,16 @@ def write(out: Path, text: str = "new", overwrite: bool = False, kind: str = KIN
         (folder / "images" / "1.png").write_text(text)
 
 
-@pytest.fixture(params=["one step", "two steps"])
+def no_links(*given: object, **options: object) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.fixture(params=["one step", "two steps", "no links"])
 def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "two steps":
+    if request.param != "one step":
         monkeypatch.setattr(renames, "_renameat2", lambda *given: False)
+    if request.param == "no links":
+        monkeypatch.setattr(os, "link", no_links)
 
 
 def test_a_folder_is_replaced_only_where_it_is_ours_and_as_it_was(tmp_path: Path, steps: None) -> None:
