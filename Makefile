@@ -11,8 +11,7 @@ demo: .venv/.demo
 	@$(BIN)/python -m demo.run
 
 # what older releases of transformers are tested on: models, caches, hooks
-OLDEST := $(wildcard $(addprefix tests/tokenpruner/test_,family_*.py decoder_*.py vision_engine.py token_prepare.py \
-	token_prune.py token_cache.py token_left_as_found.py token_threads.py token_training.py)) \
+OLDEST := $(addprefix tests/tokenpruner/,adapters before_decoder decoder inside_decoder models vision_transformer) \
 	$(wildcard $(addprefix tests/contextpruner/,labelers/test_provence*.py labelers/test_model_labelers.py \
 	models/test_checkpoint_loading.py models/test_sentence_transformer_modules.py models/test_int8_and_onnx.py \
 	models/test_auto_labeler.py))
