@@ -14,8 +14,6 @@ from typing import Literal
 from prunekernels import spec
 
 METHODS = "tokenpruner.methods"
-
-
 # "keep": tokens stay at their positions, with gaps; "compact": they are numbered anew, without gaps
 Positions = Literal["keep", "compact"]
 

@@ -17,8 +17,6 @@ from tokenpruner.decoder.position_ids import full_position_ids
 from tokenpruner.models.transformers_api import CACHE_ARGUMENTS, Kwargs, not_supported
 
 INPUT_NAMES = ("inputs_embeds", "attention_mask", "position_ids")
-
-
 # one entry a token, [B, L, ...]
 PER_TOKEN = ("visual_pos_masks", "per_layer_inputs", "mm_token_type_ids", "moe_mm_token_type_ids", "token_type_ids")
 # passed on to some backbones, which do not read them: the loss does

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from tests.tokenpruner.checkpointing import checkpoint
 from tokenpruner import prune
 from tokenpruner.decoder.loss_labels import LabelCut
 from tokenpruner.methods.divprune import DivPrune
@@ -179,7 +180,7 @@ def test_gradient_checkpointing_changes_nothing(exact, prompt, method, use_reent
     with prune(exact, method) as report:
         loss = exact(**batch, use_cache=False).loss
         wanted = gradients(exact, loss)
-        exact.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": use_reentrant})
+        checkpoint(exact, use_reentrant)
         again = exact(**batch, use_cache=False).loss
     assert torch.equal(again, loss)
     # the layers are computed again behind the `with`

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from tests.tokenpruner.checkpointing import checkpoint
 from tokenpruner import prune
 from tokenpruner.methods.atp import ATP
 from tokenpruner.methods.divprune import DivPrune
@@ -59,7 +60,7 @@ def test_sharded(group, make_model, batch, checkpointing):
 
     wanted, model, mesh = trained(make_model(), batch), make_model(), init_device_mesh("cpu", (1,))
     if checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        checkpoint(model, False)
     for layer in model.model.language_model.layers:
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
@@ -82,7 +83,7 @@ def test_learned_thresholds_are_sharded_with_the_model(group, make_model, batch,
         for weight in model.atp.parameters():
             torch.nn.init.normal_(weight)
         if checkpointing and is_sharded:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            checkpoint(model, False)
         if is_sharded:
             mesh = init_device_mesh("cpu", (1,))
             for layer in model.model.language_model.layers:

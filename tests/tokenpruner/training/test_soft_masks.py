@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.tokenpruner.checkpointing import checkpoint, no_checkpoint
 from tests.tokenpruner.methods.atp_replay import (
     IGNORED,
     IMAGE,
@@ -80,12 +81,12 @@ def test_gradient_checkpointing_changes_nothing(model, prompt, modules, method, 
         with soften(model, method, modules) as masks:
             loss = model(**inputs, labels=labels, use_cache=False).loss + ATPLoss()(masks.kept)
         found.append((loss, gradients(parameters, loss)))
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        checkpoint(model, False)
     assert torch.equal(found[0][0], found[1][0])
     for got, own in zip(found[1][1], found[0][1], strict=True):
         assert (own is None and got is None) or torch.equal(got, own)
-    model.gradient_checkpointing_disable()
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+    no_checkpoint(model)
+    checkpoint(model, True)
     with soften(model, method, modules), pytest.raises(ValueError, match="want gradient_checkpointing_kwargs="):
         model(**inputs, use_cache=False)
 
@@ -155,7 +156,7 @@ def test_dropping_and_gradient_checkpointing(model, prompt, method, use_reentran
         model.zero_grad()
         loss.backward()
         found.append((loss, [None if weight.grad is None else weight.grad.clone() for weight in parameters]))
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": use_reentrant})
+        checkpoint(model, use_reentrant)
     assert torch.equal(found[0][0], found[1][0])
     for got, own in zip(found[1][1], found[0][1], strict=True):
         assert (own is None and got is None) or torch.equal(got, own)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tests.tokenpruner import vision_models as vision
+from tests.tokenpruner.checkpointing import checkpoint
 from tests.tokenpruner.methods.test_tome import merge, mergeable
 from tests.tokenpruner.vision_transformer.test_every_block_method import Received, allowed
 from tokenpruner import prune
@@ -96,7 +97,7 @@ def test_gradient_checkpoints_change_nothing(name, method, reentrant):
         return gradients(model)
 
     plain = trained()
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
+    checkpoint(model, reentrant)
     if "__call__" not in vars(GradientCheckpointingLayer):
         assert_same(trained(), plain)
         return
