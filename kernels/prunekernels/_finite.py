@@ -1,0 +1,84 @@
+"""Refusal of rows that hold NaN or infinity, without a wait for the GPU.
+
+On a CPU the answer is there at once. On a GPU the place of the first bad row is copied to the host while the work
+goes on, and read when a later check comes by, or on request: `raise_pending()`. What a call with bad rows returned
+until then means nothing, but its picks are rows of the set. A captured CUDA graph is not checked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import torch
+
+
+class Pending(NamedTuple):
+    """A check whose answer is on its way: `place` int64 on the host, -1 or the first bad row, valid after `done`."""
+
+    done: torch.cuda.Event
+    place: torch.Tensor
+    name: str
+    shape: torch.Size
+
+
+_pending: deque[Pending] = deque()
+
+
+def check_finite(name: str, values: torch.Tensor, lengths: torch.Tensor | None = None) -> None:
+    """Raise ValueError naming the first row of `values` [N, D] or [B, N, D] that is not finite.
+
+    `lengths` [N] or [B, N] are the rows' Euclidean ones in at least float32, where the caller has them anyway.
+    """
+    if values.is_cuda:
+        _check_later(name, values)
+        return
+    if lengths is None:
+        wide = torch.promote_types(values.dtype, torch.float32)
+        lengths = torch.linalg.vector_norm(values, dim=-1, dtype=wide)
+    # a row that is not finite has a length that is not; a row of huge numbers may have one, too, and is looked at
+    if lengths.isfinite().all():
+        return
+    bad = ~values.isfinite().all(-1)
+    if bad.any():
+        raise ValueError(_message(name, int(bad.flatten().byte().argmax()), bad.shape))
+
+
+def raise_pending() -> None:
+    """Wait for the checks that are on their way; raises ValueError for the first one that found something."""
+    _read(wait=True)
+
+
+def _check_later(name: str, values: torch.Tensor) -> None:
+    if torch.cuda.is_current_stream_capturing():
+        return
+    _read(wait=False)
+    bad = ~values.isfinite().all(-1).flatten()
+    if not len(bad):
+        return
+    first = torch.where(bad.any(), bad.byte().argmax(), -1)
+    # a copy that nobody waits for comes to stand in pinned memory
+    place, done = first.to("cpu", non_blocking=True), torch.cuda.Event()
+    done.record(torch.cuda.current_stream(values.device))
+    _pending.append(Pending(done, place, name, values.shape[:-1]))
+
+
+def _read(wait: bool) -> None:
+    while _pending:
+        try:
+            check = _pending.popleft()
+        except IndexError:
+            # another thread took the last one
+            return
+        if wait:
+            check.done.synchronize()
+        elif not check.done.query():
+            _pending.appendleft(check)
+            return
+        if check.place >= 0:
+            raise ValueError(f"an earlier call: {_message(check.name, int(check.place), check.shape)}")
+
+
+def _message(name: str, place: int, shape: torch.Size) -> str:
+    set_number, row = divmod(place, shape[-1])
+    return f"row {row} of {f'set {set_number} of ' if len(shape) > 1 else ''}{name} has NaN or infinity"
