@@ -1,50 +1,65 @@
-"""Gram matrices of sets of unit rows in float32, for what picks from all pairs of a set.
+"""Gram matrices of sets of rows in float32, for what picks from all pairs of a set.
 
-A product of two bfloat16 or float16 numbers is exact in float32. Rows of halves therefore stay what they are, but
-for a power of two, and a GPU's fast units multiply them. Lengths are divided out of the products, not of the rows.
+A product of two bfloat16 or float16 numbers is exact in float32. On a GPU rows of halves therefore stay what they
+are, but for a power of two, and its fast units multiply them; lengths are divided out of the products, not of the
+rows. Each set is made by itself, in one order of additions, so that its bits do not hang on the batch it stands in.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
-from prunekernels._unit import LONG, SHORT, unit_rows
+from prunekernels._backend import jit
 
-# columns of a product that is its own mirror
-BLOCK = 64
+if TYPE_CHECKING:
+    import triton.language as tl
 
+# rows of a product that is not worth cutting any more
+LEAF = 128
 
-def unit_gram(rows: torch.Tensor) -> torch.Tensor:
-    """Cosines of finite `rows` [B, N, D] to each other, float32 [B, N, N]; a zero row has 0 to all and to itself."""
-    if rows.dtype.itemsize <= 2:
-        # the largest entry of each row comes to lie in [1/2, 1), so that no product overflows or fades
-        exponents = torch.frexp(rows.float().abs().amax(-1, keepdim=True)).exponent
-        gram = _halves(torch.ldexp(rows.float(), -exponents).to(rows.dtype))
-    else:
-        gram = plain_gram(rows.float())
-        own = gram.diagonal(dim1=1, dim2=2)
-        if not ((own > SHORT**2) & (own < LONG**2)).all():
-            return plain_gram(unit_rows(rows))
-    scale = gram.diagonal(dim1=1, dim2=2).clamp(min=torch.finfo(torch.float32).tiny).rsqrt()
-    return gram.mul_(scale[:, None]).mul_(scale[:, :, None])
+# tiles of the kernel, and the part of a row that it reads at once
+TILE, DEPTH = 64, 64
 
 
-def plain_gram(rows: torch.Tensor) -> torch.Tensor:
-    """Dot products of `rows` [B, N, D] with each other; a CPU makes one half of them and mirrors it."""
+def gram(rows: torch.Tensor) -> torch.Tensor:
+    """Dot products of `rows` [N, D] float32 with each other; a CPU makes one half of them and mirrors it."""
     if rows.device.type != "cpu":
-        return rows @ rows.mT
-    gram = rows.new_empty(*rows.shape[:2], rows.shape[1])
-    for points, dots in zip(rows, gram, strict=True):
-        for first in range(0, len(points), BLOCK):
-            block = slice(first, first + BLOCK)
-            # a tall product is faster than a wide one
-            lower = points[first:] @ points[block].T
-            dots[first:, block], dots[block, first:] = lower, lower.T
-    return gram
+        return rows @ rows.T
+    # the library's bits hang on where in memory a matrix starts and on its strides
+    rows = rows.contiguous()
+    rows = rows if rows.data_ptr() % 64 == 0 else rows.clone()
+    dots = rows.new_empty(len(rows), len(rows))
+    _fill(rows, dots)
+    return dots
 
 
-def _halves(rows: torch.Tensor) -> torch.Tensor:
-    # products with an output type of their own are a GPU's, and came with torch 2.8
-    if rows.is_cuda and hasattr(torch.ops.aten.bmm, "dtype"):
-        return torch.bmm(rows, rows.mT, out_dtype=torch.float32)
-    return plain_gram(rows.float())
+def _fill(rows: torch.Tensor, dots: torch.Tensor) -> None:
+    """One square below the diagonal, its mirror above, and the two halves of the diagonal by themselves."""
+    if len(rows) <= LEAF:
+        torch.mm(rows, rows.T, out=dots)
+        return
+    half = len(rows) // 32 * 16
+    torch.mm(rows[half:], rows[:half].T, out=dots[half:, :half])
+    dots[:half, half:] = dots[half:, :half].T
+    _fill(rows[:half], dots[:half, :half])
+    _fill(rows[half:], dots[half:, half:])
+
+
+def gram_triton(rows: torch.Tensor) -> torch.Tensor:
+    """Dot products of `rows` [B, N, D] with each other, float32 [B, N, N], each row first scaled by a power of two.
+
+    The scale brings a row's largest entry to [1, 2), so that no product overflows and few fade.
+    """
+    rows = rows.contiguous() if rows.dtype != torch.float64 else rows.float().contiguous()
+    images, n_rows, n_dims = rows.shape
+    factors = torch.empty(images, n_rows, dtype=torch.float32, device=rows.device)
+    dots = torch.empty(images, n_rows, n_rows, dtype=torch.float32, device=rows.device)
+    block, tiles = 1024, -(-n_rows // TILE)
+    _factor_kernel[(images * n_rows,)](rows, factors, n_dims, BLOCK=block, num_warps=4)
+    _gram_kernel[(images * tiles * (tiles + 1) // 2,)](
+        rows, factors, dots, n_rows, n_dims, TILE=TILE, DEPTH=DEPTH if rows.dtype.itemsize == 2 else DEPTH // 2,
+        num_warps=4 if rows.dtype.itemsize == 2 else 8,
+    )  # fmt: skip
+    return dots
