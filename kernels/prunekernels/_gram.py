@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from prunekernels._backend import jit
+from prunekernels._backend import is_interpreting, jit
 
 if TYPE_CHECKING:
     import triton.language as tl
@@ -47,19 +47,81 @@ def _fill(rows: torch.Tensor, dots: torch.Tensor) -> None:
     _fill(rows[half:], dots[half:, half:])
 
 
-def gram_triton(rows: torch.Tensor) -> torch.Tensor:
-    """Dot products of `rows` [B, N, D] with each other, float32 [B, N, N], each row first scaled by a power of two.
+def gram_triton(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Dot products of `rows` [B, N, D] with each other, float32 [B, N, N], and the diagonal, each row scaled first.
 
-    The scale brings a row's largest entry to [1, 2), so that no product overflows and few fade.
+    The scale, a power of two, brings a row's largest entry to [1, 2), so that no product overflows and few fade.
     """
-    rows = rows.contiguous() if rows.dtype != torch.float64 else rows.float().contiguous()
+    rows = (rows.float() if rows.dtype == torch.float64 else rows).contiguous()
     images, n_rows, n_dims = rows.shape
-    factors = torch.empty(images, n_rows, dtype=torch.float32, device=rows.device)
+    # the interpreter's dot multiplies the bits of a bfloat16 as if they were a whole number
+    scaled = torch.empty_like(rows, dtype=torch.float32 if is_interpreting() else rows.dtype)
+    _scale_kernel[(images * n_rows,)](rows, scaled, n_dims, BLOCK=1024)
+    return plain_gram_triton(scaled)
+
+
+def plain_gram_triton(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same for rows as they are."""
+    rows = rows.contiguous()
+    images, n_rows, n_dims = rows.shape
     dots = torch.empty(images, n_rows, n_rows, dtype=torch.float32, device=rows.device)
-    block, tiles = 1024, -(-n_rows // TILE)
-    _factor_kernel[(images * n_rows,)](rows, factors, n_dims, BLOCK=block, num_warps=4)
+    own = torch.empty(images, n_rows, dtype=torch.float32, device=rows.device)
+    tiles, is_half = -(-n_rows // TILE), rows.dtype.itemsize == 2
     _gram_kernel[(images * tiles * (tiles + 1) // 2,)](
-        rows, factors, dots, n_rows, n_dims, TILE=TILE, DEPTH=DEPTH if rows.dtype.itemsize == 2 else DEPTH // 2,
-        num_warps=4 if rows.dtype.itemsize == 2 else 8,
+        rows, dots, own, n_rows, n_dims, tiles * (tiles + 1) // 2,
+        TILE=TILE, DEPTH=DEPTH if is_half else DEPTH // 2, num_warps=4 if is_half else 8,
     )  # fmt: skip
-    return dots
+    return dots, own
+
+
+@jit
+def _scale_kernel(rows, scaled, n_dims, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    start = tl.program_id(0).to(tl.int64) * n_dims
+    peak = tl.zeros([BLOCK], tl.float32)
+    for first in range(0, n_dims, BLOCK):
+        dim = first + tl.arange(0, BLOCK)
+        values = tl.load(rows + start + dim, mask=dim < n_dims, other=0.0).to(tl.float32)
+        peak = tl.maximum(peak, tl.abs(values))
+    # 2 to the power of 127 minus the biased exponent, itself no smaller than the smallest normal number
+    exponent = tl.max(peak, 0).to(tl.int32, bitcast=True) >> 23
+    factor = (tl.maximum(254 - exponent, 1) << 23).to(tl.float32, bitcast=True)
+    for first in range(0, n_dims, BLOCK):
+        dim = first + tl.arange(0, BLOCK)
+        values = tl.load(rows + start + dim, mask=dim < n_dims, other=0.0).to(tl.float32)
+        tl.store(scaled + start + dim, values * factor, mask=dim < n_dims)
+
+
+@jit
+def _gram_kernel(  # type: ignore[no-untyped-def]
+    rows, dots, own, n_rows, n_dims, n_tiles, TILE: tl.constexpr, DEPTH: tl.constexpr
+):  # fmt: skip
+    """One tile on or below the diagonal, and its mirror."""
+    image, tile = tl.program_id(0).to(tl.int64) // n_tiles, tl.program_id(0) % n_tiles
+    # tiles are counted row by row of the triangle; the root may be one off
+    down = ((tl.sqrt(8.0 * tile + 1.0) - 1.0) * 0.5).to(tl.int32)
+    down = tl.where((down + 1) * (down + 2) // 2 <= tile, down + 1, down)
+    down = tl.where(down * (down + 1) // 2 > tile, down - 1, down)
+    row = down * TILE + tl.arange(0, TILE)
+    column = (tile - down * (down + 1) // 2) * TILE + tl.arange(0, TILE)
+    rows += image * n_rows * n_dims
+    own += image * n_rows
+    dots += image * n_rows * n_rows
+    total = tl.zeros([TILE, TILE], tl.float32)
+    for first in range(0, n_dims, DEPTH):
+        dim = first + tl.arange(0, DEPTH)
+        left = tl.load(
+            rows + row.to(tl.int64)[:, None] * n_dims + dim[None, :],
+            mask=(row < n_rows)[:, None] & (dim < n_dims)[None, :], other=0.0,
+        )  # fmt: skip
+        right = tl.load(
+            rows + column.to(tl.int64)[None, :] * n_dims + dim[:, None],
+            mask=(column < n_rows)[None, :] & (dim < n_dims)[:, None], other=0.0,
+        )  # fmt: skip
+        total = tl.dot(left, right, total, input_precision="ieee")
+    is_pair = (row < n_rows)[:, None] & (column < n_rows)[None, :]
+    tl.store(dots + row.to(tl.int64)[:, None] * n_rows + column[None, :], total, mask=is_pair)
+    # a tile on the diagonal is its own mirror
+    is_own = is_pair & (row[:, None] == column[None, :])
+    tl.store(own + row[:, None] + 0 * column[None, :], total, mask=is_own)
+    is_below = is_pair & (row[:, None] > column[None, :])
+    tl.store(dots + column.to(tl.int64)[None, :] * n_rows + row[:, None], total, mask=is_below)

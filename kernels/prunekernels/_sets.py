@@ -56,7 +56,7 @@ def inside(sizes: Sequence[int], values: torch.Tensor) -> torch.Tensor:
 
 
 def on_device(numbers: Sequence[int], device: torch.device) -> torch.Tensor:
-    """`numbers` as int64 [B] on `device`, written there: a copy from the host would wait, and no graph could hold it."""
+    """`numbers` as int64 [B], written where they are needed: a copy from the host waits, and no graph can hold it."""
     runs = [(number, len([*run])) for number, run in itertools.groupby(numbers)] or [(0, 0)]
     return torch.cat([torch.full((length,), number, dtype=torch.int64, device=device) for number, length in runs])
 

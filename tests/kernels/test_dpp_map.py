@@ -100,8 +100,8 @@ def test_edges_strides_and_halves(backend: str, device: torch.device) -> None:
         ((torch.zeros(3, 2), torch.zeros(2), 1), "quality"),
         ((torch.zeros(3, 2), torch.zeros(3), 4), "between 0 and 3"),
         ((torch.zeros(3, 2), torch.tensor([0.0, -1.0, 0.0]), 1), "row 1 of set 0: want a quality"),
-        ((torch.zeros(3, 2), torch.tensor([0.0, torch.nan, 0.0]), 1), "row 1 of set 0 has NaN"),
-        ((torch.tensor([[0.0], [torch.inf]]), torch.ones(2), 1), "row 1 of set 0 has NaN or infinity"),
+        ((torch.zeros(3, 2), torch.tensor([0.0, torch.nan, 0.0]), 1), "row 1 of set 0 of quality has NaN"),
+        ((torch.tensor([[0.0], [torch.inf]]), torch.ones(2), 1), "row 1 of set 0 of features has NaN or infinity"),
         ((torch.zeros(3, 2).long(), torch.zeros(3), 1), "floating"),
     ],
 )

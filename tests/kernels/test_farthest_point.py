@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from prunekernels import _sets
+from prunekernels import _farthest_rounds, _sets
 from prunekernels.farthest_point import farthest_point
 
 # the function of the same name hides it from a plain import
@@ -134,7 +134,7 @@ def test_rounds_of_every_size_pick_the_same(metric, start, chunk, monkeypatch: p
     features = torch.randn(70, 5, generator=torch.Generator().manual_seed(12))
     # a hundred rows around one place and one far away: most bounds rule nothing out
     features = torch.cat([features, features[:30] * 0.3 + 1, torch.full((1, 5), 9.0)])
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(_farthest_rounds, "CHUNK", chunk)
     monkeypatch.setattr(module, "SMALL", 0)
     for n in (1, 2, 33, 101):
         picks = farthest_point(features, n, metric, start, backend="torch").tolist()
@@ -143,7 +143,7 @@ def test_rounds_of_every_size_pick_the_same(metric, start, chunk, monkeypatch: p
 
 @pytest.mark.parametrize("chunk", [2, 8])
 def test_the_isolated_row_is_found_among_near_rivals(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(_farthest_rounds, "CHUNK", chunk)
     monkeypatch.setattr(module, "SMALL", 0)
     for seed in range(100):
         features = torch.randn(60, 3, generator=torch.Generator().manual_seed(seed))
@@ -152,7 +152,7 @@ def test_the_isolated_row_is_found_among_near_rivals(chunk: int, monkeypatch: py
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 def test_rounds_leave_ties_to_the_lower_index(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(_farthest_rounds, "CHUNK", chunk)
     monkeypatch.setattr(module, "SMALL", 0)
     # whole numbers and twins: every distance is exact and ties with others
     grid = torch.cartesian_prod(torch.arange(5.0), torch.arange(5.0)).repeat(3, 1)
