@@ -1,8 +1,7 @@
 """Gram matrices of sets of rows in float32, for what picks from all pairs of a set.
 
 A product of two bfloat16 or float16 numbers is exact in float32. On a GPU rows of halves therefore stay what they
-are, but for a power of two, and its fast units multiply them; lengths are divided out of the products, not of the
-rows. Each set is made by itself, in one order of additions, so that its bits do not hang on the batch it stands in.
+are, but for a power of two, and its fast units multiply them. Each set is made by itself, in one order of additions, so that its bits do not hang on the batch it stands in.
 """
 
 from __future__ import annotations
@@ -12,15 +11,24 @@ from typing import TYPE_CHECKING
 import torch
 
 from prunekernels._backend import is_interpreting, jit
+from prunekernels._unit import safe_rows
 
 if TYPE_CHECKING:
     import triton.language as tl
 
 # rows of a product that is not worth cutting any more
-LEAF = 128
+LEAF = 96
 
 # tiles of the kernel, and the part of a row that it reads at once
 TILE, DEPTH = 64, 64
+
+
+def unit_gram(values: torch.Tensor) -> torch.Tensor:
+    """Cosines of finite `values` [N, D] to each other, float32 [N, N]; a zero row has 0 to all and to itself."""
+    # lengths are divided out of the products: a copy of the rows costs more than two passes over their pairs
+    dots = gram(safe_rows(values))
+    scale = dots.diagonal().clamp(min=torch.finfo(torch.float32).tiny).rsqrt()
+    return dots.mul_(scale).mul_(scale[:, None])
 
 
 def gram(rows: torch.Tensor) -> torch.Tensor:

@@ -21,14 +21,21 @@ def unit_rows(values: torch.Tensor) -> torch.Tensor:
     """`values` [..., D], all finite, with rows of length 1 in float32; a zero row stays zero: cosine 0 to all."""
     if values.device.type != "cpu":
         return _scaled(values)
-    points = values.float()
+    points = safe_rows(values)
     norms = torch.linalg.vector_norm(points, dim=-1, keepdim=True)
-    odd = ~((norms > SHORT) & (norms < LONG)).squeeze(-1)
-    unit = points / norms
-    # only a CPU may look: a GPU would be waited for
-    if odd.any():
-        unit[odd] = _scaled(values[odd])
-    return unit
+    return points / norms.clamp(min=SHORT)
+
+
+def safe_rows(values: torch.Tensor) -> torch.Tensor:
+    """`values` [..., D] of a CPU, all finite, in float32; where products would overflow or fade, a row has length 1."""
+    points = values.float()
+    norms = torch.linalg.vector_norm(points, dim=-1)
+    odd = ~((norms > SHORT) & (norms < LONG))
+    # a row of zeros is well as it is
+    if odd.any() and (rows := values[odd]).any():
+        points = points.clone()
+        points[odd] = _scaled(rows)
+    return points
 
 
 def _scaled(values: torch.Tensor) -> torch.Tensor:

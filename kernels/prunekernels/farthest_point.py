@@ -22,7 +22,7 @@ import torch
 from prunekernels import _ops
 from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
 from prunekernels._farthest_rounds import rounds, steps
-from prunekernels._gram import gram, gram_triton, plain_gram_triton
+from prunekernels._gram import gram, gram_triton, plain_gram_triton, unit_gram
 from prunekernels._precision import full_precision
 from prunekernels._sets import Sets, as_sets, check_sets, empty_picks, keeps_pairs, on_device, stack
 from prunekernels._unit import unit_rows
@@ -98,10 +98,10 @@ def _of_set(rows: torch.Tensor, n: int, metric: str, start: int) -> torch.Tensor
     """The picks of one set of `rows` [N, D] by plain torch."""
     if n == 0:
         return torch.empty(0, dtype=torch.int64, device=rows.device)
-    points = unit_rows(rows) if metric == "cosine" else centred(rows)
-    if rows.device.type != "cpu":
-        return steps(points, n, start)
-    return walk(gram(points), n, start) if len(points) <= SMALL else rounds(points, n, start)
+    is_cpu, is_cosine = rows.device.type == "cpu", metric == "cosine"
+    if is_cpu and len(rows) <= SMALL:
+        return walk(unit_gram(rows) if is_cosine else gram(centred(rows)), n, start)
+    return (rounds if is_cpu else steps)(unit_rows(rows) if is_cosine else centred(rows), n, start)
 
 
 def walk(dots: torch.Tensor, n: int, start: int) -> torch.Tensor:
