@@ -7,6 +7,7 @@ until then means nothing, but its picks are rows of the set. A captured CUDA gra
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple
 
@@ -31,7 +32,8 @@ def check_finite(name: str, values: torch.Tensor) -> None:
         _check_later(name, values)
         return
     # one NaN or infinity leaves no finite sum; huge numbers may leave none either, and are looked at row by row
-    if values.sum(dtype=torch.promote_types(values.dtype, torch.bfloat16)).isfinite():
+    # (float16 is summed in float32, which is its common type with bfloat16)
+    if math.isfinite(values.sum(dtype=torch.promote_types(values.dtype, torch.bfloat16))):
         return
     bad = ~values.isfinite().all(-1)
     if bad.any():

@@ -1,7 +1,8 @@
 """Gram matrices of sets of rows in float32, for what picks from all pairs of a set.
 
 A product of two bfloat16 or float16 numbers is exact in float32. On a GPU rows of halves therefore stay what they
-are, but for a power of two, and its fast units multiply them. Each set is made by itself, in one order of additions, so that its bits do not hang on the batch it stands in.
+are, but for a power of two, and its fast units multiply them. Each set is made by itself, in one order of additions,
+so that its bits do not hang on the batch it stands in.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from prunekernels._backend import is_interpreting, jit
+from prunekernels._backend import is_interpreting, jit, limits
 from prunekernels._unit import safe_rows
 
 if TYPE_CHECKING:
@@ -74,10 +75,12 @@ def plain_gram_triton(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     images, n_rows, n_dims = rows.shape
     dots = torch.empty(images, n_rows, n_rows, dtype=torch.float32, device=rows.device)
     own = torch.empty(images, n_rows, dtype=torch.float32, device=rows.device)
-    tiles, is_half = -(-n_rows // TILE), rows.dtype.itemsize == 2
+    tiles = -(-n_rows // TILE)
+    # units for halves came with compute capability 8.0
+    has_units = rows.dtype.itemsize == 2 and limits(rows).capability >= (8, 0)
     _gram_kernel[(images * tiles * (tiles + 1) // 2,)](
         rows, dots, own, n_rows, n_dims, tiles * (tiles + 1) // 2,
-        TILE=TILE, DEPTH=DEPTH if is_half else DEPTH // 2, num_warps=4 if is_half else 8,
+        TILE=TILE, DEPTH=DEPTH if has_units else DEPTH // 2, num_warps=4 if has_units else 8,
     )  # fmt: skip
     return dots, own
 

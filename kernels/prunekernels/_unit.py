@@ -21,21 +21,30 @@ def unit_rows(values: torch.Tensor) -> torch.Tensor:
     """`values` [..., D], all finite, with rows of length 1 in float32; a zero row stays zero: cosine 0 to all."""
     if values.device.type != "cpu":
         return _scaled(values)
-    points = safe_rows(values)
-    norms = torch.linalg.vector_norm(points, dim=-1, keepdim=True)
-    return points / norms.clamp(min=SHORT)
+    points, norms = _safe(values)
+    return points / norms[..., None].clamp(min=SHORT)
 
 
 def safe_rows(values: torch.Tensor) -> torch.Tensor:
     """`values` [..., D] of a CPU, all finite, in float32; where products would overflow or fade, a row has length 1."""
+    return _safe(values)[0]
+
+
+def _safe(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those rows and their lengths."""
     points = values.float()
     norms = torch.linalg.vector_norm(points, dim=-1)
+    low, high = norms.aminmax() if norms.numel() else (1.0, 1.0)
+    if low > SHORT and high < LONG:
+        return points, norms
     odd = ~((norms > SHORT) & (norms < LONG))
+    rows = values[odd]
     # a row of zeros is well as it is
-    if odd.any() and (rows := values[odd]).any():
+    if rows.any():
         points = points.clone()
         points[odd] = _scaled(rows)
-    return points
+        norms = torch.linalg.vector_norm(points, dim=-1)
+    return points, norms
 
 
 def _scaled(values: torch.Tensor) -> torch.Tensor:

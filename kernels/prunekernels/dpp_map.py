@@ -154,8 +154,8 @@ def _picks_triton(rows: torch.Tensor, strength: torch.Tensor, counts: list[int],
     block = next_power_of_2(n_rows)
     _dpp_kernel[(images,)](
         dots, own, strength, on_device(sizes, device), on_device(counts, device), factor, picks, n_rows, n_max,
-        SPANNED=SPANNED, BLOCK=block, PAST=16 if block <= 1024 else 8 if block <= 4096 else 4,
-        num_warps=4 if block <= 1024 else 8 if block <= 2048 else 16,
+        SPANNED=SPANNED, BLOCK=block, PAST=16 if block <= 1024 else 8 if block <= 4096 else 2,
+        num_warps=8 if block <= 2048 else 16,
     )  # fmt: skip
     return picks
 
