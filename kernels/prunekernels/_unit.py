@@ -22,7 +22,7 @@ def unit_rows(values: torch.Tensor) -> torch.Tensor:
     if values.device.type != "cpu":
         return _scaled(values)
     points, norms = _safe(values)
-    return points / norms[..., None].clamp(min=SHORT)
+    return points / norms.clamp_(min=SHORT)[..., None]
 
 
 def safe_rows(values: torch.Tensor) -> torch.Tensor:
@@ -34,7 +34,7 @@ def _safe(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Those rows and their lengths."""
     points = values.float()
     norms = torch.linalg.vector_norm(points, dim=-1)
-    low, high = norms.aminmax() if norms.numel() else (1.0, 1.0)
+    low, high = map(float, norms.aminmax()) if norms.numel() else (1.0, 1.0)
     if low > SHORT and high < LONG:
         return points, norms
     odd = ~((norms > SHORT) & (norms < LONG))

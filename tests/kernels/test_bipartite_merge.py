@@ -157,7 +157,7 @@ def test_halves_are_compared_and_summed_in_float32(backend: str, device: torch.d
 @pytest.mark.parametrize("programs", [1, 7, 264])
 def test_slices_and_blocks_agree(programs: int, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["prunekernels._nearest"], "PROGRAMS", programs)
-    monkeypatch.setattr(sys.modules["prunekernels.bipartite_merge"], "MAX_PAIRS", 1000)
+    monkeypatch.setattr(sys.modules["prunekernels._leaving"], "MAX_PAIRS", 1000)
     tokens, metric, sizes = (item.to(device) for item in _problem(3, 331, seed=6))
     fused, plain = (bipartite_merge(tokens, metric, 120, sizes, 1, backend=name) for name in ("triton", "torch"))
     _equal(fused, plain)
