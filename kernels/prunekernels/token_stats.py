@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from prunekernels._backend import Backend, is_hopper, is_interpreting, jit, use_triton
+from prunekernels._backend import Backend, is_interpreting, jit, limits, use_triton
 
 if TYPE_CHECKING:
     import triton.language as tl
@@ -139,7 +139,7 @@ def token_stats_triton(
         hidden, weight = hidden.float(), weight.float()
     n_tokens, n_words = len(hidden), len(weight)
     if hidden.dtype.itemsize == 2:
-        tile_t, tile_v, tile_d, warps = 128 if is_hopper(hidden) else 64, 128, 64, 8
+        tile_t, tile_v, tile_d, warps = 128 if limits(hidden).capability >= (9, 0) else 64, 128, 64, 8
     else:
         tile_t, tile_v, tile_d, warps = 32, 64, 32, 4
     tiles = -(-n_words // tile_v)

@@ -114,7 +114,8 @@ def main() -> None:
     _backend.LazyKernel.__getitem__ = compile_for(GPUTarget("cuda", int(sys.argv[1]), 32))
     # tensors of the CPU will do: nothing is launched. The primitives import these names later, in calls()
     _backend.use_triton = lambda tensor, backend: True
-    _backend.is_hopper = lambda tensor: sys.argv[1] >= "90"
+    capability = divmod(int(sys.argv[1]), 10)
+    _backend.limits = lambda tensor: _backend.Limits(capability, 227 * 1024)
     for call in calls():
         call()
 
