@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
-from prunekernels.attention_received import log_sum_exp, plain_rows, weighted_columns
+from prunekernels._attention_rows import plain_rows
+from prunekernels.attention_received import log_sum_exp, weighted_columns
 
 if TYPE_CHECKING:
     import triton.language as tl
@@ -70,7 +71,7 @@ def _from_attention(
         keys = k.float().repeat_interleave(q.shape[1] // max(k.shape[1], 1), 1)
         graph = ((q.float() * q.shape[-1] ** -0.5) @ keys.mT).softmax(-1)
         return page_rank(graph, iterations, start, backend=backend)
-    rows = plain_rows(q, k)
+    rows = plain_rows(q, k, q.shape[-1] ** -0.5)
     rows = rows._replace(lse=log_sum_exp(rows, k, triton))
     for _ in range(iterations):
         mass = weighted_columns(rows, k, mass, triton)
