@@ -83,4 +83,5 @@ def empty_picks(rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
 
 
 def _is_many(n: int | Sequence[int]) -> bool:
-    return isinstance(n, Sequence) or getattr(n, "ndim", 0) > 0
+    # what is traced has symbols for numbers, which are ints and have no attributes
+    return not isinstance(n, int) and (isinstance(n, Sequence) or getattr(n, "ndim", 0) > 0)
