@@ -92,7 +92,7 @@ def leaving_triton(unit: torch.Tensor, r: int, protected: int) -> Leaving:
     block = next_power_of_2(n_tokens)
     _leaving_kernel[(images,)](
         best, place, ranked[:, r - 1].contiguous(), order[:, r - 1].contiguous(), target, kept, away,
-        n_tokens, n_rows, n_tokens - r, BLOCK=block, num_warps=4 if block <= 2048 else 16,
+        n_tokens, n_rows, n_tokens - r, BLOCK=block, num_warps=4 if block <= 2048 else 16 if block <= 8192 else 32,
     )  # fmt: skip
     return Leaving(target, kept, away)
 
@@ -110,8 +110,8 @@ def _leaving_kernel(  # type: ignore[no-untyped-def]
     last, last_row = tl.load(cut + image), tl.load(cut_row + image)
     leaves = is_left & ((cosine > last) | ((cosine == last) & (row <= last_row)))
     stays = is_token & ~leaves
-    rank = (tl.cumsum(stays.to(tl.int32), 0) - 1).to(tl.int64)
-    tl.store(target + image * n_tokens + token, rank, mask=stays)
+    rank = tl.cumsum(stays.to(tl.int32), 0) - 1
+    tl.store(target + image * n_tokens + token, rank.to(tl.int64), mask=stays)
     tl.store(kept + image * n_left + rank, token.to(tl.int64), mask=stays)
     tl.store(away + image * (n_tokens - n_left) + token - rank - 1, token.to(tl.int64), mask=leaves)
     # a place of B is read by another thread than the one that wrote it

@@ -32,7 +32,7 @@ def as_sets(features: torch.Tensor, n: int | Sequence[int], sizes: Sequence[int]
     if batch.ndim != 3 or not batch.is_floating_point():
         raise ValueError(f"want floating-point features [N, D] or [B, N, D], got {[*features.shape]} {features.dtype}")
     lengths = [batch.shape[1]] * len(batch) if sizes is None else [operator.index(size) for size in sizes]
-    counts = [operator.index(count) for count in n] if _is_many(n) else [operator.index(n)] * len(batch)
+    counts = _counts(n, len(batch))
     if len(counts) != len(batch) or len(lengths) != len(batch):
         raise ValueError(f"want {len(batch)} counts and sizes, got {len(counts)} and {len(lengths)}")
     for image, (count, size) in enumerate(zip(counts, lengths, strict=True)):
@@ -82,6 +82,8 @@ def empty_picks(rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
     return rows.new_empty(len(rows), max(counts, default=0), dtype=torch.int64)
 
 
-def _is_many(n: int | Sequence[int]) -> bool:
+def _counts(n: int | Sequence[int], n_sets: int) -> list[int]:
     # what is traced has symbols for numbers, which are ints and have no attributes
-    return not isinstance(n, int) and (isinstance(n, Sequence) or getattr(n, "ndim", 0) > 0)
+    if isinstance(n, int) or not (isinstance(n, Sequence) or getattr(n, "ndim", 0)):
+        return [operator.index(n)] * n_sets
+    return [operator.index(count) for count in n]

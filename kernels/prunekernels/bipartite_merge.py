@@ -13,7 +13,7 @@ first `protected` tokens are both, and stay as they are. Sizes and the size-weig
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
@@ -73,7 +73,7 @@ class Merge(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx,
+        ctx: Any,
         tokens: torch.Tensor, metric: torch.Tensor, sizes: torch.Tensor | None, r: int, protected: int, backend: str,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
         means, totals, target = _bipartite_merge(tokens, metric, sizes, r, protected, backend)
@@ -113,7 +113,7 @@ def _bipartite_merge(
     if not images or r == 0:
         target = torch.arange(n_tokens, device=tokens.device).expand(images, -1).clone()
         return tokens[:, : n_tokens - r].clone(), sizes[:, : n_tokens - r].clone(), target
-    fused, unit = use_triton(tokens, backend), unit_rows(metric)
+    fused, unit = use_triton(tokens, cast(Backend, backend)), unit_rows(metric)
     if fused:
         leaving = leaving_triton(unit, r, protected)
     else:

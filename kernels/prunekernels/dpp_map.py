@@ -13,7 +13,7 @@ own L_jj, which float32 cannot tell from 0) comes after all others, by quality. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -75,7 +75,7 @@ def _dpp_map(
 ) -> torch.Tensor:
     check_sets("features", rows, sizes)
     strength = _strength(quality, sizes)
-    if use_triton(rows, backend) and keeps_pairs(rows, LARGE) and max(counts, default=0):
+    if use_triton(rows, cast(Backend, backend)) and keeps_pairs(rows, LARGE) and max(counts, default=0):
         return _picks_triton(rows, strength, counts, sizes)
     walk = dpp_map_numpy if rows.device.type == "cpu" else dpp_map_torch
     # each set in memory of its own: what the others hold changes nothing
@@ -175,18 +175,21 @@ def _dpp_kernel(  # type: ignore[no-untyped-def]
     factor += image * n_max * n_rows
     norms = tl.load(own + columns, mask=inside, other=0.0)
     scales = tl.load(strength + columns, mask=inside, other=0.0) / tl.sqrt(tl.maximum(norms, 1.2e-38))
-    norms = norms * scales * scales
-    residual = norms
-    taken = ~inside
+    residual = norms * scales * scales
+    # a norm below 0 marks who is out of the race
+    norms = tl.where(inside, residual, -1.0)
     for step in range(0, tl.load(counts + image)):
-        key = tl.where(residual > SPANNED * norms, residual, -1.0 / (1.0 + norms))
+        key = tl.where(residual > SPANNED * norms, residual, -1.0 / (1.0 + tl.maximum(norms, 0.0)))
         # rows that are not finite, which are told of later, come last: a pick is a row of the set
         key = tl.where(key == key, key, -2.0)
-        pick = tl.argmax(tl.where(taken, float("-inf"), key), axis=0).to(tl.int64)
+        pick = tl.argmax(tl.where(norms < 0, float("-inf"), key), axis=0).to(tl.int64)
         tl.store(picks + image * n_max + step, pick)
-        taken = taken | (columns == pick)
+        norms = tl.where(columns == pick, -1.0, norms)
         norm = tl.load(own + pick)
         scale = tl.load(strength + pick) / tl.sqrt(tl.maximum(norm, 1.2e-38))
+        # made anew in each step: registers are for the rows below
+        scales = tl.load(strength + columns, mask=inside, other=0.0)
+        scales = scales / tl.sqrt(tl.maximum(tl.load(own + columns, mask=inside, other=0.0), 1.2e-38))
         new = tl.load(dots + pick * n_rows + columns, mask=inside, other=0.0) * scales * scale
         # what other threads of this program stored in earlier steps is read below
         tl.debug_barrier()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
@@ -87,7 +87,7 @@ def _farthest_point(
     rows: torch.Tensor, counts: list[int], sizes: list[int], metric: str, start: int, backend: str
 ) -> torch.Tensor:
     check_sets("features", rows, sizes)
-    if use_triton(rows, backend) and keeps_pairs(rows, LARGE) and max(counts, default=0):
+    if use_triton(rows, cast(Backend, backend)) and keeps_pairs(rows, LARGE) and max(counts, default=0):
         return _picks_triton(rows, counts, sizes, metric, start)
     # each set in memory of its own: what the others hold changes nothing
     each = zip(rows, counts, sizes, strict=True)
@@ -123,7 +123,7 @@ def walk(dots: torch.Tensor, n: int, start: int) -> torch.Tensor:
         picks[step] = pick
         np.minimum(nearest, np.maximum(distances[pick] + own[pick], 0), out=nearest)
         nearest[pick] = -np.inf
-        pick = nearest.argmax()
+        pick = int(nearest.argmax())
     return torch.from_numpy(picks)
 
 

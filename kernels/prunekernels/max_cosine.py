@@ -9,7 +9,7 @@ whatever the input, never N x N. Floor: 2 D FLOP for each pair of a group.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 
@@ -75,7 +75,9 @@ def _max_cosine(
     neighbor = torch.full((len(features),), -1, dtype=torch.int64, device=device)
     if not len(rows):
         return similarity, neighbor
-    best, place = (max_cosine_triton if use_triton(features, backend) else max_cosine_torch)(features, rows, ids)
+    best, place = (max_cosine_triton if use_triton(features, cast(Backend, backend)) else max_cosine_torch)(
+        features, rows, ids
+    )
     # the first row of a group has place -1
     similarity[rows] = torch.where(place < 0, -1.0, best.clamp(-1, 1))
     neighbor[rows] = torch.where(place < 0, -1, rows[place])

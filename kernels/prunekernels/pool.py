@@ -57,7 +57,7 @@ def pool(vectors: torch.Tensor, factor: int, method: PoolMethod = "hierarchical"
 def _empty(vectors: torch.Tensor, factor: int, method: str, protected: int) -> tuple[torch.Tensor, torch.Tensor]:
     fixed = min(protected, len(vectors))
     rest = len(vectors) - fixed
-    n_clusters = min(max(rest // factor, 1), rest)
+    n_clusters: int | torch.SymInt = min(max(rest // factor, 1), rest)
     if method == "kmeans" and n_clusters < rest:
         # some clusters may stay empty
         n_clusters = torch.library.get_ctx().new_dynamic_size()
