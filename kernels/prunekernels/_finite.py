@@ -1,6 +1,6 @@
 """Refusal of rows that hold NaN or infinity, without a wait for the GPU.
 
-On a CPU the answer is there at once. On a GPU the place of the first bad row is copied to the host while the work
+On a CPU the answer is there at once, with the row. On a GPU the largest entry is copied to the host while the work
 goes on, and read when a later check comes by, or on request: `raise_pending()`. What a call with bad rows returned
 until then means nothing, but its picks are rows of the set. A captured CUDA graph is not checked.
 """
@@ -15,12 +15,11 @@ import torch
 
 
 class Pending(NamedTuple):
-    """A check whose answer is on its way: `place` int64 on the host, -1 or the first bad row, valid after `done`."""
+    """A check whose answer is on its way: `largest` [] on the host, a number or not, valid after `done`."""
 
     done: torch.cuda.Event
-    place: torch.Tensor
+    largest: torch.Tensor
     name: str
-    shape: torch.Size
 
 
 _pending: deque[Pending] = deque()
@@ -46,33 +45,29 @@ def raise_pending() -> None:
 
 
 def _check_later(name: str, values: torch.Tensor) -> None:
-    if torch.cuda.is_current_stream_capturing():
+    if not values.numel() or torch.cuda.is_current_stream_capturing():
         return
     _read(wait=False)
-    bad = ~values.isfinite().all(-1).flatten()
-    if not len(bad):
-        return
-    first = torch.where(bad.any(), bad.byte().argmax(), -1)
     # a copy that nobody waits for comes to stand in pinned memory
-    place, done = first.to("cpu", non_blocking=True), torch.cuda.Event()
+    largest = torch.linalg.vector_norm(values, torch.inf).to("cpu", non_blocking=True)
+    done = torch.cuda.Event()
     done.record(torch.cuda.current_stream(values.device))
-    _pending.append(Pending(done, place, name, values.shape[:-1]))
+    _pending.append(Pending(done, largest, name))
 
 
 def _read(wait: bool) -> None:
-    while _pending:
+    while True:
         try:
             check = _pending.popleft()
         except IndexError:
-            # another thread took the last one
             return
         if wait:
             check.done.synchronize()
         elif not check.done.query():
             _pending.appendleft(check)
             return
-        if check.place >= 0:
-            raise ValueError(f"an earlier call: {_message(check.name, int(check.place), check.shape)}")
+        if not math.isfinite(check.largest):
+            raise ValueError(f"{check.name} of an earlier call have NaN or infinity")
 
 
 def _message(name: str, place: int, shape: torch.Size) -> str:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # cosines held at a time (64 MiB)
 MAX_PAIRS = 4096**2
 
+# the most tokens whose places a kernel's registers hold
+LARGE = 8192
+
 
 class Leaving(NamedTuple):
     """`target` [B, N], the place of each token; `kept` [B, N - r], who stays there; `away` [B, r], who left: int64."""
@@ -61,16 +64,22 @@ def leaving_numpy(unit: torch.Tensor, r: int, protected: int) -> Leaving:
 
 def leaving_torch(unit: torch.Tensor, r: int, protected: int) -> Leaving:
     """The same on a GPU without Triton, and without a wait for it."""
-    images, n_tokens = unit.shape[:2]
     best, place = (unit[:, ::2] @ unit[:, 1 + protected // 2 * 2 :: 2].mT).max(2)
     best[:, : (protected + 1) // 2] = -torch.inf
-    rows = best.sort(descending=True, stable=True).indices[:, :r].sort(1).values
-    away, into = 2 * rows, 2 * (place.gather(1, rows) + protected // 2) + 1
-    stays = torch.ones(images, n_tokens, dtype=torch.bool, device=unit.device).scatter_(1, away, False)
+    chosen = best.sort(descending=True, stable=True).indices[:, :r]
+    return _map_torch(chosen, place + protected // 2, unit.shape[1])
+
+
+def _map_torch(chosen: torch.Tensor, place: torch.Tensor, n_tokens: int) -> Leaving:
+    """From the `chosen` of A, and the `place` in B that each of A matched."""
+    images, r = chosen.shape
+    rows = chosen.sort(1).values
+    away, into = 2 * rows, 2 * place.gather(1, rows) + 1
+    stays = torch.ones(images, n_tokens, dtype=torch.bool, device=place.device).scatter_(1, away, False)
     rank = stays.cumsum(1) - 1
     # whoever leaves writes into a place behind the last
-    kept = torch.empty(images, n_tokens - r + 1, dtype=torch.int64, device=unit.device)
-    tokens = torch.arange(n_tokens, device=unit.device).expand(images, -1)
+    kept = torch.empty(images, n_tokens - r + 1, dtype=torch.int64, device=place.device)
+    tokens = torch.arange(n_tokens, device=place.device).expand(images, -1)
     kept.scatter_(1, rank.masked_fill(~stays, n_tokens - r), tokens)
     return Leaving(rank.scatter(1, away, rank.gather(1, into)), kept[:, :-1].contiguous(), away)
 
@@ -83,16 +92,19 @@ def leaving_triton(unit: torch.Tensor, r: int, protected: int) -> Leaving:
     # an image's columns stand in one range
     start = torch.arange(images, device=device).repeat_interleave(n_rows) * n_columns
     flat, column = nearest_triton(left.flatten(0, 1), right.flatten(0, 1), start + protected // 2, start + n_columns)
-    best, place = flat.view(images, n_rows), (column - start).view(images, n_rows)
+    # rows that are not finite, which are told of later, may have no match
+    best, place = flat.view(images, n_rows), (column - start).clamp(0, n_columns - 1).view(images, n_rows)
     best[:, : (protected + 1) // 2] = -torch.inf
     ranked, order = best.sort(descending=True, stable=True)
+    if n_tokens > LARGE:
+        return _map_torch(order[:, :r], place, n_tokens)
     target = torch.empty(images, n_tokens, dtype=torch.int64, device=device)
     kept = torch.empty(images, n_tokens - r, dtype=torch.int64, device=device)
     away = torch.empty(images, r, dtype=torch.int64, device=device)
     block = next_power_of_2(n_tokens)
     _leaving_kernel[(images,)](
         best, place, ranked[:, r - 1].contiguous(), order[:, r - 1].contiguous(), target, kept, away,
-        n_tokens, n_rows, n_tokens - r, BLOCK=block, num_warps=4 if block <= 2048 else 16 if block <= 8192 else 32,
+        n_tokens, n_rows, n_tokens - r, BLOCK=block, num_warps=4 if block <= 2048 else 16,
     )  # fmt: skip
     return Leaving(target, kept, away)
 

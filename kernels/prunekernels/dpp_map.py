@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from prunekernels import _ops, _sets
-from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
+from prunekernels._backend import Backend, jit, limits, next_power_of_2, use_triton
 from prunekernels._gram import gram, gram_triton
 from prunekernels._precision import full_precision
 from prunekernels._sets import as_sets, check_sets, empty_picks, inside, keeps_pairs, on_device, stack
@@ -152,10 +152,13 @@ def _picks_triton(rows: torch.Tensor, strength: torch.Tensor, counts: list[int],
     factor = torch.empty(images, n_max, n_rows, dtype=torch.float32, device=device)
     picks = torch.full((images, n_max), -1, dtype=torch.int64, device=device)
     block = next_power_of_2(n_rows)
+    # as many rows at a time as registers hold, of which old GPUs need more
+    past = (
+        16 if block <= 1024 else 8 if block <= 4096 and limits(rows).capability >= (8, 0) else 4 if block <= 4096 else 2
+    )
     _dpp_kernel[(images,)](
         dots, own, strength, on_device(sizes, device), on_device(counts, device), factor, picks, n_rows, n_max,
-        SPANNED=SPANNED, BLOCK=block, PAST=16 if block <= 1024 else 8 if block <= 4096 else 2,
-        num_warps=8 if block <= 2048 else 16,
+        SPANNED=SPANNED, BLOCK=block, PAST=past, num_warps=8 if block <= 2048 else 16 if block <= 4096 else 32,
     )  # fmt: skip
     return picks
 

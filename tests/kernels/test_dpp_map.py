@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from prunekernels.dpp_map import dpp_map
+from prunekernels.dpp_map import dpp_map, dpp_map_numpy, dpp_map_torch
 
 
 def _brute(features: torch.Tensor, quality: torch.Tensor, n: int) -> list[int]:
@@ -108,3 +108,10 @@ def test_edges_strides_and_halves(backend: str, device: torch.device) -> None:
 def test_refuses(arguments, message: str, backend: str) -> None:
     with pytest.raises(ValueError, match=message):
         dpp_map(*arguments, backend=backend)
+
+
+@pytest.mark.parametrize("n", [3, 40])
+def test_steps_without_a_wait_pick_the_same(n: int) -> None:
+    # what a GPU runs without Triton; rows repeat, so that some are spanned, and both ways of making products are taken
+    rows = torch.randn(30, 6, generator=torch.Generator().manual_seed(23)).repeat(2, 1)
+    assert torch.equal(dpp_map_torch(rows, n), dpp_map_numpy(rows, n))

@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -148,6 +149,39 @@ def test_the_isolated_row_is_found_among_near_rivals(chunk: int, monkeypatch: py
     for seed in range(100):
         features = torch.randn(60, 3, generator=torch.Generator().manual_seed(seed))
         assert farthest_point(features, 1, backend="torch").tolist() == _brute(features, 1)
+
+
+def test_the_largest_numbers_are_never_picked_twice(backend: str, device: torch.device) -> None:
+    # differences beyond float32: 1 stands alone with 3, at 3e38 (the tie is the lower one's), then 0 at 6e38
+    line = torch.tensor([[3e38], [-3e38], [3e38], [1.0]], device=device)
+    assert farthest_point(line, 4, "euclidean", backend=backend).tolist() == [1, 0, 3, 2]
+    assert farthest_point(line.double() * 1e200, 4, "euclidean", backend=backend).tolist() == [1, 0, 3, 2]
+    tiny = torch.tensor([[0.0], [1e-44], [4e-44], [1e-43]], device=device)
+    assert farthest_point(tiny, 4, "euclidean", backend=backend).tolist() == [3, 0, 2, 1]
+
+
+def test_float64_rows_are_centred_before_they_are_rounded(backend: str, device: torch.device) -> None:
+    features = torch.randn(30, 4, generator=torch.Generator().manual_seed(21), dtype=torch.float64)
+    far = (features + 1e9).to(device)
+    assert farthest_point(far, 15, "euclidean", backend=backend).tolist() == _brute(features, 15, "euclidean")
+
+
+@pytest.mark.parametrize("start", [-1, 3])
+def test_steps_without_a_wait_pick_the_same(start: int) -> None:
+    # what a GPU runs where all pairs are too many, or Triton is missing
+    points = torch.randn(60, 6, generator=torch.Generator().manual_seed(23))
+    wanted = module.walk(points @ points.T, 25, start)
+    assert torch.equal(_farthest_rounds.steps(points, 25, start), wanted)
+
+
+def test_counts_of_any_whole_kind(backend: str, device: torch.device) -> None:
+    features = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(22)).to(device)
+    wanted = farthest_point(features, 3, start=2, backend=backend)
+    for n in (np.int64(3), np.array([3, 3]), torch.tensor([3, 3]), (3, np.int32(3))):
+        found = farthest_point(features, n, start=np.int64(2), sizes=np.array([9, 9]), backend=backend)
+        assert torch.equal(found, wanted)
+    with pytest.raises(TypeError):
+        farthest_point(features, 2.5, backend=backend)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
