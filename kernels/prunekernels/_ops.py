@@ -6,25 +6,35 @@ dtype its result is. What looks at values stands around it, where `may_look` hol
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import torch
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
 _LIBRARY = torch.library.Library("prunekernels", "DEF")
 
-Function = Callable[..., torch.Tensor]
+# torch's own reading of annotations knows neither these spellings nor strings before torch 2.7
+TYPES = {
+    "torch.Tensor": "Tensor", "torch.Tensor | None": "Tensor?", "int": "SymInt", "list[int]": "SymInt[]",
+    "bool": "bool", "float": "float", "str": "str",
+}  # fmt: skip
 
 
-def operator(fake: Function) -> Callable[[Function], Function]:
+def operator(
+    fake: Callable[Arguments, Result],
+) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
     """Register a function as the operator of its name; `fake` takes the same arguments and gives an empty result.
 
     The schema is read from the annotations. There is no gradient: callers leave it out (`full_precision`).
     """
 
-    def mark(function: Function) -> Function:
+    def mark(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         name = function.__name__.strip("_")
-        schema = torch.library.infer_schema(function, mutates_args=())
-        _LIBRARY.define(f"{name}{schema}", tags=(torch.Tag.pt2_compliant_tag,))
+        _LIBRARY.define(name + _schema(function), tags=(torch.Tag.pt2_compliant_tag,))
         _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
         torch.library.register_fake(f"prunekernels::{name}", fake, lib=_LIBRARY)
         return getattr(torch.ops.prunekernels, name).default
@@ -37,3 +47,11 @@ def may_look(tensor: torch.Tensor) -> bool:
     if torch.compiler.is_compiling():
         return False
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
+def _schema(function: Callable[..., object]) -> str:
+    """That of a function in a module with postponed annotations; a tuple of tensors is several results."""
+    signature = inspect.signature(function)
+    inputs = ", ".join(f"{TYPES[each.annotation]} {each.name}" for each in signature.parameters.values())
+    n_results = max(signature.return_annotation.count("torch.Tensor"), 1)
+    return f"({inputs}) -> ({', '.join(['Tensor'] * n_results)})"

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -84,7 +84,7 @@ EXACT_PRODUCTS = ExactProducts()
 def _set_exact() -> Callable[[], None] | None:
     """Ask for exact products; returns what undoes it, or None where they are exact already."""
     both = torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)
-    libraries = [library for library in both if hasattr(library, "fp32_precision")]
+    libraries: list[Any] = [library for library in both if hasattr(library, "fp32_precision")]
     own = [library.fp32_precision for library in libraries]
     if all(setting in EXACT for setting in own or [torch.get_float32_matmul_precision()]):
         return None
