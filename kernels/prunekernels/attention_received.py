@@ -15,7 +15,8 @@ import torch
 from prunekernels._attention import columns_triton, lse_triton
 from prunekernels._attention_rows import Rows, columns_torch, log_sum_exp_torch, plain_rows
 from prunekernels._backend import Backend, use_triton
-from prunekernels._ops import may_look, operator
+from prunekernels._finite import refuse_where
+from prunekernels._ops import operator
 from prunekernels._precision import full_precision
 
 
@@ -29,7 +30,6 @@ def attention_received(
     mask: torch.Tensor | None = None,
     *,
     scale: float | None = None,
-    check: bool = True,
     backend: Backend = "auto",
 ) -> torch.Tensor:
     """Column sums for queries `q` [B, H, M, D] and keys `k` [B, G, N, D], G dividing H; returns float32 [B, H, N].
@@ -39,15 +39,11 @@ def attention_received(
     that count (-1 names none). `mask` [B, N] is bool, False for padding, or int64 sequence numbers of packed
     sequences, 0 for padding: attention stays inside a sequence. Queries at padding do not count where M = N or
     `causal`. Scores are scaled by `scale`, by default 1 / sqrt(D); q and k may differ in dtype. Raises ValueError
-    for other shapes, and for NaN or infinity with the place named. Without `check`, while torch.compile traces and
-    while a CUDA graph is captured, values are not looked at, and nothing waits for a GPU.
+    for other shapes, and for NaN or infinity with the place named (on a GPU later: `_finite`).
     """
     _check(q, k, lse, causal, query_rows, mask)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    received = _attention_received(q, k, lse, causal, query_rows, mask, scale, use_triton(q, backend))
-    if check and may_look(received):
-        _look(received, query_rows, q.shape[2])
-    return received
+    return _attention_received(q, k, lse, causal, query_rows, mask, scale, use_triton(q, backend))
 
 
 def _empty(
@@ -75,10 +71,20 @@ def _attention_received(
     scale: float,
     triton: bool,
 ) -> torch.Tensor:
+    if query_rows is not None:
+        refuse_where(
+            (query_rows < -1) | (query_rows >= q.shape[2]),
+            lambda place: f"want query_rows in [-1, {q.shape[2]}), got {int(query_rows[place])}",
+        )
     q, k = one_dtype(q, k, triton)
     rows = plain_rows(q, k, scale, lse, causal, query_rows, mask)
     weights = (rows.numbers != 0).float()[:, None].expand(rows.q.shape[:3])
-    return weighted_columns(rows, k, weights, triton).float()
+    received = weighted_columns(rows, k, weights, triton).float()
+    refuse_where(
+        ~received.isfinite().all(-1),
+        lambda place: f"head {place[1]} of sample {place[0]} has NaN or infinity in q, k or lse",
+    )
+    return received
 
 
 def one_dtype(q: torch.Tensor, k: torch.Tensor, triton: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,20 +104,6 @@ def weighted_columns(rows: Rows, k: torch.Tensor, weights: torch.Tensor, triton:
 def log_sum_exp(rows: Rows, k: torch.Tensor, triton: bool) -> torch.Tensor:
     """The rows' log-sum-exp of the scaled scores, [B, H, R]; HIDDEN or less where a row sees no key."""
     return (lse_triton if triton else log_sum_exp_torch)(rows, k)
-
-
-def _look(received: torch.Tensor, query_rows: torch.Tensor | None, n_queries: int) -> None:
-    """Refuse rows that are not there, and NaN and infinity: one flag, which is all that is waited for."""
-    wrong = ~received.isfinite().all()
-    if query_rows is not None and query_rows.numel():
-        low, high = query_rows.aminmax()
-        wrong |= (low < -1) | (high >= n_queries)
-    if not wrong:
-        return
-    if query_rows is not None and query_rows.numel() and (low < -1 or high >= n_queries):
-        raise ValueError(f"want query_rows in [-1, {n_queries}), got {int(low)} to {int(high)}")
-    where = [int(index) for index in (~received.isfinite()).nonzero()[0]]
-    raise ValueError(f"head {where[1]} of sample {where[0]} has NaN or infinity in q, k or lse")
 
 
 def _check(

@@ -50,6 +50,6 @@ def test_a_gpu_is_not_waited_for() -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert ((picks >= 0) & (picks < 64)).all()
-    with pytest.raises(ValueError, match="features of an earlier call"):
+    with pytest.raises(ValueError, match="an earlier call: features have NaN"):
         raise_pending()
     raise_pending()
