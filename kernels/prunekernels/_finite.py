@@ -19,7 +19,7 @@ Message = Callable[[tuple[int, ...]], str]
 
 
 class Pending(NamedTuple):
-    """A check whose `answer` [] is on its way to the host, valid after `done`; `error` reads it: None if all is well."""
+    """A check whose `answer` [] is on its way to the host, there after `done`; `error` says what is wrong."""
 
     done: torch.cuda.Event
     answer: torch.Tensor
