@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import torch
 
-
 # what to say of the first bad place, given as its index
 Message = Callable[[tuple[int, ...]], str]
 
