@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from prunekernels._attention_rows import HIDDEN, Rows
-from prunekernels._backend import is_interpreting, jit, next_power_of_2
+from prunekernels._backend import is_interpreting, jit, limits, next_power_of_2
 
 if TYPE_CHECKING:
     import triton.language as tl
@@ -22,8 +22,12 @@ SCAN = 1024
 def _launch(k: torch.Tensor) -> tuple[int, int, dict[str, int | bool]]:
     """Positions that stay with a program, those that walk by at a time, and the kernel's options."""
     wide = max(16, next_power_of_2(k.shape[3]))
-    halves = k.dtype.itemsize == 2
+    capability = limits(k).capability
+    # before 8.0 halves are multiplied like float32, and registers are filled sooner
+    halves = k.dtype.itemsize == 2 and capability >= (8, 0)
     stays, walks = (128 if wide <= 128 else 64, 64) if halves else (32, 32)
+    if capability < (8, 0):
+        stays, walks = 16, 32
     # the interpreter's dot multiplies the bits of a bfloat16 as if they were a whole number
     return stays, walks, {"TILE_D": wide, "WIDEN": is_interpreting(), "num_warps": 8 if halves or wide > 64 else 4}
 

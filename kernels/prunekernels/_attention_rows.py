@@ -43,7 +43,7 @@ class Run(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Scores [h, r, n] of some heads, rows and keys, HIDDEN where a row may not look; `heads` counts through samples."""
+    """Scores [h, r, n] of some heads, rows and keys, HIDDEN where none may look; `heads` counts through samples."""
 
     heads: slice
     rows: slice | torch.Tensor

@@ -184,7 +184,7 @@ def _check_attention(q: torch.Tensor, k: torch.Tensor) -> None:
 
 
 def _check_rows(weights: torch.Tensor, leading: torch.Size | None = None, first: int = 0) -> None:
-    """Refuse rows that are no shares; `weights` are graphs from number `first` on of those that have shape `leading`."""
+    """Refuse rows that are no shares; `weights` are graphs from number `first` on of those of shape `leading`."""
     # a NaN or an infinity shows in its row's sum, a negative weight in its row's minimum
     sums = weights.sum(-1, dtype=torch.promote_types(weights.dtype, torch.float32))
     bad = ~((sums - 1).abs() <= 1e-3)

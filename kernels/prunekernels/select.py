@@ -38,10 +38,10 @@ def bottom(scores: torch.Tensor, n: Count, segments: torch.Tensor | None = None)
 def middle(scores: torch.Tensor, n: Count, segments: torch.Tensor | None = None) -> torch.Tensor:
     """The `n` of `scores` [N] around the median rank; the lower side drops floor((N - n) / 2)."""
     if segments is None and _is_one(n):
-        n = _one(scores, n)
-        first = (len(scores) - n) // 2
+        count = _one(scores, n)
+        lower = (len(scores) - count) // 2
         _check(scores)
-        return (_is_extreme(scores, first + n, False) & ~_is_extreme(scores, first, False)).nonzero().flatten()
+        return (_is_extreme(scores, lower + count, False) & ~_is_extreme(scores, lower, False)).nonzero().flatten()
     ids, counts, lengths = _counts(scores, n, segments)
     ranks = _ranks(scores, ids, lengths, descending=False)
     first = ((lengths - counts) // 2)[ids]
@@ -81,7 +81,9 @@ def _by_rank(scores: torch.Tensor, n: Count, segments: torch.Tensor | None, desc
 
 
 def _is_one(n: Count) -> TypeGuard[SupportsIndex]:
-    return not isinstance(n, Sequence) and (not isinstance(n, torch.Tensor) or n.ndim == 0) and not hasattr(n, "__len__")
+    return (
+        not isinstance(n, Sequence) and (not isinstance(n, torch.Tensor) or n.ndim == 0) and not hasattr(n, "__len__")
+    )
 
 
 def _one(scores: torch.Tensor, n: SupportsIndex) -> int:
@@ -130,10 +132,9 @@ def _counts(
     ids = torch.zeros(len(scores), dtype=torch.int64, device=scores.device) if segments is None else segments
     if ids.shape != scores.shape:
         raise ValueError(f"want segments {[*scores.shape]}, got {[*ids.shape]}")
-    wanted = whole("a count", n) if _is_one(n) else n
-    n_segments = 1 if segments is None else None if isinstance(wanted, int) else len(wanted)
-    lengths = _segments.sizes(ids, n_segments)
-    counts = torch.as_tensor(wanted, dtype=torch.int64, device=scores.device).expand(len(lengths))
+    wanted = torch.as_tensor(whole("a count", n) if _is_one(n) else n, dtype=torch.int64, device=scores.device)
+    lengths = _segments.sizes(ids, 1 if segments is None else len(wanted) if wanted.ndim else None)
+    counts = wanted.expand(len(lengths))
     bad = (counts < 0) | (counts > lengths)
     if bad.any():
         where = int(bad.nonzero()[0])

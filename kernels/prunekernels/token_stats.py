@@ -140,6 +140,8 @@ def _check(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, bia
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"want bias [{len(weight)}], got {[*bias.shape]}")
+    # a narrow label compared with more words than it can count to is compared with what is left of their number
+    labels = labels.long()
     bad = (labels < 0) | (labels >= len(weight))
     if bad.any():
         row = int(bad.nonzero()[0])
@@ -174,8 +176,10 @@ def token_stats_triton(
 
 def _tiles(hidden: torch.Tensor) -> tuple[int, int, int, int]:
     """Tokens, words and dims that a program multiplies at a time, and its warps."""
-    if hidden.dtype.itemsize == 2:
-        return 128 if limits(hidden).capability >= (9, 0) else 64, 128, 64, 8
+    capability = limits(hidden).capability
+    # before 8.0 halves are multiplied like float32; the units of 9.0 and 10.0 take larger tiles before registers spill
+    if hidden.dtype.itemsize == 2 and capability >= (8, 0):
+        return 128 if (9, 0) <= capability < (12, 0) else 64, 128, 64, 8
     return 32, 64, 32, 4
 
 

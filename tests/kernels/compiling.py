@@ -1,6 +1,6 @@
-"""Compiles forms of kernels for GPUs that need not be there, and prints what each needs as one JSON object a line.
+"""Compiles every kernel for GPUs that need not be there, and prints what each form needs as one JSON object a line.
 
-    python tests/kernels/compiling.py 75 90 < forms        compute capabilities, times ten; forms as forms.py prints them
+    python tests/kernels/compiling.py 75 90        compute capabilities, times ten; by default all of forms.SHARED
 
 One that does not compile has an "error" in place of its needs. Runs on every Triton release from 3.2.
 """
@@ -22,7 +22,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 sys.path.insert(0, str(Path(__file__).parent))
-from forms import Form, load
+from forms import SHARED, Form, forms
 
 NEEDS = re.compile(r"REG:(\d+) STACK:(\d+)")
 SUFFIX = ".cubin"
@@ -77,10 +77,11 @@ def compiled(form: Form, capability: int) -> dict[str, object]:
 
 
 def main() -> None:
-    forms = [load(line) for line in sys.stdin]
-    for capability in map(int, sys.argv[1:]):
-        for form in forms:
-            print(json.dumps({"capability": capability, "form": form, **compiled(form, capability)}), flush=True)
+    wanted = [*map(int, sys.argv[1:])] or [*SHARED]
+    for capability, form in forms():
+        if capability in wanted:
+            place = {"capability": capability, "shared_limit": SHARED[capability]}
+            print(json.dumps({**place, **form._asdict(), **compiled(form, capability)}), flush=True)
 
 
 if __name__ == "__main__":

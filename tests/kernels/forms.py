@@ -1,17 +1,12 @@
 """The forms in which kernels are launched: what of a launch decides which machine code it gets.
 
-    python tests/kernels/forms.py 90        those of the models' shapes on a compute capability, one JSON list a line
-
 Triton compiles a kernel anew for other types, for a whole number that is 1 or one of whole 16s, for a tensor that
-starts at whole 16 bytes, and for other constants. The public functions run on the CPU as far as their launches.
+starts at whole 16 bytes, and for other constants.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -55,19 +50,14 @@ def _type(value: object) -> str:
     return ("i32" if abs(value) < 2**31 else "i64") + (":16" if value % 16 == 0 else "")
 
 
-def dump(form: Form) -> str:
-    return json.dumps(form)
+def forms() -> Iterator[tuple[int, Form]]:
+    """Each compute capability with the forms that are launched there, at the shapes of real models.
 
-
-def load(line: str) -> Form:
-    module, kernel, arguments, constants = json.loads(line)
-    return Form(module, kernel, tuple(arguments), tuple(map(tuple, constants)))
-
-
-@contextmanager
-def instead_of_running(capability: int, found: dict[Form, None]) -> Iterator[None]:
-    """Launches on tensors of the CPU, as on a GPU of `capability`, are put down in `found` and not made."""
-    saved = _backend.LazyKernel.run, _backend.use_triton, _backend.limits, _backend.is_interpreting, torch.empty
+    The public functions run on tensors of the CPU as far as their launches, which are put down and not made. To be
+    called before any primitive is imported, and once in a process: the backend is not put back.
+    """
+    found: dict[Form, None] = {}
+    device = [0]
 
     def put_down(kernel: _backend.LazyKernel, grid: object, arguments: tuple[object, ...], constants: dict) -> None:
         found[form_of(kernel, arguments, constants)] = None
@@ -75,12 +65,52 @@ def instead_of_running(capability: int, found: dict[Form, None]) -> Iterator[Non
     _backend.LazyKernel.run = put_down
     _backend.use_triton = lambda tensor, backend: True
     _backend.is_interpreting = lambda: False
-    _backend.limits = lambda tensor: _backend.Limits(divmod(capability, 10), SHARED[capability])
+    _backend.limits = lambda tensor: _backend.Limits(divmod(device[0], 10), SHARED[device[0]])
     # what no kernel fills in holds places that can be looked up
     torch.empty = torch.zeros
-    try:
-        yield
-    finally:
-        (
-            _backend.LazyKernel.run, _backend.use_triton, _backend.limits, _backend.is_interpreting, torch.empty
-        ) = saved  # fmt: skip
+    for device[0] in SHARED:
+        found.clear()
+        for call in calls():
+            call()
+        yield from ((device[0], form) for form in found)
+
+
+def calls() -> list[Callable[[], object]]:
+    """Every kernel as its callers use it: float32, bfloat16 and both, narrow and wide, one of something and many."""
+    from prunekernels.attention_received import attention_received
+    from prunekernels.dpp_map import dpp_map
+    from prunekernels.el2n import el2n
+    from prunekernels.farthest_point import farthest_point
+    from prunekernels.max_cosine import max_cosine
+    from prunekernels.page_rank import page_rank
+    from prunekernels.token_stats import token_stats
+
+    zeros, half, found = torch.zeros, torch.bfloat16, []
+    labels = zeros(64, dtype=torch.int64)
+    for n, dtype in ((10, torch.float32), (50_000, half)):
+        found.append(lambda n=n, dtype=dtype: el2n(zeros(64, n, dtype=dtype), labels, backend="triton"))
+    # many slices, one slice (many tokens, few words), and a head of another dtype than its states
+    for tokens, words, mine, other in (
+        (64, 1024, half, half), (64, 1024, torch.float32, torch.float32), (64, 60, torch.float32, torch.float32),
+        (64, 60, half, half), (64, 1024, half, torch.float32), (64, 1024, torch.float16, torch.float16),
+    ):  # fmt: skip
+        h, w = zeros(tokens, 576, dtype=mine), zeros(words, 576, dtype=other)
+        found.append(lambda h=h, w=w: token_stats(h, w, labels[: len(h)], backend="triton"))
+    found.append(lambda: token_stats(zeros(64, 576), zeros(1024, 576), labels, zeros(1024), backend="triton"))
+    for dims, mine, other in (
+        (64, half, half), (80, half, half), (128, half, half), (256, half, half), (64, torch.float32, torch.float32),
+        (128, torch.float32, half), (256, torch.float32, torch.float32),
+    ):  # fmt: skip
+        q, k = zeros(1, 4, 256, dims, dtype=mine), zeros(1, 2, 256, dims, dtype=other)
+        found.append(lambda q=q, k=k: attention_received(q, k, causal=True, backend="triton"))
+    # one head, one sample, one position
+    found.append(lambda: attention_received(zeros(1, 1, 1, 64), zeros(1, 1, 1, 64), backend="triton"))
+    for n in (576, 2880):
+        x = zeros(n, 16)
+        found.append(lambda x=x: farthest_point(x, 8, backend="triton"))
+        found.append(lambda x=x: dpp_map(x, x[:, 0] + 1, 8, backend="triton"))
+    for n in (50, 197, 330):
+        graph = torch.full((4, n, n), 1 / n)
+        found.append(lambda graph=graph: page_rank(graph, 3, backend="triton"))
+    found.append(lambda: max_cosine(zeros(256, 64), backend="triton"))
+    return found
