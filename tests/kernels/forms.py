@@ -78,6 +78,7 @@ def forms() -> Iterator[tuple[int, Form]]:
 def calls() -> list[Callable[[], object]]:
     """Every kernel as its callers use it: float32, bfloat16 and both, narrow and wide, one of something and many."""
     from prunekernels.attention_received import attention_received
+    from prunekernels.bipartite_merge import bipartite_merge
     from prunekernels.dpp_map import dpp_map
     from prunekernels.el2n import el2n
     from prunekernels.farthest_point import farthest_point
@@ -113,4 +114,7 @@ def calls() -> list[Callable[[], object]]:
         graph = torch.full((4, n, n), 1 / n)
         found.append(lambda graph=graph: page_rank(graph, 3, backend="triton"))
     found.append(lambda: max_cosine(zeros(256, 64), backend="triton"))
+    for n, dtype in ((197, torch.float32), (197, torch.bfloat16), (2048, torch.float16)):
+        tokens, metric = zeros(2, n, 768, dtype=dtype), zeros(2, n, 64, dtype=dtype)
+        found.append(lambda tokens=tokens, metric=metric: bipartite_merge(tokens, metric, 16, backend="triton"))
     return found
