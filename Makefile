@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check newest gpu clean
+.PHONY: demo test check newest gpu triton-versions clean
 
 demo: .venv/.demo
 	@$(BIN)/python -m demo.run
@@ -31,6 +31,10 @@ check: .venv/.test
 gpu:
 	PYTHONPATH=.:kernels $(PYTHON) -m pytest tests/kernels --ignore tests/kernels/test_budget.py
 	PYTHONPATH=.:kernels $(PYTHON) benchmarks/kernels.py
+
+# by hand, a quarter of an hour: every kernel compiled by each Triton release that a torch of ours brings
+triton-versions: .venv/.test
+	PYTHONPATH=.:kernels $(BIN)/python benchmarks/triton_versions.py .venv/triton
 
 # a stamp is younger than the requirements that it stands for; torch goes first, so that nothing pulls another one
 .venv/.demo: requirements/demo.txt requirements/assets.txt pyproject.toml

@@ -8,7 +8,6 @@ out; keys of an earlier turn stand before them.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -56,10 +55,10 @@ class Attention:
         """What each of the L columns gets from the query columns `rows`, by default all: sums, float32 [H, L]."""
         rows = torch.arange(self.q.shape[1], device=self.q.device) if rows is None else rows
         if self.allowed is None and self.softcap is None and self.bias is None:
-            # the primitive scales by 1 / sqrt(D)
-            scale = self.scaling * math.sqrt(self.q.shape[-1])
-            q = scale * self.q.to(torch.promote_types(self.q.dtype, torch.float32))
-            return attention_received(q[None], self.k[None], causal=True, query_rows=rows)[0, :, self.n_past :]
+            received = attention_received(
+                self.q[None], self.k[None], causal=True, query_rows=rows, scale=float(self.scaling)
+            )
+            return received[0, :, self.n_past :]
         step = max(1, MAX_WEIGHTS // max(1, self.q.shape[0] * self.k.shape[1]))
         sums = [self.weights(block).sum(1) for block in rows.split(step)]
         return torch.stack(sums).sum(0)
