@@ -1,12 +1,13 @@
 """A worker of benchmarks.gpu whose jobs go wrong in every way, for test_gpu_run.py; it needs no torch."""
 
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.gpu.journal import Journal
-from benchmarks.gpu.worker import Job, Rows, Worker, arguments, share
+from benchmarks.gpu.worker import Job, Rows, Worker, arguments
 
 DEVICE = "a device"
 
@@ -42,6 +43,7 @@ def main() -> None:
         Job("raises", _raise, 0),
         Job("no number", lambda: _row(float("nan")), 0),
         Job("ends the process", lambda: os._exit(9), 0),
+        Job("leaves", lambda: sys.exit(0), 0),
         Job("breaks the device", lambda: _break(folder), 0),
         Job("slow", lambda: _sleep(0.5), 0),
         Job("hangs", lambda: _sleep(60), 0),
@@ -61,7 +63,7 @@ def main() -> None:
         broken.unlink(missing_ok=True)
         return was
 
-    Worker(journal, DEVICE, options.until, is_broken).work(share(found, options))
+    Worker(journal, DEVICE, options, is_broken).work(found)
 
 
 if __name__ == "__main__":

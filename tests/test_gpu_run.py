@@ -26,6 +26,7 @@ ENDS = {
     "raises": FAILED,
     "no number": FAILED,
     "ends the process": DIED,
+    "leaves": DIED,
     "breaks the device": FAILED,
     "slow": OK,
     "hangs": TIMEOUT,
@@ -64,7 +65,7 @@ def test_a_job_that_goes_wrong_costs_its_own_row(
     shown = capfd.readouterr().out
     assert "ok: last" in shown
     assert "no time left for long" in shown
-    assert "3 of 8 jobs went well" in command.summary(run.journal)
+    assert "3 of 9 jobs went well" in command.summary(run.journal)
     assert "  died: ends the process: the process ended with 9" in command.summary(run.journal)
 
     # nothing runs again, not even what failed

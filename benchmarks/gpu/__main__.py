@@ -36,17 +36,19 @@ STAGES = ("reach", "checks", "cases", "tests")
 JOB_SECONDS = {"reach": 60.0, "checks": 60.0, "cases": 60.0, "tests": 200.0}
 
 
+# nor does it take longer to import torch and find the card, on disks that were never read
+START_SECONDS = 150.0
 # seconds between two looks at the workers
 POLL = 0.2
 
 
 @dataclass
 class Worker:
-    """A process of its own group, with the part of the stage that is its."""
+    """A process of its own group, with the part of the stage that is its; `name` is like no other run's."""
 
     process: subprocess.Popen
     part: int
-    n_ended: int
+    name: str
     since: float = field(default_factory=time.time)
 
 
@@ -95,38 +97,38 @@ class Run:
         self._echo()
 
     def _start(self, stage: str, part: int, parts: int) -> Worker:
-        words = ["--until", str(self.deadline), "--part", str(part), "--parts", str(parts)]
+        # a number of a process would come again on another day
+        name = f"{time.time_ns()}.{part}"
+        words = ["--name", name, "--until", str(self.deadline), "--part", str(part), "--parts", str(parts)]
         command = [sys.executable, "-m", self.module, str(self.journal.path.parent), stage, *words]
         command += ["--only", *self.only]
         process = subprocess.Popen(
             command, cwd=ROOT, env=self.environment, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
         )
-        return Worker(process, part, self._n_ended())
+        return Worker(process, part, name)
 
     def _watch(self, worker: Worker, stage: str) -> bool | None:
         """None while `worker` is at work; else whether another one should go on in its place."""
-        code, job = worker.process.poll(), self.journal.running(worker.process.pid)
-        began = job["time"] if job else worker.since
-        if code is None and time.time() - began < self.seconds[stage]:
+        code, latest = worker.process.poll(), self.journal.latest(worker.name)
+        began = latest["time"] if latest else worker.since
+        if code is None and time.time() - began < (self.seconds[stage] if latest else START_SECONDS):
             return None
-        if code == 0:
+        job = latest if latest and "start" in latest else None
+        if code == 0 and not job:
             return False
         _kill(worker.process)
         if job:
             words = f"took over {self.seconds[stage]:.0f} s" if code is None else f"ended with {code}"
-            here = {key: job[key] for key in ("process", "device", "sources")}
+            here = {key: job[key] for key in ("worker", "device", "sources", "process")}
             end = {"status": TIMEOUT if code is None else DIED, "rows": [], "error": f"the process {words}"}
             self.journal.append({"job": job["start"], **here, **end, "seconds": round(time.time() - began, 3)})
             print(f"{end['status']}: {job['start']}, {end['error']}", flush=True)
             return True
-        if self._n_ended() > worker.n_ended:
+        if latest:
             return True
         self.has_given_up = True
         print(f"given up: {stage}, whose process ends before its first job; see {self.log.name}", flush=True)
         return False
-
-    def _n_ended(self) -> int:
-        return sum("job" in entry for entry in self.journal.entries())
 
     def _echo(self) -> None:
         """Show what the workers wrote since the last look."""

@@ -1,6 +1,6 @@
 """The rows of a run on disk, one JSON object a line, each there before the next job starts.
 
-A line is a session ({"machine": ...}), the start of a job ({"start": name, "process": ...}) or its end ({"job": name,
+A line is a session ({"machine": ...}), the start of a job ({"start": name, "worker": ...}) or its end ({"job": name,
 "status": ..., "rows": [[table, row], ...]}). A line that a crash cut short is passed over. Standard library only.
 """
 
@@ -57,10 +57,6 @@ class Journal:
         ended = self.ended(device).items()
         return {name for name, entry in ended if entry["status"] == OK or entry["sources"] == sources}
 
-    def running(self, process: int) -> dict | None:
-        """The start of the job that `process` has not ended."""
-        last = None
-        for entry in self.entries():
-            if entry.get("process") == process:
-                last = entry if "start" in entry else None
-        return last
+    def latest(self, worker: str) -> dict | None:
+        """The newest start or end of a job by `worker`."""
+        return next((entry for entry in reversed([*self.entries()]) if entry.get("worker") == worker), None)

@@ -1,4 +1,4 @@
-"""A worker on the GPU: `python -m benchmarks.gpu.stage OUT STAGE --until 1700000000`; __main__.py starts it."""
+"""A worker on the GPU: `python -m benchmarks.gpu.stage OUT STAGE ...`, as __main__.py starts it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.gpu.jobs import jobs
 from benchmarks.gpu.journal import Journal
-from benchmarks.gpu.worker import Worker, arguments, share, sources
+from benchmarks.gpu.worker import Worker, arguments, sources
 from benchmarks.machine import machine
 
 
@@ -34,8 +34,7 @@ def main() -> None:
     journal, here = Journal(options.out), machine()
     device = str(here["device"])
     journal.append({"machine": here, "gpu": is_gpu, "stage": options.stage, "sources": sources()})
-    todo = share(jobs(options.stage, journal, device), options)
-    Worker(journal, device, options.until, is_broken).work(todo)
+    Worker(journal, device, options, is_broken).work(jobs(options.stage, journal, device))
 
 
 if __name__ == "__main__":

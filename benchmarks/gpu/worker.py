@@ -40,23 +40,23 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class Worker:
-    """Does jobs on `device` until the clock says `until`, or until `is_broken()` after one of them."""
+    """Does jobs on `device` until the clock says options.until, or until `is_broken()` after one of them."""
 
     journal: Journal
     device: str
-    until: float
+    options: argparse.Namespace
     is_broken: Callable[[], bool] = never
 
-    def work(self, todo: Sequence[Job]) -> None:
-        """Every job for which there is time, in order."""
+    def work(self, jobs: Sequence[Job]) -> None:
+        """Those of `jobs` that were asked of this worker, in order, for which there is time."""
         digest, parent = sources(), os.getppid()
-        here = {"process": os.getpid(), "device": self.device, "sources": digest}
+        here = {"worker": self.options.name, "device": self.device, "sources": digest, "process": os.getpid()}
         done = self.journal.done(self.device, digest)
-        for job in todo:
+        for job in _share(jobs, self.options):
             # without its parent nobody watches the clock
             if job.name in done or os.getppid() != parent:
                 continue
-            if time.time() + job.seconds > self.until:
+            if time.time() + job.seconds > self.options.until:
                 print(f"no time left for {job.name}", flush=True)
                 continue
             self._run(job, here)
@@ -77,7 +77,7 @@ class Worker:
             # memory, a kernel that does not compile, a result that is wrong: the other jobs are worth their time
             lines = "".join(traceback.format_exception_only(error)).split("\n")
             end |= {"status": FAILED, "rows": [], "error": " / ".join(line for line in lines if line.strip())[:2000]}
-        self.journal.append({**end, "seconds": round(time.monotonic() - start, 3)})
+        self.journal.append({**end, "time": time.time(), "seconds": round(time.monotonic() - start, 3)})
         print(f"{end['status']}: {job.name} {end.get('error', '')}", flush=True)
 
 
@@ -95,6 +95,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("stage")
+    parser.add_argument("--name", required=True)
     parser.add_argument("--until", type=float, required=True)
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
@@ -102,7 +103,6 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def share(jobs: Sequence[Job], options: argparse.Namespace) -> Sequence[Job]:
-    """The jobs that were asked for, and of those the worker's own."""
+def _share(jobs: Sequence[Job], options: argparse.Namespace) -> Sequence[Job]:
     asked = [job for job in jobs if not options.only or any(words in job.name for words in options.only)]
     return asked[options.part :: options.parts]
