@@ -115,7 +115,7 @@ def _case(case: Case, journal: Journal, device: str) -> Rows:
 
 def _tests(file: Path) -> Rows:
     start = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "--durations=3", str(file)]
+    command = [sys.executable, "-m", "pytest", "--tb=short", "--durations=3", str(file)]
     done = subprocess.run(command, check=False, cwd=ROOT, env={**os.environ}, capture_output=True, text=True)
     lines = (done.stdout + done.stderr).strip().splitlines()
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
