@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check newest gpu triton-versions clean
+.PHONY: demo test check newest gpu gpu-merge triton-versions clean
 
 demo: .venv/.demo
 	@$(BIN)/python -m demo.run
@@ -27,10 +27,16 @@ check: .venv/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# the GPU machine's own python and packages: torch, triton, numpy and pytest; the budget tests need hypothesis
+# the GPU machine's own python and packages: torch, triton, numpy and pytest; over after LIMIT seconds, goes on in OUT.
+# PEERS is a folder of wheels to compare with (requirements/peers.txt: liger-kernel, cut-cross-entropy). gpu-merge, at
+# home, brings what is in OUT into benchmarks/results and the pages
+OUT ?= build/gpu
+LIMIT ?= 420
 gpu:
-	PYTHONPATH=.:kernels $(PYTHON) -m pytest tests/kernels --ignore tests/kernels/test_budget.py
-	PYTHONPATH=.:kernels $(PYTHON) benchmarks/kernels.py
+	$(PYTHON) -m benchmarks.gpu $(OUT) --limit $(LIMIT) $(if $(PEERS),--peers $(PEERS))
+
+gpu-merge: .venv/.test
+	PYTHONPATH=.:kernels $(BIN)/python -m benchmarks.gpu.merge $(OUT)
 
 # by hand, a quarter of an hour: every kernel compiled by each Triton release that a torch of ours brings
 triton-versions: .venv/.test
