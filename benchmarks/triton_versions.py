@@ -9,7 +9,6 @@ know a capability: its row then says so with the first error.
 
 from __future__ import annotations
 
-import collections
 import json
 import os
 import subprocess
@@ -23,6 +22,9 @@ from benchmarks.machine import ROOT
 
 # what torch 2.6, 2.7, 2.8, 2.9, 2.10 and 2.11, 2.12 and 2.13 on CUDA, and newer ones bring
 RELEASES = ("3.2.0", "3.3.1", "3.4.0", "3.5.1", "3.6.0", "3.7.0", "3.8.0", "3.9.0")
+
+
+CAPABILITIES = (75, 80, 86, 90, 120)
 
 
 @dataclass(frozen=True)
@@ -45,21 +47,23 @@ def install(release: str, folder: Path) -> Path:
     return place
 
 
-def compiled(release: str, place: Path) -> list[Row]:
-    """One row a compute capability."""
+def compiled(release: str, place: Path, capability: int) -> Row:
+    """What one compute capability gets, by a process of its own: some compilers end it where they fail."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     with tempfile.TemporaryDirectory() as cache:
         environment |= {"PYTHONPATH": os.pathsep.join([str(place), str(ROOT / "kernels")]), "TRITON_CACHE_DIR": cache}
-        command = [sys.executable, "tests/kernels/compiling.py"]
-        done = subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-    forms, errors = collections.Counter[int](), collections.defaultdict[int, list[str]](list)
-    for need in map(json.loads, done.stdout.splitlines()):
-        forms[need["capability"]] += 1
+        command = [sys.executable, "tests/kernels/compiling.py", str(capability)]
+        done = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
+    needs, errors = [json.loads(line) for line in done.stdout.splitlines()], []
+    for need in needs:
         if "error" in need:
-            errors[need["capability"]].append(f"{need['kernel']}: {need['error'].splitlines()[-1][:200]}")
+            errors.append(f"{need['kernel']}: {need['error'].splitlines()[-1][:200]}")
         elif need["shared"] > need["shared_limit"]:
-            errors[need["capability"]].append(f"{need['kernel']}: {need['shared']} bytes of shared memory")
-    return [Row(release, at, n, n - len(errors[at]), (errors[at] or [""])[0]) for at, n in forms.items()]
+            errors.append(f"{need['kernel']}: {need['shared']} bytes of shared memory")
+    fitting = len(needs) - len(errors)
+    if done.returncode:
+        errors.append(f"the compiler ended with {done.returncode} at form {len(needs) + 1}")
+    return Row(release, capability, len(needs), fitting, (errors or [""])[0])
 
 
 def main() -> None:
@@ -68,7 +72,8 @@ def main() -> None:
         raise SystemExit("want a folder for the releases")
     path = RESULTS / "triton_versions.json"
     for release in sys.argv[2:] or RELEASES:
-        rows = compiled(release, install(release, Path(sys.argv[1])))
+        place = install(release, Path(sys.argv[1]))
+        rows = [compiled(release, place, capability) for capability in CAPABILITIES]
         kept = json.loads(path.read_text("utf-8")) if path.exists() else []
         kept = [row for row in kept if row["release"] != release] + [vars(row) for row in rows]
         kept.sort(key=lambda row: ([*map(int, row["release"].split("."))], row["capability"]))
