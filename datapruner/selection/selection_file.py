@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from datapruner.corpus.atomic_files import atomic_write
-from datapruner.corpus.optional_imports import require
 from datapruner.scoring.score_table import Column, Input
 from datapruner.selection.groups import smallest_type
 from datapruner.selection.uid_column import FileUidColumn, UidColumn, uid_slices
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,7 +75,7 @@ class StoredSelection:
 
 def save(selection: StoredSelection, path: Path) -> None:
     """Write `selection` to `path`; the file appears whole."""
-    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     about = {"reasons": selection.reasons, "input": selection.input, "steps": selection.steps}
     numbers = {**_numbers(selection), **({} if selection.weights is None else {"weight": selection.weights})}
     fields = [("row", pa.int64()), ("uid", pa.string()), ("kept", pa.bool_())]
@@ -98,7 +98,7 @@ def save(selection: StoredSelection, path: Path) -> None:
 
 def load(path: Path) -> StoredSelection:
     """Read what `save` wrote; raises ValueError where `path` is something else."""
-    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     try:
         with pq.ParquetFile(path) as file:
             about = json.loads((file.schema_arrow.metadata or {})[_KEY])
@@ -119,7 +119,7 @@ def _uids(selection: StoredSelection) -> Iterator[tuple[int, pa.ChunkedArray]]:
     """The first row and the uids of each row group; the next ones are read while these are written."""
 
     def read(start: int) -> pa.ChunkedArray:
-        arrow, stop = require("pyarrow"), min(start + ROWS_PER_GROUP, selection.n_rows)
+        arrow, stop = require("pyarrow", "data"), min(start + ROWS_PER_GROUP, selection.n_rows)
         return arrow.chunked_array([block for _, block in uid_slices(selection.uids, start, stop)], arrow.string())
 
     with ThreadPoolExecutor(1) as pool:
