@@ -27,12 +27,17 @@ ETAGS = ("ETag", "etag", "md5Hash", "md5", "content_hash", "sha256")
 
 
 class FileFingerprint(TypedDict):
-    """One input file as the manifest has it; `of` says what was hashed where it is not the bytes of the file."""
+    """One input file as the manifest has it.
+
+    `of` says what was hashed where it is not the bytes of the file; `images` is a hash of the images that its rows
+    name, where they do.
+    """
 
     name: str
     bytes: int
     blake2b: str
     of: NotRequired[str]
+    images: NotRequired[str]
 
 
 def fingerprint(source: Source) -> list[FileFingerprint]:

@@ -16,7 +16,8 @@ from datapruner.corpus.source import Source, as_source
 from datapruner.scoring.column_passes import check_needs, fill_columns
 from datapruner.scoring.engine import Engine, as_engine
 from datapruner.scoring.first_pass import read_rows
-from datapruner.scoring.score_table import MANIFEST, ROWS, Column, Input, ScoreTable
+from datapruner.scoring.manifest import MANIFEST, ROWS, Column, Input
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Scorer
 from datapruner.scoring.scorer_columns import manifest_column, manifest_input, scorers_by_column
 
