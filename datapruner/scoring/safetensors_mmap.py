@@ -42,7 +42,7 @@ def save_safetensors(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, {"crc32": _UNKNOWN})
     data = np.memmap(path, np.uint8, "r+")
     at, _ = _seal(data, path)
-    data[at : at + 8] = np.frombuffer(b"%08x" % zlib.crc32(data), np.uint8)
+    data[at : at + 8] = np.frombuffer(b"%08x" % zlib.crc32(data.data), np.uint8)
     data.flush()
 
 
@@ -52,7 +52,7 @@ def mmap_safetensors(path: Path) -> dict[str, np.ndarray]:
         # copy on write: torch wants arrays that can be written
         data = np.memmap(path, np.uint8, "c").view(np.ndarray)
     at, start = _seal(data, path)
-    crc = zlib.crc32(data[at + 8 :], zlib.crc32(_UNKNOWN.encode(), zlib.crc32(data[:at])))
+    crc = zlib.crc32(data[at + 8 :].data, zlib.crc32(_UNKNOWN.encode(), zlib.crc32(data[:at].data)))
     if data[at : at + 8].tobytes() != b"%08x" % crc:
         raise ValueError(f"{path}: its bytes are not those that were written")
     header = Fields(parse_object(data[8:start].tobytes(), str(path)), str(path))

@@ -14,14 +14,16 @@ killed and went on leaves the same bytes as one that was not. A column is comple
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from datapruner.corpus import checked_parquet
-from datapruner.corpus.atomic_files import atomic_write
+from datapruner.corpus.atomic_files import TEMPORARY, atomic_write
 from datapruner.corpus.fingerprint import FileFingerprint, difference
 from datapruner.scoring.manifest import FORMAT, MANIFEST, ROWS, Input, Manifest, read_manifest, save_manifest
 from datapruner.scoring.safetensors_mmap import mmap_safetensors, save_safetensors
@@ -41,6 +43,17 @@ _KINDS = {
     "tokens": "int64",
     "score": "float",
 }
+
+
+def remove_column(folder: Path) -> None:
+    """Remove the parts of a column, and its folder where nothing else lies in it."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for file in folder.iterdir():
+        if re.fullmatch(r"\d{8}\.parquet", file.name) or file.name == FIT or file.name.startswith(TEMPORARY):
+            file.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 class ScoreTable:
@@ -164,6 +177,10 @@ class ScoreTable:
         is_list = hasattr(values.type, "list_size")
         if (wanted is not None and str(kind) != wanted) or is_list != (field == "vector"):
             raise ValueError(f"{path}: want {field!r} as {wanted or 'numbers'}, got {values.type}")
+        if field == "score" and not all(
+            np.isfinite(piece.to_numpy(zero_copy_only=False)).all() for piece in values.chunks
+        ):
+            raise ValueError(f"{path}: want finite scores, got others")
         return values
 
     def write_part(self, column: str, chunk: int, table: pa.Table) -> None:

@@ -142,7 +142,7 @@ def test_images_in_columns(tmp_path: Path) -> None:
         found.append(both.uids)
     assert found[0] == found[1] == found[2]
     assert found[0] != chunk.uids
-    for value, got in ((None, "null"), (b"", "none"), ({"bytes": None, "path": "/nowhere/a.png"}, "cannot be read")):
+    for value, got in ((None, "null"), (b"", "none"), ({"bytes": None, "path": "nowhere.png"}, "cannot be read")):
         pq.write_table(pa.table({"image": pa.array([value])}), tmp_path / "bad.parquet")
         with pytest.raises(ValueError, match=f"bad.parquet, row 1: .*field 'image'.*{got}"):
             _chunks(Source(tmp_path / "bad.parquet", text=None, image="image"))
