@@ -16,6 +16,7 @@ from datapruner.scoring.scorer import COSMETIC, NOTHING, Batch, Embedder, State
 from prunekernels.extras import require
 from prunekernels.io.checkpoint import find_checkpoint
 from prunekernels.io.model_loading import check_sentence_transformer, loading_errors
+from prunekernels.io.module_folders import check_modules
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -36,7 +37,9 @@ class SentenceTransformerEmbedder(Embedder):
             raise ValueError(f"sentence_transformer wants a batch_size of at least 1, got {self.batch_size}")
 
     def identity(self) -> dict[str, str]:
-        return {"model": find_checkpoint(self.model).identity}
+        checkpoint = find_checkpoint(self.model)
+        check_modules(checkpoint.folder)
+        return {"model": checkpoint.identity}
 
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         if not len(batch):

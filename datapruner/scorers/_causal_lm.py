@@ -15,7 +15,7 @@ import torch
 
 from datapruner.corpus.token_counter import load_tokenizer
 from prunekernels.extras import require
-from prunekernels.io.checkpoint import find_checkpoint
+from prunekernels.io.checkpoint import Checkpoint, find_checkpoint
 from prunekernels.io.model_loading import check_no_code, load_model, loading_errors
 from prunekernels.token_stats import token_stats
 
@@ -74,16 +74,24 @@ class LanguageModel:
 
 def load(name: str, dtype: torch.dtype, device: str) -> LanguageModel:
     """The model and tokenizer `name`, a folder or hub id; raises ValueError where they cannot be loaded."""
-    checkpoint = find_checkpoint(name)
+    checkpoint = checked_checkpoint(name)
     model = load_model(checkpoint, "AutoModelForCausalLM", dtype).to(device).eval()
     vocabulary = model.config.get_text_config().vocab_size
     return LanguageModel(model, load_tokenizer(checkpoint.folder), vocabulary, _has_plain_head(model, vocabulary))
 
 
-def longest_window(name: str) -> int | None:
-    """How many positions the model has, where its configuration says so."""
+def checked_checkpoint(name: str) -> Checkpoint:
+    """The folder of the model `name`; raises ValueError for code, pickles and broken files, before any is loaded."""
     checkpoint = find_checkpoint(name)
     check_no_code(checkpoint)
+    # reads the header of each file of weights
+    _ = checkpoint.shapes
+    return checkpoint
+
+
+def longest_window(name: str) -> int | None:
+    """How many positions the model has, where its configuration says so."""
+    checkpoint = checked_checkpoint(name)
     with loading_errors(checkpoint.folder, "the configuration of a causal language model"):
         config = require("transformers", "data").AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
     return getattr(config.get_text_config(), "max_position_embeddings", None)

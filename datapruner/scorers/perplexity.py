@@ -22,7 +22,6 @@ import torch
 from datapruner.scorers import _causal_lm
 from datapruner.scoring import progress
 from datapruner.scoring.scorer import COSMETIC, NOTHING, Batch, Scorer, State
-from prunekernels.io.checkpoint import find_checkpoint
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Perplexity(Scorer):
             raise ValueError(f"perplexity.window is {self.window}, {self.model} has {longest} positions")
 
     def identity(self) -> dict[str, str]:
-        return {"model": find_checkpoint(self.model).identity}
+        return {"model": _causal_lm.checked_checkpoint(self.model).identity}
 
     @torch.inference_mode()
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:

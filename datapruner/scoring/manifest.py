@@ -19,6 +19,8 @@ from prunekernels.io.json_files import Fields
 FORMAT = 2
 MANIFEST = "manifest.json"
 ROWS = "rows"
+# the fields of a row that every input says; others may come
+NAMED = ("text", "uid", "group", "label")
 # parts are named by numbers of eight digits
 MOST_CHUNKS = 10**8
 
@@ -123,6 +125,9 @@ def _file(found: Fields) -> FileFingerprint:
 
 
 def _texts_or_none(found: Fields) -> dict[str, str | None]:
+    missing = next((name for name in NAMED if name not in found.values), None)
+    if missing is not None:
+        raise ValueError(f"{found.place}: want a key {missing!r}, got none")
     return {key: found.text(key) if found.has(key) else None for key in found.values}
 
 

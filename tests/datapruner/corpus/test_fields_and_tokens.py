@@ -186,7 +186,7 @@ def test_a_tokenizer_counts(tmp_path: Path) -> None:
         score(corpus, "length", tmp_path / "t")
     smaller = str(_save_tokenizer(tmp_path / "smaller", 400))
     assert token_counter(smaller).described != said
-    with pytest.raises(ValueError, match="want the folder or hub id of a tokenizer"):
+    with pytest.raises(ValueError, match="want a tokenizer, got none"):
         score(Source(corpus, tokens=str(tmp_path / "t")), "length", tmp_path / "other")
 
 
