@@ -17,6 +17,7 @@ from datapruner.scorers.perplexity import Perplexity
 from datapruner.scoring.scorer import NOTHING, State
 from datapruner.scoring.scorer_columns import manifest_column, scorers_by_column
 from prunekernels import spec
+from tests.datapruner.conftest import make_rows, write_jsonl
 
 RECIPE = """source: {path: corpus.jsonl, uid: id, group: source}
 scorers: [near_duplicate, "ppl=length:unit=characters"]
@@ -54,13 +55,13 @@ def test_edited_recipes_give_a_recipe_or_one_line(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(RECIPE)
     recipe_yaml.load(path)
-    for seed in range(300):
+    for seed in range(150):
         draw, text = random.Random(seed), RECIPE
         for _ in range(draw.randint(1, 3)):
             start = draw.randrange(len(text))
             stop = min(len(text), start + draw.choice([0, 1, 1, 5, 40]))
             put = draw.choice(
-                ["", "[", "}", ": ", "\n", "- ", "&a ", "*a", "!!x ", "null", "-1", "\x1b", "é", '"', text[:30]]
+                ["", "[", "}", ": ", "\n", "- ", "&a ", "*a", "!!x ", "null", "-1", "\x1b", '"', text[:30]]
             )
             text = text[:start] + put + text[stop:]
         path.write_text(text)
@@ -72,14 +73,13 @@ def test_edited_recipes_give_a_recipe_or_one_line(tmp_path: Path) -> None:
         assert said.isprintable(), said
 
 
-def test_a_path_with_commas_and_quotes_comes_back(
-    tiny_model: Callable[[str], Path], corpus: Path, tmp_path: Path
-) -> None:
+def test_a_path_with_commas_and_quotes_comes_back(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
+    corpus = write_jsonl(tmp_path / "c.jsonl", make_rows(3))
     folder = shutil.copytree(tiny_model("gpt2"), tmp_path / 'my, "own": model=x/')
     scorer = Perplexity(model=str(folder), window=64, device="cpu")
     text = manifest_column(scorer)["spec"]
     assert scorers_by_column(f"p={text}") == {"p": scorer}
-    prune(corpus, scorer, "middle", 0.3, tmp_path / "out")
+    prune(corpus, scorer, "middle", 0.5, tmp_path / "out")
     assert recipe_yaml.load(tmp_path / "out" / "recipe.yaml").scorers == (text,)
 
 
@@ -88,7 +88,7 @@ def test_what_no_text_can_say_is_refused_before_anything_is_scored(corpus: Path,
     with pytest.raises(ValueError, match="perplexity.window wants int"):
         spec.build("datapruner.scorers", spec.describe(scorer), Scorer)
     for wrong in ("a/b=length", f"{'x' * 300}=length"):
-        with pytest.raises(ValueError, match="want"):
+        with pytest.raises(ValueError, match="has no|want a name"):
             prune(corpus, wrong, "middle", 0.3, tmp_path / "out")
     assert not (tmp_path / "out.scores").exists()
 
