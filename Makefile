@@ -5,31 +5,42 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check gpu clean
+.PHONY: demo test check newest gpu gpu-merge triton-versions clean
 
 demo: .venv/.demo
 	@$(BIN)/python -m demo.run
 
-# what the oldest supported transformers is tested on: models, caches, hooks
-OLDEST := $(wildcard $(addprefix tests/tokenpruner/test_,family_*.py decoder_*.py vision_engine.py token_prepare.py \
-	token_prune.py token_cache.py token_left_as_found.py token_threads.py token_training.py)) \
-	$(wildcard $(addprefix tests/contextpruner/test_,provence.py provence_heads.py checkpoint.py modules.py \
-	model_labelers.py precision.py pretrained.py))
+# what older releases of transformers are tested on: models, caches, hooks
+OLDEST := $(addprefix tests/tokenpruner/,adapters before_decoder decoder inside_decoder models vision_transformer) \
+	$(wildcard $(addprefix tests/contextpruner/,labelers/test_provence*.py labelers/test_model_labelers.py \
+	models/test_checkpoint_loading.py models/test_sentence_transformer_modules.py models/test_int8_and_onnx.py \
+	models/test_auto_labeler.py))
 
 # a file's tests stay together: they share a cluster, a model, a table
-test: .venv/.test .venv/.oldest check
+test: .venv/.test .venv/.oldest .venv/.previous check
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 	PYTHONPATH=$(CURDIR)/.venv/oldest $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --transformers 5.15 -m "not newest" $(OLDEST)
+	PYTHONPATH=$(CURDIR)/.venv/previous $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --transformers 5.23 -m "not newest" $(OLDEST)
 
 check: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# the GPU machine's own python and packages: torch, triton, numpy and pytest; the budget tests need hypothesis
+# the GPU machine's own python and packages: torch, triton, numpy and pytest; over after LIMIT seconds, goes on in OUT.
+# PEERS is a folder of wheels to compare with (requirements/peers.txt: liger-kernel, cut-cross-entropy). gpu-merge, at
+# home, brings what is in OUT into benchmarks/results and the pages
+OUT ?= build/gpu
+LIMIT ?= 420
 gpu:
-	PYTHONPATH=.:kernels $(PYTHON) -m pytest tests/kernels --ignore tests/kernels/test_budget.py
-	PYTHONPATH=.:kernels $(PYTHON) benchmarks/kernels.py
+	$(PYTHON) -m benchmarks.gpu $(OUT) --limit $(LIMIT) $(if $(PEERS),--peers $(PEERS))
+
+gpu-merge: .venv/.test
+	PYTHONPATH=.:kernels $(BIN)/python -m benchmarks.gpu.merge $(OUT)
+
+# by hand, a quarter of an hour: every kernel compiled by each Triton release that a torch of ours brings
+triton-versions: .venv/.test
+	PYTHONPATH=.:kernels $(BIN)/python benchmarks/triton_versions.py .venv/triton
 
 # a stamp is younger than the requirements that it stands for; torch goes first, so that nothing pulls another one
 .venv/.demo: requirements/demo.txt requirements/assets.txt pyproject.toml
@@ -47,10 +58,20 @@ gpu:
 	@$(BIN)/python -m pip install --quiet -r requirements/test.txt
 	@touch $@
 
-.venv/.oldest: .venv/.test requirements/oldest.txt
-	@rm -rf .venv/oldest
-	@$(BIN)/python -m pip install --quiet --no-deps --no-compile --target .venv/oldest -r requirements/oldest.txt
+.venv/.oldest .venv/.previous: .venv/.%: requirements/%.txt .venv/.test
+	@rm -rf .venv/$*
+	@$(BIN)/python -m pip install --quiet --no-deps --no-compile --target .venv/$* -r $<
 	@touch $@
+
+# the newest releases of all that we hook into, in an environment beside ours; torch stays as it is pinned
+newest: .venv/.test .venv/.oldest .venv/.previous
+	@rm -rf .venv/newest && $(PYTHON) -m venv .venv/newest
+	@.venv/newest/bin/python -m pip install --quiet "$$(grep '^torch==' requirements/demo.txt)"
+	@$(BIN)/python docs/make_compatibility.py requirements | .venv/newest/bin/python -m pip install --quiet -r /dev/stdin
+	@.venv/newest/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	.venv/newest/bin/python docs/make_compatibility.py run --newest
+	PYTHONPATH=$(CURDIR)/.venv/previous $(BIN)/python docs/make_compatibility.py run
+	PYTHONPATH=$(CURDIR)/.venv/oldest $(BIN)/python docs/make_compatibility.py run
 
 clean:
 	rm -rf .venv .models demo/out

@@ -26,10 +26,10 @@ import numpy as np
 from benchmarks.context_sets import read
 from benchmarks.harness import record
 from contextpruner import ContextPruner, Example, Labeler, Policy, SplitDocument, split
-from contextpruner.calibration import gold_units
-from contextpruner.closure import ALL
-from contextpruner.document import read as read_documents
-from contextpruner.policy import choose, is_kept
+from contextpruner.decisions.calibration import gold_units
+from contextpruner.decisions.closure import DEPENDENCIES
+from contextpruner.decisions.policy import choose, is_kept
+from contextpruner.documents.document import read_documents
 
 BUDGETS = (0.1, 0.2, 0.3, 0.5)
 SETS = ("xquad/en", "xquad/de", "xquad/es", "xquad/ru", "xquad/zh", "selqa/selqa", "hotpotqa/distractor")
@@ -108,7 +108,7 @@ def _by_budget(values: np.ndarray) -> dict[str, float]:
 def _kept(item: Asked, values: Sequence[np.ndarray], share: float, with_closure: bool) -> tuple[float, float, float]:
     """Shares at a budget of `share` of the characters."""
     total = sum(len(document.document.text) for document in item.documents)
-    closure = ALL if with_closure else ()
+    closure = DEPENDENCIES if with_closure else ()
     best = _taken(item, values, Policy(top_k=1, closure=closure))
     sizes = np.array([unit.end - unit.start for document in item.documents for unit in document.units])
     budget = max(int(share * total), int(sizes[best].sum()))

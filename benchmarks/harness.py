@@ -49,6 +49,19 @@ def input_sets(
     return sets
 
 
+@dataclasses.dataclass(frozen=True)
+class Repeats:
+    """Calls before the clock runs and calls that are timed; after `seconds` no new round starts, but 3 always run.
+
+    `cold` pushes the inputs out of a GPU's cache before each call, for jobs whose caller finds them there.
+    """
+
+    warmup: int = 3
+    repeats: int = 50
+    seconds: float = 10
+    cold: bool = False
+
+
 def measure(
     run: Callable[..., object],
     inputs: Sequence[tuple[object, ...]] = ((),),
@@ -58,24 +71,47 @@ def measure(
     repeats: int = 50,
     seconds: float = 10,
 ) -> Timing:
-    """Time `run(*inputs[i])` for each repeat in turn; after `seconds` no new repeat starts, but 3 are always taken.
+    """Time `run(*inputs[i])` for each repeat in turn; see Repeats."""
+    return quantiles(measure_in_turn([run], inputs, Repeats(warmup, repeats, seconds), device)[0])
+
+
+def measure_in_turn(
+    runs: Sequence[Callable[..., object]],
+    inputs: Sequence[tuple[object, ...]],
+    rounds: Repeats,
+    device: torch.device = DEVICE,
+) -> list[list[float]]:
+    """Milliseconds of every call of each of `runs`: a round calls each once, so that all see the same weather.
 
     On a GPU a call is timed by events around it, after all earlier work is done. Python's garbage collector is off
     meanwhile, as it is in timeit: what it takes hangs on what else the process holds.
     """
-    if not inputs or repeats < 1:
-        raise ValueError(f"want inputs and at least 1 repeat, got {len(inputs)} and {repeats}")
-    for i in range(warmup):
-        run(*inputs[i % len(inputs)])
-    once = _cuda_milliseconds if device.type == "cuda" else _cpu_milliseconds
-    end, times = time.perf_counter() + seconds, []
+    if not inputs or rounds.repeats < 1:
+        raise ValueError(f"want inputs and at least 1 repeat, got {len(inputs)} and {rounds.repeats}")
+    for run in runs:
+        for i in range(rounds.warmup):
+            run(*inputs[i % len(inputs)])
+    is_gpu = device.type == "cuda"
+    once = _cuda_milliseconds if is_gpu else _cpu_milliseconds
+    flushed = torch.empty(CACHE_BYTES if is_gpu and rounds.cold else 0, dtype=torch.uint8, device=device)
+    times: list[list[float]] = [[] for _ in runs]
+    end = time.perf_counter() + rounds.seconds
     with _no_collector():
-        for i in range(repeats):
+        for i in range(rounds.repeats):
             if i >= 3 and time.perf_counter() >= end:
                 break
-            times.append(once(run, inputs[i % len(inputs)]))
-    quantiles = torch.tensor(times, dtype=torch.float64).quantile(torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64))
-    return Timing(*quantiles.tolist())
+            for place, run in enumerate(runs):
+                if flushed.numel():
+                    flushed.zero_()
+                # no run finds in a cache what the one before it read
+                times[place].append(once(run, inputs[(i + place) % len(inputs)]))
+    return times
+
+
+def quantiles(times: Sequence[float]) -> Timing:
+    """p20, p50 and p80 of milliseconds."""
+    at = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
+    return Timing(*torch.tensor(times, dtype=torch.float64).quantile(at).tolist())
 
 
 @contextmanager
@@ -114,7 +150,10 @@ def copy_bandwidth(device: torch.device = DEVICE, n_bytes: int = 2 * CACHE_BYTES
 
 
 def gemm_rate(dtype: torch.dtype, device: torch.device = DEVICE, n: int | None = None) -> float:
-    """FLOP per second of an [n, n] product with itself in `dtype`; n defaults to 8192 on a GPU, 2048 on a CPU."""
+    """FLOP per second of an [n, n] product with itself in `dtype`; n defaults to 8192 on a GPU, 2048 on a CPU.
+
+    float32 runs as torch is set, which by default does not round to TF32.
+    """
     n = n or (8192 if device.type == "cuda" else 2048)
     sets = input_sets(lambda seed: (torch.randn(n, n, device=device).to(dtype),), at_most=4)
     out = torch.empty(n, n, dtype=dtype, device=device)
@@ -136,9 +175,14 @@ def record(name: str, rows: Sequence[object], folder: Path = RESULTS) -> Path:
     for row in rows:
         if isinstance(row, type) or not dataclasses.is_dataclass(row):
             raise ValueError(f"want rows that are dataclasses, got {type(row).__name__}")
+    return append(name, {**machine(), "rows": [dataclasses.asdict(row) for row in rows]}, folder)  # type: ignore[call-overload]
+
+
+def append(name: str, run: dict[str, object], folder: Path = RESULTS) -> Path:
+    """Append `run`, as `record` makes one, to results/<name>.json; whole or not at all."""
     path = folder / f"{name}.json"
     runs = json.loads(path.read_text("utf-8")) if path.exists() else []
-    runs.append({**machine(), "rows": [dataclasses.asdict(row) for row in rows]})  # type: ignore[call-overload]
+    runs.append(run)
     text = json.dumps(runs, indent=1, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, suffix=".tmp", delete=False) as file:

@@ -1,4 +1,4 @@
-"""The jobs that kernels.py times, at the shapes of real models: makers of inputs, ours, the peers, the fewest FLOPs.
+"""What a case of the kernels' benchmarks is, and the jobs that choose, merge and count; scoring_cases.py has others.
 
 The fewest FLOPs and bytes are the job's, not the code's: each pair's product once where a start needs all of them, one
 QK^T where the log-sum-exp is given and two where it is not, half of them where it is causal, and every number of input
@@ -8,24 +8,19 @@ and output moved once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import torch
 
 from benchmarks import kernel_peers as peers
 from benchmarks.harness import DEVICE
-from benchmarks.kernel_checks import other_result, same, same_merge, same_picks, same_recall, same_volume
-from prunekernels.attention_received import attention_received
+from benchmarks.kernel_checks import same, same_indices, same_merge, same_picks, same_sets, same_volume
+from prunekernels import segments, select
 from prunekernels.bipartite_merge import bipartite_merge
 from prunekernels.dpp_map import dpp_map
-from prunekernels.el2n import el2n
 from prunekernels.farthest_point import farthest_point
-from prunekernels.kmeans import kmeans
-from prunekernels.max_cosine import max_cosine
 from prunekernels.page_rank import page_rank
-from prunekernels.token_stats import token_stats
 
 IS_GPU = DEVICE.type == "cuda"
 # what a model's numbers are here: halves on a GPU, where they have units of their own
@@ -44,11 +39,21 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What a row is meant to reach: at least so many times the peer's speed, at most so many ms, or times the floor."""
+
+    speed_up: float | None = None
+    milliseconds: float | None = None
+    over_floor: float | None = None
+
+
+@dataclass(frozen=True)
 class Case:
     """A job: inputs by seed, ours, the peers, and the fewest FLOPs and bytes that it needs.
 
-    `at_most` sets of inputs are made. Where `logits_bytes` is given, the row notes the memory beside the inputs, on a
-    GPU, as a share of it.
+    `at_most` sets of inputs are made. `cold` says that the real caller finds the inputs in memory and not in a cache.
+    Where `logits_bytes` is given, the row notes the memory beside the inputs, on a GPU, as a share of it. `target`
+    is meant against the first peer.
     """
 
     name: str
@@ -57,45 +62,41 @@ class Case:
     peers: tuple[Peer, ...]
     flops: float
     n_bytes: float
-    device: Literal["cpu", "cuda", "both"] = "both"
     at_most: int = 4
+    cold: bool = False
     logits_bytes: float = 0
+    target: Target | None = None
 
 
-def cases() -> list[Case]:
-    """Every case that runs on this device."""
-    batch, tokens = (64, 4096) if IS_GPU else (8, 2048)
-    found = [
-        farthest("LLaVA-1.5", 576, 57, 4096),
-        farthest("LLaVA-NeXT", 2880, 283, 4096),
-        farthest("video", 10_000, 1000, 3584, device="cuda"),
-        k_center(20_000, 1000, 384),
-        determinantal("LLaVA-1.5", 576, 64, 1024),
-        determinantal("LLaVA-NeXT", 2880, 283, 1024, device="cuda"),
-        ranked(batch, 12, 197, 50),
-        merged(batch, 197, 768, 16),
-        attention("Llama", (1, 8, 8, tokens, 64), causal=True),
-        attention("Qwen2.5-VL vision", (1, 16, 16, 5184 if IS_GPU else 1296, 80), causal=False),
-        attention("DeiT", (8, 12, 12, 197, 64), causal=False),
-        attention_with_lse((1, 32, 8, 8192, 128), device="cuda"),
-        head("SmolLM2", 2048, 49_152, 576),
-        head("Llama 2", 4096, 32_000, 4096, device="cuda"),
-        head("Llama 3", 4096, 128_256, 4096, device="cuda"),
-        head("Qwen2.5", 4096, 152_064, 3584, device="cuda"),
-        errors(8192, 1000),
-        errors(65_536, 1000, device="cuda"),
-        grouped(50_000, 256, 500),
-        *planted(50_000, 256, 500),
-    ]
-    return [case for case in found if case.device in ("both", DEVICE.type)]
+def aimed(
+    case: Case, speed_up: float | None = None, milliseconds: float | None = None, over_floor: float | None = None
+) -> Case:
+    """`case` with a target."""
+    return replace(case, target=Target(speed_up, milliseconds, over_floor))
 
 
-def farthest(model: str, n: int, picks: int, width: int, device: Literal["cuda", "both"] = "both") -> Case:
+def farthest(model: str, n: int, picks: int, width: int, dtype: torch.dtype = HALF) -> Case:
     """Visual tokens, by cosine."""
     loop = Peer("DivPrune's published loop", partial(peers.published_loop, n=picks), partial(same_picks, cosine=True))
     return Case(
-        f"farthest_point, {model}: {picks:,} of {n:,} x {width}", _made(_random(n, width, dtype=HALF)),
-        partial(farthest_point, n=picks), (loop,), n * n * width, n * width * HALF.itemsize, device,
+        f"farthest_point, {model}: {picks:,} of {n:,} x {width}{_typed(dtype)}", made(random(n, width, dtype=dtype)),
+        partial(farthest_point, n=picks), (loop,), n * n * width, n * width * dtype.itemsize,
+    )  # fmt: skip
+
+
+def farthest_ragged(model: str, sizes: tuple[int, ...], share: float, width: int) -> Case:
+    """Images of unequal numbers of visual tokens in one padded batch; the peer takes them one after the other."""
+    counts = [max(2, int(share * size)) for size in sizes]
+    loop = Peer(
+        "DivPrune's published loop, an image at a time",
+        lambda x: [peers.published_loop(x[i, :size], counts[i]) for i, size in enumerate(sizes)],
+        partial(same_sets, sizes=sizes),
+    )
+    return Case(
+        f"farthest_point, {model}: {len(sizes)} images of {min(sizes):,} to {max(sizes):,} x {width}, padded",
+        made(random(len(sizes), max(sizes), width, dtype=HALF)),
+        lambda x: farthest_point(x, counts, sizes=sizes), (loop,), sum(size * size for size in sizes) * width,
+        sum(sizes) * width * HALF.itemsize,
     )  # fmt: skip
 
 
@@ -103,30 +104,29 @@ def k_center(n: int, picks: int, width: int) -> Case:
     """A coreset of embeddings, by distance, from row 0."""
     kept = Peer("all distances kept", partial(peers.all_distances_kept, n=picks), partial(same_picks, cosine=False))
     return Case(
-        f"farthest_point, k-center: {picks:,} of {n:,} x {width}", _made(_random(n, width)),
+        f"farthest_point, k-center: {picks:,} of {n:,} x {width}", made(random(n, width)),
         partial(farthest_point, n=picks, metric="euclidean", start=0), (kept,), 2 * picks * n * width,
-        n * width * 4, at_most=1,
+        n * width * 4, at_most=1, cold=True,
     )  # fmt: skip
 
 
-def determinantal(model: str, n: int, picks: int, width: int, device: Literal["cuda", "both"] = "both") -> Case:
+def determinantal(model: str, n: int, picks: int, width: int) -> Case:
     """Visual tokens with a quality between 0.5 and 1."""
-    x, quality = _random(n, width, dtype=HALF), _random(n, other=True)
+    x, quality = random(n, width, dtype=HALF), random(n, other=True)
     loop = Peer("greedy MAP loop", partial(peers.greedy_map, n=picks), same_volume)
     return Case(
-        f"dpp_map, {model}: {picks} of {n:,} x {width}", _made(x, lambda seed: quality(seed).sigmoid() / 2 + 0.5),
+        f"dpp_map, {model}: {picks} of {n:,} x {width}", made(x, lambda seed: quality(seed).sigmoid() / 2 + 0.5),
         partial(dpp_map, n=picks), (loop,), 2 * n * picks * width + n * picks * picks, n * width * HALF.itemsize,
-        device,
     )  # fmt: skip
 
 
 def ranked(batch: int, heads: int, n: int, iterations: int) -> Case:
     """Weighted PageRank over the attention of a vision transformer."""
-    scores = _random(batch, heads, n, n)
+    scores = random(batch, heads, n, n)
     loop = Peer("a product an iteration", partial(peers.unfused_page_rank, iterations=iterations))
     return Case(
         f"page_rank, DeiT: {iterations} iterations, {batch} x {heads} heads, {n} tokens",
-        _made(lambda seed: scores(seed).softmax(-1)), partial(page_rank, iterations=iterations), (loop,),
+        made(lambda seed: scores(seed).softmax(-1)), partial(page_rank, iterations=iterations), (loop,),
         2 * batch * heads * n * n * iterations, batch * heads * n * n * 4,
     )  # fmt: skip
 
@@ -134,127 +134,53 @@ def ranked(batch: int, heads: int, n: int, iterations: int) -> Case:
 def merged(batch: int, n: int, width: int, r: int) -> Case:
     """ToMe in one block of a vision transformer with a class token."""
     return Case(
-        f"bipartite_merge, DeiT: {r} of {n} tokens, {batch} images",
-        _made(_random(batch, n, width), _random(batch, n, 64, other=True)),
+        f"bipartite_merge, DeiT: {r} of {n} tokens, {batch} image{'s' * (batch > 1)}",
+        made(random(batch, n, width), random(batch, n, 64, other=True)),
         partial(bipartite_merge, r=r, protected=1), (Peer("ToMe", partial(peers.tome_merge, r=r), same_merge),),
         2 * batch * (n // 2) * (n - n // 2) * 64, 4 * batch * (n * (width + 64) + (n - r) * width),
     )  # fmt: skip
 
 
-def attention(model: str, shape: tuple[int, int, int, int, int], causal: bool) -> Case:
-    """Column sums of batch, query heads, key heads, tokens and head dimensions, the log-sum-exp ours to compute."""
-    batch, heads, key_heads, n, width = shape
-    eager = Peer("eager", partial(peers.eager_columns, causal=causal))
+def chosen(n: int, keep: int) -> Case:
+    """The highest scores of a table, of which many are equal."""
     return Case(
-        f"attention_received, {model}: {batch} x {heads} heads, {n:,} tokens{', causal' if causal else ''}",
-        _made(_random(batch, heads, n, width, dtype=HALF), _random(batch, key_heads, n, width, dtype=HALF, other=True)),
-        partial(attention_received, causal=causal), (eager,), (2 if causal else 4) * batch * heads * n * n * width,
-        batch * (heads + key_heads) * n * width * HALF.itemsize,
-    )  # fmt: skip
-
-
-def attention_with_lse(shape: tuple[int, int, int, int, int], device: Literal["cuda", "both"]) -> Case:
-    """The same, causal, with the log-sum-exp that a flash-attention forward left."""
-    batch, heads, key_heads, n, width = shape
-    q = _random(batch, heads, n, width, dtype=HALF)
-    k, v = (_random(batch, key_heads, n, width, dtype=HALF, other=other) for other in (True, False))
-
-    def make(seed: int) -> Tensors:
-        tensors = q(seed), k(seed), v(seed)
-        return *tensors, peers.flash_lse(*tensors)
-
-    return Case(
-        f"attention_received, Llama 3: {heads} / {key_heads} heads, {n:,} tokens, causal, log-sum-exp given", make,
-        lambda q, k, v, lse: attention_received(q, k, lse, causal=True),
+        f"select.top: {keep:,} of {n:,}", made(lambda seed: (random(n)(seed) * 1000).round()),
+        lambda scores: select.top(scores, keep),
         (
-            Peer("eager", lambda q, k, v, lse: peers.eager_columns(q, k, causal=True)),
-            Peer("one flash forward", lambda q, k, v, lse: peers.flash_forward(q, k, v), other_result),
+            Peer("a rank for every item", partial(peers.ranks_of_all, n=keep), same_indices),
+            Peer("a stable sort", partial(peers.sorted_top, n=keep), same_indices),
         ),
-        batch * heads * n * n * width, batch * (heads + key_heads) * n * width * HALF.itemsize, device,
+        0, 4 * n + 8 * keep, cold=True,
     )  # fmt: skip
 
 
-def head(model: str, tokens: int, words: int, width: int, device: Literal["cuda", "both"] = "both") -> Case:
-    """A language model's head, the logits with a spread of 1."""
-    hidden, weight = _random(tokens, width, dtype=HALF), _random(words, width, dtype=HALF, other=True)
-    found = [Peer("head and log_softmax", peers.head_and_softmax)]
-    if IS_GPU:
-        found.append(Peer(f"{peers.named('liger-kernel')} (nll only)", peers.liger_nll))
-        found.append(Peer(f"{peers.named('cut-cross-entropy')} (nll only)", peers.cce_nll))
+def averaged(n: int, groups: int) -> Case:
+    """Means of scores over segments in any order."""
     return Case(
-        f"token_stats, {model}'s head: {tokens:,} tokens, {words:,} words x {width}",
-        _made(hidden, lambda seed: weight(seed).mul_(width**-0.5), lambda _: _labels(tokens, words)),
-        token_stats, tuple(found), 2 * tokens * words * width, (words + tokens) * width * HALF.itemsize, device,
-        logits_bytes=tokens * words * HALF.itemsize,
+        f"segments.reduce: mean of {n:,} in {groups:,}", made(random(n), lambda _: segment_ids(n, groups)),
+        lambda values, ids: segments.reduce(values, ids, "mean"),
+        (Peer("scatter_reduce", peers.scattered_mean, partial(same, absolute=1e-4)),), 0, 12 * n + 4 * groups,
+        cold=True,
     )  # fmt: skip
 
 
-def errors(n: int, classes: int, device: Literal["cuda", "both"] = "both") -> Case:
-    """EL2N of a classifier's logits."""
-    plain = Peer("softmax, one_hot, norm", peers.softmax_one_hot_norm)
-    return Case(
-        f"el2n, {n:,} x {classes:,}", _made(_random(n, classes), lambda _: _labels(n, classes)), el2n, (plain,),
-        5 * n * classes, 4 * n * classes, device,
-    )  # fmt: skip
-
-
-def grouped(n: int, width: int, groups: int) -> Case:
-    """Near duplicates in random groups."""
-    whole = Peer("each group's matrix", peers.groups_whole, partial(same, absolute=1e-5))
-    return Case(
-        f"max_cosine, {n:,} x {width} in {groups} groups", _made(_random(n, width), lambda _: _groups(n, groups)),
-        lambda x, groups: max_cosine(x, groups=groups).similarity, (whole,), n * (n / groups) * width, 4 * n * width,
-    )  # fmt: skip
-
-
-def planted(n: int, width: int, groups: int) -> list[Case]:
-    """Rows of which 2 % repeat an earlier one of their group up to noise, cosine 0.99; drops those above 0.95."""
-    semhash = Peer(
-        f"{peers.named('semhash')} at 0.95", lambda x, groups, rows: peers.semhash_drops(x, 0.95), same_recall
-    )
-    x = _random(n, width)
-
-    def make(seed: int) -> Tensors:
-        ids = _groups(n, groups)
-        # a sorted row at an odd place repeats the one before it, so that no source is itself replaced
-        rows = ids.argsort(stable=True)
-        odd = torch.arange(1, n, 2, device=DEVICE)
-        odd = odd[ids[rows[odd]] == ids[rows[odd - 1]]]
-        odd = odd[torch.randperm(len(odd), generator=torch.Generator().manual_seed(seed))[: n // 50]]
-        values, noise = x(seed), _random(len(odd), width, other=True)(seed)
-        values[rows[odd]] = values[rows[odd - 1]] + 0.15 * noise
-        return values, ids, rows[odd]
-
-    name, pairs = f"near duplicates in {n:,} x {width}", n * (n / groups) * width
-    return [
-        Case(
-            f"kmeans and max_cosine, {name}: {groups} groups, 2 % planted", make,
-            lambda x, ids, rows: max_cosine(x, groups=kmeans(x, groups).assignment).similarity >= 0.95, (semhash,),
-            # 20 iterations and the assignment at their end
-            pairs + 21 * 2 * n * groups * width, 4 * n * width, "cpu", at_most=1,
-        ),
-        Case(
-            f"max_cosine, {name}: {groups} groups given, 2 % planted", make,
-            lambda x, ids, rows: max_cosine(x, groups=ids).similarity >= 0.95, (semhash,), pairs, 4 * n * width, "cpu",
-            at_most=1,
-        ),
-    ]  # fmt: skip
-
-
-def _random(*shape: int, dtype: torch.dtype = torch.float32, other: bool = False) -> Callable[[int], torch.Tensor]:
+def random(*shape: int, dtype: torch.dtype = torch.float32, other: bool = False) -> Callable[[int], torch.Tensor]:
     """Normal numbers, drawn where they are used; `other` is another draw of the same seed."""
     return lambda seed: torch.randn(
         shape, generator=torch.Generator(DEVICE).manual_seed(2 * seed + other), device=DEVICE
     ).to(dtype)
 
 
-def _made(*makers: Callable[[int], torch.Tensor]) -> Callable[[int], Tensors]:
+def made(*makers: Callable[[int], torch.Tensor]) -> Callable[[int], Tensors]:
+    """What all of `makers` make of a seed."""
     return lambda seed: tuple(make(seed) for make in makers)
 
 
-def _labels(n: int, classes: int) -> torch.Tensor:
-    return torch.arange(n, device=DEVICE) * 7 % classes
+def segment_ids(n: int, groups: int) -> torch.Tensor:
+    """Random ids, the same for every seed, none of them unused."""
+    return (torch.randperm(n, generator=torch.Generator().manual_seed(0)) % groups).to(DEVICE)
 
 
-def _groups(n: int, groups: int) -> torch.Tensor:
-    return torch.randint(0, groups, (n,), generator=torch.Generator().manual_seed(0)).to(DEVICE)
+def _typed(dtype: torch.dtype) -> str:
+    """A dtype that is not what this device's models have is worth a word."""
+    return "" if dtype == HALF else f", {str(dtype).removeprefix('torch.')}"

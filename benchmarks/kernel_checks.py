@@ -6,9 +6,12 @@ explains, and returns what the row should say beside the times.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from prunekernels.bipartite_merge import Merged
+from prunekernels.kmeans import KMeans
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -41,6 +44,34 @@ def same(inputs: Tensors, ours: torch.Tensor | Tensors, theirs: torch.Tensor | T
 def other_result(inputs: Tensors, ours: object, theirs: object) -> str:
     """For a peer whose time is a yardstick: it computes something else."""
     return "a yardstick: the peer's result is attention's output"
+
+
+def same_indices(inputs: Tensors, ours: torch.Tensor, theirs: torch.Tensor) -> str:
+    """Exactly the same."""
+    _want(torch.equal(ours, theirs), f"{int((ours != theirs).sum()) if ours.shape == theirs.shape else 'all'} differ")
+    return ""
+
+
+def same_sets(inputs: Tensors, ours: torch.Tensor, theirs: list[torch.Tensor], *, sizes: Sequence[int]) -> str:
+    """Farthest-point picks of each set of a padded batch."""
+    notes = [
+        same_picks((inputs[0][i, :size],), ours[i, : len(theirs[i])], theirs[i], cosine=True)
+        for i, size in enumerate(sizes)
+    ]
+    return max(notes)
+
+
+def same_clusters(inputs: Tensors, ours: KMeans, theirs: Tensors) -> str:
+    """Clusters that fit as well: a row between two centroids may go either way, and its centroids follow it."""
+    points, fits = torch.nn.functional.normalize(inputs[0], dim=1), []
+    for centroids, assignment in (ours[:2], theirs):
+        _want(bool((centroids.norm(dim=1) - 1).abs().max() < 1e-4), "a centroid has not length 1")
+        cosines = points @ centroids.T
+        own = cosines.gather(1, assignment[:, None])[:, 0]
+        _want(bool((own >= cosines.amax(1) - 1e-4).all()), "a row is not with its nearest centroid")
+        fits.append(float(own.double().mean()))
+    _want(abs(fits[0] - fits[1]) <= 1e-2 * fits[1], f"mean similarity {fits[0]:.5f}, the peer's is {fits[1]:.5f}")
+    return f"mean similarity {fits[0]:.4f} / {fits[1]:.4f}"
 
 
 def same_picks(inputs: Tensors, ours: torch.Tensor, theirs: torch.Tensor, *, cosine: bool) -> str:

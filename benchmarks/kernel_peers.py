@@ -3,8 +3,9 @@
 Peers in plain torch are written afresh from the papers: DivPrune's greedy loop (arXiv:2503.02175), which takes the
 minimum over all picks afresh in each step; k-center with all distances kept; the greedy MAP inference of Chen et al.
 (arXiv:1709.05135) on the whole matrix; PageRank as one product an iteration; ToMe's matching and merge
-(arXiv:2210.09461). They keep their picks on the device, as the published loops do. Packages are imported when a peer
-runs, so that one that is missing costs its own row and nothing else; requirements/peers.txt pins them.
+(arXiv:2210.09461); Lloyd's k-means. They keep their picks on the device, as the published loops do. Packages are
+imported when a peer runs, so that one that is missing costs its own row and nothing else; requirements/peers.txt pins
+them.
 """
 
 from __future__ import annotations
@@ -88,6 +89,37 @@ def tome_merge(tokens: torch.Tensor, metric: torch.Tensor, r: int) -> tuple[torc
     return merged[0] / merged[1], merged[1][..., 0]
 
 
+def sorted_top(scores: torch.Tensor, n: int) -> torch.Tensor:
+    """The `n` highest in ascending order, of equal ones the lower index: a stable sort, and one of places."""
+    return scores.sort(descending=True, stable=True).indices[:n].sort().values
+
+
+def ranks_of_all(scores: torch.Tensor, n: int) -> torch.Tensor:
+    """The same by a rank for every item of its segment, all in one segment: two stable sorts of all."""
+    ids = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
+    order = scores.sort(descending=True, stable=True).indices
+    order = order[ids[order].argsort(stable=True)]
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order), device=order.device)
+    return (ranks < n).nonzero().flatten()
+
+
+def scattered_mean(values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """The mean of each segment, in plain torch."""
+    return values.new_zeros(int(ids.max()) + 1).scatter_reduce(0, ids, values, "mean", include_self=False)
+
+
+def lloyd(x: torch.Tensor, k: int, iterations: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Spherical k-means from k random rows of seed 0: centroids and assignment, every iteration on all pairs."""
+    points = F.normalize(x, dim=1)
+    start = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:k]
+    centroids = points[start.to(x.device)]
+    for _ in range(iterations):
+        nearest = (points @ centroids.T).argmax(1)
+        centroids = F.normalize(torch.zeros_like(centroids).index_add_(0, nearest, points), dim=1)
+    return centroids, (points @ centroids.T).argmax(1)
+
+
 def groups_whole(x: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
     """Each group's whole matrix of cosines, below its diagonal."""
     unit, best = F.normalize(x, dim=-1), x.new_full((len(x),), -1)
@@ -136,23 +168,31 @@ def cce_nll(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) ->
     return (loss(hidden, weight, labels, reduction="none"),)
 
 
-def eager_columns(q: torch.Tensor, k: torch.Tensor, causal: bool) -> torch.Tensor:
-    """The whole matrix as transformers' eager attention makes it, softmax in float32, summed over its rows."""
+def eager_columns(q: torch.Tensor, k: torch.Tensor, causal: bool, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """The whole matrix as transformers' eager attention makes it, softmax in float32, summed over the rows that count.
+
+    `mask` [B, N] is False for padding.
+    """
     n = q.shape[2]
     scores = (q @ k.repeat_interleave(q.shape[1] // k.shape[1], 1).mT) * q.shape[-1] ** -0.5
     if causal:
         scores.masked_fill_(torch.ones(n, n, dtype=torch.bool, device=q.device).triu(1), -torch.inf)
-    return scores.softmax(-1, dtype=torch.float32).sum(2)
+    if mask is None:
+        return scores.softmax(-1, dtype=torch.float32).sum(2)
+    # the lowest number in place of -inf, so that a padded row is even and not NaN; it does not count
+    scores.masked_fill_(~mask[:, None, None], torch.finfo(scores.dtype).min)
+    probabilities = scores.softmax(-1, dtype=torch.float32).masked_fill_(~mask[:, None, :, None], 0)
+    return probabilities.sum(2)
 
 
-def flash_forward(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """One forward of causal flash attention, with its own grouping of heads."""
+def flash_forward(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool) -> torch.Tensor:
+    """One forward of flash attention, with its own grouping of heads."""
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)
 
 
 def flash_lse(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """The rows' log-sum-exp [B, H, M] that causal flash attention has anyway."""
+    """The rows' log-sum-exp [B, H, M] that causal flash attention has anyway, its output beside it."""
     group, aten = q.shape[1] // k.shape[1], torch.ops.aten
     flash = aten._scaled_dot_product_flash_attention if q.is_cuda else aten._scaled_dot_product_flash_attention_for_cpu
     return flash(q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1), 0.0, True)[1]

@@ -15,10 +15,14 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def machine() -> dict[str, object]:
-    """What a record says of where it was taken."""
+def machine(folder: Path | None = None) -> dict[str, object]:
+    """What a record says of where it was taken; the commit is that of `folder`, by default of this repository."""
+    folder = folder or ROOT
     has_triton = importlib.util.find_spec("triton") is not None
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":!benchmarks/results")
+    commit, changes = (
+        _git(folder, "rev-parse", "HEAD"),
+        _git(folder, "status", "--porcelain", "--", ".", ":!benchmarks/results"),
+    )
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit,
@@ -32,9 +36,9 @@ def machine() -> dict[str, object]:
     }
 
 
-def _git(*words: str) -> str | None:
+def _git(folder: Path, *words: str) -> str | None:
     try:
-        done = subprocess.run(["git", *words], check=False, cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(["git", *words], check=False, cwd=folder, capture_output=True, text=True)
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

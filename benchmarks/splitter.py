@@ -25,9 +25,9 @@ from benchmarks.splitter_peers import Peer, Splitter, all_peers, is_exact, parti
 LENGTHS = (4096, 65_536, 1_048_576)
 SECONDS = 30
 TESTS = (
-    "tests/contextpruner/test_splitter.py",
-    "tests/contextpruner/test_splitter_time.py",
-    "tests/contextpruner/test_marked_sentences.py",
+    "tests/contextpruner/units/test_splitting.py",
+    "tests/contextpruner/units/test_splitting_time.py",
+    "tests/contextpruner/units/test_marked_sentences.py",
     "tests/contracts/test_splitters.py",
 )
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 from benchmarks.kernel_peers import named
 from contextpruner import split
 from contextpruner.extras import require
-from contextpruner.sentence_splitter import SpanSplitter
 from contextpruner.splitters.blingfire import Blingfire
 from contextpruner.splitters.nltk import Nltk
 from contextpruner.splitters.punkt import Punkt
 from contextpruner.splitters.spacy import Spacy
 from contextpruner.splitters.syntok import Syntok
+from contextpruner.units.sentence_splitter import SpanSplitter
 
 # start and end of each sentence
 Spans = list[tuple[int, int]]

@@ -4,6 +4,8 @@ A table stands between two marker comments and holds the newest run of each devi
 
     <!-- benchmark:kernels -->
     <!-- /benchmark -->
+
+With `<!-- optional benchmark:... -->` there may be no results yet.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 from benchmarks.harness import RESULTS
 from benchmarks.machine import ROOT
 
-MARKED = re.compile(r"(<!-- benchmark:([\w-]+) -->\n).*?(<!-- /benchmark -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (optional )?benchmark:([\w-]+) -->\n).*?(<!-- /benchmark -->)", re.DOTALL)
 
 
 def table(name: str, folder: Path = RESULTS) -> str:
@@ -67,12 +69,17 @@ def _cell(value: object) -> str:
 def refresh(path: Path, folder: Path = RESULTS) -> bool:
     """Rewrite the tables between the markers of `path`; says whether anything changed."""
     before = path.read_text("utf-8")
-    after = MARKED.sub(lambda match: f"{match[1]}{table(match[2], folder)}{match[3]}", before)
+    after = MARKED.sub(lambda match: f"{match[1]}{_between(match, folder)}{match[4]}", before)
     if after != before:
         temporary = path.with_name(f"{path.name}.tmp")
         temporary.write_text(after, "utf-8")
         os.replace(temporary, path)
     return after != before
+
+
+def _between(match: re.Match[str], folder: Path) -> str:
+    is_missing = match[2] and not (folder / f"{match[3]}.json").exists()
+    return "*Not measured yet.*\n" if is_missing else table(match[3], folder)
 
 
 if __name__ == "__main__":

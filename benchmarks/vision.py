@@ -24,7 +24,7 @@ from tokenpruner import BlockContext, BlockMethod, prune
 from tokenpruner.methods.tome import ToMe
 from tokenpruner.methods.zero_tprune import ZeroTPrune
 
-SIDE, TESTS = 224, ("tests/tokenpruner/test_vision_tome.py", "tests/tokenpruner/test_vision_zero_tprune.py")
+SIDE, TESTS = 224, ("tests/tokenpruner/methods/test_tome.py", "tests/tokenpruner/methods/test_zero_tprune.py")
 RATIOS = (0.7, 0.4, 0.2)
 
 

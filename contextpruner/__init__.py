@@ -1,15 +1,17 @@
 """contextpruner: the sentences that a question needs, cut verbatim out of retrieved documents."""
 
-from contextpruner.calibration import Calibration, Example
-from contextpruner.document import Document, SplitDocument
-from contextpruner.html_units import split_html
+from contextpruner.decisions.calibration import Calibration
+from contextpruner.decisions.policy import Policy
+from contextpruner.decisions.token_counter import estimate_tokens
+from contextpruner.documents.document import Document
+from contextpruner.documents.questions import Example
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.policy import Policy
 from contextpruner.pruner import ContextPruner
-from contextpruner.result import PrunedDocument, Result, Span
-from contextpruner.splitter import split, split_code
-from contextpruner.tokens import estimate_tokens
-from contextpruner.unit import Unit
+from contextpruner.results.citations import cited, find_citations
+from contextpruner.results.result import PrunedDocument, Result, Span
+from contextpruner.units.formats.html.units import split_html
+from contextpruner.units.split import SplitDocument, split, split_code
+from contextpruner.units.unit import Unit
 
 __all__ = [
     "Calibration",
@@ -24,7 +26,9 @@ __all__ = [
     "Span",
     "SplitDocument",
     "Unit",
+    "cited",
     "estimate_tokens",
+    "find_citations",
     "split",
     "split_code",
     "split_html",

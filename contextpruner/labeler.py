@@ -14,7 +14,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from contextpruner.document import SplitDocument
+from contextpruner.units.split import SplitDocument
+from prunekernels import spec
+
+LABELERS = "contextpruner.labelers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,11 @@ class Labeler(ABC):
     @abstractmethod
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         """The labeler's own rule; its docstring says what the numbers mean."""
+
+
+def build_labeler(text: str) -> Labeler:
+    """The labeler that `text` describes, say "bm25" or "bm25:k1=1.5"."""
+    return spec.build(LABELERS, text, Labeler)  # type: ignore[type-abstract]
 
 
 def above(threshold: float) -> float:

@@ -1,7 +1,7 @@
 """The entry: a question and documents in, the parts of the documents that the question needs out.
 
 read -> split -> label -> choose -> spans. Every text that comes out is verbatim slices of what went in, joined
-(`joining`), and what went in is never changed.
+(`units.join`), and what went in is never changed.
 """
 
 from __future__ import annotations
@@ -12,29 +12,20 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from contextpruner import formats
-from contextpruner.calibration import Calibration, Example, gold_units, of_gold, stored_with
-from contextpruner.checked_text import check_text
-from contextpruner.document import Document, HasText, SplitDocument, read
-from contextpruner.formats import Splitter
-from contextpruner.joining import joined
-from contextpruner.labeler import Labeler, Labels
-from contextpruner.origin import origin_of
-from contextpruner.policy import Policy, Reason, choose, is_kept
-from contextpruner.pretrained import labeler_for
-from contextpruner.result import PrunedDocument, Result, Span
-from contextpruner.sentence_splitter import SentenceSplitter
-from contextpruner.sentence_splitter import build as build_splitter
-from contextpruner.splitters.rules import Rules
-from contextpruner.tokens import TokenCounter, Tokenizer, count_checked, counter_of, estimate_tokens
+from contextpruner.decisions.calibration import Calibration, calibrate_thresholds, calibration_of_model, gold_units
+from contextpruner.decisions.labeling_setup import setup_of
+from contextpruner.decisions.policy import Policy, Reason, choose, is_kept
+from contextpruner.decisions.token_counter import TokenCounter, Tokenizer, count_checked, counter_of, estimate_tokens
+from contextpruner.documents.document import Document, HasText, check_text, read_documents
+from contextpruner.documents.format_detection import detect_format
+from contextpruner.documents.questions import Example
+from contextpruner.labeler import LABELERS, Labeler, Labels, build_labeler
+from contextpruner.models.auto_labeler import labeler_for_model
+from contextpruner.results.result import PrunedDocument, Result, Span
+from contextpruner.units.join import join_kept
+from contextpruner.units.sentence_splitter import SentenceSplitter, build_splitter
+from contextpruner.units.split import SplitDocument, Splitter, split_format
 from prunekernels import registry, spec
-
-LABELERS = "contextpruner.labelers"
-
-
-def build(text: str) -> Labeler:
-    """The labeler that `text` describes, say "bm25" or "bm25:k1=1.5"."""
-    return spec.build(LABELERS, text, Labeler)  # type: ignore[type-abstract]
 
 
 class ContextPruner:
@@ -51,14 +42,14 @@ class ContextPruner:
         count_tokens: TokenCounter | Tokenizer = estimate_tokens,
         calibration: Calibration | None = None,
     ) -> None:
-        self.labeler = build(labeler) if isinstance(labeler, str) else labeler
+        self.labeler = build_labeler(labeler) if isinstance(labeler, str) else labeler
         if not isinstance(self.labeler, Labeler):
             raise ValueError(f"want a labeler or its text form, got {type(labeler).__name__}")
         self.splitter = build_splitter(splitter) if isinstance(splitter, str) else splitter
         self.count_tokens = counter_of(count_tokens)
         self.calibration = calibration
         if calibration is not None:
-            calibration.check(origin_of(self.labeler, self.splitter))
+            calibration.check(setup_of(self.labeler, self.splitter))
 
     @classmethod
     def from_pretrained(
@@ -75,7 +66,7 @@ class ContextPruner:
         nothing downloaded, and a log line that says once which one that is. Other fields of a labeler want the
         labeler itself: `ContextPruner(Provence(name, packing="published"))`.
         """
-        kind, model = labeler_for(name)
+        kind, model = labeler_for_model(name)
         labeler = registry.load(LABELERS, kind, Labeler)  # type: ignore[type-abstract]
         made = labeler() if model is None else labeler(model=model)  # type: ignore[call-arg]
         return cls(made, splitter=splitter, count_tokens=count_tokens, calibration=calibration)
@@ -114,7 +105,7 @@ class ContextPruner:
     def calibrate(self, examples: Iterable[Example]) -> Calibration:
         """Label questions whose gold is known; the result serves `target_recall`. Goes through `examples` once."""
         self.labeler.prepare()
-        return of_gold(origin_of(self.labeler, self.splitter), map(self._gold_probabilities, examples))
+        return calibrate_thresholds(setup_of(self.labeler, self.splitter), map(self._gold_probabilities, examples))
 
     def _gold_probabilities(self, example: Example) -> np.ndarray:
         cut = self._cut(example.question, example.documents)
@@ -127,18 +118,18 @@ class ContextPruner:
     def _reaching(self, target_recall: float | None) -> float | None:
         if target_recall is None:
             return None
-        calibration = self.calibration or stored_with(self.labeler)
+        calibration = self.calibration or calibration_of_model(self.labeler)
         if calibration is None:
             raise ValueError(
                 "target_recall wants a calibration: ContextPruner(..., calibration=pruner.calibrate(examples))"
             )
-        return calibration.check(origin_of(self.labeler, self.splitter)).threshold(target_recall)
+        return calibration.check(setup_of(self.labeler, self.splitter)).threshold(target_recall)
 
     def _cut(self, question: str, documents: Iterable[str | Mapping[str, object] | HasText]) -> list[SplitDocument]:
         """The documents in units, everything checked."""
         if not check_text("the question", question).strip():
             raise ValueError("want a question, got an empty text")
-        cut = [self._split(document) for document in read(documents)]
+        cut = [self._split(document) for document in read_documents(documents)]
         for index, document in enumerate(cut):
             _check_partition(index, document)
         return cut
@@ -149,9 +140,9 @@ class ContextPruner:
         if not isinstance(splitter, SentenceSplitter):
             if document.format in ("text", "markdown"):
                 return SplitDocument(document, tuple(splitter(document.text)))
-            splitter = Rules()
-        format_ = formats.told(document.text, document.format)
-        units = formats.units(document.text, format_, splitter.max_characters, splitter.cut)
+            splitter = build_splitter("rules")
+        format_ = detect_format(document.text, document.format)
+        units = split_format(document.text, format_, splitter.max_characters, splitter.cut)
         return SplitDocument(dataclasses.replace(document, format=format_), tuple(units))
 
     def _pruned(self, index: int, document: SplitDocument, labels: Labels, reasons: list[Reason]) -> PrunedDocument:
@@ -161,7 +152,7 @@ class ContextPruner:
             for unit, probability, reason in zip(document.units, probabilities, reasons, strict=True)
         )
         source = document.document
-        kept = joined(document.texts, (span.kept for span in spans))
+        kept = join_kept(document.texts, (span.kept for span in spans))
         return PrunedDocument(
             id=source.id,
             title=source.title,

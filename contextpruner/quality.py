@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from contextpruner.checked_text import check_text
-from contextpruner.document import HasText
+from contextpruner.documents.document import HasText, check_text
 from prunekernels import budget, select, spec
 
 QUALITIES = "contextpruner.qualities"
@@ -52,7 +51,7 @@ class IndexPruning:
     scores: np.ndarray
 
 
-def build(text: str) -> Quality:
+def build_quality(text: str) -> Quality:
     """The measure that `text` describes, say "divergence"."""
     return spec.build(QUALITIES, text, Quality)  # type: ignore[type-abstract]
 
@@ -63,7 +62,7 @@ def prune_index(passages: Passages, quality: str | Quality = "divergence", keep_
     `passages` is called for every pass over them, say `lambda: map(json.loads, open(path))`, of which there are two
     where the measure fits; they are never held together. Raises ValueError for no passage and for one without text.
     """
-    measure = build(quality) if isinstance(quality, str) else quality
+    measure = build_quality(quality) if isinstance(quality, str) else quality
     budget.check_keep_ratio(keep_ratio)
     if measure.fits:
         measure = measure.fit(_texts(passages()))

@@ -10,7 +10,9 @@ from typing import TypedDict
 from rich.console import Console
 from rich.table import Table
 
-from contextpruner import ContextPruner, Document, Result, html_view, view
+from contextpruner import ContextPruner, Document, Result
+from contextpruner.results.html_page import html_page
+from contextpruner.results.terminal_view import print_result
 from demo import assets
 
 MAX_TOKENS = 100
@@ -46,10 +48,10 @@ def run(out: Path, console: Console) -> Path:
             for item in QUESTIONS
         ]
     shown = next(iter(results.values()))[0]
-    view.show(shown, console)
+    print_result(shown, console)
     console.print(_table(results))
     page = out / "contexts.html"
-    page.write_text(html_view.page(shown), "utf-8")
+    page.write_text(html_page(shown), "utf-8")
     return page
 
 

@@ -18,11 +18,11 @@ from rich.table import Table
 
 import tokenpruner
 from demo import assets
-from tokenpruner import plots
-from tokenpruner.method import Method
+from tokenpruner.base.before_decoder import Method
 from tokenpruner.methods.divprune import DivPrune
 from tokenpruner.methods.random import Random
 from tokenpruner.methods.stride import Stride
+from tokenpruner.report.plots import side_by_side
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -50,7 +50,7 @@ def run(out: Path, console: Console) -> list[Path]:
                     timed[name].append(_prefill(model, method, inputs))
         kept = {name: reports[-1].images[0] for name, reports in timed.items() if name != "all tokens"}
         pictures.append(out / f"{title}.png")
-        plots.side_by_side(_square(path), kept, title=title).save(pictures[-1])
+        side_by_side(_square(path), kept, title=title).save(pictures[-1])
     console.print(_table({name: reports[:REPEATS] for name, reports in timed.items()}))
     return pictures
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from contextpruner.labeler import Labeler
 from contextpruner.quality import Quality
-from contextpruner.sentence_splitter import SentenceSplitter
+from contextpruner.units.sentence_splitter import SentenceSplitter
 from datapruner.scoring.scorer import Embedder, Scorer
 from datapruner.selection.selector import Selector
 from prunekernels import registry
-from tokenpruner.kinds import TokenMethod
+from tokenpruner.base.token_method import TokenMethod
 
 PAGE = Path(__file__).resolve().parent / "methods.md"
 FOLDERS: dict[str, tuple[type, str]] = {

@@ -9,7 +9,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from tokenpruner import prepare, prune
 from tokenpruner.methods.divprune import DivPrune
-from tokenpruner.view import summary
+from tokenpruner.report.text_table import summary
 
 
 def main() -> None:

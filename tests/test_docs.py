@@ -60,9 +60,9 @@ def test_generated_page_is_up_to_date(page: str) -> None:
 
 
 def test_readme_counts_the_families_that_are_run() -> None:
-    from tests.tokenpruner import known
+    from tests.tokenpruner.adapters import known_families
 
-    assert f"{len(known.FED)} families" in README
+    assert f"{len(known_families.FED)} families" in README
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if tables.MARKED.search(page.read_text("utf-8"))], ids=NAME)

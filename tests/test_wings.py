@@ -32,6 +32,28 @@ WINGS = {
         __init__
         cli
     """,
+    "contextpruner": """
+        extras
+        documents
+        units
+        models *splitters
+        labeler quality
+        decisions *labelers *qualities
+        results
+        pruner
+        __init__
+        cli
+    """,
+    # one method is trained, so that methods are no registry that nobody imports
+    "tokenpruner": """
+        models
+        *adapters base report
+        decoder vision_transformer
+        before_decoder inside_decoder
+        api methods
+        __init__
+        cli integrations training
+    """,
 }
 
 

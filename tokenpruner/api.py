@@ -15,12 +15,12 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from tokenpruner import adapter as adapters
-from tokenpruner.block_method import BlockMethod
-from tokenpruner.kinds import TokenMethod
-from tokenpruner.layer_method import LayerMethod
-from tokenpruner.method import Method
-from tokenpruner.report import Report
+from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.inside_decoder import LayerMethod
+from tokenpruner.base.token_method import TokenMethod
+from tokenpruner.base.vision_transformer import BlockMethod
+from tokenpruner.models import adapter as adapters
+from tokenpruner.report.records import Report
 
 WANT_METHOD = "want a method such as DivPrune(keep_ratio=0.1), got {!r}"
 
@@ -42,7 +42,7 @@ def prune(model: nn.Module, method: TokenMethod) -> Iterator[Report]:
     exception; a cache that outlives the `with` keeps its logical length.
     """
     from prunekernels import spec
-    from tokenpruner.meter import Meter
+    from tokenpruner.report.call_meter import Meter
 
     if not isinstance(method, TokenMethod):
         raise ValueError(WANT_METHOD.format(method))
@@ -60,10 +60,10 @@ def prepare(
 
     `inputs` are those of the model's forward, without cache and labels; without images they come back as they are.
     Works with static caches and assisted decoding. The numbers go to `report` if one is given. Raises ValueError as
-    `prune` does, and for a model that hands its text backbone what generate() cannot be given (DeepStack planes).
+    `prune` does, and for a model that hands its text backbone what generate() cannot be given (DeepStack features).
     """
-    from tokenpruner.stateless import thinned_inputs
-    from tokenpruner.transformers_api import CACHE_ARGUMENTS
+    from tokenpruner.before_decoder.prepare import prepared_inputs
+    from tokenpruner.models.transformers_api import CACHE_ARGUMENTS
 
     if not isinstance(method, TokenMethod):
         raise ValueError(WANT_METHOD.format(method))
@@ -79,7 +79,7 @@ def prepare(
     # a model encodes one prompt at a time: the hooks of two would see each other's
     with _lock(adapter.backbone):
         _check_free(adapter.backbone)
-        return thinned_inputs(adapter, method, report, inputs)
+        return prepared_inputs(adapter, method, report, inputs)
 
 
 class Engine(Protocol):
@@ -110,16 +110,16 @@ def attached(engine: Engine, *around: AbstractContextManager[None]) -> Iterator[
 
 def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     """The engine of the method's kind; raises ValueError where it does not fit the model."""
-    from tokenpruner.inside import Inside
-    from tokenpruner.session import Session
-    from tokenpruner.vision import TowerSession
+    from tokenpruner.before_decoder.engine import BeforeDecoderEngine
+    from tokenpruner.inside_decoder.engine import InsideDecoderEngine
+    from tokenpruner.vision_transformer.engine import VisionTransformerEngine
 
     if isinstance(method, Method):
-        return Session(_adapter(model, method), method, report)
+        return BeforeDecoderEngine(_adapter(model, method), method, report)
     if isinstance(method, LayerMethod):
-        return Inside(_adapter(model, method), method, report)
+        return InsideDecoderEngine(_adapter(model, method), method, report)
     if isinstance(method, BlockMethod):
-        return TowerSession(model, method, report)
+        return VisionTransformerEngine(model, method, report)
     raise ValueError(WANT_METHOD.format(method))
 
 

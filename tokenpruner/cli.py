@@ -6,34 +6,49 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
+import torch
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from prunekernels import registry
-from tokenpruner import plots, running
-from tokenpruner.block_method import BlockMethod
-from tokenpruner.kinds import TokenMethod
-from tokenpruner.layer_method import LayerMethod
-from tokenpruner.method import Method
-from tokenpruner.report import Report
-from tokenpruner.running import Answer
-from tokenpruner.view import summary
+from tokenpruner.api import prune
+from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.inside_decoder import LayerMethod
+from tokenpruner.base.token_method import METHODS, TokenMethod, method_from_text
+from tokenpruner.base.vision_transformer import BlockMethod
+from tokenpruner.models import loading
+from tokenpruner.models.loading import Inputs, Loaded, load_picture
+from tokenpruner.report.call_meter import Meter
+from tokenpruner.report.plots import by_layer, side_by_side
+from tokenpruner.report.records import Report
+from tokenpruner.report.text_table import summary
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 KINDS: dict[type, str] = {
     Method: "before the decoder",
     LayerMethod: "inside the decoder",
     BlockMethod: "in a vision transformer",
 }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said, in `n_tokens` new tokens, and what that took."""
+
+    text: str
+    n_tokens: int
+    report: Report
 
 
 @app.callback()
@@ -63,24 +78,24 @@ def run(
     """Ask a model about a picture with fewer visual tokens; print its answer and what that saved."""
     try:
         # what is cheap to check comes before what is slow to load
-        chosen = running.method_of(method, keep_ratio, n_keep)
-        pictures = [running.picture(path) for path in image]
+        chosen = method_from_text(method, keep_ratio, n_keep)
+        pictures = [load_picture(path) for path in image]
         if out is not None and not out.parent.is_dir():
             raise ValueError(f"{out.parent}: want a folder that is there")
-        loaded = running.load(model, device, dtype)
-        inputs = running.encode(loaded, pictures, prompt)
+        loaded = loading.load(model, device, dtype)
+        inputs = loading.encode(loaded, pictures, prompt)
         plain = None
         if compare:
             # the first call of a process pays for warming up
-            running.answer(loaded, inputs, None, 1)
-            plain = running.answer(loaded, inputs, None, max_new_tokens)
-        told = running.answer(loaded, inputs, chosen, max_new_tokens)
+            answer(loaded, inputs, None, 1)
+            plain = answer(loaded, inputs, None, max_new_tokens)
+        told = answer(loaded, inputs, chosen, max_new_tokens)
         if as_json:
             typer.echo(json.dumps(_numbers(told, plain), ensure_ascii=False, indent=1))
         else:
             typer.echo(_text(told, plain))
         if out is not None:
-            for path in _draw(out, told.report, running.as_seen(loaded, inputs, pictures)):
+            for path in _draw(out, told.report, loading.as_seen(loaded, inputs, pictures)):
                 typer.echo(f"kept patches: {path}", err=as_json)
     except (ValueError, OSError, ImportError) as error:
         _fail(error)
@@ -90,8 +105,8 @@ def run(
 def methods() -> None:
     """List the methods."""
     console, rows = Console(highlight=False), []
-    for name in registry.names(running.METHODS):
-        kind = registry.load(running.METHODS, name, TokenMethod)
+    for name in registry.names(METHODS):
+        kind = registry.load(METHODS, name, TokenMethod)
         line = " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
         rows.append((next(number for number, base in enumerate(KINDS) if issubclass(kind, base)), name, line))
     width = max(len(name) for _, name, _ in rows)
@@ -103,6 +118,17 @@ def methods() -> None:
             if own == number:
                 table.add_row(name, line)
         console.print(table)
+
+
+@torch.inference_mode()
+def answer(loaded: Loaded, inputs: Inputs, method: TokenMethod | None, max_new_tokens: int = 64) -> Answer:
+    """Let the model say on greedily, pruned by `method`, or as it is without one."""
+    model, report = loaded.model, Report(method="all tokens")
+    pruned = nullcontext(report) if method is None else prune(model, method)
+    with pruned as report, Meter(model, report).attached() if method is None else nullcontext():
+        told = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+    new = told[0, inputs["input_ids"].shape[1] :]
+    return Answer(loaded.processor.decode(new, skip_special_tokens=True).strip(), len(new), report)
 
 
 def _text(told: Answer, plain: Answer | None) -> str:
@@ -136,10 +162,10 @@ def _draw(out: Path, report: Report, pictures: Sequence[Image]) -> list[Path]:
         raise ValueError(f"{out}: not drawn, for the model made {len(prefill.images)} images of {len(pictures)}")
     paths = []
     for number, (one, shown) in enumerate(zip(prefill.images, pictures, strict=True)):
-        cuts = plots.by_layer(prefill, one.row, one.image, one.frame)
+        cuts = by_layer(prefill, one.row, one.image, one.frame)
         named = cuts if len(cuts) > 1 else {report.method: one}
         paths.append(out if number == 0 else out.with_name(f"{out.stem}-{number + 1}{out.suffix}"))
-        plots.side_by_side(shown, named).save(paths[-1])
+        side_by_side(shown, named).save(paths[-1])
     return paths
 
 

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from contextpruner.batches import check_batch_size
-from contextpruner.checkpoint import find
-from contextpruner.document import SplitDocument
 from contextpruner.extras import require
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.loading import quiet
-from contextpruner.modules import check_modules
+from contextpruner.models.batches import check_batch_size
+from contextpruner.models.checkpoint import find_checkpoint
+from contextpruner.models.loading import quiet
+from contextpruner.models.sentence_transformer_modules import check_modules
+from contextpruner.units.split import SplitDocument
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -66,7 +66,7 @@ class BiEncoder(Labeler):
     @cached_property
     def _encoder(self) -> SentenceTransformer:
         library = require("sentence_transformers")
-        checkpoint = find(self.model)
+        checkpoint = find_checkpoint(self.model)
         check_modules(checkpoint)
         with quiet():
             return library.SentenceTransformer(

@@ -22,10 +22,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from contextpruner.document import SplitDocument
-from contextpruner.function_words import content_words
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.terms import terms
+from contextpruner.labelers._stop_words import without_stop_words
+from contextpruner.units.split import SplitDocument
+from contextpruner.units.terms import terms
 
 THRESHOLD = 0.05
 
@@ -51,7 +51,7 @@ class Bm25(Labeler):
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         wanted = list(dict.fromkeys(terms(question)))
-        wanted = wanted if self.use_function_words else content_words(wanted)
+        wanted = wanted if self.use_function_words else without_stop_words(wanted)
         lengths, counts = self._counted(documents, wanted)
         if not len(lengths) or not wanted:
             return Labels.of_all_units(np.zeros(len(lengths), np.float32), documents)

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from contextpruner.batches import Batch, Row, check_batch_size, of_rows, pad_id
-from contextpruner.checkpoint import find
-from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
-from contextpruner.text_tokens import encode
-from contextpruner.token_windows import Template, paired
+from contextpruner.models.batches import Batch, Row, check_batch_size, pad_id, run_batches
+from contextpruner.models.checkpoint import find_checkpoint
+from contextpruner.models.document_tokens import encode_text
+from contextpruner.models.loading import Precision, batch_size_for, max_tokens_of, model_of, to_device, tokenizer_of
+from contextpruner.models.packing import SpecialTokens, paired
+from contextpruner.units.split import SplitDocument
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,7 +39,7 @@ class Loaded(NamedTuple):
 
     model: torch.nn.Module
     tokenizer: PreTrainedTokenizerBase
-    template: Template
+    template: SpecialTokens
     window: int
     device: torch.device
     has_types: bool
@@ -65,12 +65,12 @@ class CrossEncoder(Labeler):
         _ = self._loaded
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
-        asked = encode(self._loaded.tokenizer, question)[0]
+        asked = encode_text(self._loaded.tokenizer, question)[0]
         rows = [self._row(asked, document.document.title, text) for document in documents for text in document.texts]
         pad = pad_id(self._loaded.tokenizer)
-        said = of_rows(
+        said = run_batches(
             rows,
-            rows_at_once(self.precision, self.batch_size),
+            batch_size_for(self.precision, self.batch_size),
             pad,
             self._probability,
         )
@@ -82,7 +82,7 @@ class CrossEncoder(Labeler):
         before, between, after = loaded.template.before, loaded.template.between, loaded.template.after
         room = loaded.window - loaded.template.size
         head = (*before, *asked[: room // 2], *between)
-        own = encode(loaded.tokenizer, read)[0][: loaded.window - len(head) - len(after)]
+        own = encode_text(loaded.tokenizer, read)[0][: loaded.window - len(head) - len(after)]
         return Row((*head, *own, *after), len(head))
 
     def _probability(self, batch: Batch) -> torch.Tensor:
@@ -94,18 +94,18 @@ class CrossEncoder(Labeler):
 
     @cached_property
     def _loaded(self) -> Loaded:
-        checkpoint = find(self.model)
+        checkpoint = find_checkpoint(self.model)
         model = model_of(checkpoint, "SequenceClassification")
         config = model.config
         if config.num_labels not in (1, 2):
             raise ValueError(f"{checkpoint.folder}: want a classifier with 1 or 2 labels, got {config.num_labels}")
         tokenizer = tokenizer_of(checkpoint, config)
-        placed = place(model, self.precision, self.device)
+        placed = to_device(model, self.precision, self.device)
         return Loaded(
             model=placed,
             tokenizer=tokenizer,
             template=paired(tokenizer),
-            window=longest_row(config, self.max_length),
+            window=max_tokens_of(config, self.max_length),
             device=next(placed.parameters()).device,
             has_types=getattr(config, "type_vocab_size", 0) > 1,
         )

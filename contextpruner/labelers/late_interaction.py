@@ -25,15 +25,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from contextpruner import windows
-from contextpruner.batches import Batch, Row, check_batch_size, of_rows, pad_id
-from contextpruner.checkpoint import find
-from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
-from contextpruner.modules import projection_of
-from contextpruner.text_tokens import TextTokens, encode, tokenise
-from contextpruner.token_windows import Packed, Template, alone, pack
+from contextpruner.models.batches import Batch, Row, check_batch_size, pad_id, run_batches
+from contextpruner.models.checkpoint import find_checkpoint
+from contextpruner.models.document_tokens import DocumentTokens, encode_text, tokenize_document
+from contextpruner.models.loading import Precision, batch_size_for, max_tokens_of, model_of, to_device, tokenizer_of
+from contextpruner.models.packing import PackedRow, SpecialTokens, pack, text_only
+from contextpruner.models.sentence_transformer_modules import projection_of
+from contextpruner.models.windows import overlapping_windows
+from contextpruner.units.split import SplitDocument
 from prunekernels.pool import pool
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Loaded(NamedTuple):
 
     model: torch.nn.Module
     tokenizer: PreTrainedTokenizerBase
-    template: Template
+    template: SpecialTokens
     window: int
     device: torch.device
     projection: tuple[torch.nn.Linear, ...]
@@ -75,18 +75,18 @@ class LateInteraction(Labeler):
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         loaded = self._loaded
-        texts = [tokenise(loaded.tokenizer, document, self.use_title) for document in documents]
+        texts = [tokenize_document(loaded.tokenizer, document, self.use_title) for document in documents]
         rows = [self._rows(document, text) for document, text in zip(documents, texts, strict=True)]
         asked = self._asked(question)
-        at_once = rows_at_once(self.precision, self.batch_size)
+        at_once = batch_size_for(self.precision, self.batch_size)
         pad = pad_id(loaded.tokenizer)
         if self.pool_factor > 1:
             # vectors take far more room than cosines: one document at a time
-            vectors = (_own(of_rows([one.row for one in row], at_once, pad, self._vectors), row) for row in rows)
+            vectors = (_own(run_batches([one.row for one in row], at_once, pad, self._vectors), row) for row in rows)
             found = zip(vectors, texts, documents, strict=True)
             return Labels.best_unit([self._pooled(asked, own, text, len(item.units)) for own, text, item in found])
         said = iter(
-            of_rows(
+            run_batches(
                 [packed.row for row in rows for packed in row],
                 at_once,
                 pad,
@@ -101,23 +101,23 @@ class LateInteraction(Labeler):
         """The vectors of the question's own tokens [Q, d]."""
         loaded = self._loaded
         template = loaded.template
-        ids = encode(loaded.tokenizer, question)[0][: loaded.window - template.size]
+        ids = encode_text(loaded.tokenizer, question)[0][: loaded.window - template.size]
         row = Row((*template.before, *ids, *template.after), 0)
-        vectors = of_rows([row], 1, pad_id(loaded.tokenizer), self._vectors)[0]
+        vectors = run_batches([row], 1, pad_id(loaded.tokenizer), self._vectors)[0]
         start = len(template.before)
         return torch.from_numpy(vectors[start : start + len(ids)]).to(loaded.device)
 
-    def _rows(self, document: SplitDocument, text: TextTokens) -> list[Packed]:
+    def _rows(self, document: SplitDocument, text: DocumentTokens) -> list[PackedRow]:
         loaded = self._loaded
         return pack(
             loaded.template,
             (),
             text,
             loaded.window,
-            lambda room: windows.cut(document.units, text.ends, room, carry=False),
+            lambda room: overlapping_windows(document.units, text.ends, room, with_context=False),
         )
 
-    def _pooled(self, asked: torch.Tensor, own: np.ndarray, text: TextTokens, n_units: int) -> np.ndarray:
+    def _pooled(self, asked: torch.Tensor, own: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
         """float32 [units]: as `_max_sim`, over the pooled vectors of each unit, out of `own` [tokens, d]."""
         found = np.zeros(n_units, np.float32)
         vectors = torch.from_numpy(own)
@@ -137,22 +137,24 @@ class LateInteraction(Labeler):
 
     @cached_property
     def _loaded(self) -> Loaded:
-        checkpoint = find(self.model)
+        checkpoint = find_checkpoint(self.model)
         model = model_of(checkpoint, "")
         config = model.config
         tokenizer = tokenizer_of(checkpoint, config)
-        placed = place(model, self.precision, self.device)
+        placed = to_device(model, self.precision, self.device)
         device = next(placed.parameters()).device
         projection = tuple(layer.to(device) for layer in projection_of(checkpoint))
-        return Loaded(placed, tokenizer, alone(tokenizer), longest_row(config, self.max_length), device, projection)
+        return Loaded(
+            placed, tokenizer, text_only(tokenizer), max_tokens_of(config, self.max_length), device, projection
+        )
 
 
-def _own(said: Sequence[np.ndarray], rows: Sequence[Packed]) -> np.ndarray:
+def _own(said: Sequence[np.ndarray], rows: Sequence[PackedRow]) -> np.ndarray:
     """What is said of a document's own tokens [tokens, ...], out of what is said of its rows."""
     return np.concatenate([packed.own(values) for packed, values in zip(rows, said, strict=True)])
 
 
-def _max_sim(cosines: np.ndarray, text: TextTokens, n_units: int) -> np.ndarray:
+def _max_sim(cosines: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
     """float32 [units] out of [tokens, Q]; a unit without tokens, or a question without, gets 0."""
     found = np.zeros(n_units, np.float32)
     if cosines.shape[1]:
@@ -161,7 +163,7 @@ def _max_sim(cosines: np.ndarray, text: TextTokens, n_units: int) -> np.ndarray:
     return found.clip(0, 1)
 
 
-def _tokens_of_units(text: TextTokens, n_units: int) -> Iterator[tuple[int, np.ndarray]]:
+def _tokens_of_units(text: DocumentTokens, n_units: int) -> Iterator[tuple[int, np.ndarray]]:
     """Each unit that has tokens, with them."""
     order = np.argsort(text.unit, kind="stable")
     edges = np.searchsorted(text.unit[order], np.arange(n_units + 1))

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from contextpruner import windows
-from contextpruner.batches import Batch, check_batch_size, of_rows, pad_id
-from contextpruner.checkpoint import find
-from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.loading import Precision, longest_row, model_of, place, rows_at_once, tokenizer_of
-from contextpruner.text_tokens import TextTokens, tokenise
-from contextpruner.token_windows import Packed, Template, alone, pack
+from contextpruner.models.batches import Batch, check_batch_size, pad_id, run_batches
+from contextpruner.models.checkpoint import find_checkpoint
+from contextpruner.models.document_tokens import DocumentTokens, tokenize_document
+from contextpruner.models.loading import Precision, batch_size_for, max_tokens_of, model_of, to_device, tokenizer_of
+from contextpruner.models.packing import PackedRow, SpecialTokens, pack, text_only
+from contextpruner.models.windows import overlapping_windows
+from contextpruner.units.split import SplitDocument
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,7 +44,7 @@ class Loaded(NamedTuple):
 
     model: torch.nn.Module
     tokenizer: PreTrainedTokenizerBase
-    template: Template
+    template: SpecialTokens
     window: int
     device: torch.device
 
@@ -66,25 +66,27 @@ class Llmlingua2(Labeler):
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         loaded = self._loaded
-        texts = [tokenise(loaded.tokenizer, document, use_title=False) for document in documents]
+        texts = [tokenize_document(loaded.tokenizer, document, use_title=False) for document in documents]
         rows = [self._rows(document, text) for document, text in zip(documents, texts, strict=True)]
         flat = [packed for document in rows for packed in document]
         pad = pad_id(loaded.tokenizer)
         said = iter(
-            of_rows([packed.row for packed in flat], rows_at_once(self.precision, self.batch_size), pad, self._keep)
+            run_batches(
+                [packed.row for packed in flat], batch_size_for(self.precision, self.batch_size), pad, self._keep
+            )
         )
         keep = [np.concatenate([packed.own(next(said)) for packed in document]) for document in rows]
         found = zip(texts, keep, documents, strict=True)
         return Labels.best_unit([_word_means(text, values, len(document.units)) for text, values, document in found])
 
-    def _rows(self, document: SplitDocument, text: TextTokens) -> list[Packed]:
+    def _rows(self, document: SplitDocument, text: DocumentTokens) -> list[PackedRow]:
         loaded = self._loaded
         return pack(
             loaded.template,
             (),
             text,
             loaded.window,
-            lambda room: windows.cut(document.units, text.ends, room, carry=False),
+            lambda room: overlapping_windows(document.units, text.ends, room, with_context=False),
         )
 
     def _keep(self, batch: Batch) -> torch.Tensor:
@@ -94,18 +96,18 @@ class Llmlingua2(Labeler):
 
     @cached_property
     def _loaded(self) -> Loaded:
-        checkpoint = find(self.model)
+        checkpoint = find_checkpoint(self.model)
         model = model_of(checkpoint, "TokenClassification")
         config = model.config
         if config.num_labels != 2:
             raise ValueError(f"{checkpoint.folder}: want a token classifier with 2 labels, got {config.num_labels}")
         tokenizer = tokenizer_of(checkpoint, config)
-        placed = place(model, self.precision, self.device)
+        placed = to_device(model, self.precision, self.device)
         device = next(placed.parameters()).device
-        return Loaded(placed, tokenizer, alone(tokenizer), longest_row(config, WINDOW), device)
+        return Loaded(placed, tokenizer, text_only(tokenizer), max_tokens_of(config, WINDOW), device)
 
 
-def _word_means(text: TextTokens, keep: np.ndarray, n_units: int) -> np.ndarray:
+def _word_means(text: DocumentTokens, keep: np.ndarray, n_units: int) -> np.ndarray:
     """float32 [units]: the mean over the words of each unit, each the mean of its tokens there."""
     pairs = np.stack([text.unit, text.word], 1)
     words, place = np.unique(pairs, axis=0, return_inverse=True)

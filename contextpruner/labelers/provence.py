@@ -25,64 +25,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 
-from contextpruner import windows
-from contextpruner.batches import batches, check_batch_size, distinct, pad_id
-from contextpruner.checkpoint import Checkpoint, find
-from contextpruner.document import SplitDocument
-from contextpruner.extras import require
-from contextpruner.joint_encoder import JointEncoder, Layout, layout_of, load_joint
 from contextpruner.labeler import Labeler, Labels, above
-from contextpruner.loading import Precision, longest_row, place, rows_at_once, tokenizer_of
-from contextpruner.onnx_encoder import OnnxEncoder, is_exported, load_onnx
-from contextpruner.published_packing import Published, blocks, published_question, tokenise_alone
-from contextpruner.text_tokens import TextTokens, encode, tokenise
-from contextpruner.token_windows import Packed, Template, pack, paired, single
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-Pooling = Literal["decision_mean", "probability_mean"]
-
-
-class Family(NamedTuple):
-    """What a layout's checkpoints were published with."""
-
-    threshold: float
-    pooling: Pooling
-    rank: Literal["logit", "sigmoid"]
-    packing: Published
-
-
-FAMILIES: dict[Layout, Family] = {
-    "provence": Family(0.1, "decision_mean", "logit", "provence"),
-    "xprovence": Family(0.3, "decision_mean", "logit", "provence"),
-    "open_provence": Family(0.1, "probability_mean", "sigmoid", "open_provence"),
-}
-
-# the first is how the published files spell it
-THRESHOLDS = ("default_threadshold", "default_threshold")
-
-
-class Loaded(NamedTuple):
-    """A checkpoint, ready to run."""
-
-    model: JointEncoder | OnnxEncoder
-    device: torch.device
-    layout: Layout
-    tokenizer: PreTrainedTokenizerBase
-    template: Template
-    threshold: float
-    window: int
-    has_types: bool
-
-    @property
-    def family(self) -> Family:
-        return FAMILIES[self.layout]
+from contextpruner.labelers._published_packing import published_question, tokenize_units, windows_ending_at
+from contextpruner.models.batches import batches, check_batch_size, distinct, pad_id
+from contextpruner.models.document_tokens import DocumentTokens, encode_text, tokenize_document
+from contextpruner.models.loading import Precision, batch_size_for
+from contextpruner.models.packing import PackedRow, pack
+from contextpruner.models.provence_checkpoint import ProvenceCheckpoint, load_provence
+from contextpruner.models.windows import Window, merge_windows, overlapping_windows
+from contextpruner.units.split import SplitDocument
 
 
 @dataclass(frozen=True)
@@ -121,7 +77,7 @@ class Provence(Labeler):
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         loaded = self.loaded
-        asked = encode(loaded.tokenizer, self._question(question))[0]
+        asked = encode_text(loaded.tokenizer, self._question(question))[0]
         texts = [self._tokens(document) for document in documents]
         rows = [self._rows(asked, document, text) for document, text in zip(documents, texts, strict=True)]
         keep, rank = self._run([packed for document in rows for packed in document])
@@ -130,7 +86,7 @@ class Provence(Labeler):
         for document, text, packed in zip(documents, texts, rows, strict=True):
             mine = slice(done, done + len(packed))
             done += len(packed)
-            values = windows.merge([one.window for one in packed], keep[mine])
+            values = merge_windows([one.window for one in packed], keep[mine])
             if is_decision:
                 values = (values > np.float32(loaded.threshold)).astype(np.float32)
             probabilities.append(text.unit_means(values, len(document.units)).clip(0, 1))
@@ -140,30 +96,30 @@ class Provence(Labeler):
     def _question(self, question: str) -> str:
         return published_question(question, self.loaded.family.packing) if self.packing == "published" else question
 
-    def _tokens(self, document: SplitDocument) -> TextTokens:
+    def _tokens(self, document: SplitDocument) -> DocumentTokens:
         loaded = self.loaded
         if self.packing == "joint":
-            return tokenise(loaded.tokenizer, document, self.use_title)
+            return tokenize_document(loaded.tokenizer, document, self.use_title)
         form = loaded.family.packing
-        return tokenise_alone(loaded.tokenizer, document, self.use_title, form, loaded.window // 2)
+        return tokenize_units(loaded.tokenizer, document, self.use_title, form, loaded.window // 2)
 
-    def _rows(self, asked: list[int], document: SplitDocument, text: TextTokens) -> list[Packed]:
-        def cut(room: int) -> list[windows.Window]:
+    def _rows(self, asked: list[int], document: SplitDocument, text: DocumentTokens) -> list[PackedRow]:
+        def cut(room: int) -> list[Window]:
             if self.packing == "published":
-                return blocks(text.ends, room)
-            return windows.cut(document.units, text.ends, room, min(self.overlap, room // 4))
+                return windows_ending_at(text.ends, room)
+            return overlapping_windows(document.units, text.ends, room, min(self.overlap, room // 4))
 
         return pack(self.loaded.template, asked, text, self.loaded.window, cut)
 
     @torch.inference_mode()
-    def _run(self, rows: Sequence[Packed]) -> tuple[list[np.ndarray], list[float]]:
+    def _run(self, rows: Sequence[PackedRow]) -> tuple[list[np.ndarray], list[float]]:
         """Keep-probabilities of each window's own tokens, and its ranking score."""
         loaded = self.loaded
         different, places = distinct([packed.row for packed in rows])
         keep: list[np.ndarray] = [np.zeros(0, np.float32)] * len(different)
         rank = torch.zeros(len(different))
         device = loaded.device
-        for batch in batches(different, rows_at_once(self.precision, self.batch_size), pad_id(loaded.tokenizer)):
+        for batch in batches(different, batch_size_for(self.precision, self.batch_size), pad_id(loaded.tokenizer)):
             types = (batch.types.to(device),) if loaded.has_types else ()
             kept, logits = loaded.model(batch.ids.to(device), batch.mask.to(device), *types)
             for row, values in zip(batch.rows, kept.cpu().numpy(), strict=True):
@@ -175,62 +131,6 @@ class Provence(Labeler):
         return own, rank[places].tolist()
 
     @cached_property
-    def loaded(self) -> Loaded:
-        """The checkpoint, read at first use."""
-        checkpoint = find(self.model)
-        if is_exported(checkpoint):
-            return self._exported(checkpoint)
-        layout = layout_of(checkpoint)
-        if layout is None:
-            raise ValueError(
-                f"{checkpoint.folder}: want the tensors of a Provence, XProvence or OpenProvence checkpoint "
-                f"(token_classifier or pruning_head.classifier), got {', '.join(list(checkpoint.shapes)[-3:])}"
-            )
-        model, config = load_joint(checkpoint, layout)
-        tokenizer = tokenizer_of(checkpoint, config)
-        place(model, self.precision, self.device)
-        return Loaded(
-            model=model,
-            device=next(model.parameters()).device,
-            layout=layout,
-            tokenizer=tokenizer,
-            template=_template(layout, tokenizer),
-            threshold=self._threshold(checkpoint, layout),
-            window=longest_row(config, self._wanted_window(checkpoint)),
-            # Provence passes none; a published OpenProvence passes its tokenizer's
-            has_types=layout == "open_provence" and getattr(config, "type_vocab_size", 0) > 1,
-        )
-
-    def _exported(self, checkpoint: Checkpoint) -> Loaded:
-        layout = checkpoint.config.get("layout")
-        if layout not in FAMILIES or self.precision != "float32" or self.device not in (None, "cpu"):
-            raise ValueError(f"{checkpoint.folder}: an exported model wants a known layout, float32 and the CPU")
-        tokenizer = tokenizer_of(checkpoint, require("transformers").PretrainedConfig())
-        longest = int(str(checkpoint.config["max_length"]))
-        return Loaded(
-            model=load_onnx(checkpoint),
-            device=torch.device("cpu"),
-            layout=layout,
-            tokenizer=tokenizer,
-            template=_template(layout, tokenizer),
-            threshold=self._threshold(checkpoint, layout),
-            window=min(longest, self.max_length or longest),
-            has_types=checkpoint.config.get("token_types") is True,
-        )
-
-    def _threshold(self, checkpoint: Checkpoint, layout: Layout) -> float:
-        if self.threshold is not None:
-            return self.threshold
-        said = [checkpoint.config.get(name) for name in THRESHOLDS]
-        threshold = next((value for value in said if value is not None), FAMILIES[layout].threshold)
-        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-            raise ValueError(f"{checkpoint.folder}: config.json wants a threshold in [0, 1], got {threshold!r}")
-        return float(threshold)
-
-    def _wanted_window(self, checkpoint: Checkpoint) -> int:
-        said = checkpoint.config.get("max_length")
-        return self.max_length or (said if isinstance(said, int) and said >= 32 else 512)
-
-
-def _template(layout: Layout, tokenizer: PreTrainedTokenizerBase) -> Template:
-    return paired(tokenizer) if layout == "open_provence" else single(tokenizer)
+    def loaded(self) -> ProvenceCheckpoint:
+        """The checkpoint and how it is run, read at first use."""
+        return load_provence(self.model, self.precision, self.device, self.threshold, self.max_length)

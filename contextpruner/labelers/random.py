@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
+from contextpruner.units.split import SplitDocument
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ from typing import Literal
 
 import numpy as np
 
-from contextpruner.batches import Row, check_batch_size
-from contextpruner.causal_model import CausalModel, load
-from contextpruner.document import SplitDocument
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.loading import Precision
-from contextpruner.text_tokens import encode
+from contextpruner.models.batches import Row, check_batch_size
+from contextpruner.models.causal_lm import CausalLM, load_causal_lm
+from contextpruner.models.document_tokens import encode_text
+from contextpruner.models.loading import Precision
+from contextpruner.units.split import SplitDocument
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class TokenNll(Labeler):
         """The tokens of the name before a text, and those of the text."""
         loaded = self._loaded
         third = (loaded.window - len(loaded.first)) // 3
-        return encode(loaded.tokenizer, name)[0][:third], encode(loaded.tokenizer, f" {text}")[0][:third]
+        return encode_text(loaded.tokenizer, name)[0][:third], encode_text(loaded.tokenizer, f" {text}")[0][:third]
 
     def _row(self, given: tuple[list[int], list[int]] | None, scored: tuple[list[int], list[int]]) -> Row:
         loaded = self._loaded
-        before = (*given[0], *given[1], *encode(loaded.tokenizer, "\n")[0]) if given else ()
+        before = (*given[0], *given[1], *encode_text(loaded.tokenizer, "\n")[0]) if given else ()
         return Row((*loaded.first, *before, *scored[0], *scored[1]), 0)
 
     @cached_property
-    def _loaded(self) -> CausalModel:
-        return load(self.model, self.precision, self.device, self.max_length)
+    def _loaded(self) -> CausalLM:
+        return load_causal_lm(self.model, self.precision, self.device, self.max_length)

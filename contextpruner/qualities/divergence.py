@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from contextpruner.quality import Quality
-from contextpruner.terms import terms
+from contextpruner.units.terms import terms
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from contextpruner.batches import Row, check_batch_size
-from contextpruner.causal_model import CausalModel, load
-from contextpruner.loading import Precision
+from contextpruner.models.batches import Row, check_batch_size
+from contextpruner.models.causal_lm import CausalLM, load_causal_lm
+from contextpruner.models.document_tokens import encode_text
+from contextpruner.models.loading import Precision
 from contextpruner.quality import Quality
-from contextpruner.text_tokens import encode
 
 # passages that are sorted by length before they are put into batches
 AHEAD = 256
@@ -60,7 +60,7 @@ class Perplexity(Quality):
     def _rows(self, passage: str) -> list[tuple[Row, int]]:
         """The windows of a passage, and how many of the last tokens of each count."""
         first = self._loaded.first
-        ids = [*first, *encode(self._loaded.tokenizer, passage)[0]]
+        ids = [*first, *encode_text(self._loaded.tokenizer, passage)[0]]
         window = self._loaded.window
         rows = [(Row(tuple(ids[:window]), 0), max(len(ids[:window]) - 1, 0))]
         for end in range(window, len(ids), window // 2):
@@ -69,5 +69,5 @@ class Perplexity(Quality):
         return rows if len(ids) > 1 else []
 
     @cached_property
-    def _loaded(self) -> CausalModel:
-        return load(self.model, self.precision, self.device, self.max_length)
+    def _loaded(self) -> CausalLM:
+        return load_causal_lm(self.model, self.precision, self.device, self.max_length)

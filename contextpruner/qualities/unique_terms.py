@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contextpruner.quality import Quality
-from contextpruner.terms import terms
+from contextpruner.units.terms import terms
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contextpruner.extras import require
-from contextpruner.sentence_splitter import SpanSplitter
+from contextpruner.units.sentence_splitter import SpanSplitter
 
 
 @dataclass(frozen=True)

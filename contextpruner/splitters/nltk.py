@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from contextpruner.extras import require
-from contextpruner.sentence_splitter import SpanSplitter
+from contextpruner.units.sentence_splitter import SpanSplitter
 
 if TYPE_CHECKING:
     from nltk.tokenize.punkt import PunktSentenceTokenizer

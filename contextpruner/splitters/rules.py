@@ -1,11 +1,11 @@
-"""The rules of `contextpruner.sentences`, the default: linear time, nothing to install, any language."""
+"""The rules of `contextpruner.units.sentences`, the default: linear time, nothing to install, any language."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contextpruner import sentences
-from contextpruner.sentence_splitter import SentenceSplitter
+from contextpruner.units.sentence_splitter import SentenceSplitter
+from contextpruner.units.sentences.boundaries import sentence_ends
 
 
 @dataclass(frozen=True)
@@ -13,4 +13,4 @@ class Rules(SentenceSplitter):
     """Our own rules: stops, what stands around them, closed lists of abbreviations."""
 
     def cut(self, text: str, start: int, end: int) -> list[int]:
-        return sentences.cut(text, start, end)
+        return sentence_ends(text, start, end)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from contextpruner.extras import require
-from contextpruner.sentence_splitter import SpanSplitter
+from contextpruner.units.sentence_splitter import SpanSplitter
 
 if TYPE_CHECKING:
     from spacy.language import Language

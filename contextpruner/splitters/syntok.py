@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contextpruner.extras import require
-from contextpruner.sentence_splitter import SpanSplitter
+from contextpruner.units.sentence_splitter import SpanSplitter
 
 
 @dataclass(frozen=True)

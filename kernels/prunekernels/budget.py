@@ -9,13 +9,19 @@ K groups that is O(K log K), nothing beside any scorer.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import torch
 
+from prunekernels._counts import whole
+from prunekernels._precision import full_precision
 
-def n_keep(n: int, keep_ratio: float) -> int:
+
+def n_keep(n: SupportsIndex, keep_ratio: float) -> int:
     """How many of `n` items a `keep_ratio` in (0, 1] keeps: ceil(n * keep_ratio - 1e-9), at least 1 of any."""
+    n = whole("a count", n)
     if n < 0:
         raise ValueError(f"want a count of at least 0, got {n}")
     check_keep_ratio(keep_ratio)
@@ -24,12 +30,13 @@ def n_keep(n: int, keep_ratio: float) -> int:
 
 def check_keep_ratio(keep_ratio: float) -> None:
     """Raise unless `keep_ratio` is a number in (0, 1]."""
-    if isinstance(keep_ratio, bool) or not isinstance(keep_ratio, int | float) or not 0 < keep_ratio <= 1:
+    if isinstance(keep_ratio, bool) or not isinstance(keep_ratio, numbers.Real) or not 0 < keep_ratio <= 1:
         raise ValueError(f"keep_ratio is the fraction that is kept: want a number in (0, 1], got {keep_ratio!r}")
 
 
+@full_precision
 def allocate(
-    total: int,
+    total: SupportsIndex,
     sizes: Sequence[int] | torch.Tensor,
     weights: Sequence[float] | torch.Tensor | None = None,
     lower: Sequence[int] | torch.Tensor | None = None,
@@ -39,9 +46,10 @@ def allocate(
     `weights` [K] (default: `sizes`) say how the total is wanted, in any unit; `lower` [K] defaults to 0. Ties of
     the remainders go to the lower index. Raises ValueError where no such counts exist.
     """
-    upper = torch.as_tensor(sizes, dtype=torch.int64).cpu()
-    floor = torch.zeros_like(upper) if lower is None else torch.as_tensor(lower, dtype=torch.int64).cpu()
-    wanted = upper.double() if weights is None else torch.as_tensor(weights, dtype=torch.float64).cpu()
+    total = whole("a total", total)
+    upper = torch.as_tensor(sizes, dtype=torch.int64, device="cpu")
+    floor = torch.zeros_like(upper) if lower is None else torch.as_tensor(lower, dtype=torch.int64, device="cpu")
+    wanted = upper.double() if weights is None else torch.as_tensor(weights, dtype=torch.float64, device="cpu")
     _check(total, upper, wanted, floor)
     if not len(upper):
         return upper
@@ -79,7 +87,7 @@ def _project(target: torch.Tensor, total: int, floor: torch.Tensor, upper: torch
             high = middle
     above = (target - knots[low]).clamp(floor, upper).sum()
     below = (target - knots[high]).clamp(floor, upper).sum()
-    fraction = (above - total) / (above - below) if above > below else torch.zeros((), dtype=target.dtype)
+    fraction = (above - total) / (above - below) if above > below else torch.zeros_like(above)
     return (target - (knots[low] + fraction * (knots[high] - knots[low]))).clamp(floor, upper)
 
 

@@ -13,14 +13,16 @@ own L_jj, which float32 cannot tell from 0) comes after all others, by quality. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import torch
 
-from prunekernels import _sets
-from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
-from prunekernels._gram import plain_gram, unit_gram
-from prunekernels._sets import Sets, as_sets, refuse_non_finite, stack
+from prunekernels import _ops, _sets
+from prunekernels._backend import Backend, jit, limits, next_power_of_2, use_triton
+from prunekernels._gram import gram, gram_triton
+from prunekernels._precision import full_precision
+from prunekernels._sets import as_sets, check_sets, empty_picks, inside, keeps_pairs, on_device, stack
 from prunekernels._unit import unit_rows
 
 if TYPE_CHECKING:
@@ -28,8 +30,14 @@ if TYPE_CHECKING:
 
 SPANNED = 1e-5
 
+# below it a number of float32 has fewer digits
+SMALLEST = 1.2e-38
+
 # rows for each pick up to which the torch form makes all pairs: a product reads its rows once, a step each time
 PAIRS_PER_PICK = 10
+
+# the most rows whose residuals a kernel's registers hold beside a tile of Cholesky rows
+LARGE = 8192
 
 
 def dpp_map(
@@ -49,89 +57,156 @@ def dpp_map(
     if quality.shape != features.shape[:-1]:
         raise ValueError(f"want quality {[*features.shape[:-1]]}, got {[*quality.shape]}")
     sets = as_sets(features, n, sizes)
-    strength = _strength(quality[None] if features.ndim == 2 else quality, sets)
-    if use_triton(features, backend) and sets.fits_a_kernel():
-        picks = _picks_triton(sets, unit_gram(sets.rows) * strength[:, None] * strength[..., None])
-    else:
-        rows = unit_rows(sets.rows) * strength[..., None]
-        each = zip(rows, sets.sizes, sets.counts, strict=True)
-        picks = stack([dpp_map_torch(row[:size], count) for row, size, count in each], rows.device)
+    own = quality.detach()[None] if features.ndim == 2 else quality.detach()
+    picks = _dpp_map(sets.rows, own, sets.counts, sets.sizes, backend)
     return picks[0] if features.ndim == 2 else picks
 
 
+def _empty(
+    rows: torch.Tensor, quality: torch.Tensor, counts: list[int], sizes: list[int], backend: str
+) -> torch.Tensor:
+    return empty_picks(rows, counts)
+
+
+@_ops.operator(_empty)
+@full_precision
+def _dpp_map(
+    rows: torch.Tensor, quality: torch.Tensor, counts: list[int], sizes: list[int], backend: str
+) -> torch.Tensor:
+    check_sets("features", rows, sizes)
+    strength = _strength(quality, sizes)
+    if use_triton(rows, cast(Backend, backend)) and keeps_pairs(rows, LARGE) and max(counts, default=0):
+        return _picks_triton(rows, strength, counts, sizes)
+    walk = dpp_map_numpy if rows.device.type == "cpu" else dpp_map_torch
+    # each set in memory of its own: what the others hold changes nothing
+    each = zip(rows, strength, counts, sizes, strict=True)
+    return stack(
+        [walk(unit_rows(own[:size]) * level[:size, None], count) for own, level, count, size in each], rows.device
+    )
+
+
 def dpp_map_torch(rows: torch.Tensor, n: int) -> torch.Tensor:
-    """Reference: `n` picks for L = rows rows^T, `rows` [N, D] being directions times quality."""
-    picks = torch.empty(n, dtype=torch.int64, device=rows.device)
-    own = rows.square().sum(1)
+    """Reference: `n` picks for L = rows rows^T, `rows` [N, D] being directions times quality. Never waits."""
+    own = torch.linalg.vecdot(rows, rows)
     residual, limit = own.clone(), SPANNED * own
     # spanned rows compete below all others, ordered by quality between -1 and 0
     spanned = -1 / (1 + own)
     factor = rows.new_zeros(n, len(rows))
-    # one product of all pairs beats a product with all rows a step, unless most pairs would never be read
-    pairs = plain_gram(rows[None])[0] if len(rows) <= min(PAIRS_PER_PICK * n, _sets.MAX_PAIRS**0.5) else None
+    picks = torch.empty(n, dtype=torch.int64, device=rows.device)
+    pairs = gram(rows) if _makes_pairs(rows, n) else None
     for step in range(n):
-        pick = int(torch.where(residual > limit, residual, spanned).argmax())
-        left = float(residual[pick])
-        if left > float(limit[pick]):
-            own_row = rows @ rows[pick] if pairs is None else pairs[pick]
-            torch.sub(own_row, factor[:step, pick] @ factor[:step], out=factor[step])
-            factor[step] /= left**0.5
-            residual.addcmul_(factor[step], factor[step], value=-1)
-        picks[step], residual[pick], spanned[pick] = pick, -torch.inf, -torch.inf
+        pick = torch.where(residual > limit, residual, spanned).argmax(0, keepdim=True)
+        left = residual[pick]
+        row = pairs[pick][0] if pairs is not None else rows @ rows[pick][0]
+        # a row that the picks span already takes nothing away from the others
+        scale = torch.where(left > limit[pick], left.clamp(min=SMALLEST).rsqrt(), 0)
+        factor[step] = (row - (factor[:step].T @ factor[:step, pick])[:, 0]) * scale
+        residual.addcmul_(factor[step], factor[step], value=-1)
+        picks[step : step + 1] = pick
+        residual[pick], spanned[pick] = -torch.inf, -torch.inf
     return picks
 
 
-def _strength(quality: torch.Tensor, sets: Sets) -> torch.Tensor:
+def dpp_map_numpy(rows: torch.Tensor, n: int) -> torch.Tensor:
+    """The same on a CPU, where numpy's calls take a fifth of torch's time on so few numbers."""
+    pairs = gram(rows).numpy() if _makes_pairs(rows, n) else None
+    own = torch.linalg.vecdot(rows, rows).numpy()
+    residual, limit, spanned = own.copy(), SPANNED * own, -1 / (1 + own)
+    factor = np.zeros((n, len(own)), dtype=np.float32)
+    picks = np.empty(n, dtype=np.int64)
+    for step in range(n):
+        pick = int(np.where(residual > limit, residual, spanned).argmax())
+        if residual[pick] > limit[pick]:
+            row = pairs[pick] if pairs is not None else (rows @ rows[pick]).numpy()
+            np.subtract(row, factor[:step, pick] @ factor[:step], out=factor[step])
+            factor[step] /= np.sqrt(residual[pick])
+            residual -= factor[step] * factor[step]
+        picks[step], residual[pick], spanned[pick] = pick, -np.inf, -np.inf
+    return torch.from_numpy(picks)
+
+
+def _makes_pairs(rows: torch.Tensor, n: int) -> bool:
+    return len(rows) <= min(PAIRS_PER_PICK * n, _sets.MAX_PAIRS**0.5)
+
+
+def _strength(quality: torch.Tensor, sizes: list[int]) -> torch.Tensor:
     """Qualities [B, N] in float32, scaled so that a set's largest is 1: picks do not change, rounding does."""
-    refuse_non_finite(quality[..., None], sets.inside)
-    strength = quality.float().masked_fill(~sets.inside, 0)
-    if (strength < 0).any():
+    check_sets("quality", quality[..., None], sizes)
+    strength = quality.to(torch.promote_types(quality.dtype, torch.float32))
+    if min(sizes, default=0) < quality.shape[1]:
+        strength = strength.masked_fill(~inside(sizes, quality), 0)
+    if not strength.numel():
+        return strength.float()
+    # a GPU would be waited for; there a negative quality counts as 0
+    if not quality.is_cuda and (strength < 0).any():
         image, row = (int(index) for index in (strength < 0).nonzero()[0])
         raise ValueError(f"row {row} of set {image}: want a quality of at least 0, got {float(strength[image, row])}")
-    largest = strength.amax(-1, keepdim=True) if strength.shape[-1] else strength
-    return strength / largest.masked_fill(largest == 0, 1)
+    strength = strength.clamp(min=0)
+    largest = strength.amax(-1, keepdim=True)
+    return (strength / largest.masked_fill(largest == 0, 1)).float()
 
 
-def _picks_triton(sets: Sets, matrix: torch.Tensor) -> torch.Tensor:
-    device, n_columns, n_max = matrix.device, matrix.shape[1], max(sets.counts)
-    factor = torch.empty(len(matrix), n_max, n_columns, dtype=torch.float32, device=device)
-    picks = torch.full((len(matrix), n_max), -1, dtype=torch.int64, device=device)
-    block = next_power_of_2(n_columns)
-    _dpp_kernel[(len(matrix),)](
-        matrix, torch.tensor(sets.sizes, device=device), torch.tensor(sets.counts, device=device), factor, picks,
-        n_columns, n_max, SPANNED=SPANNED, BLOCK=block, num_warps=4 if block <= 1024 else 8 if block <= 4096 else 16,
+def _picks_triton(rows: torch.Tensor, strength: torch.Tensor, counts: list[int], sizes: list[int]) -> torch.Tensor:
+    device, (images, n_rows), n_max = rows.device, rows.shape[:2], max(counts)
+    dots, own = gram_triton(rows)
+    factor = torch.empty(images, n_max, n_rows, dtype=torch.float32, device=device)
+    picks = torch.full((images, n_max), -1, dtype=torch.int64, device=device)
+    block = next_power_of_2(n_rows)
+    # as many rows at a time as registers hold, of which old GPUs need more
+    past = (
+        16 if block <= 1024 else 8 if block <= 4096 and limits(rows).capability >= (8, 0) else 4 if block <= 4096 else 2
+    )
+    _dpp_kernel[(images,)](
+        dots, own, strength, on_device(sizes, device), on_device(counts, device), factor, picks, n_rows, n_max,
+        SPANNED=SPANNED, BLOCK=block, PAST=past, num_warps=8 if block <= 2048 else 16 if block <= 4096 else 32,
     )  # fmt: skip
     return picks
 
 
 @jit
 def _dpp_kernel(  # type: ignore[no-untyped-def]
-    matrix, sizes, counts, factor, picks, n_columns, n_max, SPANNED: tl.constexpr, BLOCK: tl.constexpr
+    dots, own, strength, sizes, counts, factor, picks, n_rows, n_max,
+    SPANNED: tl.constexpr, BLOCK: tl.constexpr, PAST: tl.constexpr,
 ):  # fmt: skip
-    """All picks of one set in one program; the Cholesky rows so far stay in cache."""
+    """All picks of one set in one program; the Cholesky rows so far stay in cache, read some at a time."""
     image = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK)
+    columns, places = tl.arange(0, BLOCK), tl.arange(0, PAST)
     inside = columns < tl.load(sizes + image)
-    matrix += image * n_columns * n_columns
-    factor += image * n_max * n_columns
-    own = tl.load(matrix + columns.to(tl.int64) * n_columns + columns, mask=inside, other=0.0)
-    residual = own
-    taken = ~inside
+    dots += image * n_rows * n_rows
+    own += image * n_rows
+    strength += image * n_rows
+    factor += image * n_max * n_rows
+    norms = tl.load(own + columns, mask=inside, other=0.0)
+    scales = tl.load(strength + columns, mask=inside, other=0.0) / tl.sqrt(tl.maximum(norms, 1.2e-38))
+    residual = norms * scales * scales
+    # a norm below 0 marks who is out of the race
+    norms = tl.where(inside, residual, -1.0)
     for step in range(0, tl.load(counts + image)):
-        key = tl.where(residual > SPANNED * own, residual, -1.0 / (1.0 + own))
-        pick = tl.argmax(tl.where(taken, float("-inf"), key), axis=0).to(tl.int64)
+        key = tl.where(residual > SPANNED * norms, residual, -1.0 / (1.0 + tl.maximum(norms, 0.0)))
+        # rows that are not finite, which are told of later, come last: a pick is a row of the set
+        key = tl.where(key == key, key, -2.0)
+        pick = tl.argmax(tl.where(norms < 0, float("-inf"), key), axis=0).to(tl.int64)
         tl.store(picks + image * n_max + step, pick)
-        taken = taken | (columns == pick)
-        new = tl.load(matrix + pick * n_columns + columns, mask=inside, other=0.0)
+        norms = tl.where(columns == pick, -1.0, norms)
+        norm = tl.load(own + pick)
+        scale = tl.load(strength + pick) / tl.sqrt(tl.maximum(norm, 1.2e-38))
+        # made anew in each step: registers are for the rows below
+        scales = tl.load(strength + columns, mask=inside, other=0.0)
+        scales = scales / tl.sqrt(tl.maximum(tl.load(own + columns, mask=inside, other=0.0), 1.2e-38))
+        new = tl.load(dots + pick * n_rows + columns, mask=inside, other=0.0) * scales * scale
         # what other threads of this program stored in earlier steps is read below
         tl.debug_barrier()
-        for past in range(0, step):
-            row = factor + past * n_columns
-            new -= tl.load(row + pick) * tl.load(row + columns, mask=inside, other=0.0)
-        own_pick = tl.load(matrix + pick * n_columns + pick)
+        for first in range(0, step, PAST):
+            past = first + places
+            weights = tl.load(factor + past * n_rows + pick, mask=past < step, other=0.0)
+            rows = tl.load(
+                factor + past[:, None] * n_rows + columns[None, :], mask=(past < step)[:, None] & inside[None, :],
+                other=0.0,
+            )  # fmt: skip
+            new -= tl.sum(weights[:, None] * rows, 0)
         left = tl.sum(tl.where(columns == pick, residual, 0.0), axis=0)
-        floor = SPANNED * own_pick
-        scale = tl.where(left > floor, 1.0 / tl.sqrt(tl.maximum(left, tl.maximum(floor, 1e-38))), 0.0)
-        new = new * scale
-        tl.store(factor + step * n_columns + columns, new, mask=inside)
+        floor = SPANNED * norm * scale * scale
+        shrink = tl.where(left > floor, 1.0 / tl.sqrt(tl.maximum(left, tl.maximum(floor, 1.2e-38))), 0.0)
+        new = new * shrink
+        tl.store(factor + step * n_rows + columns, new, mask=inside)
         residual -= new * new

@@ -13,19 +13,25 @@ from typing import TYPE_CHECKING
 import torch
 
 from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
+from prunekernels._precision import full_precision
 
 if TYPE_CHECKING:
     import triton.language as tl
 
 
+@full_precision
 def el2n(logits: torch.Tensor, labels: torch.Tensor, *, backend: Backend = "auto") -> torch.Tensor:
-    """Score `logits` [N, C] against `labels` [N] int64; returns float32 [N] in [0, sqrt(2)].
+    """Score `logits` [N, C] against `labels` [N], whole numbers; returns float32 [N] in [0, sqrt(2)].
 
-    A logit may be -inf: a class that is ruled out. Raises ValueError for other shapes, a label outside [0, C),
-    and for a row that has no score: with NaN, with +inf, or with all classes ruled out.
+    A logit may be -inf: a class that is ruled out. Raises ValueError for other shapes and dtypes, a label outside
+    [0, C), and for a row that has no score: with NaN, with +inf, or with all classes ruled out.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"want [N, C] and [N], got {[*logits.shape]} and {[*labels.shape]}")
+    if not logits.is_floating_point() or labels.is_floating_point() or labels.is_complex():
+        raise ValueError(f"want floating-point logits and whole labels, got {logits.dtype} and {labels.dtype}")
+    # narrow dtypes are no indices, or masks
+    labels = labels.to(torch.int64)
     bad = (labels < 0) | (labels >= logits.shape[1])
     if bad.any():
         row = int(bad.nonzero()[0])

@@ -12,15 +12,19 @@ race, so that exact duplicates are picked last and never twice. Ties go to the l
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
+import numpy as np
 import torch
 
-from prunekernels import _sets
+from prunekernels import _ops
 from prunekernels._backend import Backend, jit, next_power_of_2, use_triton
-from prunekernels._gram import plain_gram, unit_gram
-from prunekernels._sets import Sets, as_sets, stack
+from prunekernels._farthest_rounds import rounds, steps
+from prunekernels._gram import gram, gram_triton, plain_gram_triton, unit_gram
+from prunekernels._precision import full_precision
+from prunekernels._sets import Sets, as_sets, check_sets, empty_picks, keeps_pairs, on_device, stack
 from prunekernels._unit import unit_rows
 
 if TYPE_CHECKING:
@@ -29,8 +33,11 @@ if TYPE_CHECKING:
 Metric = Literal["cosine", "euclidean"]
 Start = int | Literal["isolated"]
 
-# rows that are compared with all others at once, and sets so small that all pairs cost less than rounds
-CHUNK, SMALL = 64, 1024
+# sets so small that on a CPU all pairs cost less than rounds, and the most rows whose minima a kernel's registers hold
+SMALL, LARGE = 1024, 16_384
+
+# in place of an index: the row whose nearest neighbour is farthest
+ISOLATED = -1
 
 
 def farthest_point(
@@ -47,167 +54,170 @@ def farthest_point(
     `start` is an index or "isolated", the row whose nearest neighbour is farthest. Features [B, N, D] are B sets
     of the first `sizes` [B] rows each (default: all N) with one `n` for all or a sequence [B]; the picks are then
     int64 [B, max n], filled up with -1. Raises ValueError for other shapes, a count that is not in [0, N], and for
-    NaN or infinity, with the row named.
+    NaN or infinity, with the row named (on a GPU later: `_finite`).
     """
     sets = as_sets(features, n, sizes)
-    _check(sets, metric, start)
-    triton = use_triton(features, backend) and sets.fits_a_kernel()
-    if triton or sets.rows.shape[1] <= SMALL:
-        distances = _distances(sets, metric)
-        starts = _starts(distances, sets, start)
-        picks = (_walk_triton if triton else _walk)(distances, starts, sets)
-    else:
-        points = unit_rows(sets.rows) if metric == "cosine" else _centred(sets)
-        each = zip(points, sets.sizes, sets.counts, strict=True)
-        picks = stack([_rounds(rows[:size], count, start) for rows, size, count in each], features.device)
+    first = _checked_start(sets, metric, start)
+    picks = _farthest_point(sets.rows, sets.counts, sets.sizes, metric, first, backend)
     return picks[0] if features.ndim == 2 else picks
 
 
-def _walk(distances: torch.Tensor, starts: torch.Tensor, sets: Sets) -> torch.Tensor:
-    """Reference: the formula as printed, for all sets at once, with the minimum kept from step to step."""
-    picks = torch.full((len(starts), max(sets.counts, default=0)), -1, device=starts.device)
-    nearest = torch.full(distances.shape[:2], torch.inf, device=starts.device).masked_fill(~sets.inside, -torch.inf)
-    image, pick, counts = torch.arange(len(starts)), starts, torch.tensor(sets.counts, device=starts.device)
-    for step in range(picks.shape[1]):
-        picks[:, step] = pick.masked_fill(step >= counts, -1)
-        torch.minimum(nearest, distances[image, pick], out=nearest)
-        nearest[image, pick] = -torch.inf
-        pick = nearest.argmax(1)
-    return picks
-
-
-def _rounds(points: torch.Tensor, n: int, start: Start) -> torch.Tensor:
-    """`n` picks among many `points` [N, D] by squared Euclidean distance, without all pairs; those of `_walk`.
-
-    A row's distance to the nearest pick only falls, so that what is known of it is an upper bound. In each round
-    all rows learn the new picks in one product; then the rows on top, among themselves, are picked for as long as
-    they stand above the bound of all others.
-    """
-    picks = torch.empty(n, dtype=torch.int64, device=points.device)
-    if n == 0:
-        return picks
-    norms = (points[:, None] @ points[..., None]).flatten()
-    nearest = torch.full_like(norms, torch.inf)
-    picks[0], known, count = _isolated(points, norms) if start == "isolated" else start, 0, 1
-    while count < n:
-        nearest = torch.minimum(nearest, _nearest_of(points, norms, picks[known:count]))
-        nearest[picks[known:count]], known = -torch.inf, count
-        front, limit, next_row = _front(nearest, max(CHUNK, min(16 * CHUNK, n)))
-        bound, pairs = nearest[front], _squared(plain_gram(points[front][None]))[0]
-        at = int(bound.argmax())
-        while count < n:
-            picks[count], count = front[at], count + 1
-            torch.minimum(bound, pairs[at], out=bound)
-            bound[at] = -torch.inf
-            at = int(bound.argmax())
-            # a row outside wins where its bound is larger, or is as large and its index lower
-            if (-float(bound[at]), int(front[at])) > (-limit, next_row):
-                break
-    return picks
-
-
-def _front(nearest: torch.Tensor, size: int) -> tuple[torch.Tensor, float, int]:
-    """The `size` rows with the largest values, ascending; the largest value of the others, and the first with it."""
-    order = nearest.argsort(descending=True, stable=True)
-    front = order[:size].sort().values
-    if len(order) <= size:
-        return front, -torch.inf, len(order)
-    return front, float(nearest[order[size]]), int(order[size])
-
-
-def _nearest_of(points: torch.Tensor, norms: torch.Tensor, picks: torch.Tensor) -> torch.Tensor:
-    """The squared distance of each row to the nearest of `picks`."""
-    blocks = picks.split(max(1, _sets.MAX_PAIRS // len(points)))
-    # a tall product is faster than a wide one
-    each = [_pairs(points, norms, points[block], norms[block]).amin(1) for block in blocks]
-    return torch.stack(each).amin(0)
-
-
-def _isolated(points: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
-    """The row whose nearest neighbour is farthest; rows that a chunk of others rules out are never looked at."""
-    bound = torch.full_like(norms, torch.inf)
-    nearest = torch.full_like(norms, -torch.inf)
-    size = max(1, min(CHUNK, _sets.MAX_PAIRS // len(points)))
-    while True:
-        # equal rows stay in the race, for the lower index to win
-        open_bound = bound.masked_fill(nearest > -torch.inf, -torch.inf)
-        rows = open_bound.topk(min(size, len(points))).indices
-        rows = rows[(open_bound[rows] >= nearest.max()) & (nearest[rows] == -torch.inf)]
-        if not len(rows):
-            return nearest.argmax()
-        distance = _pairs(points, norms, points[rows], norms[rows])
-        distance[rows, torch.arange(len(rows), device=rows.device)] = torch.inf
-        nearest[rows] = distance.amin(0)
-        bound = torch.minimum(bound, distance.amin(1))
-
-
-def _check(sets: Sets, metric: Metric, start: Start) -> None:
+def _checked_start(sets: Sets, metric: Metric, start: Start) -> int:
     if metric not in ("cosine", "euclidean"):
         raise ValueError(f"want metric cosine or euclidean, got {metric!r}")
-    if start == "isolated":
-        return
+    if isinstance(start, str):
+        if start != "isolated":
+            raise ValueError(f'want start "isolated" or an index, got {start!r}')
+        return ISOLATED
     for image, size in enumerate(sets.sizes):
-        if isinstance(start, str) or not 0 <= start < max(size, 1):
+        if not 0 <= start < max(size, 1):
             raise ValueError(f'set {image}: want start "isolated" or an index under {size}, got {start!r}')
+    return operator.index(start)
 
 
-def _centred(sets: Sets) -> torch.Tensor:
-    """Distances do not change with the origin, but rounding does: the centre is the best one."""
-    points, count = sets.rows.float(), sets.inside.sum(1).clamp(min=1)[:, None, None]
-    return (points - points.sum(1, keepdim=True) / count).masked_fill(~sets.inside[..., None], 0)
+def _empty(
+    rows: torch.Tensor, counts: list[int], sizes: list[int], metric: str, start: int, backend: str
+) -> torch.Tensor:
+    return empty_picks(rows, counts)
 
 
-def _distances(sets: Sets, metric: Metric) -> torch.Tensor:
-    """Squared Euclidean distances [B, N, N] that order as `metric` does."""
-    return _squared(unit_gram(sets.rows) if metric == "cosine" else plain_gram(_centred(sets)))
+@_ops.operator(_empty)
+@full_precision
+def _farthest_point(
+    rows: torch.Tensor, counts: list[int], sizes: list[int], metric: str, start: int, backend: str
+) -> torch.Tensor:
+    check_sets("features", rows, sizes)
+    if use_triton(rows, cast(Backend, backend)) and keeps_pairs(rows, LARGE) and max(counts, default=0):
+        return _picks_triton(rows, counts, sizes, metric, start)
+    # each set in memory of its own: what the others hold changes nothing
+    each = zip(rows, counts, sizes, strict=True)
+    return stack([_of_set(own[:size], count, metric, start) for own, count, size in each], rows.device)
 
 
-def _squared(gram: torch.Tensor) -> torch.Tensor:
-    """Squared distances from dot products, in their place."""
-    norms = gram.diagonal(dim1=1, dim2=2).clone()
-    return gram.mul_(-2).add_(norms[:, None]).add_(norms[..., None]).clamp_(min=0)
+def _of_set(rows: torch.Tensor, n: int, metric: str, start: int) -> torch.Tensor:
+    """The picks of one set of `rows` [N, D] by plain torch."""
+    if n == 0:
+        return torch.empty(0, dtype=torch.int64, device=rows.device)
+    is_cpu, is_cosine = rows.device.type == "cpu", metric == "cosine"
+    if is_cpu and len(rows) <= SMALL:
+        return walk(unit_gram(rows) if is_cosine else gram(centred(rows)), n, start)
+    return (rounds if is_cpu else steps)(unit_rows(rows) if is_cosine else centred(rows), n, start)
 
 
-def _starts(distances: torch.Tensor, sets: Sets, start: Start) -> torch.Tensor:
-    """The first pick of each set, int64 [B]."""
-    if start != "isolated" or not distances.numel():
-        return torch.full((len(distances),), 0 if start == "isolated" else start, device=distances.device)
-    distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-    nearest = distances.masked_fill(~sets.inside[:, None], torch.inf).amin(-1)
-    return nearest.masked_fill(~sets.inside, -torch.inf).argmax(-1)
+def walk(dots: torch.Tensor, n: int, start: int) -> torch.Tensor:
+    """Reference: the formula as printed, from `dots` [N, N], with the minimum kept from step to step.
+
+    On numpy's views of the same memory, whose calls take a fifth of torch's time on so few numbers.
+    """
+    norms = dots.diagonal().clone()
+    # |x_j|^2 - 2 x_i . x_j: a row lacks its own |x_i|^2, which does not change where its minimum is
+    partial = torch.add(norms, dots, alpha=-2, out=dots)
+    if start == ISOLATED:
+        partial.fill_diagonal_(torch.inf)
+        start = int((partial.amin(1) + norms).clamp_(min=0).argmax())
+    own, distances = norms.numpy(), partial.numpy()
+    nearest = np.full(len(own), np.inf, dtype=np.float32)
+    picks = np.empty(n, dtype=np.int64)
+    pick = start
+    for step in range(n):
+        picks[step] = pick
+        np.minimum(nearest, np.maximum(distances[pick] + own[pick], 0), out=nearest)
+        nearest[pick] = -np.inf
+        pick = int(nearest.argmax())
+    return torch.from_numpy(picks)
 
 
-def _pairs(rows: torch.Tensor, row_norms: torch.Tensor, points: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
-    """Squared Euclidean distances of `rows` to `points`, with the norms given."""
-    # few passes, in place: over all pairs a copy is as dear as a step
-    return torch.addmm(norms, rows, points.mT, alpha=-2).add_(row_norms[:, None]).clamp_(min=0)
+def centred(rows: torch.Tensor) -> torch.Tensor:
+    """Rows [N, D] of one set around their mean, float32, scaled by the power of two that brings them to [-2, 2].
+
+    Distances order as they did, but neither overflow nor fade; and where rows stand far from 0, float32 rounds
+    their distances, not their places.
+    """
+    wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
+    if not wide.numel():
+        return wide.float()
+    low, high = torch.aminmax(wide)
+    peak = torch.maximum(-low, high).clamp(min=torch.finfo(wide.dtype).tiny)
+    # exact: the mantissa over the number is a power of two
+    wide = wide * (torch.frexp(peak).mantissa / peak)
+    return (wide - wide.mean(0)).float()
 
 
-def _walk_triton(distances: torch.Tensor, starts: torch.Tensor, sets: Sets) -> torch.Tensor:
-    device, n_columns, n_max = distances.device, distances.shape[1], max(sets.counts)
-    sizes, counts = torch.tensor(sets.sizes, device=device), torch.tensor(sets.counts, device=device)
-    picks = torch.full((len(distances), n_max), -1, dtype=torch.int64, device=device)
-    block = next_power_of_2(n_columns)
-    _pick_kernel[(len(distances),)](
-        distances, sizes, counts, starts, picks, n_columns, n_max,
-        BLOCK=block, num_warps=4 if block <= 1024 else 8 if block <= 4096 else 16,
+def _picks_triton(rows: torch.Tensor, counts: list[int], sizes: list[int], metric: str, start: int) -> torch.Tensor:
+    device, (images, n_rows), n_max = rows.device, rows.shape[:2], max(counts)
+    if metric == "cosine":
+        dots, own = gram_triton(rows)
+    else:
+        points = torch.zeros(rows.shape, dtype=torch.float32, device=device)
+        for values, place, size in zip(rows, points, sizes, strict=True):
+            place[:size] = centred(values[:size])
+        dots, own = plain_gram_triton(points)
+    ends, block, is_cosine = on_device(sizes, device), next_power_of_2(n_rows), metric == "cosine"
+    starts = torch.full((images,), start, dtype=torch.int64, device=device)
+    if start == ISOLATED:
+        isolation = torch.empty(images, n_rows, dtype=torch.float32, device=device)
+        _isolation_kernel[(images * n_rows,)](
+            dots, own, ends, isolation, n_rows, IS_COSINE=is_cosine, BLOCK=min(block, 1024), num_warps=4
+        )
+        starts = isolation.argmax(1)
+    picks = torch.full((images, n_max), -1, dtype=torch.int64, device=device)
+    _pick_kernel[(images,)](
+        dots, own, ends, on_device(counts, device), starts, picks, n_rows, n_max,
+        IS_COSINE=is_cosine, BLOCK=block, num_warps=4 if block <= 1024 else 8 if block <= 4096 else 16,
     )  # fmt: skip
     return picks
 
 
 @jit
-def _pick_kernel(  # type: ignore[no-untyped-def]
-    distances, sizes, counts, starts, picks, n_columns, n_max, BLOCK: tl.constexpr
+def _isolation_kernel(  # type: ignore[no-untyped-def]
+    dots, own, sizes, isolation, n_rows, IS_COSINE: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """All picks of one set in one program: a row of distances a step, the running minimum in registers."""
+    """Of one row the squared distance to its nearest neighbour; minus infinity past the end of its set."""
+    place = tl.program_id(0).to(tl.int64)
+    image, row = place // n_rows, place % n_rows
+    size = tl.load(sizes + image)
+    norm = tl.load(own + place)
+    scale = 1.0
+    if IS_COSINE:
+        scale = 1.0 / tl.sqrt(tl.maximum(norm, 1.2e-38))
+        norm = norm * scale * scale
+    nearest = tl.full([BLOCK], float("inf"), tl.float32)
+    for first in range(0, size, BLOCK):
+        column = first + tl.arange(0, BLOCK)
+        is_other = (column < size) & (column != row)
+        dot = tl.load(dots + place * n_rows + column, mask=is_other, other=0.0)
+        norms = tl.load(own + image * n_rows + column, mask=is_other, other=0.0)
+        if IS_COSINE:
+            scales = 1.0 / tl.sqrt(tl.maximum(norms, 1.2e-38))
+            norms = norms * scales * scales
+            dot = dot * scales * scale
+        distance = tl.maximum(norms - 2.0 * dot + norm, 0.0)
+        nearest = tl.minimum(nearest, tl.where(is_other, distance, float("inf")))
+    tl.store(isolation + place, tl.where(row < size, tl.min(nearest, 0), float("-inf")))
+
+
+@jit
+def _pick_kernel(  # type: ignore[no-untyped-def]
+    dots, own, sizes, counts, starts, picks, n_rows, n_max, IS_COSINE: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """All picks of one set in one program: a row of dot products a step, the running minimum in registers."""
     image = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     inside = columns < tl.load(sizes + image)
+    norms = tl.load(own + image * n_rows + columns, mask=inside, other=0.0)
+    if IS_COSINE:
+        scales = 1.0 / tl.sqrt(tl.maximum(norms, 1.2e-38))
+        norms = norms * scales * scales
     nearest = tl.where(inside, float("inf"), float("-inf"))
     pick = tl.load(starts + image)
     for step in range(0, tl.load(counts + image)):
         tl.store(picks + image * n_max + step, pick)
-        row = distances + (image * n_columns + pick) * n_columns
-        nearest = tl.minimum(nearest, tl.load(row + columns, mask=inside, other=float("-inf")))
+        dot = tl.load(dots + (image * n_rows + pick) * n_rows + columns, mask=inside, other=0.0)
+        norm = tl.load(own + image * n_rows + pick)
+        if IS_COSINE:
+            scale = 1.0 / tl.sqrt(tl.maximum(norm, 1.2e-38))
+            norm = norm * scale * scale
+            dot = dot * scales * scale
+        nearest = tl.minimum(nearest, tl.maximum(norms - 2.0 * dot + norm, 0.0))
         nearest = tl.where(columns == pick, float("-inf"), nearest)
         pick = tl.argmax(nearest, axis=0).to(tl.int64)

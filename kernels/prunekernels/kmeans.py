@@ -11,11 +11,14 @@ a block at a time, and one sum of rows.
 from __future__ import annotations
 
 import importlib.util
+import operator
 from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
+from prunekernels import _ops
+from prunekernels._precision import full_precision
 from prunekernels._sums import sum_rows
 from prunekernels._unit import check_rows, unit_rows
 
@@ -48,10 +51,32 @@ def kmeans(
     empty starts again at another row; one stays empty only where k distinct rows are missing or iterations ran
     out. Raises ValueError for other shapes, k outside [1, N], and NaN or infinity, with the row named.
     """
+    k, iterations, seed = operator.index(k), operator.index(iterations), operator.index(seed)
     _check(features, k, iterations)
     use_faiss = _use_faiss(features, backend)
+    return KMeans(*_kmeans(features.detach(), k, spherical, iterations, seed, use_faiss))
+
+
+def _empty(
+    features: torch.Tensor, k: int, spherical: bool, iterations: int, seed: int, use_faiss: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    n, width = features.shape
+    wide = torch.float32
+    return (
+        features.new_empty(k, width, dtype=wide),
+        features.new_empty(n, dtype=torch.int64),
+        features.new_empty(n, dtype=wide),
+    )
+
+
+@_ops.operator(_empty)
+@full_precision
+def _kmeans(
+    features: torch.Tensor, k: int, spherical: bool, iterations: int, seed: int, use_faiss: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    check_rows("features", features)
     if spherical:
-        points, centre = unit_rows(features), torch.zeros((), device=features.device)
+        points, centre = unit_rows(features), torch.zeros((), dtype=torch.float32, device=features.device)
     else:
         # distances do not change with the origin, but rounding does: the centre is the best one
         centre = features.mean(0, dtype=torch.promote_types(features.dtype, torch.float32))
@@ -65,20 +90,24 @@ def kmeans(
             for rows in torch.arange(len(points), device=points.device).split(_height(points.shape[1]))
         ]
     )
-    return KMeans(centroids + centre, assignment, similarity)
+    return centroids + centre, assignment, similarity
 
 
 def kmeans_torch(points: torch.Tensor, k: int, spherical: bool, iterations: int, seed: int) -> torch.Tensor:
     """Reference: centroids [k, D] after `iterations` or once no row changes its cluster."""
     # drawn on the CPU, so that every device starts from the same rows
-    start = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[:k]
-    centroids = points[start.to(points.device)]
+    generator = torch.Generator("cpu").manual_seed(seed)
+    start = torch.randperm(len(points), generator=generator, dtype=torch.int64, device="cpu")[:k]
+    if points.is_cuda:
+        start = start.pin_memory().to(points.device, non_blocking=True)
+    centroids = points[start]
     assignment, similarity = _assign(points, centroids, spherical)
     for _ in range(iterations):
         centroids = _update(points, assignment, similarity, k, spherical)
         before = assignment
         assignment, similarity = _assign(points, centroids, spherical)
-        if torch.equal(assignment, before):
+        # a GPU would be waited for: there all iterations run, and change nothing any more
+        if not points.is_cuda and torch.equal(assignment, before):
             break
     return centroids
 
@@ -101,9 +130,11 @@ def _update(
     """Means of the clusters; an empty one moves to a row that fits its own cluster worst."""
     counts = sum_rows(torch.ones_like(points[:, :1]), assignment, k)
     centroids = sum_rows(points, assignment, k) / counts
-    empty = (counts[:, 0] == 0).nonzero().flatten()
-    if len(empty):
-        centroids[empty] = points[similarity.sort(stable=True).indices[: len(empty)]]
+    is_empty = counts == 0
+    if points.is_cuda or is_empty.any():
+        # the first empty one takes the worst row, the second the next
+        turn = (is_empty[:, 0].cumsum(0) - 1).clamp(min=0)
+        centroids = torch.where(is_empty, points[similarity.sort(stable=True).indices[turn]], centroids)
     return F.normalize(centroids, dim=1) if spherical else centroids
 
 
@@ -144,10 +175,11 @@ def _use_faiss(features: torch.Tensor, backend: KMeansBackend) -> bool:
 
 
 def _check(features: torch.Tensor, k: int, iterations: int) -> None:
-    if features.ndim != 2 or not features.shape[1]:
-        raise ValueError(f"want features [N, D] with D of at least 1, got {[*features.shape]}")
+    if features.ndim != 2 or not features.shape[1] or not features.is_floating_point():
+        raise ValueError(
+            f"want floating-point features [N, D] with D of at least 1, got {[*features.shape]} {features.dtype}"
+        )
     if not 1 <= k <= len(features):
         raise ValueError(f"want k between 1 and {len(features)} rows, got {k}")
     if iterations < 1:
         raise ValueError(f"want at least 1 iteration, got {iterations}")
-    check_rows("features", features)

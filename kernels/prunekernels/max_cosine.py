@@ -9,12 +9,15 @@ whatever the input, never N x N. Floor: 2 D FLOP for each pair of a group.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 
+from prunekernels import _ops
 from prunekernels._backend import Backend, use_triton
+from prunekernels._finite import check_finite
 from prunekernels._nearest import nearest_triton
+from prunekernels._precision import full_precision
 from prunekernels._unit import check_rows, unit_rows
 
 # rows of a tile of a large group, and rows of small groups that are compared in one batched product
@@ -43,32 +46,54 @@ def max_cosine(
     shapes, a key that is NaN, and NaN or infinity in the features, with the row named.
     """
     _check(features, order, groups)
-    run = max_cosine_triton if use_triton(features, backend) else max_cosine_torch
+    keys = None if order is None else order.detach()
+    return MaxCosine(*_max_cosine(features.detach(), keys, groups, backend))
+
+
+def _empty(
+    features: torch.Tensor, order: torch.Tensor | None, groups: torch.Tensor | None, backend: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    n = len(features)
+    return features.new_empty(n, dtype=torch.float32), features.new_empty(n, dtype=torch.int64)
+
+
+@_ops.operator(_empty)
+@full_precision
+def _max_cosine(
+    features: torch.Tensor, order: torch.Tensor | None, groups: torch.Tensor | None, backend: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    check_rows("features", features)
+    if order is not None and order.is_floating_point():
+        _check_keys(order)
+    device = features.device
     # stable sorts, the major key last: rows stand by group, then key, then index
-    rows = torch.arange(len(features), device=features.device) if order is None else order.argsort(stable=True)
+    rows = torch.arange(len(features), device=device) if order is None else order.argsort(stable=True)
     ids = torch.zeros_like(rows) if groups is None else groups[rows]
     by_group = ids.argsort(stable=True)
-    rows, sizes = rows[by_group], ids[by_group].unique_consecutive(return_counts=True)[1]
-    # a group of one has nothing to compare
-    rows, sizes = rows[(sizes > 1).repeat_interleave(sizes)], sizes[sizes > 1]
-    similarity = torch.full((len(features),), -1.0, device=features.device)
-    neighbor = torch.full((len(features),), -1, device=features.device)
-    if len(rows):
-        best, place = run(features, rows, sizes)
-        has_earlier = place != -1
-        rows_with = rows[has_earlier]
-        similarity[rows_with] = best[has_earlier].clamp(-1, 1)
-        neighbor[rows_with] = rows[place[has_earlier]]
-    return MaxCosine(similarity, neighbor)
+    rows, ids = rows[by_group], ids[by_group]
+    similarity = torch.full((len(features),), -1.0, dtype=torch.float32, device=device)
+    neighbor = torch.full((len(features),), -1, dtype=torch.int64, device=device)
+    if not len(rows):
+        return similarity, neighbor
+    best, place = (max_cosine_triton if use_triton(features, cast(Backend, backend)) else max_cosine_torch)(
+        features, rows, ids
+    )
+    # the first row of a group has place -1
+    similarity[rows] = torch.where(place < 0, -1.0, best.clamp(-1, 1))
+    neighbor[rows] = torch.where(place < 0, -1, rows[place])
+    return similarity, neighbor
 
 
 def max_cosine_torch(
-    features: torch.Tensor, rows: torch.Tensor, sizes: torch.Tensor
+    features: torch.Tensor, rows: torch.Tensor, ids: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Reference: of the sorted `rows`, groups of about one size at a time; returns places in `rows`."""
-    best = torch.full((len(rows),), -torch.inf, device=rows.device)
-    place = torch.full((len(rows),), -1, device=rows.device)
+    """Reference: of the `rows` sorted by `ids`, groups of about one size at a time; returns places in `rows`."""
+    best = torch.full((len(rows),), -torch.inf, dtype=torch.float32, device=rows.device)
+    place = torch.full((len(rows),), -1, dtype=torch.int64, device=rows.device)
+    sizes = ids.unique_consecutive(return_counts=True)[1]
     starts = sizes.cumsum(0) - sizes
+    # a group of one has nothing to compare
+    starts, sizes = starts[sizes > 1], sizes[sizes > 1]
     by_size = sizes.argsort(descending=True, stable=True)
     widths, first = sizes[by_size].tolist(), 0
     while first < len(widths):
@@ -106,12 +131,15 @@ def _compare(unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def max_cosine_triton(
-    features: torch.Tensor, rows: torch.Tensor, sizes: torch.Tensor
+    features: torch.Tensor, rows: torch.Tensor, ids: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One launch over the sorted rows: the columns of a row run from its group's start to the row itself."""
     unit = unit_rows(features[rows])
-    starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    return nearest_triton(unit, unit, starts, torch.arange(len(rows), device=rows.device))
+    places = torch.arange(len(rows), device=rows.device)
+    is_start = torch.ones_like(ids, dtype=torch.bool)
+    is_start[1:] = ids[1:] != ids[:-1]
+    starts = torch.where(is_start, places, 0).cummax(0).values
+    return nearest_triton(unit, unit, starts, places)
 
 
 def _check(features: torch.Tensor, order: torch.Tensor | None, groups: torch.Tensor | None) -> None:
@@ -122,6 +150,13 @@ def _check(features: torch.Tensor, order: torch.Tensor | None, groups: torch.Ten
             raise ValueError(f"want {name} [{len(features)}], got {[*keys.shape]}")
     if groups is not None and groups.dtype != torch.int64:
         raise ValueError(f"want groups as int64, got {groups.dtype}")
-    if order is not None and order.isnan().any():
+    if not features.is_floating_point():
+        raise ValueError(f"want floating-point features, got {features.dtype}")
+
+
+def _check_keys(order: torch.Tensor) -> None:
+    """Raise for a key that is NaN; on a GPU later."""
+    if order.is_cuda:
+        check_finite("order", torch.where(order.isnan(), torch.nan, 0.0)[:, None])
+    elif order.isnan().any():
         raise ValueError(f"order {int(order.isnan().nonzero()[0])} is NaN")
-    check_rows("features", features)

@@ -9,17 +9,20 @@ Methods, all with max(N // factor, 1) clusters of the N vectors that are not pro
     kmeans         spherical k-means, means scaled to length 1
 
 The cut takes the first N - k merges, hence exactly k clusters also where heights tie; k-means may leave fewer
-where there are duplicates. Torch and scipy only: Ward's
+where there are duplicates. Torch and scipy only, and on the CPU wherever the vectors are: Ward's
 merges wait for each other, N^2 numbers read in all, 1 million for a page of 1,030 vectors.
 """
 
 from __future__ import annotations
 
+import operator
 from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
+from prunekernels import _ops
+from prunekernels._precision import full_precision
 from prunekernels._sums import sum_rows
 from prunekernels._unit import check_rows, unit_rows
 from prunekernels.kmeans import kmeans
@@ -46,6 +49,24 @@ def pool(vectors: torch.Tensor, factor: int, method: PoolMethod = "hierarchical"
         raise ValueError(f"want method hierarchical, pylate, colpali or kmeans, got {method!r}")
     if factor < 1 or protected < 0:
         raise ValueError(f"want factor of at least 1 and protected of at least 0, got {factor} and {protected}")
+    if not vectors.is_floating_point():
+        raise ValueError(f"want floating-point vectors, got {vectors.dtype}")
+    return Pooled(*_pool(vectors.detach(), operator.index(factor), method, operator.index(protected)))
+
+
+def _empty(vectors: torch.Tensor, factor: int, method: str, protected: int) -> tuple[torch.Tensor, torch.Tensor]:
+    fixed = min(protected, len(vectors))
+    rest = len(vectors) - fixed
+    n_clusters: int | torch.SymInt = min(max(rest // factor, 1), rest)
+    if method == "kmeans" and n_clusters < rest:
+        # some clusters may stay empty
+        n_clusters = torch.library.get_ctx().new_dynamic_size()
+    return vectors.new_empty(fixed + n_clusters, vectors.shape[1]), vectors.new_empty(len(vectors), dtype=torch.int64)
+
+
+@_ops.operator(_empty)
+@full_precision
+def _pool(vectors: torch.Tensor, factor: int, method: str, protected: int) -> tuple[torch.Tensor, torch.Tensor]:
     check_rows("vectors", vectors)
     fixed, rest = vectors[:protected], vectors[protected:]
     n_clusters = min(max(len(rest) // factor, 1), len(rest))
@@ -62,7 +83,7 @@ def pool(vectors: torch.Tensor, factor: int, method: PoolMethod = "hierarchical"
     if method != "pylate":
         means = F.normalize(means, dim=1)
     own = torch.arange(len(fixed), device=vectors.device)
-    return Pooled(torch.cat([fixed, means.to(vectors.dtype)]), torch.cat([own, labels + len(fixed)]))
+    return torch.cat([fixed, means.to(vectors.dtype)]), torch.cat([own, labels + len(fixed)])
 
 
 def _ward(vectors: torch.Tensor, n_clusters: int, as_points: bool) -> torch.Tensor:
@@ -82,7 +103,7 @@ def _ward(vectors: torch.Tensor, n_clusters: int, as_points: bool) -> torch.Tens
     # a child's number is below its parent's
     for cluster in reversed(range(2 * len(vectors))):
         parent[cluster] = parent[parent[cluster]]
-    return torch.tensor(parent[: len(vectors)], device=vectors.device)
+    return torch.tensor(parent[: len(vectors)], dtype=torch.int64, device=vectors.device)
 
 
 def _in_order(labels: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from prunekernels._backend import Backend, is_hopper, is_interpreting, jit, use_triton
+from prunekernels._backend import Backend, is_interpreting, jit, limits, use_triton
+from prunekernels._precision import full_precision
 
 if TYPE_CHECKING:
     import triton.language as tl
@@ -27,6 +28,9 @@ LOWEST, LABEL = -1e30, -1e35
 
 # 4 MiB of float32 logits at a time: measured fastest on a CPU, between too small a product and leaving the cache
 ROWS, COLUMNS = 1024, 1024
+
+# rows are filled up to whole multiples: a product of few rows is rounded in another order than one of many
+ROW_STEP = 16
 
 # programs that fill a large GPU twice over; with few tokens the vocabulary is cut into slices to get there
 PROGRAMS = 264
@@ -42,6 +46,7 @@ class TokenStats(NamedTuple):
     el2n: torch.Tensor
 
 
+@full_precision
 def token_stats(
     hidden: torch.Tensor,
     weight: torch.Tensor,
@@ -50,12 +55,15 @@ def token_stats(
     *,
     backend: Backend = "auto",
 ) -> TokenStats:
-    """Statistics of `hidden` [T, D] under the head `weight` [V, D] (and `bias` [V]) for `labels` [T] int64.
+    """Statistics of `hidden` [T, D] under the head `weight` [V, D] (and `bias` [V]) for whole `labels` [T].
 
-    bfloat16, float16 and float32 in, products and sums in float32. Raises ValueError for other shapes, a label
-    outside [0, V), and for a row whose logits have NaN or infinity.
+    bfloat16, float16 and float32 in, also mixed; products and sums in float32, no gradient. Raises ValueError for
+    other shapes and dtypes, a label outside [0, V), and for a row whose logits have NaN or infinity.
     """
     _check(hidden, weight, labels, bias)
+    # the dtype that holds both
+    dtype = torch.promote_types(hidden.dtype, weight.dtype)
+    hidden, weight, labels = hidden.to(dtype), weight.to(dtype), labels.long()
     run = token_stats_triton if use_triton(hidden, backend) and len(hidden) else token_stats_torch
     stats = run(hidden, weight, labels, bias)
     bad = ~(stats.nll.isfinite() & stats.entropy.isfinite())
@@ -72,6 +80,8 @@ def token_stats_torch(
     parts = []
     for first in range(0, len(hidden), ROWS):
         rows, label = hidden[first : first + ROWS].to(dtype), labels[first : first + ROWS, None]
+        n_rows = len(rows)
+        rows, label = (torch.nn.functional.pad(each, (0, 0, 0, -n_rows % ROW_STEP)) for each in (rows, label))
         peak = torch.full_like(rows[:, :1], LOWEST)
         other, square, spread, own = (torch.zeros_like(peak) for _ in range(4))
         for column in range(0, len(weight), COLUMNS):
@@ -90,7 +100,7 @@ def token_stats_torch(
             other = scale * other + exponentials.sum(1, keepdim=True)
             square = scale**2 * square + torch.linalg.vecdot(exponentials, exponentials)[:, None]
             peak = new_peak
-        parts.append(torch.cat([peak, other, square, spread, own], 1))
+        parts.append(torch.cat([peak, other, square, spread, own], 1)[:n_rows])
     sums = torch.cat(parts) if parts else hidden.new_zeros(0, 5, dtype=dtype)
     return _join(sums.T[:4, None], sums.T[4])
 
@@ -122,8 +132,16 @@ def _check(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, bia
             f"want hidden [T, D], weight [V, D] and labels [T], got {[*hidden.shape]}, {[*weight.shape]} "
             f"and {[*labels.shape]}"
         )
+    floating = all(item.is_floating_point() for item in (hidden, weight, *(() if bias is None else (bias,))))
+    if not floating or labels.dtype.is_floating_point or labels.dtype in (torch.bool, torch.complex64):
+        raise ValueError(
+            f"want hidden, weight and bias of floating point and whole labels, got {hidden.dtype}, {weight.dtype}"
+            f"{'' if bias is None else f', {bias.dtype}'} and {labels.dtype}"
+        )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"want bias [{len(weight)}], got {[*bias.shape]}")
+    # a narrow label compared with more words than it can count to is compared with what is left of their number
+    labels = labels.long()
     bad = (labels < 0) | (labels >= len(weight))
     if bad.any():
         row = int(bad.nonzero()[0])
@@ -134,36 +152,43 @@ def token_stats_triton(
     hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, bias: torch.Tensor | None = None
 ) -> TokenStats:
     """One program for a tile of tokens and a slice of the vocabulary; the slices are joined in a fixed order."""
-    if is_interpreting():
-        # the interpreter's dot multiplies the bits of a bfloat16 as if they were a whole number
+    if hidden.dtype == torch.float64:
         hidden, weight = hidden.float(), weight.float()
     n_tokens, n_words = len(hidden), len(weight)
-    if hidden.dtype.itemsize == 2:
-        tile_t, tile_v, tile_d, warps = 128 if is_hopper(hidden) else 64, 128, 64, 8
-    else:
-        tile_t, tile_v, tile_d, warps = 32, 64, 32, 4
+    tile_t, tile_v, tile_d, warps = _tiles(hidden)
     tiles = -(-n_words // tile_v)
     slices = min(tiles, max(1, PROGRAMS * tile_t // n_tokens))
     tiles_per_slice = -(-tiles // slices)
     slices = -(-tiles // tiles_per_slice)
-    sums = torch.empty(4, slices, n_tokens, dtype=torch.float32, device=hidden.device)
+    sums = torch.empty(slices, 4, n_tokens, dtype=torch.float32, device=hidden.device)
     own = torch.empty(n_tokens, dtype=torch.float32, device=hidden.device)
     _token_stats_kernel[(-(-n_tokens // tile_t), slices)](
         hidden, weight, labels, weight if bias is None else bias, sums, own,
-        n_tokens, n_words, hidden.shape[1], slices, tiles_per_slice,
+        n_tokens, n_words, hidden.shape[1], tiles_per_slice,
         hidden.stride(0), hidden.stride(1), weight.stride(0), weight.stride(1), labels.stride(0),
         1 if bias is None else bias.stride(0), HAS_BIAS=bias is not None,
         TILE_T=tile_t, TILE_V=tile_v, TILE_D=tile_d, LOWEST=LOWEST, LABEL=LABEL,
-        num_warps=warps,
+        # the interpreter's dot multiplies the bits of a bfloat16 as if they were a whole number
+        WIDEN=is_interpreting(), num_warps=warps,
     )  # fmt: skip
-    return _join(sums, own)
+    return _join(sums.transpose(0, 1), own)
+
+
+def _tiles(hidden: torch.Tensor) -> tuple[int, int, int, int]:
+    """Tokens, words and dims that a program multiplies at a time, and its warps."""
+    capability = limits(hidden).capability
+    # before 8.0 halves are multiplied like float32; the units of 9.0 and 10.0 take larger tiles before registers spill
+    if hidden.dtype.itemsize == 2 and capability >= (8, 0):
+        return 128 if (9, 0) <= capability < (12, 0) else 64, 128, 64, 8
+    return 32, 64, 32, 4
 
 
 @jit
 def _token_stats_kernel(  # type: ignore[no-untyped-def]
-    hidden, weight, labels, bias, sums, own, n_tokens, n_words, n_dims, n_slices, tiles_per_slice,
+    hidden, weight, labels, bias, sums, own, n_tokens, n_words, n_dims, tiles_per_slice,
     stride_ht, stride_hd, stride_wv, stride_wd, stride_l, stride_b, HAS_BIAS: tl.constexpr,
     TILE_T: tl.constexpr, TILE_V: tl.constexpr, TILE_D: tl.constexpr, LOWEST: tl.constexpr, LABEL: tl.constexpr,
+    WIDEN: tl.constexpr,
 ):  # fmt: skip
     tokens = tl.program_id(0).to(tl.int64) * TILE_T + tl.arange(0, TILE_T)
     part = tl.program_id(1).to(tl.int64)
@@ -188,6 +213,8 @@ def _token_stats_kernel(  # type: ignore[no-untyped-def]
                 weight + words[None, :] * stride_wv + dims[:, None] * stride_wd,
                 mask=is_word[None, :] & is_dim[:, None], other=0.0,
             )  # fmt: skip
+            if WIDEN:
+                h, w = h.to(tl.float32), w.to(tl.float32)
             logits = tl.dot(h, w, logits, input_precision="ieee")
         if HAS_BIAS:
             logits += tl.load(bias + words * stride_b, mask=is_word, other=0.0).to(tl.float32)[None, :]
@@ -204,8 +231,8 @@ def _token_stats_kernel(  # type: ignore[no-untyped-def]
         other = scale * other + tl.sum(exponentials, 1)
         square = scale * scale * square + tl.sum(exponentials * exponentials, 1)
         peak = new_peak
-    place = sums + part * n_tokens + tokens
-    step = n_slices.to(tl.int64) * n_tokens
+    place = sums + 4 * part * n_tokens + tokens
+    step = tl.full([], 1, tl.int64) * n_tokens
     tl.store(place, peak, mask=is_token)
     tl.store(place + step, other, mask=is_token)
     tl.store(place + 2 * step, square, mask=is_token)

@@ -10,14 +10,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Policy, Result, estimate_tokens
-from contextpruner.closure import ALL
-from contextpruner.pruner import LABELERS, build
+from contextpruner.decisions.closure import DEPENDENCIES
+from contextpruner.labeler import LABELERS, build_labeler
 from prunekernels import registry
 
 NAMES = [
     name
     for name in registry.names(LABELERS)
-    if not {"model"} & {field.name for field in dataclasses.fields(build(name))}  # type: ignore[arg-type]
+    if not {"model"} & {field.name for field in dataclasses.fields(build_labeler(name))}  # type: ignore[arg-type]
 ]
 QUESTION = "Who built the tall dome of Florence?"
 
@@ -33,7 +33,7 @@ PARTS = [
 ]
 TEXTS = st.lists(st.sampled_from(PARTS), max_size=6).map("".join)
 DOCUMENTS = st.lists(TEXTS, min_size=1, max_size=5)
-CLOSURES = st.sampled_from([ALL, (), ("antecedent",), ("heading", "header")])
+CLOSURES = st.sampled_from([DEPENDENCIES, (), ("antecedent",), ("heading", "header")])
 EMPTY = st.sampled_from(["keep_best", "original", "empty"])
 PER = st.sampled_from(["question", "document"])
 

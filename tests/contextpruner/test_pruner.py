@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Labeler, Labels, Policy, SplitDocument, Unit
-from contextpruner.joining import joined
 from contextpruner.labelers.lead import Lead
+from contextpruner.units.join import join_kept
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = "The dome was designed by Brunelleschi. It is tall. Bread is baked."
@@ -54,7 +54,7 @@ def test_every_text_is_made_of_verbatim_slices(labeler: str, documents: list[str
     for given_text, document in zip(documents, result.documents, strict=True):
         assert document.original == given_text
         slices = [given_text[span.start : span.end] for span in document.spans]
-        assert document.text == joined(slices, [span.kept for span in document.spans])
+        assert document.text == join_kept(slices, [span.kept for span in document.spans])
         assert "".join(given_text[span.start : span.end] for span in document.spans) == given_text
         assert document.n_characters_after == len(document.text)
         assert document.n_characters_before == len(given_text)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from prunekernels import registry, spec
-from tokenpruner.block_method import BlockContext, BlockMethod
-from tokenpruner.kinds import TokenMethod
+from tokenpruner.base.token_method import TokenMethod
+from tokenpruner.base.vision_transformer import BlockContext, BlockMethod
 
 PACKAGE = "tokenpruner.methods"
 NAMES = [name for name in registry.names(PACKAGE) if issubclass(registry.load(PACKAGE, name, TokenMethod), BlockMethod)]

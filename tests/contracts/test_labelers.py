@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from contextpruner import Document, Labeler, Labels, SplitDocument, Unit, split
-from contextpruner.pruner import LABELERS, build
+from contextpruner.labeler import LABELERS, build_labeler
 from prunekernels import registry, spec
 from tests.contextpruner.tiny_models import save_tiny_model
 
@@ -45,10 +45,10 @@ def labeler(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """The labeler with its defaults; one that needs a model gets a tiny one on disk."""
     name = request.param
     if not _has_model(name):
-        return build(name)
+        return build_labeler(name)
     if name not in FOLDERS:
         FOLDERS[name] = save_tiny_model(name, tmp_path_factory.mktemp(name))
-    return build(f"{name}:model={FOLDERS[name]}")
+    return build_labeler(f"{name}:model={FOLDERS[name]}")
 
 
 def _class(name: str) -> type[Labeler]:
@@ -89,7 +89,7 @@ def test_the_module_says_rule_direction_and_meaning(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_text_form_reads_back(name: str) -> None:
     labeler = _class(name)()
-    assert build(spec.describe(labeler)) == labeler
+    assert build_labeler(spec.describe(labeler)) == labeler
 
 
 def test_one_finite_float32_in_range_for_every_unit_and_document(labeler: Labeler) -> None:
@@ -181,10 +181,10 @@ def test_other_processes_say_the_same(labeler: Labeler) -> None:
     program = (
         "import json, sys\n"
         "from contextpruner import Document, SplitDocument, split\n"
-        "from contextpruner.pruner import build\n"
+        "from contextpruner.labeler import build_labeler\n"
         "text, question, rows = json.load(sys.stdin)\n"
         "documents = [SplitDocument(Document(*row), tuple(split(row[0]))) for row in rows]\n"
-        "labels = build(text).score(question, documents)\n"
+        "labels = build_labeler(text).score(question, documents)\n"
         "print(json.dumps([values.tolist() for values in (*labels.probabilities, labels.scores)]))\n"
     )
     rows = [[item.text, item.id, item.title] for item in DOCUMENTS]

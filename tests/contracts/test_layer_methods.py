@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from prunekernels import budget, registry, spec
-from tokenpruner.attention import Attention
-from tokenpruner.kinds import TokenMethod
-from tokenpruner.layer_method import LayerContext, LayerMethod, Stage, check_picks, check_stages
+from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage, check_picks, check_stages
+from tokenpruner.base.token_method import TokenMethod
+from tokenpruner.models.attention import Attention
 
 PACKAGE = "tokenpruner.methods"
 NAMES = [name for name in registry.names(PACKAGE) if issubclass(registry.load(PACKAGE, name, TokenMethod), LayerMethod)]

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, split
-from contextpruner.pieces import is_joined
-from contextpruner.sentence_splitter import SPLITTERS, SentenceSplitter, SpanSplitter, build, partition
 from contextpruner.splitters.spacy import Spacy
-from contextpruner.unit import Unit
+from contextpruner.units.long_text import is_inside_character
+from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter, SpanSplitter, build_splitter, partition
+from contextpruner.units.unit import Unit
 from prunekernels import registry, spec
 from tests.contextpruner.stopwatch import seconds
 
@@ -48,7 +48,7 @@ TEXTS = (
 @pytest.fixture(params=NAMES)
 def splitter(request: pytest.FixtureRequest) -> SentenceSplitter:
     """The splitter with its defaults; one whose package is not installed here is skipped."""
-    made = build(request.param)
+    made = build_splitter(request.param)
     try:
         made(PROSE)
     except ImportError as missing:
@@ -68,7 +68,7 @@ def _check(text: str, units: Sequence[Unit], most: int) -> None:
     assert all(len(text[unit.start : unit.end].strip()) <= most for unit in units)
     # at the head of a line a mark stands for itself
     inside = [unit.start for unit in units if text[unit.start - 1] not in LINE_ENDS]
-    assert not any(is_joined(text, start) for start in inside)
+    assert not any(is_inside_character(text, start) for start in inside)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,8 +77,8 @@ def test_a_frozen_dataclass_with_a_default_for_every_field(name: str) -> None:
     assert dataclasses.is_dataclass(made)
     assert made.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert (inspect.getdoc(made) or "").partition("\n")[0].endswith(".")
-    assert build(spec.describe(made())) == made()
-    assert build(f"{name}:max_characters=7").max_characters == 7
+    assert build_splitter(spec.describe(made())) == made()
+    assert build_splitter(f"{name}:max_characters=7").max_characters == 7
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -173,7 +173,7 @@ def test_a_missing_package_names_the_line_that_installs_it(name: str, monkeypatc
         raise ImportError(module)
 
     # fields that no other test has used, for what is loaded is kept
-    made = build({"nltk": "nltk:language=norwegian", "spacy": "spacy:language=xq"}.get(name, name))
+    made = build_splitter({"nltk": "nltk:language=norwegian", "spacy": "spacy:language=xq"}.get(name, name))
     monkeypatch.setattr("importlib.import_module", missing)
     extra = name if name in ("blingfire", "punkt") else "splitters"
     with pytest.raises(ImportError, match=rf'pip install "prunekit\[{extra}\]"'):
@@ -184,9 +184,9 @@ def test_unknown_names_and_fields_are_refused() -> None:
     with pytest.raises(ValueError, match="has no 'ntlk'; it has .*nltk"):
         ContextPruner("bm25", splitter="ntlk")
     with pytest.raises(ValueError, match="rules has max_characters: want field=value, got 'language=de'"):
-        build("rules:language=de")
+        build_splitter("rules:language=de")
     with pytest.raises(ValueError, match="max_characters of at least 1, got 0"):
-        build("rules:max_characters=0")("a")
+        build_splitter("rules:max_characters=0")("a")
 
 
 @pytest.mark.parametrize(
@@ -224,9 +224,9 @@ def test_spans_that_make_no_partition_are_refused(spans: list[tuple[int, int]]) 
 def test_nltk_takes_trained_tables_where_it_finds_them(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
     data = pytest.importorskip("nltk.data", reason="nltk is not installed here")
     text = "We met Prog. Stone today. Then we left."
-    assert len(build("nltk:language=test-a")(text)) == 3
+    assert len(build_splitter("nltk:language=test-a")(text)) == 3
     with pytest.raises(ValueError, match="want the tables tokenizers/punkt_tab/test-b in a folder"):
-        build("nltk:language=test-b,data=punkt_tab")(text)
+        build_splitter("nltk:language=test-b,data=punkt_tab")(text)
     for language in ("test-c", "test-d"):
         folder = tmp_path / "tokenizers" / "punkt_tab" / language
         folder.mkdir(parents=True)
@@ -234,9 +234,9 @@ def test_nltk_takes_trained_tables_where_it_finds_them(tmp_path, monkeypatch: py
         for name in ("collocations.tab", "sent_starters.txt", "ortho_context.tab"):
             (folder / name).write_text("")
     monkeypatch.setattr(data, "path", [str(tmp_path)])
-    assert len(build("nltk:language=test-c")(text)) == 2
-    assert len(build("nltk:language=test-d,data=punkt_tab")(text)) == 2
-    assert len(build("nltk:language=test-d,data=none")(text)) == 3
+    assert len(build_splitter("nltk:language=test-c")(text)) == 2
+    assert len(build_splitter("nltk:language=test-d,data=punkt_tab")(text)) == 2
+    assert len(build_splitter("nltk:language=test-d,data=none")(text)) == 3
 
 
 def test_spacy_runs_only_what_finds_sentences(tmp_path) -> None:  # noqa: ANN001
@@ -252,7 +252,7 @@ def test_spacy_runs_only_what_finds_sentences(tmp_path) -> None:  # noqa: ANN001
     from contextpruner.splitters.spacy import _pipeline
 
     assert _pipeline(str(tmp_path / "model"), "xx").pipe_names == ["senter"]
-    _check(PROSE, build(f"spacy:model={tmp_path / 'model'}")(PROSE), 1200)
+    _check(PROSE, build_splitter(f"spacy:model={tmp_path / 'model'}")(PROSE), 1200)
     with pytest.raises(ValueError, match="want a model that is installed, or its folder, got 'no_such_model'"):
         Spacy("no_such_model")(PROSE)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from prunekernels import budget, registry, spec
-from tokenpruner.kinds import TokenMethod
-from tokenpruner.method import Context, Method
+from tokenpruner.base.before_decoder import Context, Method
+from tokenpruner.base.token_method import TokenMethod
 
 PACKAGE = "tokenpruner.methods"
 NAMES = [name for name in registry.names(PACKAGE) if issubclass(registry.load(PACKAGE, name, TokenMethod), Method)]

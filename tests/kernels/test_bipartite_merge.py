@@ -5,6 +5,8 @@ import sys
 import pytest
 import torch
 
+from prunekernels._backend import HAS_TRITON, is_interpreting
+from prunekernels._leaving import leaving_numpy, leaving_torch, leaving_triton
 from prunekernels.bipartite_merge import Merged, bipartite_merge
 
 
@@ -157,7 +159,7 @@ def test_halves_are_compared_and_summed_in_float32(backend: str, device: torch.d
 @pytest.mark.parametrize("programs", [1, 7, 264])
 def test_slices_and_blocks_agree(programs: int, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["prunekernels._nearest"], "PROGRAMS", programs)
-    monkeypatch.setattr(sys.modules["prunekernels.bipartite_merge"], "MAX_PAIRS", 1000)
+    monkeypatch.setattr(sys.modules["prunekernels._leaving"], "MAX_PAIRS", 1000)
     tokens, metric, sizes = (item.to(device) for item in _problem(3, 331, seed=6))
     fused, plain = (bipartite_merge(tokens, metric, 120, sizes, 1, backend=name) for name in ("triton", "torch"))
     _equal(fused, plain)
@@ -205,3 +207,15 @@ def test_refuses(change, message: str, backend: str) -> None:
     arguments = {"tokens": torch.zeros(4, 2), "metric": torch.zeros(4, 3), "r": 1, **change}
     with pytest.raises(ValueError, match=message):
         bipartite_merge(**arguments, backend=backend)
+
+
+@pytest.mark.parametrize("protected", [0, 1, 2, 3])
+def test_every_way_finds_the_same_to_leave(protected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # on a GPU without Triton, and with more tokens than a kernel holds
+    unit = torch.nn.functional.normalize(torch.randn(3, 41, 6, generator=torch.Generator().manual_seed(23)), dim=-1)
+    wanted = leaving_numpy(unit, 9, protected)
+    assert all(map(torch.equal, leaving_torch(unit, 9, protected), wanted))
+    if HAS_TRITON and is_interpreting():
+        assert all(map(torch.equal, leaving_triton(unit, 9, protected), wanted))
+        monkeypatch.setattr(sys.modules["prunekernels._leaving"], "LARGE", 40)
+        assert all(map(torch.equal, leaving_triton(unit, 9, protected), wanted))

@@ -14,13 +14,12 @@ from prunekernels._backend import HAS_TRITON
 
 ROOT = Path(__file__).parents[2]
 
-# capability: bytes of shared memory that one program may have (CUDA C++ Programming Guide, table of capabilities)
-SHARED = {86: 99 * 1024, 90: 227 * 1024}
+CAPABILITIES = (75, 80, 86, 90, 120)
 
 
 @pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: the kernels' own tests compile them")
-@pytest.mark.parametrize("capability", SHARED)
+@pytest.mark.parametrize("capability", CAPABILITIES)
 def test_kernels_compile_and_fit(capability: int, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment |= {"PYTHONPATH": str(ROOT / "kernels"), "TRITON_CACHE_DIR": str(tmp_path)}
@@ -32,6 +31,7 @@ def test_kernels_compile_and_fit(capability: int, tmp_path: Path) -> None:
     kernels = set(re.findall(r"@jit\ndef (\w+)", source))
     assert {need["kernel"] for need in needs} == kernels
     for need in needs:
-        assert need["shared"] <= SHARED[capability], need
+        assert "error" not in need, need
+        assert need["shared"] <= need["shared_limit"], need
         # a few bytes are places in an array; more are registers that spill in the inner loop
         assert need["stack"] <= 32, need

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from prunekernels.dpp_map import dpp_map
+from prunekernels.dpp_map import dpp_map, dpp_map_numpy, dpp_map_torch
 
 
 def _brute(features: torch.Tensor, quality: torch.Tensor, n: int) -> list[int]:
@@ -100,11 +100,18 @@ def test_edges_strides_and_halves(backend: str, device: torch.device) -> None:
         ((torch.zeros(3, 2), torch.zeros(2), 1), "quality"),
         ((torch.zeros(3, 2), torch.zeros(3), 4), "between 0 and 3"),
         ((torch.zeros(3, 2), torch.tensor([0.0, -1.0, 0.0]), 1), "row 1 of set 0: want a quality"),
-        ((torch.zeros(3, 2), torch.tensor([0.0, torch.nan, 0.0]), 1), "row 1 of set 0 has NaN"),
-        ((torch.tensor([[0.0], [torch.inf]]), torch.ones(2), 1), "row 1 of set 0 has NaN or infinity"),
+        ((torch.zeros(3, 2), torch.tensor([0.0, torch.nan, 0.0]), 1), "row 1 of set 0 of quality has NaN"),
+        ((torch.tensor([[0.0], [torch.inf]]), torch.ones(2), 1), "row 1 of set 0 of features has NaN or infinity"),
         ((torch.zeros(3, 2).long(), torch.zeros(3), 1), "floating"),
     ],
 )
 def test_refuses(arguments, message: str, backend: str) -> None:
     with pytest.raises(ValueError, match=message):
         dpp_map(*arguments, backend=backend)
+
+
+@pytest.mark.parametrize("n", [3, 40])
+def test_steps_without_a_wait_pick_the_same(n: int) -> None:
+    # what a GPU runs without Triton; rows repeat, so that some are spanned, and both ways of making products are taken
+    rows = torch.randn(30, 6, generator=torch.Generator().manual_seed(23)).repeat(2, 1)
+    assert torch.equal(dpp_map_torch(rows, n), dpp_map_numpy(rows, n))

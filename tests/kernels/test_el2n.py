@@ -107,3 +107,14 @@ def test_refuses_a_row_without_a_score(value: float, backend: str, device: torch
 def test_refuses(logits, labels, message: str, backend: str) -> None:
     with pytest.raises(ValueError, match=message):
         el2n(logits, labels, backend=backend)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32])
+def test_labels_of_any_whole_dtype(dtype: torch.dtype, backend: str, device: torch.device) -> None:
+    logits = torch.randn(6, 2, generator=torch.Generator().manual_seed(30)).to(device)
+    labels = torch.tensor([0, 1, 1, 0, 1, 0], device=device)
+    assert torch.equal(el2n(logits, labels.to(dtype), backend=backend), el2n(logits, labels, backend=backend))
+    with pytest.raises(ValueError, match="whole labels, got torch.float32 and torch.float32"):
+        el2n(logits, labels.float(), backend=backend)
+    with pytest.raises(ValueError, match="floating-point logits"):
+        el2n(logits.long(), labels, backend=backend)

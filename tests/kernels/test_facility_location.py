@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from prunekernels.facility_location import facility_location
+from prunekernels.facility_location import _greedy, facility_location
 
 MODULE = sys.modules["prunekernels.facility_location"]
 
@@ -177,3 +177,13 @@ def test_edges_and_strides(device: torch.device) -> None:
 def test_refuses(features: torch.Tensor, n: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         facility_location(features, n)
+
+
+def test_every_gain_in_every_step_picks_the_same() -> None:
+    # what a GPU runs, without a wait
+    features = torch.randn(50, 6, generator=torch.Generator().manual_seed(23))
+    unit = torch.nn.functional.normalize(features, dim=1)
+    picks, gains = _greedy(unit @ unit.T, 50)
+    lazy = facility_location(features, 50)
+    assert torch.equal(picks, lazy.picks)
+    torch.testing.assert_close(gains, lazy.gains, rtol=1e-5, atol=1e-5)

@@ -2,10 +2,11 @@
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 
-from prunekernels import _sets
+from prunekernels import _farthest_rounds, _sets
 from prunekernels.farthest_point import farthest_point
 
 # the function of the same name hides it from a plain import
@@ -134,7 +135,7 @@ def test_rounds_of_every_size_pick_the_same(metric, start, chunk, monkeypatch: p
     features = torch.randn(70, 5, generator=torch.Generator().manual_seed(12))
     # a hundred rows around one place and one far away: most bounds rule nothing out
     features = torch.cat([features, features[:30] * 0.3 + 1, torch.full((1, 5), 9.0)])
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(_farthest_rounds, "CHUNK", chunk)
     monkeypatch.setattr(module, "SMALL", 0)
     for n in (1, 2, 33, 101):
         picks = farthest_point(features, n, metric, start, backend="torch").tolist()
@@ -143,16 +144,49 @@ def test_rounds_of_every_size_pick_the_same(metric, start, chunk, monkeypatch: p
 
 @pytest.mark.parametrize("chunk", [2, 8])
 def test_the_isolated_row_is_found_among_near_rivals(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(_farthest_rounds, "CHUNK", chunk)
     monkeypatch.setattr(module, "SMALL", 0)
     for seed in range(100):
         features = torch.randn(60, 3, generator=torch.Generator().manual_seed(seed))
         assert farthest_point(features, 1, backend="torch").tolist() == _brute(features, 1)
 
 
+def test_the_largest_numbers_are_never_picked_twice(backend: str, device: torch.device) -> None:
+    # differences beyond float32: 1 stands alone with 3, at 3e38 (the tie is the lower one's), then 0 at 6e38
+    line = torch.tensor([[3e38], [-3e38], [3e38], [1.0]], device=device)
+    assert farthest_point(line, 4, "euclidean", backend=backend).tolist() == [1, 0, 3, 2]
+    assert farthest_point(line.double() * 1e200, 4, "euclidean", backend=backend).tolist() == [1, 0, 3, 2]
+    tiny = torch.tensor([[0.0], [1e-44], [4e-44], [1e-43]], device=device)
+    assert farthest_point(tiny, 4, "euclidean", backend=backend).tolist() == [3, 0, 2, 1]
+
+
+def test_float64_rows_are_centred_before_they_are_rounded(backend: str, device: torch.device) -> None:
+    features = torch.randn(30, 4, generator=torch.Generator().manual_seed(21), dtype=torch.float64)
+    far = (features + 1e9).to(device)
+    assert farthest_point(far, 15, "euclidean", backend=backend).tolist() == _brute(features, 15, "euclidean")
+
+
+@pytest.mark.parametrize("start", [-1, 3])
+def test_steps_without_a_wait_pick_the_same(start: int) -> None:
+    # what a GPU runs where all pairs are too many, or Triton is missing
+    points = torch.randn(60, 6, generator=torch.Generator().manual_seed(23))
+    wanted = module.walk(points @ points.T, 25, start)
+    assert torch.equal(_farthest_rounds.steps(points, 25, start), wanted)
+
+
+def test_counts_of_any_whole_kind(backend: str, device: torch.device) -> None:
+    features = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(22)).to(device)
+    wanted = farthest_point(features, 3, start=2, backend=backend)
+    for n in (np.int64(3), np.array([3, 3]), torch.tensor([3, 3]), (3, np.int32(3))):
+        found = farthest_point(features, n, start=np.int64(2), sizes=np.array([9, 9]), backend=backend)
+        assert torch.equal(found, wanted)
+    with pytest.raises(TypeError):
+        farthest_point(features, 2.5, backend=backend)
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 def test_rounds_leave_ties_to_the_lower_index(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(_farthest_rounds, "CHUNK", chunk)
     monkeypatch.setattr(module, "SMALL", 0)
     # whole numbers and twins: every distance is exact and ties with others
     grid = torch.cartesian_prod(torch.arange(5.0), torch.arange(5.0)).repeat(3, 1)

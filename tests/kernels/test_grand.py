@@ -44,3 +44,16 @@ def test_half_features_are_summed_in_float32() -> None:
 def test_refuses(features, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         grand(torch.zeros(1, 2), torch.tensor([0]), features)
+
+
+def test_large_features_have_a_score_as_far_as_float32_goes(backend: str, device: torch.device) -> None:
+    logits, labels = torch.zeros(2, 2, device=device), torch.tensor([0, 1], device=device)
+    # p is 1/2, so that el2n is sqrt(1/2); the norm of (3, 4) is 5
+    features = torch.tensor([[3e30, 4e30], [0.0, 1e-30]], device=device)
+    wanted = torch.tensor([5e30 * 0.5**0.5, 0.5**0.5], device=device)
+    torch.testing.assert_close(grand(logits, labels, features, backend=backend), wanted)
+    with pytest.raises(ValueError, match="row 1: its score is beyond float32"):
+        grand(logits, labels, (features.double() * 1e30).flip(0), backend=backend)
+    features[0, 1] = torch.nan
+    with pytest.raises(ValueError, match="row 0: its features have NaN"):
+        grand(logits, labels, features, backend=backend)

@@ -1,5 +1,6 @@
 """Pooling of a document's vectors, against scipy used as each published form uses it."""
 
+import importlib.util
 import sys
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 
 from prunekernels.pool import pool
 
-METHODS = ["hierarchical", "pylate", "colpali", "kmeans"]
+needs_scipy = pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="Ward linkage is scipy's")
+WARD = [pytest.param(method, marks=needs_scipy) for method in ("hierarchical", "pylate", "colpali")]
+METHODS = [*WARD, "kmeans"]
 
 
 def _unit(n: int, n_dims: int = 16, seed: int = 0) -> torch.Tensor:
@@ -32,6 +35,7 @@ def _clusters(assignment: torch.Tensor, n: int) -> list[frozenset[int]]:
     return [frozenset((assignment == cluster).nonzero().flatten().tolist()) for cluster in range(n)]
 
 
+@needs_scipy
 def test_by_hand(device: torch.device) -> None:
     vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6], [1.0, 0.0]], device=device)
     for method, length in (("hierarchical", True), ("pylate", False), ("colpali", True), ("kmeans", True)):
@@ -44,7 +48,7 @@ def test_by_hand(device: torch.device) -> None:
 
 @pytest.mark.parametrize("n", [2, 3, 31, 64])
 @pytest.mark.parametrize("factor", [1, 2, 3, 9, 100])
-@pytest.mark.parametrize("method", ["hierarchical", "pylate", "colpali"])
+@pytest.mark.parametrize("method", WARD)
 def test_clusters_are_the_published_ones(n: int, factor: int, method: str, device: torch.device) -> None:
     vectors = _unit(n, seed=n)
     wanted = _published(vectors, factor, as_points=method == "colpali")
@@ -56,6 +60,7 @@ def test_clusters_are_the_published_ones(n: int, factor: int, method: str, devic
         torch.testing.assert_close(vector, mean if method == "pylate" else mean / mean.norm(), rtol=1e-5, atol=1e-6)
 
 
+@needs_scipy
 def test_the_two_published_forms_differ() -> None:
     vectors = _unit(60, seed=1)
     assert not torch.equal(pool(vectors, 3, "pylate").assignment, pool(vectors, 3, "colpali").assignment)
@@ -85,7 +90,7 @@ def test_clusters_stand_in_the_order_of_their_first_members(method: str, device:
     assert firsts == sorted(firsts)
 
 
-@pytest.mark.parametrize("method", ["hierarchical", "pylate", "colpali"])
+@pytest.mark.parametrize("method", WARD)
 def test_duplicates_still_give_the_count_asked_for(method: str, device: torch.device) -> None:
     vectors = torch.eye(4).repeat(6, 1).to(device)
     # copies merge first, so that 4 clusters are the four kinds
@@ -95,6 +100,7 @@ def test_duplicates_still_give_the_count_asked_for(method: str, device: torch.de
     assert len(pool(torch.zeros(5, 3, device=device), 2, method).vectors) == 2
 
 
+@needs_scipy
 def test_order_and_scale_do_not_change_the_clusters(device: torch.device) -> None:
     vectors = _unit(30, seed=4)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(5))
@@ -106,17 +112,17 @@ def test_order_and_scale_do_not_change_the_clusters(device: torch.device) -> Non
         assert torch.equal(pool((vectors * scales).to(device), 3, method).assignment, pooled.assignment)
 
 
-def test_dtype_strides_and_edges(device: torch.device) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_dtype_strides_and_edges(method: str, device: torch.device) -> None:
     vectors = _unit(20, seed=6).to(device)
-    for method in METHODS:
-        pooled = pool(vectors, 3, method)
-        assert pool(vectors.half(), 3, method).vectors.dtype == torch.float16
-        assert torch.equal(pool(vectors.T.contiguous().T, 3, method).assignment, pooled.assignment)
-        assert pool(vectors[:0], 3, method).vectors.shape == (0, 16)
-        assert pool(vectors[:0], 3, method, protected=2).assignment.shape == (0,)
-        torch.testing.assert_close(pool(vectors[:1], 3, method).vectors, vectors[:1])
-        assert pool(vectors, 7, method).vectors.shape == (2, 16)
-        assert pool(vectors, 99, method).assignment.tolist() == [0] * 20
+    pooled = pool(vectors, 3, method)
+    assert pool(vectors.half(), 3, method).vectors.dtype == torch.float16
+    assert torch.equal(pool(vectors.T.contiguous().T, 3, method).assignment, pooled.assignment)
+    assert pool(vectors[:0], 3, method).vectors.shape == (0, 16)
+    assert pool(vectors[:0], 3, method, protected=2).assignment.shape == (0,)
+    torch.testing.assert_close(pool(vectors[:1], 3, method).vectors, vectors[:1])
+    assert pool(vectors, 7, method).vectors.shape == (2, 16)
+    assert pool(vectors, 99, method).assignment.tolist() == [0] * 20
 
 
 def test_a_missing_scipy_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

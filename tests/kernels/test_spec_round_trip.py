@@ -70,6 +70,7 @@ def test_every_value_comes_back(made: Fields) -> None:
         ('fields: text = "a" , perhaps = "None" ', Fields(text="a", perhaps="None")),
         ('fields:text=say "hi"', Fields(text='say "hi"')),
         ("fields:text=it's", Fields(text="it's")),
+        ('fields:text=a"b,perhaps=c"d', Fields(text='a"b', perhaps='c"d')),
         ('fields:either="5"', Fields(either="5")),
         ('fields:texts="a,b"/c/"d/e"', Fields(texts=("a,b", "c", "d/e"))),
         ('fields:texts=""/', Fields(texts=("",))),

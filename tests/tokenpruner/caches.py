@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from tokenpruner.transformers_api import Cache, cache_argument, cache_of_output
+from tokenpruner.models.transformers_api import Cache, cache_argument, cache_of_output
 
 
 def with_cache(module: nn.Module, cache: object) -> dict[str, object]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from tokenpruner.method import Context, Method
+from tokenpruner.base.before_decoder import Context, Method
 
 PAD, IMAGE, SIDE = 0, 5, 4
 N = SIDE * SIDE

@@ -14,9 +14,11 @@ from PIL import Image  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from tests.tokenpruner.conftest import build  # noqa: E402
-from tokenpruner import running  # noqa: E402
+from tokenpruner.base.token_method import method_from_text  # noqa: E402
 from tokenpruner.cli import app  # noqa: E402
 from tokenpruner.methods.divprune import DivPrune  # noqa: E402
+from tokenpruner.models import loading  # noqa: E402
+from tokenpruner.models.loading import load_picture  # noqa: E402
 
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", "what", "<image>", "is", "this", "user", ":"]
 # the content of a message as a list of parts, as processors of vision-language models have it
@@ -82,8 +84,8 @@ def test_an_answer_and_its_numbers(saved, photo):
 
 
 def test_the_answer_is_that_of_generate(saved, photo):
-    loaded = running.load(str(saved))
-    inputs = running.encode(loaded, [running.picture(photo)], "what is this")
+    loaded = loading.load(str(saved))
+    inputs = loading.encode(loaded, [load_picture(photo)], "what is this")
     assert inputs["input_ids"][0].tolist() == [5] * 16 + [4, 6, 7]
     with torch.no_grad():
         told = loaded.model.generate(**inputs, max_new_tokens=3, do_sample=False)[0, 19:]
@@ -117,11 +119,11 @@ def test_a_drawing_of_what_the_model_saw(saved, photo, tmp_path):
     assert done.exit_code == 0, done.output
     # the square that the processor cropped, beside itself
     assert Image.open(out).size == (2 * 384 + 3 * 16, 384 + 32 + 52)
-    loaded = running.load(str(saved))
-    inputs = running.encode(loaded, [running.picture(photo)], "what")
-    (shown,) = running.as_seen(loaded, inputs, [running.picture(photo)])
+    loaded = loading.load(str(saved))
+    inputs = loading.encode(loaded, [load_picture(photo)], "what")
+    (shown,) = loading.as_seen(loaded, inputs, [load_picture(photo)])
     assert shown.size == (16, 16)
-    middle = running.picture(photo).resize((19, 16), Image.Resampling.BICUBIC).crop((1, 0, 17, 16))
+    middle = load_picture(photo).resize((19, 16), Image.Resampling.BICUBIC).crop((1, 0, 17, 16))
     off = np.abs(np.asarray(shown, dtype=float) - np.asarray(middle, dtype=float))
     assert off.mean() < 16
 
@@ -136,8 +138,8 @@ def test_two_pictures_are_two_drawings(saved, photo, tmp_path):
 
 @pytest.mark.parametrize("chat", [CHAT, PLAIN_CHAT])
 def test_chat_forms(tmp_path, photo, chat):
-    loaded = running.load(str(save(tmp_path / "model", chat)))
-    inputs = running.encode(loaded, [running.picture(photo)], "what is this")
+    loaded = loading.load(str(save(tmp_path / "model", chat)))
+    inputs = loading.encode(loaded, [load_picture(photo)], "what is this")
     assert inputs["input_ids"][0].tolist() == [8, 9] + [5] * 16 + [4, 6, 7]
 
 
@@ -196,6 +198,6 @@ def test_methods_are_listed():
 
 
 def test_the_budget_beside_the_method():
-    assert running.method_of("divprune", 0.25) == DivPrune(keep_ratio=0.25)
-    assert running.method_of("divprune:positions=compact", None, 3) == DivPrune(n_keep=3, positions="compact")
-    assert running.method_of("divprune:n_keep_row=9") == DivPrune(n_keep_row=9)
+    assert method_from_text("divprune", 0.25) == DivPrune(keep_ratio=0.25)
+    assert method_from_text("divprune:positions=compact", None, 3) == DivPrune(n_keep=3, positions="compact")
+    assert method_from_text("divprune:n_keep_row=9") == DivPrune(n_keep_row=9)

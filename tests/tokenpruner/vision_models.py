@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from tokenpruner import towers
+from tokenpruner.models import vision_towers
 
 SIDE = 4
 N = SIDE * SIDE
@@ -75,7 +75,7 @@ def run(model: torch.nn.Module, images: torch.Tensor, **options: object) -> dict
 
 def takes_mask(model: torch.nn.Module) -> bool:
     """False for the DINOv2 of older releases, where merged tokens cannot weigh."""
-    return all(block.takes_mask for block in towers.find(model).blocks)
+    return all(block.takes_mask for block in vision_towers.find(model).blocks)
 
 
 def blocks(tower: torch.nn.Module) -> torch.nn.ModuleList:

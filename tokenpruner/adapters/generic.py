@@ -15,10 +15,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import torch
 from torch import nn
 
-from tokenpruner import layouts
-from tokenpruner.adapter import Adapter, Sighting
-from tokenpruner.layouts import Grid
-from tokenpruner.overrides import Wrap, overridden
+from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
+from tokenpruner.models.image_layouts import Grid, layouts_of, square, with_last_newline
+from tokenpruner.models.overrides import Wrap, method_wrapped
 
 BACKBONES = ("language_model", "text_model")
 KINDS = ("image", "video")
@@ -47,39 +46,41 @@ class Generic(Adapter):
         return None not in _parts(model, cls.LANDMARK)
 
     @contextmanager
-    def watch(self, sighting: Sighting) -> Iterator[None]:
+    def watch(self, recorder: VisualTokenRecorder) -> Iterator[None]:
         """Listen to the placeholder masks and to the features of images and videos."""
 
         def before(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            sighting.clear()
+            recorder.clear()
             encoded = kwargs.get("mm_encoder_outputs")
             for kind, output in encoded.items() if isinstance(encoded, dict) else ():
                 if output is not None:
-                    sighting.layouts[kind] = sighting.memory.of(output, self._newline())
+                    recorder.layouts[kind] = recorder.memory.of(output, self._newline())
 
         with ExitStack() as stack:
             stack.callback(self.merger.register_forward_pre_hook(before, with_kwargs=True).remove)
             for kind in KINDS:
                 # generate() reads the signature of get_image_features
                 if hasattr(self.merger, f"get_{kind}_features"):
-                    stack.enter_context(overridden(self.merger, f"get_{kind}_features", self._measured(sighting, kind)))
-            stack.enter_context(self.placeholders(sighting))
+                    stack.enter_context(
+                        method_wrapped(self.merger, f"get_{kind}_features", self._measured(recorder, kind))
+                    )
+            stack.enter_context(self.placeholders(recorder))
             yield
 
-    def placeholders(self, sighting: Sighting) -> AbstractContextManager[None]:
+    def placeholders(self, recorder: VisualTokenRecorder) -> AbstractContextManager[None]:
         """Note each placeholder mask that is made."""
-        return overridden(self.merger, self.LANDMARK, _noted(sighting))
+        return method_wrapped(self.merger, self.LANDMARK, _noted(recorder))
 
     def grid(self, size: int) -> Grid | None:
         """A square, where the count is one."""
-        return next(iter(layouts.square(size)), None)
+        return next(iter(square(size)), None)
 
     def _newline(self) -> torch.Tensor | None:
         """What stands among the patches at the end of a line, if the model has such a token."""
         newline = getattr(self.merger, "image_newline", None)
         return newline.detach() if isinstance(newline, torch.Tensor) else None
 
-    def _measured(self, sighting: Sighting, kind: str) -> Wrap:
+    def _measured(self, recorder: VisualTokenRecorder, kind: str) -> Wrap:
         """Features whose layouts are noted."""
 
         def wrap(original: Callable[..., object]) -> Callable[..., object]:
@@ -87,18 +88,18 @@ class Generic(Adapter):
 
             @functools.wraps(original)
             def wrapped(*args: object, **kwargs: object) -> object:
-                if sighting.is_encoding:
+                if recorder.is_encoding:
                     return original(*args, **kwargs)
-                sighting.is_encoding = True
+                recorder.is_encoding = True
                 try:
                     output = original(*args, **kwargs)
                 finally:
-                    sighting.is_encoding = False
+                    recorder.is_encoding = False
                 given = signature.bind(*args, **kwargs).arguments
                 given = {**given, **given.get("kwargs", {})}
-                found = layouts.read(output, given, self._newline(), is_video=kind == "video")
-                sighting.layouts[kind] = found
-                sighting.memory.note(output, found)
+                found = layouts_of(output, given, self._newline(), is_video=kind == "video")
+                recorder.layouts[kind] = found
+                recorder.memory.note(output, found)
                 return output
 
             return wrapped
@@ -106,7 +107,7 @@ class Generic(Adapter):
         return wrap
 
 
-def _noted(sighting: Sighting) -> Wrap:
+def _noted(recorder: VisualTokenRecorder) -> Wrap:
     """Placeholder masks that are noted; of several, those are meant whose features come along."""
 
     def wrap(original: Callable[..., object]) -> Callable[..., object]:
@@ -120,10 +121,10 @@ def _noted(sighting: Sighting) -> Wrap:
             for kind, mask in zip(KINDS, output if isinstance(output, tuple) else (output,), strict=False):
                 if isinstance(mask, torch.Tensor):
                     # [B, L, 1] or [B, L, D], the same in the last dimension
-                    sighting.masks[kind] = mask if mask.ndim == 2 else mask[..., 0]
+                    recorder.masks[kind] = mask if mask.ndim == 2 else mask[..., 0]
                 features = given.get(f"{kind}_features")
                 if features is not None:
-                    sighting.layouts[kind] = layouts.completed(sighting.layouts.get(kind), features)
+                    recorder.layouts[kind] = with_last_newline(recorder.layouts.get(kind), features)
             return output
 
         return wrapped

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
-from tokenpruner.adapter import Sighting
 from tokenpruner.adapters.generic import Generic
-from tokenpruner.overrides import overridden
+from tokenpruner.models.adapter import VisualTokenRecorder
+from tokenpruner.models.overrides import method_wrapped
 
 
 class Idefics(Generic):
@@ -20,7 +20,7 @@ class Idefics(Generic):
 
     LANDMARK = "inputs_merger"
 
-    def placeholders(self, sighting: Sighting) -> AbstractContextManager[None]:
+    def placeholders(self, recorder: VisualTokenRecorder) -> AbstractContextManager[None]:
         """Note the image tokens of each merge."""
 
         def wrap(original: Callable[..., object]) -> Callable[..., object]:
@@ -29,13 +29,13 @@ class Idefics(Generic):
             @functools.wraps(original)
             def wrapped(*args: object, **kwargs: object) -> object:
                 given = signature.bind(*args, **kwargs).arguments
-                sighting.masks["image"] = _stands(self.merger, given["input_ids"], given["inputs_embeds"])
-                sighting.layouts.setdefault("image", None)
+                recorder.masks["image"] = _stands(self.merger, given["input_ids"], given["inputs_embeds"])
+                recorder.layouts.setdefault("image", None)
                 return original(*args, **kwargs)
 
             return wrapped
 
-        return overridden(self.merger, self.LANDMARK, wrap)
+        return method_wrapped(self.merger, self.LANDMARK, wrap)
 
 
 def _stands(merger: nn.Module, input_ids: torch.Tensor | None, embeds: torch.Tensor) -> torch.Tensor:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tokenpruner import running
 from tokenpruner.api import prune
-from tokenpruner.integrations.evaluating import evaluated
+from tokenpruner.base.token_method import method_from_text
+from tokenpruner.integrations._evaluation import pruned_generate
 
 if TYPE_CHECKING:
     from lmms_eval.api.instance import Instance
     from lmms_eval.models.registry_v2 import ModelManifest
+
 
 # the models of lmms-eval that run a vision-language model of transformers and call its generate()
 NAMES = ("gemma3", "huggingface", "internvl_hf", "llava_hf", "mistral3_vl", "qwen2_5_vl", "qwen2_vl", "qwen3_vl")
@@ -47,7 +48,7 @@ def pruned(base: type) -> type:
         """The model of the harness, its visual tokens pruned."""
 
         def __init__(self, method: str = "divprune", **model_args: Argument) -> None:
-            self.pruning = running.method_of(method.strip("'\""))
+            self.pruning = method_from_text(method.strip("'\""))
             super().__init__(**model_args)
             # what does not fit the model is said before the first task
             with prune(self.model, self.pruning):
@@ -55,12 +56,12 @@ def pruned(base: type) -> type:
 
         def generate_until(self, requests: Sequence[Instance]) -> list[object]:
             """The harness's answers."""
-            with evaluated(self.model, self.pruning) as self.totals:
+            with pruned_generate(self.model, self.pruning) as self.totals:
                 return super().generate_until(requests)
 
         def generate_until_multi_round(self, requests: Sequence[Instance]) -> list[object]:
             """The harness's answers, turn by turn."""
-            with evaluated(self.model, self.pruning) as self.totals:
+            with pruned_generate(self.model, self.pruning) as self.totals:
                 return super().generate_until_multi_round(requests)
 
         def loglikelihood(self, requests: Sequence[Instance]) -> list[object]:

@@ -17,9 +17,9 @@ from typing import Protocol
 
 from torch import nn
 
-from tokenpruner import running
 from tokenpruner.api import prune
-from tokenpruner.integrations.evaluating import Totals, evaluated
+from tokenpruner.base.token_method import method_from_text
+from tokenpruner.integrations._evaluation import Totals, pruned_generate
 
 SUFFIX = "-pruned"
 INSTALL = (
@@ -38,7 +38,7 @@ class Model(Protocol):
 
 def pruned(model: Model, method: str) -> Model:
     """`model`, which from now on answers every message with `method` around it; `totals` are those of the last one."""
-    chosen = running.method_of(method)
+    chosen = method_from_text(method)
     inner = getattr(model, "model", None)
     if not isinstance(inner, nn.Module):
         raise ValueError(
@@ -51,7 +51,7 @@ def pruned(model: Model, method: str) -> Model:
 
     @functools.wraps(generate_inner)
     def wrapped(*args: object, **kwargs: object) -> str:
-        with evaluated(model.model, chosen) as model.totals:
+        with pruned_generate(model.model, chosen) as model.totals:
             return generate_inner(*args, **kwargs)
 
     model.generate_inner = wrapped
@@ -60,7 +60,7 @@ def pruned(model: Model, method: str) -> Model:
 
 def register(method: str, models: MutableMapping[str, Callable[..., Model]]) -> None:
     """Give each of `models`, VLMEvalKit's `supported_VLM`, a sibling that is pruned when it is built."""
-    running.method_of(method)
+    method_from_text(method)
     for name, build in [*models.items()]:
         if not name.endswith(SUFFIX):
             models[name + SUFFIX] = functools.partial(_built, build, method)

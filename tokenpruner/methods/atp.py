@@ -1,8 +1,8 @@
 """ATP-LLaVA (Ye et al., CVPR 2025): learned thresholds decide, image by image and layer by layer, what goes on.
 
-Behind some decoder layers a token stays that is looked at enough, S_red > theta_r, or that a uniform sample of
-the picture has, S_spatial > theta_s (`redundancy`, `spatial`); the thresholds are told by small trained modules
-(`thresholds`; `training` has their losses). How many tokens stay is up to the data; the best one always does.
+Behind some decoder layers a token stays that is looked at enough, S_red > theta_r (`_atp_scores`), or that a uniform
+sample of the picture has, S_spatial > theta_s (`_uniform_sampling`); the thresholds are told by small trained modules
+(`_atp_thresholds`; `training` has their losses). How many tokens stay is up to the data; the best one always does.
 Kept tokens keep their positions. As in the paper the three cuts fit 32 layers and a mean of a quarter of the
 tokens; new modules, and none at all, have thresholds of 1/2.
 """
@@ -17,11 +17,14 @@ from typing import get_args
 
 import torch
 
-from tokenpruner import spatial
-from tokenpruner.layer_method import LayerContext, LayerMethod, Stage, check_finite, check_stages
-from tokenpruner.layouts import Grid
-from tokenpruner.redundancy import Looks, Scale
-from tokenpruner.thresholds import ATPModules, Thresholds, location, untrained
+from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage, check_finite, check_stages
+from tokenpruner.methods import _uniform_sampling
+from tokenpruner.methods._atp_scores import AttentionScores, Scale
+from tokenpruner.methods._atp_thresholds import ATPModules, Thresholds, location, untrained
+from tokenpruner.models.image_layouts import Grid
+
+# training works with the parts of this method too
+__all__ = ["ATP", "ATPModules", "AttentionScores"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class ATP(LayerMethod):
         if len(self.rates) != len(self.layers) or not self.layers:
             raise ValueError(f"want a sampling rate for each layer, got layers={self.layers} and rates={self.rates}")
         for rate in self.rates:
-            spatial.check_rate(rate)
+            _uniform_sampling.check_rate(rate)
         if self.scale not in get_args(Scale):
             raise ValueError(f'want scale "unit" or "raw", got {self.scale!r}')
 
@@ -55,10 +58,10 @@ class ATP(LayerMethod):
         number, attention = self.layers.index(context.stage.layer), context.seen()
         dtype, device = torch.promote_types(attention.q.dtype, torch.float32), attention.q.device
         weight = torch.ones(context.n_tokens, dtype=dtype, device=device)
-        looks = Looks.of(attention, context.columns, context.text, weight)
+        scores = AttentionScores.of(attention, context.columns, context.text, weight)
         grids = (context.grid,) if context.grid else context.views
         uniform = self.uniform(number, context.size, grids)[context.kept.cpu()]
-        margin = looks.margin(uniform, self.thresholds(number, device), self.scale)
+        margin = scores.margin(uniform, self.thresholds(number, device), self.scale)
         check_finite(margin, context, self)
         kept = margin > 0
         # an image never vanishes
@@ -67,7 +70,7 @@ class ATP(LayerMethod):
 
     def uniform(self, number: int, size: int, grids: Sequence[Grid]) -> torch.Tensor:
         """S_spatial of an image's tokens at the cut `number`; float32 [size]."""
-        return spatial.scores(size, grids, self.rates[number], self.sample_weight)
+        return _uniform_sampling.scores(size, grids, self.rates[number], self.sample_weight)
 
     def thresholds(self, number: int, device: torch.device) -> Thresholds:
         """What tells the thresholds at the cut `number`; raises ValueError where the modules are for other layers."""

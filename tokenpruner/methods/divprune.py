@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 
 from prunekernels.farthest_point import farthest_point
-from tokenpruner.method import Context, Method, Need
+from tokenpruner.base.before_decoder import Context, Method, Need
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from prunekernels import budget
-from tokenpruner.layer_method import LayerContext, LayerMethod, Stage
+from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import torch
 
-from tokenpruner import cells
-from tokenpruner.layouts import Grid
-from tokenpruner.merging import Merge
-from tokenpruner.method import Context, Method, Need
+from tokenpruner.base.before_decoder import Context, Merge, Method, Need
+from tokenpruner.methods import _even_cells
+from tokenpruner.models.image_layouts import Grid
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,13 @@ class Pool(Method):
 
     def keep(self, context: Context, n: int) -> torch.Tensor:
         """The middle token of each of `n` cells."""
-        picks = [view.first + _cells(view.n, view.grid)[0] for view in cells.views(n, context)]
+        picks = [view.first + _cells(view.n, view.grid)[0] for view in _even_cells.views(n, context)]
         return torch.cat(picks).to(context.visual.device)
 
     def merge(self, context: Context, picks: torch.Tensor) -> Merge:
         """Every token into its cell; those of a view that got no cell at all into none."""
         target, n_before = torch.full((context.size,), -1), 0
-        for view in cells.views(len(picks), context):
+        for view in _even_cells.views(len(picks), context):
             own = _cells(view.n, view.grid)[1]
             target[view.first : view.first + len(own)] = n_before + own
             n_before += view.n
@@ -42,11 +41,11 @@ class Pool(Method):
 def _cells(n: int, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
     """The middles [n] of the cells of a grid, and each token's cell [N]; int64."""
     height, width = grid
-    counts = cells.lines(n, grid)
-    tops = cells.edges(len(counts), height)
+    counts = _even_cells.lines(n, grid)
+    tops = _even_cells.edges(len(counts), height)
     middles, owner, n_before = [], torch.empty(height, width, dtype=torch.int64), 0
     for top, bottom, count in zip(tops[:-1], tops[1:], counts, strict=True):
-        sides = cells.edges(count, width)
+        sides = _even_cells.edges(count, width)
         middles.append((top + bottom) // 2 * width + (sides[:-1] + sides[1:]) // 2)
         owner[top:bottom] = n_before + torch.arange(count).repeat_interleave(sides.diff())
         n_before += count

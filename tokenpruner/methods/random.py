@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tokenpruner.method import Context, Method
+from tokenpruner.base.before_decoder import Context, Method
 
 # apart from each other for any seeds, image and frame numbers that occur
 STRIDE, FRAMES = 1_000_003, 1_000_003**2

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from prunekernels import budget
-from tokenpruner import depths
-from tokenpruner.block_method import BlockContext, BlockMethod
+from tokenpruner.base.vision_transformer import BlockContext, BlockMethod
+from tokenpruner.methods._block_schedule import check_blocks, even_removals
 
 # apart from each other for any seeds and blocks that occur
 STRIDE = 1_000_003
@@ -29,7 +29,7 @@ class RandomPatches(BlockMethod):
 
     def __post_init__(self) -> None:
         budget.check_keep_ratio(self.keep_ratio)
-        depths.check_blocks(self.blocks)
+        check_blocks(self.blocks)
 
     @property
     def keeps_all(self) -> bool:
@@ -38,7 +38,7 @@ class RandomPatches(BlockMethod):
 
     def removals(self, n_patches: int, n_blocks: int) -> Sequence[int]:
         """How many patches are dropped behind each block."""
-        return depths.removals(n_patches, n_blocks, self.keep_ratio, self.blocks)
+        return even_removals(n_patches, n_blocks, self.keep_ratio, self.blocks)
 
     def importance(self, context: BlockContext) -> torch.Tensor:
         """Uniform noise, the same for each image."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from prunekernels import registry, select
-from tokenpruner import spatial
-from tokenpruner.kinds import TokenMethod
-from tokenpruner.method import Context, Method
+from tokenpruner.base.before_decoder import Context, Method
+from tokenpruner.base.token_method import TokenMethod
+from tokenpruner.methods import _uniform_sampling
 from tokenpruner.methods.stride import Stride
 
 
@@ -28,7 +28,7 @@ class Spatial(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        spatial.check_rate(self.rate)
+        _uniform_sampling.check_rate(self.rate)
         # it reads what the method inside reads
         object.__setattr__(self, "needs", self.inner().needs)
 
@@ -43,7 +43,7 @@ class Spatial(Method):
     def keep(self, context: Context, n: int) -> torch.Tensor:
         """The sample, and the best `n` - m of the others."""
         grids = (context.grid,) if context.grid else context.views
-        sampled = spatial.sampled(context.size, grids, self.rate).to(context.visual.device)
+        sampled = _uniform_sampling.sampled(context.size, grids, self.rate).to(context.visual.device)
         n_left = n - int(sampled.sum())
         if n_left <= 0:
             return Stride().keep(context, n)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
-from tokenpruner import cells
-from tokenpruner.layouts import Grid
-from tokenpruner.method import Context, Method
-from tokenpruner.spatial import centres
+from tokenpruner.base.before_decoder import Context, Method
+from tokenpruner.methods import _even_cells
+from tokenpruner.methods._even_cells import centres
+from tokenpruner.models.image_layouts import Grid
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Stride(Method):
 
     def keep(self, context: Context, n: int) -> torch.Tensor:
         """Exactly `n` tokens: lines that cannot be equal differ by one."""
-        picks = [view.first + _spread(view.n, view.grid) for view in cells.views(n, context)]
+        picks = [view.first + _spread(view.n, view.grid) for view in _even_cells.views(n, context)]
         return torch.cat(picks).to(context.visual.device)
 
 
 def _spread(n: int, grid: Grid) -> torch.Tensor:
     """`n` tokens of one grid."""
     height, width = grid
-    counts = cells.lines(n, grid)
+    counts = _even_cells.lines(n, grid)
     middles = centres(len(counts), height)
     return torch.cat([line * width + centres(count, width) for line, count in zip(middles, counts, strict=True)])

@@ -22,7 +22,7 @@ import torch
 
 from prunekernels import budget
 from prunekernels.bipartite_merge import bipartite_merge
-from tokenpruner.block_method import BlockContext, BlockMethod, Read, Reduced
+from tokenpruner.base.vision_transformer import BlockContext, BlockMethod, Read, Reduced
 
 
 @dataclass(frozen=True)

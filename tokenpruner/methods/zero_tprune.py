@@ -28,8 +28,8 @@ import torch
 
 from prunekernels import budget
 from prunekernels.page_rank import page_rank
-from tokenpruner import depths
-from tokenpruner.block_method import BlockContext, BlockMethod, Read, top
+from tokenpruner.base.vision_transformer import BlockContext, BlockMethod, Read, top
+from tokenpruner.methods._block_schedule import check_blocks, even_removals, pruning_blocks
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ZeroTPrune(BlockMethod):
             raise ValueError(f"want n_similar of at least 0, got {self.n_similar}")
         if len(self.variances) != 2 or not 0 <= self.variances[0] <= self.variances[1]:
             raise ValueError(f"want variances as two numbers 0 <= v_min <= v_max, got {self.variances}")
-        depths.check_blocks(self.blocks)
+        check_blocks(self.blocks)
         several = self.iterations if isinstance(self.iterations, tuple) else (self.iterations or 1,)
         if isinstance(self.iterations, tuple) and (self.blocks is None or len(several) != len(self.blocks)):
             raise ValueError(f"want iterations for each of blocks {self.blocks}, got {self.iterations}")
@@ -69,7 +69,7 @@ class ZeroTPrune(BlockMethod):
 
     def removals(self, n_patches: int, n_blocks: int) -> Sequence[int]:
         """How many patches are dropped behind each block."""
-        return depths.removals(n_patches, n_blocks, self.keep_ratio, self.blocks)
+        return even_removals(n_patches, n_blocks, self.keep_ratio, self.blocks)
 
     def keep(self, context: BlockContext, n: int) -> torch.Tensor:
         """The three stages, n patches of each image left."""
@@ -86,7 +86,7 @@ class ZeroTPrune(BlockMethod):
 
     def _n_iterations(self, context: BlockContext) -> int:
         if isinstance(self.iterations, tuple):
-            return self.iterations[depths.pruning_blocks(self.blocks, context.n_blocks).index(context.block + 1)]
+            return self.iterations[pruning_blocks(self.blocks, context.n_blocks).index(context.block + 1)]
         if self.iterations is not None:
             return self.iterations
         return (30, 5, 1)[3 * context.block // context.n_blocks]
@@ -100,10 +100,10 @@ class ZeroTPrune(BlockMethod):
         if self.class_weight and context.has_class:
             start[0] = n_tokens**-0.5
         mass = page_rank((queries, keys), iterations, start)[..., context.protected :]
-        return voices(mass, self.variances)
+        return filtered_importance(mass, self.variances)
 
 
-def voices(mass: torch.Tensor, variances: Sequence[float]) -> torch.Tensor:
+def filtered_importance(mass: torch.Tensor, variances: Sequence[float]) -> torch.Tensor:
     """One score a patch out of one for each head [B, H, P]: heads filtered by variance, then the mean square's root."""
     # scaled to mean 1; a head that gives the patches nothing is even
     scaled = mass / mass.mean(-1, keepdim=True).clamp(min=torch.finfo(mass.dtype).tiny)

@@ -9,8 +9,8 @@ Methods that do not learn need nothing of this: a model trains through `prune()`
 every pass, so that a long training wants `report.prefills.clear()` now and then.
 """
 
-from tokenpruner.thresholds import ATPModules
-from tokenpruner.training.losses import ATPLoss, Kept
-from tokenpruner.training.soft import soften
+from tokenpruner.methods.atp import ATPModules
+from tokenpruner.training.atp_losses import ATPLoss, Kept
+from tokenpruner.training.soft_masks import soften
 
 __all__ = ["ATPLoss", "ATPModules", "Kept", "soften"]

@@ -14,15 +14,25 @@ from functools import cache
 from pathlib import Path
 
 _NO_REPLACE, _EXCHANGE, _HERE = 1, 2, -100
+# what systems and file systems say to a call that they do not know; a sandbox says that it is not allowed
+_UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
 # from so many files on the whole file system is written in one call: a thousand waits take longer
 _MANY = 256
 
 
 def rename_new(source: Path, target: Path) -> None:
     """Rename the file `source` to `target`; raises FileExistsError where that name is taken, at any moment."""
-    if not _renameat2(source, target, _NO_REPLACE):
+    if _renameat2(source, target, _NO_REPLACE):
+        return
+    try:
         os.link(source, target, follow_symlinks=False)
         os.unlink(source)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        # no links either: the name is taken first, by a file that is nobody else's
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.replace(source, target)
 
 
 def rename_folder(source: Path, target: Path) -> None:
@@ -70,7 +80,7 @@ def _renameat2(source: Path, target: Path, flags: int) -> bool:
     if call(_HERE, os.fsencode(source), _HERE, os.fsencode(target), flags) == 0:
         return True
     number = ctypes.get_errno()
-    if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+    if number in _UNKNOWN:
         return False
     raise OSError(number, os.strerror(number), str(source), None, str(target))
 

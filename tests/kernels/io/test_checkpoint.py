@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -336,3 +337,31 @@ def test_a_name_that_is_no_folder_is_one_line() -> None:
     with pytest.raises(ValueError, match="want the folder or hub id of a checkpoint, got 'no/such-model'") as told:
         find_checkpoint("no/such-model")
     assert len(str(told.value).splitlines()) == 1
+
+
+def test_edited_folders_give_a_model_or_one_line(folder: Path) -> None:
+    modules(folder, TYPE + "Pooling", TYPE + "Dense")
+    save_file({"linear.weight": torch.ones(2, 2)}, folder / "2_Dense" / "model.safetensors")
+    rng, told = random.Random(0), []
+    files = [path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors")]
+    parts = [b"", b"[", b"{", b'"', b"-1", b"null", b"1e9", b"\xff", b"\\ud800", b'"../x"', b"\0", b"true", b",", b"[]"]
+    for number in range(300):
+        path = rng.choice(files)
+        kept = path.read_bytes()
+        # the header of safetensors is in the first hundreds of bytes
+        edited, end = bytearray(kept), min(len(kept), 600)
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(end)
+            edited[at : at + rng.randint(0, 6)] = rng.choice(parts)
+        path.write_bytes(edited)
+        try:
+            checkpoint = find_checkpoint(str(folder))
+            _ = checkpoint.identity, checkpoint.shapes
+            check_modules(folder)
+            if number % 3 == 0:
+                load_model(checkpoint, "AutoModel", may_miss=("pooler",))
+        except ValueError as error:
+            told.append(str(error))
+        path.write_bytes(kept)
+    assert len(told) > 100
+    assert all(str(folder) in line and len(line.splitlines()) == 1 for line in told)

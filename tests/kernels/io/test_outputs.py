@@ -1,5 +1,6 @@
 """An output is never an input, never replaces what is not ours, and is on disk when it is seen."""
 
+import errno
 import io
 import os
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from prunekernels.io import outputs, renames
+from prunekernels.io import outputs, renames, staging
 from prunekernels.io.marks import has_mark
 from prunekernels.io.outputs import (
     atomic_file,
@@ -33,10 +34,16 @@ def write(out: Path, text: str = "new", overwrite: bool = False, kind: str = KIN
         (folder / "images" / "1.png").write_text(text)
 
 
-@pytest.fixture(params=["one step", "two steps"])
+def no_links(*given: object, **options: object) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.fixture(params=["one step", "two steps", "no links"])
 def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "two steps":
+    if request.param != "one step":
         monkeypatch.setattr(renames, "_renameat2", lambda *given: False)
+    if request.param == "no links":
+        monkeypatch.setattr(os, "link", no_links)
 
 
 def test_a_folder_is_replaced_only_where_it_is_ours_and_as_it_was(tmp_path: Path, steps: None) -> None:
@@ -393,6 +400,22 @@ def test_a_new_folder_that_is_taken_for_a_leftover_is_made_again(
     write(tmp_path / "out")
     assert len(robbed) == 2
     assert sorted(os.listdir(tmp_path / "out")) == [".prunekit.json", "images", "kept.txt"]
+
+
+def test_a_lock_of_a_folder_that_is_gone_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, robbed = staging.lock, []
+
+    def robbing(handle: int) -> bool:
+        if not robbed:
+            (folder,) = tmp_path.iterdir()
+            robbed.append(folder)
+            folder.rename(tmp_path / "elsewhere")
+            folder.mkdir()
+        return real(handle)
+
+    monkeypatch.setattr(staging, "lock", robbing)
+    with atomic_folder(tmp_path / "out", KIND) as folder:
+        assert folder != robbed[0]
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Options of the commands, with the help that they print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Format = Literal["text", "json", "terminal", "html"]
+
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Text, Markdown, HTML and code files, .jsonl files of {id, title, text, format}, folders of them, "
+        "or - for standard input."
+    ),
+]
+LabelerText = Annotated[str, typer.Option(help="A labeler and its fields, say bm25:k1=1.5; see `methods`.")]
+SplitterText = Annotated[str, typer.Option(help="What finds sentences, say nltk:language=german; see `methods`.")]
+
+Question = Annotated[str | None, typer.Option("--question", "-q", help="What the documents should answer.")]
+Questions = Annotated[
+    str | None,
+    typer.Option(help="Many questions: JSON lines of {question, documents}; a line of JSON for each comes out."),
+]
+Threshold = Annotated[float | None, typer.Option(help="Keep units of at least this probability, in [0, 1].")]
+TopK = Annotated[int | None, typer.Option(help="Keep the k best units over all documents.")]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(help="Keep the best units up to this many tokens over all documents."),
+]
+TokenizerPath = Annotated[
+    str | None, typer.Option(help="Whose tokens: a tokenizer.json or its folder; else they are estimated.")
+]
+TargetRecall = Annotated[
+    float | None, typer.Option(help="Keep this share of what answers, by the threshold of --calibration.")
+]
+CalibrationFile = Annotated[
+    Path | None, typer.Option(help="File that `calibrate` wrote; by default the one in the model's folder.")
+]
+Closure = Annotated[
+    str,
+    typer.Option(metavar="KINDS", help="What is kept with a unit that leans on it; comma-separated, or none."),
+]
+Empty = Annotated[
+    Literal["keep_best", "original", "empty"],
+    typer.Option(metavar="RULE", help="What is kept where nothing passes: keep_best, original or empty."),
+]
+EmptyPer = Annotated[
+    Literal["question", "document"],
+    typer.Option(metavar="UNIT", help="Nothing of the whole question, or of a document: question or document."),
+]
+OutputFormat = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="text, json, html or terminal. Default: by the suffix of --output, else terminal on a terminal and "
+        "text in a pipe.",
+    ),
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
+Details = Annotated[bool, typer.Option("--details", help="One line a unit, with probability and reason (terminal).")]

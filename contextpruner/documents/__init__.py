@@ -1,0 +1,1 @@
+"""What is given: documents, files of them, questions, and what each text is written in."""

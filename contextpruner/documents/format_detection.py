@@ -1,0 +1,78 @@
+"""Formats: what the text of a document is, told by its suffix or from the text itself.
+
+    text       prose, with Markdown's marks where it has them; a text that is a whole page of HTML is read as HTML,
+               and one that looks like source code is cut as code
+    markdown   prose and Markdown, whatever it looks like
+    html       HTML, whole pages and fragments (`units.formats.html`)
+    code       source code in any language (`units.code_lines`)
+
+A file has the format that its suffix names, and "text" where that names none.
+
+Source code is told from the lines at the head of a text. A line shows a mark of code (an end in ; or a brace, a call,
+an assignment, a keyword where only code has one) or none. Comments, strings that stand alone and lines of closing
+brackets are not asked. Half of the other lines must show a mark. A text with a fence is Markdown, whatever it quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import Literal, get_args
+
+Format = Literal["text", "markdown", "html", "code"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+PAGE = re.compile(r"\ufeff?\s*+(?:<\?xml[^>]*+>\s*+)?<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
+
+NAMES: dict[Format, str] = {
+    "markdown": "md markdown mdown mkd mdx",
+    "html": "html htm xhtml",
+    "code": "py pyi pyx js mjs cjs jsx ts mts cts tsx java kt kts scala groovy c h cc cpp cxx hh hpp hxx cu cuh m mm "
+    "cs fs vb go rs swift zig nim d rb php pl pm lua r jl dart ex exs erl hrl hs ml mli clj cljs lisp el scm sh bash "
+    "zsh fish ps1 bat cmd sql proto thrift graphql css scss sass less vue svelte json yaml yml toml ini cfg conf xml "
+    "tf hcl cmake gradle mk asm s f90 f95 f03 f pas ada vhd v sv sol tcl awk",
+}
+SUFFIXES: dict[str, Format] = {f".{name}": format_ for format_, names in NAMES.items() for name in names.split()}
+
+# what is looked at of a text that may be code
+CHARACTERS = 5000
+LINE_CHARACTERS = 200
+
+SHARE = 0.5
+
+SILENT = re.compile(r"#(?!include|define|if|endif|!)|//|/?\*|--|[\])}]|'|\"(?![^\"]*\"\s*:)")
+KEYWORD = re.compile(
+    r"#|import\s[\w.{*]|from\s\S+\simport\s|def\s\w+\s*\(|(?:class|struct|enum|interface)\s\w+\s*[:({<]|return\b"
+    r"|try:|finally:|except\b.*:$|(?:if|elif|else|for|while|with)\b.*:$|@\w[\w.]*(?:\(.*\))?$|(?:package|using)\s[\w.]+;?$"
+    r"|(?:const|let|var|val|fn|pub)\s\w|func(?:tion)?\s\w*\s*\(|(?:public|private|protected|static)\s\w"
+    r"|(?:SELECT|FROM|WHERE|JOIN|GROUP BY|ORDER BY|INSERT|UPDATE|CREATE|DROP)\s"
+)
+SHAPE = re.compile(
+    r"[;{}]\s*$|^\"[^\"]*\"\s*:|^[\w.\[\]*&]+(?:\s\w+)?\s*[-+*/|&:]?=(?!=)\s*\S|\w\([^\s()]*\)|\s(?:==|!=|&&|\|\||->|=>)\s|\w::\w"
+)
+
+
+def format_of_suffix(path: str) -> Format:
+    """The format of the file at `path`, by its suffix."""
+    return SUFFIXES.get(PurePath(path).suffix.lower(), "text")
+
+
+def detect_format(text: str, given: Format = "text") -> Format:
+    """The format that `text` is read in: "html" for a whole page that was given as text, else the one given."""
+    return "html" if given == "text" and PAGE.match(text) else given
+
+
+def is_code(text: str) -> bool:
+    """Whether at least half of the lines at the head of `text`, two or more, show a mark of code."""
+    if "\n" not in text:
+        return False
+    head = text[:CHARACTERS]
+    if "```" in head or "~~~" in head:
+        return False
+    lines = [line for line in map(str.strip, head.split("\n")) if line and not SILENT.match(line)]
+    marked = sum(len(line) <= LINE_CHARACTERS and _is_marked(line) for line in lines)
+    return marked >= 2 and marked >= SHARE * len(lines)
+
+
+def _is_marked(line: str) -> bool:
+    return KEYWORD.match(line) is not None or SHAPE.search(line) is not None

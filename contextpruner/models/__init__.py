@@ -1,0 +1,1 @@
+"""Models, and text as they read it: checkpoints, tokens, windows, rows and batches."""

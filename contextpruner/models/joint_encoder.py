@@ -1,0 +1,172 @@
+"""A joint encoder: one pass over question and text gives every token a probability to keep, and the pair a rank.
+
+    keep[t] = softmax(W h[t] + b)[1]        rank = first logit of the sequence classifier
+
+h is what the token head was trained on: the encoder's output, but on encoders that end in a norm of their own
+(ModernBERT) the last layer's output before that norm. Three published layouts are read, each by its tensors:
+
+    provence        deberta.*, pooler.dense, classifier, token_classifier
+    xprovence       roberta.* with its pooler, a plain classifier, token_classifier
+    open_provence   ranking_model.* (older files: the same without that prefix), pruning_head.classifier
+"""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import nn
+
+from contextpruner.extras import require
+from contextpruner.models.checkpoint import Checkpoint, Config
+from contextpruner.models.loading import check_complete, check_fit, quiet
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+Layout = Literal["provence", "xprovence", "open_provence"]
+
+# what a config.json says about the file, or about how it was run where it was written, and not about the encoder
+ABOUT_THE_FILE = ("model_type", "auto_map", "architectures", "_name_or_path", "transformers_version", "dtype")
+ABOUT_THE_RUN = ("torch_dtype", "_attn_implementation", "attn_implementation", "return_dict", "torchscript")
+
+
+class JointEncoder(nn.Module):
+    """A sequence classifier and a token head that reads the classifier's encoder, its submodule named `encoder`."""
+
+    def __init__(self, ranker: nn.Module, encoder: str, head: nn.Linear) -> None:
+        super().__init__()
+        self.ranker = ranker
+        self.encoder = encoder
+        self.head = head
+        self.before_final_norm = hasattr(ranker.get_submodule(encoder), "final_norm")
+        # a hook hears every pass of the encoder, also another thread's
+        self._lock = threading.Lock()
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`keep` [B, T] in [0, 1] and `rank` [B], a raw logit; both float32."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        seen: list[torch.Tensor] = []
+        with self._lock:
+            handle = self._listen(seen)
+            try:
+                logits = self.ranker(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+            finally:
+                handle.remove()
+        keep = self.head(seen[-1]).float().softmax(-1)[..., 1]
+        return keep, logits[:, 0].float()
+
+    def _listen(self, seen: list[torch.Tensor]) -> torch.utils.hooks.RemovableHandle:
+        encoder = self.ranker.get_submodule(self.encoder)
+        if self.before_final_norm:
+            return encoder.get_submodule("final_norm").register_forward_pre_hook(
+                lambda _, inputs: seen.append(inputs[0])
+            )
+        return encoder.register_forward_hook(lambda *passed: seen.append(passed[2].last_hidden_state))
+
+
+class PooledClassifier(nn.Module):
+    """XProvence's ranker: a plain linear layer on the encoder's pooler."""
+
+    def __init__(self, encoder: nn.Module, classifier: nn.Linear) -> None:
+        super().__init__()
+        self.roberta = encoder
+        self.classifier = classifier
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
+        """`.logits` [B, labels]."""
+        pooled = self.roberta(input_ids=input_ids, attention_mask=attention_mask).pooler_output
+        return SimpleNamespace(logits=self.classifier(pooled))
+
+
+def layout_of(checkpoint: Checkpoint) -> Layout | None:
+    """Which of the three layouts `checkpoint` has, by the names of its tensors; None where it has none."""
+    names = checkpoint.shapes
+    if "pruning_head.classifier.weight" in names:
+        return "open_provence"
+    if "token_classifier.weight" in names:
+        if any(name.startswith("deberta.") for name in names):
+            return "provence"
+        if any(name.startswith("roberta.") for name in names):
+            return "xprovence"
+    return None
+
+
+def load_joint(checkpoint: Checkpoint, layout: Layout) -> tuple[JointEncoder, PretrainedConfig]:
+    """The model of `checkpoint`, float32, and the configuration of its encoder."""
+    loader = {"provence": _provence, "xprovence": _xprovence, "open_provence": _open_provence}[layout]
+    tensors = {name: tensor.float() for name, tensor in checkpoint.tensors().items()}
+    with quiet():
+        model, config = loader(checkpoint, tensors)
+    return model.eval(), config
+
+
+def _provence(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor]) -> tuple[JointEncoder, PretrainedConfig]:
+    transformers = require("transformers")
+    config = transformers.DebertaV2Config(**_settings(checkpoint.config))
+    head = _linear(checkpoint, tensors, "token_classifier")
+    ranker = _filled(checkpoint, transformers.DebertaV2ForSequenceClassification, config, tensors)
+    return JointEncoder(ranker, "deberta", head), config
+
+
+def _xprovence(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor]) -> tuple[JointEncoder, PretrainedConfig]:
+    transformers = require("transformers")
+    config = transformers.XLMRobertaConfig(**_settings(checkpoint.config))
+    head = _linear(checkpoint, tensors, "token_classifier")
+    classifier = _linear(checkpoint, tensors, "classifier")
+    inner = {name.removeprefix("roberta."): tensor for name, tensor in tensors.items() if name.startswith("roberta.")}
+    encoder = _filled(checkpoint, transformers.XLMRobertaModel, config, inner)
+    return JointEncoder(PooledClassifier(encoder, classifier), "roberta", head), config
+
+
+def _open_provence(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor]) -> tuple[JointEncoder, PretrainedConfig]:
+    transformers = require("transformers")
+    base = checkpoint.config.get("base_model_config")
+    if not isinstance(base, dict) or not isinstance(base.get("model_type"), str):
+        raise ValueError(f"{checkpoint.folder}: config.json wants a base_model_config with a model_type")
+    settings = _settings(base)
+    if "id2label" not in settings:
+        settings.setdefault("num_labels", checkpoint.config.get("num_labels", 1))
+    config = transformers.AutoConfig.for_model(base["model_type"], **settings)
+    head = _linear(checkpoint, tensors, "pruning_head.classifier")
+    inner = {name.removeprefix("ranking_model."): tensor for name, tensor in tensors.items()}
+    kind = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    ranker = _filled(checkpoint, kind, config, inner)
+    return JointEncoder(ranker, kind.base_model_prefix, head), config
+
+
+def _settings(config: Config) -> Config:
+    settings = {name: value for name, value in config.items() if name not in ABOUT_THE_FILE + ABOUT_THE_RUN}
+    # labels are counted by their names where a file has both
+    if "id2label" in settings:
+        settings.pop("num_labels", None)
+    return settings
+
+
+def _filled(
+    checkpoint: Checkpoint, kind: type[nn.Module], config: PretrainedConfig, tensors: dict[str, torch.Tensor]
+) -> nn.Module:
+    """A model of `kind` with `tensors`; transformers renames what it has renamed since."""
+    model, report = kind.from_pretrained(  # type: ignore[attr-defined]
+        None,
+        config=config,
+        state_dict=tensors,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    check_fit(checkpoint, config, report)
+    return model
+
+
+def _linear(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], name: str) -> nn.Linear:
+    """The linear layer `name`, taken out of `tensors`."""
+    check_complete(checkpoint, {f"{name}.{part}" for part in ("weight", "bias")} - {*tensors})
+    weight, bias = tensors.pop(f"{name}.weight"), tensors.pop(f"{name}.bias")
+    layer = nn.Linear(weight.shape[1], len(weight))
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    return layer

@@ -1,0 +1,146 @@
+"""The view in a browser: one self-contained HTML page without scripts, every text escaped.
+
+The shade behind a unit is its probability. Kept or dropped shows without colour too: kept units are
+underlined, dropped ones struck through, and marked up as <mark> and <del>. The label that cites a unit, its
+probability and its reason stand in a tooltip; a switch hides what is dropped. A document is shown as a reader sees it,
+HTML without its tags. Light and dark, wide and narrow, left to right or not, by the reader's own settings and the text.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+from contextpruner.results.escape import printable
+from contextpruner.results.result import PrunedDocument, Result, Span, name_of, other_name_of, percent
+
+STYLE = """
+:root { color-scheme: light dark; --page: #f7f6f3; --card: #fff; --ink: #1c1b19; --soft: #5f5b53;
+  --line: #dedad1; --heat: 38 160 105; --kept: #1d7a4f; --gone: #6b665d; --most: .38; }
+@media (prefers-color-scheme: dark) { :root { --page: #161614; --card: #201f1d; --ink: #eceae4;
+  --soft: #a8a49a; --line: #3a3833; --heat: 52 190 128; --kept: #5fd39d; --gone: #98938a; --most: .42; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink);
+  font: 1rem/1.65 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
+.all { max-width: 52rem; margin: 0 auto; padding: 2rem 1.1rem 3rem; }
+.tag { margin: 0; color: var(--soft); font-size: .85rem; }
+h1 { margin: .1rem 0 1rem; font-size: 1.6rem; line-height: 1.25; overflow-wrap: anywhere;
+  white-space: pre-wrap; }
+dl { display: flex; flex-wrap: wrap; gap: .6rem 2rem; margin: 0 0 1.2rem; }
+dt { color: var(--soft); font-size: .8rem; } dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
+dd small { font-weight: 400; color: var(--soft); }
+.legend { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1.4rem; font-size: .88rem;
+  color: var(--soft); margin: 0 0 1.4rem; padding: .7rem 0; border-block: 1px solid var(--line); }
+.scale { display: inline-flex; align-items: center; gap: .5rem; }
+.scale i { width: 7rem; height: .9rem; border-radius: .2rem; border: 1px solid var(--line);
+  background: linear-gradient(90deg, transparent, rgb(var(--heat) / var(--most))); }
+.switch { margin-left: auto; } .switch label { cursor: pointer; }
+article { background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
+  padding: 1rem 1.2rem 1.1rem; margin: 0 0 1rem; }
+h2 { margin: 0; font-size: 1.08rem; overflow-wrap: anywhere; }
+.facts { margin: 0 0 .6rem; color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
+.text { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; unicode-bidi: plaintext; text-align: start; }
+.number { color: var(--soft); font-weight: 400; margin-inline-end: .5rem; }
+.mono { font: .88em/1.65 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+.heading { font-weight: 600; }
+mark, del { color: inherit; background: rgb(var(--heat) / calc(var(--p) * var(--most)));
+  border-radius: .2rem; padding: .08em 0; -webkit-box-decoration-break: clone; box-decoration-break: clone; }
+mark { text-decoration: underline; text-decoration-color: var(--kept); text-decoration-thickness: 2px;
+  text-underline-offset: .22em; }
+del { color: var(--gone); text-decoration: line-through; text-decoration-thickness: 1px;
+  text-decoration-color: color-mix(in srgb, var(--gone) 45%, transparent); }
+.none { color: var(--soft); font-style: italic; margin: 0; }
+body:has(.only-kept:checked) :is(.drop, .none-kept) { display: none; }
+.only-kept { accent-color: var(--kept); margin: 0 .4rem 0 0; vertical-align: -.05em; }
+@media (max-width: 34rem) { .all { padding-top: 1.1rem; } h1 { font-size: 1.3rem; }
+  article { padding: .8rem .9rem; } .switch { margin-left: 0; } }
+@media print { .switch { display: none; } article { break-inside: avoid; } }
+"""
+
+
+def html_page(result: Result) -> str:
+    """`result` as one HTML page."""
+    question = _text(result.question.strip())
+    documents = "\n".join(_article(index, document) for index, document in enumerate(result.documents))
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{question} - contextpruner</title>
+<style>{STYLE}</style>
+</head>
+<body><div class="all">
+<header>
+<p class="tag">Question</p>
+<h1 dir="auto">{question}</h1>
+{_totals(result)}
+</header>
+{LEGEND}
+<main>
+{documents}
+</main>
+</div></body>
+</html>
+"""
+
+
+CLASSES: dict[str, str] = {**dict.fromkeys(("code", "fence", "table_row"), "mono"), "heading": "heading"}
+
+LEGEND = """<div class="legend">
+<span><mark style="--p:0.8">kept</mark></span>
+<span><del style="--p:0.1">dropped</del></span>
+<span class="scale">0 <i></i> 1 <span>probability</span></span>
+<span class="switch"><label><input class="only-kept" type="checkbox">kept text only</label></span>
+</div>"""
+
+
+def _totals(result: Result) -> str:
+    rule = result.policy.rule
+    facts = {
+        "Characters": _count(result.n_characters_after, result.n_characters_before),
+        "Tokens": _count(result.n_tokens_after, result.n_tokens_before),
+        "Documents": _count(sum(bool(item.text) for item in result.documents), len(result.documents)),
+        "Rule": _text(f"{rule} = {getattr(result.policy, rule)}"),
+        "Labeler": f"{_text(result.labeler.partition(':')[0])} <small>{result.labelling_ms:.1f} ms</small>",
+    }
+    return "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items()) + "</dl>"
+
+
+def _count(after: int, before: int) -> str:
+    return f"{after:,} of {before:,} <small>({percent(after, before)})</small>"
+
+
+def _article(index: int, document: PrunedDocument) -> str:
+    kept = percent(document.n_characters_after, document.n_characters_before)
+    n_kept = sum(span.kept for span in document.seen)
+    facts = f"score {document.score:.2f} · kept {kept} of the characters, {n_kept} of {len(document.seen)} units"
+    if other := other_name_of(document):
+        facts = f"{_text(other)} · {facts}"
+    # the labels of citations.py
+    numbered = enumerate(document.spans, 1)
+    units = "".join(_unit(document, span, f"{index + 1}.{at}") for at, span in numbered if span.kind != "markup")
+    body = f'<p class="text">{units}</p>' if units else '<p class="none">This document is empty.</p>'
+    return f"""<article{"" if n_kept else ' class="none-kept"'}>
+<h2 dir="auto"><span class="number">{index + 1}</span>{_text(name_of(index, document))}</h2>
+<p class="facts">{facts}</p>
+{body}
+</article>"""
+
+
+def _unit(document: PrunedDocument, span: Span, label: str) -> str:
+    tag = "mark" if span.kept else "del"
+    slice_ = printable(document.shown(span))
+    bare = slice_.strip()
+    # a line through white space would join two units, or stand before a line of code
+    head = slice_[: len(slice_) - len(slice_.lstrip())] if bare else ""
+    tail = slice_[len(head) + len(bare) :]
+    facts = [f"[{label}]", f"{span.probability:.3f}", span.reason.replace("_", " ")]
+    facts += [f"characters {span.start} to {span.end}", *([span.path] if span.path else [])]
+    attributes = f'style="--p:{span.probability:.3f}" title="{_text(" · ".join(facts))}"'
+    shown = f"{head}<{tag} {attributes}>{escape(bare)}</{tag}>{tail}" if bare else tail
+    classes = " ".join(([] if span.kept else ["drop"]) + ([CLASSES[span.kind]] if span.kind in CLASSES else []))
+    return f'<span class="{classes}">{shown}</span>' if classes else shown
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))

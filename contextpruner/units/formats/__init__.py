@@ -1,0 +1,1 @@
+"""One reader for each format that is more than plain prose."""

@@ -1,0 +1,180 @@
+"""What a reader sees of an HTML source, in blocks, each with its place in the tree of elements.
+
+Text between two tags of blocks is one block; a heading is one block whatever is in it, and so are the cells of a table
+row, with bars between them, unless the table holds a page's layout or code: a row of more than `ROW_CHARACTERS`, or one
+with `pre` in it, is the blocks that are in it. Elements that no reader sees (`tokens`) are passed over as if they
+were not there.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from contextpruner.units.blocks import Block, BlockKind
+from contextpruner.units.formats.html.tokens import Token, names, tokens
+from contextpruner.units.formats.html.tree import BLOCKS, Tree, build_tree
+from contextpruner.units.formats.html.visible_text import VisibleText
+
+ROW_CHARACTERS = 600
+# no longer text is asked whether it is blank once its entities are spelled out
+BLANK_CHARACTERS = 60
+INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+
+ITEMS = names("li dt dd")
+LEVELS = {"title": 1, **{f"h{level}": level + 1 for level in range(1, 7)}}
+PRE = names("pre textarea")
+# what a heading inside these says holds up to their end
+SECTIONS = names("article section main aside nav footer dialog details fieldset blockquote figure td th li")
+# what needs a header to be read, or is one
+Role = Literal["", "caption", "head", "body"]
+ROLES: dict[str, Role] = {"caption": "caption", "dt": "head", "dd": "body"}
+
+
+class BlockPlace(NamedTuple):
+    """Where a block stands: the path of its element, the nearest section, and its role in a table or list of terms."""
+
+    path: str
+    section: int
+    group: int
+    role: Role
+
+
+@dataclass
+class PageBlocks:
+    """The visible text of a source, the place of each of its blocks, and for each element the last one inside it."""
+
+    visible: VisibleText
+    places: list[BlockPlace] = field(default_factory=list)
+    last_inside: list[int] = field(default_factory=list)
+
+
+class _Context(NamedTuple):
+    """What an element's text is: the nearest block around it, its cell, its kind.
+
+    `whole` is the row or the heading around it, `group` the table or the list of terms.
+    """
+
+    block: int = 0
+    section: int = 0
+    group: int = 0
+    whole: int = 0
+    cell: int = 0
+    kind: BlockKind = "prose"
+    level: int = 0
+    role: Role = ""
+
+    def inside(self, index: int, name: str) -> _Context:
+        """The context of element `index`, a `name`, that stands in this one."""
+        if name not in BLOCKS:
+            return self
+        section = index if name in SECTIONS else self.section
+        here = self._replace(block=index, section=section, role=ROLES.get(name, self.role))
+        if name in LEVELS:
+            return here._replace(whole=self.whole or index, kind="heading", level=LEVELS[name])
+        if name in PRE:
+            return here._replace(kind="code")
+        if name in ITEMS:
+            return here._replace(kind="list_item")
+        if name == "table":
+            return _Context(block=index, section=section, group=index)
+        if name == "dl":
+            return here._replace(group=index, role="")
+        if name in ("thead", "tbody", "tfoot"):
+            return here._replace(role="head" if name == "thead" else "")
+        if name == "tr":
+            return here._replace(whole=index, kind="table_row")
+        if name in ("td", "th"):
+            return here._replace(cell=index, kind="prose")
+        return here
+
+
+class _InlineRun(NamedTuple):
+    """Text between two tags of blocks."""
+
+    context: _Context
+    spans: list[tuple[int, int]]
+
+    @property
+    def size(self) -> int:
+        return sum(end - start for start, end in self.spans)
+
+
+def page_blocks(source: str) -> PageBlocks:
+    """What a reader sees of `source`."""
+    found = list(tokens(source))
+    tree = build_tree(found)
+    page = PageBlocks(VisibleText(source), last_inside=list(range(len(tree.elements))))
+    for index in range(len(tree.elements) - 1, 0, -1):
+        parent = tree.elements[index].parent
+        page.last_inside[parent] = max(page.last_inside[parent], page.last_inside[index])
+    contexts = [_Context()]
+    for index, element in enumerate(tree.elements[1:], 1):
+        contexts.append(contexts[element.parent].inside(index, element.name))
+    for whole, group in itertools.groupby(_runs(source, found, tree, contexts), key=lambda run: run.context.whole):
+        _add_runs(page, tree, whole, contexts[whole], list(group))
+    return page
+
+
+def _add_runs(page: PageBlocks, tree: Tree, whole: int, context: _Context, runs: list[_InlineRun]) -> None:
+    """Runs of one row or heading, or of none."""
+    if whole and context.kind == "heading":
+        _add(page, tree, context._replace(role=""), [[run.spans for run in runs]])
+    elif whole and _is_row(runs):
+        cells = [list(cell) for _, cell in itertools.groupby(runs, lambda run: run.context.cell)]
+        is_head = context.role == "head" or all(tree.elements[run.context.cell].name == "th" for run in runs)
+        context = context._replace(role="head" if is_head else "body")
+        _add(page, tree, context, [[run.spans for run in cell] for cell in cells])
+    else:
+        for run in runs:
+            # what is in a row that is none has no part in the table
+            kind: BlockKind = "prose" if run.context.kind == "table_row" else run.context.kind
+            role: Role = run.context.role if kind == "list_item" or run.context.role == "caption" else ""
+            _add(page, tree, run.context._replace(kind=kind, role=role), [[run.spans]])
+
+
+def _is_row(runs: list[_InlineRun]) -> bool:
+    return sum(run.size for run in runs) <= ROW_CHARACTERS and not any(run.context.kind == "code" for run in runs)
+
+
+def _add(page: PageBlocks, tree: Tree, context: _Context, cells: list[list[list[tuple[int, int]]]]) -> None:
+    page.visible.add_block(cells, Block(0, 0, context.kind, context.level), is_pre=context.kind == "code")
+    page.places.append(BlockPlace(tree.elements[context.block].path, context.section, context.group, context.role))
+
+
+def _runs(source: str, found: Sequence[Token], tree: Tree, contexts: Sequence[_Context]) -> Iterator[_InlineRun]:
+    spans: list[tuple[int, int]] = []
+    context = contexts[0]
+    for token, inside in zip(found, tree.inside, strict=True):
+        if token.kind == "hidden" or tree.elements[inside].is_unseen:
+            continue
+        if token.kind == "text":
+            context = context if spans else contexts[inside]
+            spans.append((token.start, token.end))
+        elif token.name in BLOCKS:
+            yield from _run(source, context, spans)
+            spans = []
+    yield from _run(source, context, spans)
+
+
+def _run(source: str, context: _Context, spans: list[tuple[int, int]]) -> Iterator[_InlineRun]:
+    """The run without white space at its edges, if anything is left of it; `pre` keeps its indentation."""
+    shown = [number for number, (start, end) in enumerate(spans) if not _is_blank(source[start:end])]
+    if not shown:
+        return
+    spans = spans[shown[0] : shown[-1] + 1]
+    (start, first_end), (last_start, end) = spans[0], spans[-1]
+    head, tail = source[start:first_end], source[last_start:end]
+    spans[0] = (start + len(head) - len(head.lstrip("\r\n" if context.kind == "code" else None)), first_end)
+    spans[-1] = (spans[-1][0], end - len(tail) + len(tail.rstrip()))
+    yield _InlineRun(context, spans)
+
+
+def _is_blank(text: str) -> bool:
+    if text.isspace():
+        return True
+    # many a page spaces its blocks with paragraphs of one &nbsp;
+    return len(text) <= BLANK_CHARACTERS and not html.unescape(text).strip().strip(INVISIBLE)

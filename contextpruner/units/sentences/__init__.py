@@ -1,0 +1,1 @@
+"""Our own rules for where sentences end, the default among the splitters."""

@@ -1,0 +1,242 @@
+"""The command line as a user meets it: other processes, real pipes, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from contextpruner.cli import app
+from contextpruner.labeler import LABELERS
+from contextpruner.quality import QUALITIES
+from contextpruner.units.sentence_splitter import SPLITTERS
+from prunekernels import registry
+
+ROOT = Path(__file__).resolve().parents[3]
+TEXT = "The dome is tall. Bread is baked.\n"
+RUNNER = CliRunner()
+
+
+def run(*arguments: str, text: str = "") -> tuple[int, str, str]:
+    done = RUNNER.invoke(app, list(arguments), input=text)
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    (tmp_path / "a.txt").write_text(TEXT)
+    (tmp_path / "b.jsonl").write_text('{"id": "x", "title": "T", "text": "A dome. No."}\n{"text": ""}\n')
+    return [str(tmp_path / "a.txt"), str(tmp_path / "b.jsonl")]
+
+
+def test_a_pipe_gets_the_kept_text_and_nothing_else() -> None:
+    start = (
+        f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'kernels')]!r}; from contextpruner.cli import app; app()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", start, "prune", "-q", "dome", "--top-k", "1"],
+        input="Es ist. Die Kuppel: dome ü.\r\nEnd.".encode(),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == "Die Kuppel: dome ü.\r\n".encode()
+    assert done.stderr == b""
+
+
+def test_files_and_standard_input_together(files: list[str]) -> None:
+    code, out, _ = run("prune", "--question", "dome", *files, "-", "--threshold", "0.1", text="One dome")
+    assert code == 0
+    assert out == "The dome is tall. \nA dome. \nOne dome\n"
+
+
+def test_json_html_and_terminal(files: list[str], tmp_path: Path) -> None:
+    code, out, _ = run("prune", "-q", "dome", *files, "--top-k", "1", "--format", "json")
+    assert code == 0
+    assert [document["id"] for document in json.loads(out)["documents"]] == [files[0], "x", None]
+    _, out, _ = run("prune", "-q", "dome", *files, "--top-k", "1", "--format", "terminal", "--details")
+    assert "\x1b[32m" in out
+    assert "below_top_k" in out
+    for name, begins in (("p.html", "<!DOCTYPE html>"), ("p.json", "{"), ("p.txt", "A dome.")):
+        code, out, _ = run("prune", "-q", "dome", *files, "--top-k", "1", "-o", str(tmp_path / name))
+        assert (code, out) == (0, "")
+        assert (tmp_path / name).read_text().startswith(begins)
+
+
+def test_methods_lists_every_method_with_its_line() -> None:
+    code, out, _ = run("methods")
+    assert code == 0
+    for group, option, folder in zip(
+        out.split("\n\n"), ("--labeler:", "--splitter:", "--measure:"), (LABELERS, SPLITTERS, QUALITIES), strict=True
+    ):
+        head, *lines = group.splitlines()
+        assert head == option
+        assert [line.split()[0] for line in lines] == registry.names(folder)
+        assert all(line.endswith(".") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-q", "x", "--labeler", "lead"], "max_tokens, target_recall: lead has no threshold of its own"),
+        (["-q", "x", "--top-k", "1", "--threshold", "0.1"], "got threshold and top_k"),
+        (["-q", "x", "--threshold", "2"], "threshold wants a number in [0, 1], got 2.0"),
+        (["-q", " ", "--top-k", "1"], "want a question, got an empty text"),
+        (["-q", "x", "--top-k", "1", "--labeler", "bm52"], "has no 'bm52'"),
+        (["-q", "x", "--top-k", "1", "--labeler", "bm25:k1=a"], "bm25.k1 wants float, got 'a'"),
+        (["-q", "x", "--top-k", "1", "--splitter", "ntlk"], "has no 'ntlk'; it has blingfire, nltk,"),
+        (["-q", "x", "--top-k", "1", "--splitter", "rules:max_characters=0"], "max_characters of at least 1, got 0"),
+        (["-q", "x", "--top-k", "1", "none.txt"], "none.txt: No such file or directory"),
+        (["-q", "x", "--top-k", "1", "-o", "none/out.txt"], "there is no folder none"),
+    ],
+)
+def test_bad_input_ends_with_code_2_and_one_line(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, error = run("prune", *arguments, text=TEXT)
+    assert code == 2
+    assert out == ""
+    assert said in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_file_leaves_the_old_output(files: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    out.write_text("old")
+    (tmp_path / "bad.jsonl").write_text("{\n")
+    code, _, error = run("prune", "-q", "x", "--top-k", "1", *files, str(tmp_path / "bad.jsonl"), "-o", str(out))
+    assert code == 2
+    assert "bad.jsonl:1 is not JSON" in error
+    assert out.read_text() == "old"
+
+
+def lines_of(*rows: dict[str, object]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_many_questions_are_one_line_each(files: list[str], tmp_path: Path) -> None:
+    asked = lines_of(
+        {"question": "dome", "documents": ["The dome is tall. Bread.", {"text": "Dome?", "id": 4}], "n": 1},
+        {"question": "bread"},
+    )
+    (tmp_path / "q.jsonl").write_text(asked + "\n")
+    rule = ["--top-k", "1", "--questions"]
+    code, out, error = run("prune", *rule, str(tmp_path / "q.jsonl"), files[0])
+    assert (code, error) == (0, "")
+    first, second = map(json.loads, out.splitlines())
+    assert first["given"] == {"n": 1}
+    assert [document["id"] for document in first["documents"]] == [None, 4]
+    assert second["documents"][0]["text"] == "Bread is baked.\n"
+    assert "given" not in second
+    # from standard input, to a file
+    code, out, _ = run("prune", *rule, "-", files[0], "-o", str(tmp_path / "out.jsonl"), text=asked)
+    assert (code, out) == (0, "")
+    got = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [item["documents"][0]["text"] for item in got] == ["", "Bread is baked.\n"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"documents": ["a"]}, "question wants a string that is not empty, got None"),
+        ({"question": " ", "documents": ["a"]}, "question wants a string that is not empty, got ' '"),
+        ({"question": "q"}, "want documents in the line, or files that all lines share"),
+        ({"question": "q", "documents": []}, "documents wants a list that is not empty, got list"),
+        ({"question": "q", "documents": [1]}, "document 0 wants an object with a text, got int"),
+        ({"question": "q", "documents": ["\ud800"]}, "document 0: text holds half of a surrogate pair"),
+        ({"question": "q", "documents": ["a"], "x": ["\ud800"]}, "one of 'x' holds half of a surrogate pair"),
+    ],
+)
+def test_a_bad_question_leaves_nothing_half_written(row: dict[str, object], said: str, tmp_path: Path) -> None:
+    good = {"question": "q", "documents": ["a"]}
+    (tmp_path / "q.jsonl").write_text(lines_of(good, row))
+    arguments = ["prune", "--questions", str(tmp_path / "q.jsonl"), "--top-k", "1", "-o", str(tmp_path / "out.jsonl")]
+    code, _, error = run(*arguments)
+    assert code == 2
+    assert f"q.jsonl:2: {said}" in error or f"q.jsonl:2, {said}" in error
+    assert len(error.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["q.jsonl"]
+
+
+def test_a_folder_stands_for_its_files(tmp_path: Path) -> None:
+    (tmp_path / "docs" / "in").mkdir(parents=True)
+    (tmp_path / "docs" / "in" / "b.txt").write_text("B dome.")
+    (tmp_path / "docs" / "a.txt").write_text("A dome.")
+    (tmp_path / "docs" / ".hidden").write_text("H dome.")
+    code, out, _ = run("prune", "-q", "dome", str(tmp_path / "docs"), "--threshold", "0")
+    assert (code, out) == (0, "A dome.\nB dome.\n")
+    (tmp_path / "none").mkdir()
+    code, _, error = run("prune", "-q", "dome", str(tmp_path / "none"), "--threshold", "0")
+    assert code == 2
+    assert "none is a folder without files" in error
+
+
+def test_pages_code_and_pictures_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<title>T</title><p>The dome &amp; more.</p><script>dome</script><p>No.</p>")
+    (tmp_path / "b.py").write_text("def dome():\n    return 1\n\ndef bread():\n    return 2\n")
+    (tmp_path / "c.png").write_bytes(b"\x89PNG\xff")
+    code, out, error = run("prune", "-q", "dome", str(tmp_path), "--threshold", "0.1")
+    assert (code, out) == (0, "T\nThe dome & more.\ndef dome():\n")
+    assert error == f"contextpruner: passed over, as no UTF-8 text: {tmp_path / 'c.png'}\n"
+    # what `curl` brings
+    code, out, _ = run("prune", "-q", "dome", "--threshold", "0.1", text="<!doctype html><p>A <b>dome</b>.<p>No.")
+    assert (code, out) == (0, "A dome.\n")
+
+
+def test_calibrate_then_prune_for_a_recall(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"dome {n}", "documents": [f"Dome {n} is tall. Bread."], "gold": [[[0, 5]]]} for n in range(12)
+    ]
+    (tmp_path / "e.jsonl").write_text(lines_of(*rows))
+    code, out, error = run("calibrate", str(tmp_path / "e.jsonl"), "-o", str(tmp_path / "c.json"))
+    assert (code, error) == (0, "")
+    assert "12 questions, a recall of up to 0.923 can be promised" in out
+    rule = ["--target-recall", "0.9", "--calibration", str(tmp_path / "c.json"), "-q", "dome 40"]
+    code, out, _ = run("prune", *rule, text="Dome 40 is tall. Bread.")
+    assert (code, out) == (0, "Dome 40 is tall. \n")
+    code, _, error = run("prune", *rule[2:], "--target-recall", "0.99", text="Dome 40 is tall. Bread.")
+    assert code == 2
+    assert "wants a calibration of at least 99 questions, got 12" in error
+    (tmp_path / "e.jsonl").write_text(lines_of(rows[0] | {"gold": [[[0, "5"]]]}))
+    code, _, error = run("calibrate", str(tmp_path / "e.jsonl"), "-o", str(tmp_path / "d.json"))
+    assert code == 2
+    assert "e.jsonl:1: gold wants a list of [start, end] for each of the documents" in error
+    assert not (tmp_path / "d.json").exists()
+
+
+def test_an_index_is_pruned_line_by_line(tmp_path: Path) -> None:
+    dome = '{"text":  "The dome of 1436 ü."}'
+    lines = [dome, *(json.dumps({"id": text, "text": text}) for text in ("Click here.", "Zzz!")), dome]
+    (tmp_path / "i.jsonl").write_text("\n".join(lines) + "\n\n")
+    code, out, error = run("quality", str(tmp_path / "i.jsonl"), "-o", str(tmp_path / "o.jsonl"), "--keep-ratio", "0.5")
+    assert (code, error) == (0, "")
+    assert "2 of 4 passages kept" in out
+    assert (tmp_path / "o.jsonl").read_text().splitlines() == [lines[0], lines[3]]
+    (tmp_path / "i.jsonl").write_text("\n".join([lines[0], "{}"]))
+    code, _, error = run("quality", str(tmp_path / "i.jsonl"), "-o", str(tmp_path / "p.jsonl"))
+    assert code == 2
+    assert "i.jsonl:2: text wants a string" in error
+    assert not (tmp_path / "p.jsonl").exists()
+
+
+def test_closure_can_be_switched_off() -> None:
+    text = "The dome is tall. It was built of brick."
+    code, out, _ = run("prune", "-q", "brick", "--top-k", "1", text=text)
+    assert (code, out) == (0, text + "\n")
+    code, out, _ = run("prune", "-q", "brick", "--top-k", "1", "--closure", "none", text=text)
+    assert (code, out) == (0, "It was built of brick.\n")
+    code, out, _ = run("prune", "-q", "brick", "--top-k", "1", "--closure", "heading,header", text=text)
+    assert (code, out) == (0, "It was built of brick.\n")
+    code, _, error = run("prune", "-q", "brick", "--top-k", "1", "--closure", "headings", text=text)
+    assert code == 2
+    assert "closure wants a tuple of antecedent, heading, header, signature" in error
+
+
+def test_one_question_or_many() -> None:
+    for arguments in (["--top-k", "1"], ["--top-k", "1", "-q", "x", "--questions", "y.jsonl"]):
+        code, _, error = run("prune", *arguments, text=TEXT)
+        assert code == 2
+        assert "want one of --question and --questions" in error

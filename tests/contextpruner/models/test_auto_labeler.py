@@ -1,0 +1,102 @@
+"""from_pretrained: the labeler found by what a folder holds, its own threshold, and one line about the default."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from contextpruner import ContextPruner
+from contextpruner.labelers.bm25 import Bm25
+from contextpruner.labelers.provence import Provence
+from contextpruner.models import auto_labeler
+from tests.contextpruner import tiny_checkpoints as tiny
+from tests.contextpruner.tiny_encoder import save_tiny_encoder
+
+TEXTS = ["The dome was designed by Brunelleschi. It is tall. Bread is baked.", "Nothing."]
+
+
+def colbert(folder: Path) -> Path:
+    tiny.cross_encoder(folder)
+    tensors = load_file(folder / "model.safetensors")
+    save_file({**tensors, "linear.weight": torch.ones(4, 16)}, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["HF_ColBERT"]}))
+    return folder
+
+
+WRITERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
+    "provence": ("provence", tiny.provence),
+    "xprovence": ("provence", tiny.xprovence),
+    "open_provence": ("provence", tiny.open_provence),
+    "legacy": ("provence", lambda folder: tiny.open_provence(folder, "xlm-roberta", legacy=True)),
+    "llmlingua2": ("llmlingua2", tiny.llmlingua2),
+    "llmlingua2_xlmr": ("llmlingua2", lambda folder: tiny.llmlingua2(folder, "xlm-roberta")),
+    "cross_encoder": ("cross_encoder", lambda folder: tiny.cross_encoder(folder, 2)),
+    "colbert": ("late_interaction", colbert),
+    "bi_encoder": ("bi_encoder", save_tiny_encoder),
+    "causal_lm": ("token_nll", tiny.causal_lm),
+}
+
+
+@pytest.mark.parametrize("written", WRITERS)
+def test_the_labeler_is_found_by_what_the_folder_holds(written: str, tmp_path: Path) -> None:
+    labeler, write = WRITERS[written]
+    folder = write(tmp_path / "no-telling-name")
+    pruner = ContextPruner.from_pretrained(str(folder))
+    assert type(pruner.labeler).__module__ == f"contextpruner.labelers.{labeler}"
+    result = pruner.prune("who?", TEXTS, top_k=1)
+    assert result.labeler == f"{labeler}:model={folder}"
+    if labeler == "provence":
+        assert pruner.prune("who?", TEXTS).policy.threshold == Provence(str(folder)).default_threshold
+    else:
+        with pytest.raises(ValueError, match=f"want one of .*: {labeler}:model=.* has no threshold of its own"):
+            pruner.prune("who?", TEXTS)
+
+
+def test_without_a_name_it_says_once_what_it_takes(caplog: pytest.LogCaptureFixture) -> None:
+    auto_labeler._say_default.cache_clear()
+    with caplog.at_level(logging.WARNING, logger="contextpruner"):
+        pruner = ContextPruner.from_pretrained()
+        ContextPruner.from_pretrained()
+        ContextPruner("bm25")
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert "bm25" in said[0]
+    assert pruner.prune("Who designed the dome?", TEXTS, top_k=1).documents[0].text.startswith("The dome")
+
+
+def test_the_default_needs_no_rule() -> None:
+    result = ContextPruner.from_pretrained().prune("Who designed the dome?", TEXTS)
+    assert result.policy.threshold == Bm25().default_threshold
+    assert result.documents[0].text.startswith("The dome")
+
+
+def test_what_is_passed_on_is_used() -> None:
+    pruner = ContextPruner.from_pretrained(count_tokens=len)
+    assert pruner.prune("dome", TEXTS, top_k=1).n_tokens_before == sum(map(len, TEXTS))
+
+
+def test_what_fits_no_labeler_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny.cross_encoder(tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["BertForMaskedLM"]}))
+    with pytest.raises(ValueError, match="got BertForMaskedLM"):
+        ContextPruner.from_pretrained(str(folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ValueError, match="want the folder or hub id of a checkpoint, got 'no/such-model-here'"):
+        ContextPruner.from_pretrained("no/such-model-here")
+
+
+def test_a_score_of_bm25_is_a_share_of_the_questions_idf() -> None:
+    # a unit that is the question a thousand times over comes near all of it, and never beyond
+    unit = "Alpha beta gamma " * 1000
+    result = ContextPruner.from_pretrained().prune("alpha beta gamma", [unit, "Delta."], top_k=1)
+    assert 0.95 < result.documents[0].score <= 1
+    half = ContextPruner.from_pretrained().prune("alpha nowhere", [unit], top_k=1)
+    assert 0 < half.documents[0].score < 0.5

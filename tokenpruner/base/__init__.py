@@ -1,0 +1,1 @@
+"""What a method of each kind reads and writes; nothing here knows a model."""

@@ -1,0 +1,128 @@
+"""What a method before the decoder is: it ranks or picks the visual tokens of one image; the base does the rest.
+
+A method is a frozen dataclass with a default for every field. It writes only what is its own: `importance`
+(higher is kept) or `keep`, and `merge` where kept tokens stand for others. It sees one image at a time, so that
+its picks cannot depend on the other images or rows of a batch, nor on padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+
+from prunekernels import select
+from tokenpruner.base.token_budget import Budget
+from tokenpruner.base.token_method import Positions, TokenMethod
+from tokenpruner.models.image_layouts import Grid
+
+Need = Literal["visual", "text"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """One image, or one frame of a video, on its way into the decoder.
+
+    `visual` [N, D] are its embeddings behind the projector; `grid` its patches' rows and columns where they are
+    known; `row`, `image` and `frame` its place: the batch row, which image of that row, and which frame of it;
+    `text` [T, D] the row's other embeddings without padding, given to methods that need them. Of an image that was
+    cut up, `views` are the grids whose tokens follow one another, an overview and the whole in detail, and `grid`
+    is None.
+    """
+
+    visual: torch.Tensor
+    grid: Grid | None = None
+    row: int = 0
+    image: int = 0
+    text: torch.Tensor | None = None
+    frame: int = 0
+    views: tuple[Grid, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many visual tokens the image has."""
+        return len(self.visual)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """For one image of N tokens, n of them kept: `target` int64 [N] says into which kept token, 0 ... n - 1, each goes.
+
+    -1 is into none. `weight` [N] is positive; None weighs all tokens alike.
+    """
+
+    target: torch.Tensor
+    weight: torch.Tensor | None = None
+
+    def check(self, name: str, picks: torch.Tensor, size: int) -> None:
+        """Raise ValueError unless this fits `size` tokens of which `picks` [n] are kept; `name` is the method's."""
+        target, n = self.target, len(picks)
+        if target.shape != (size,) or target.dtype != torch.int64:
+            raise ValueError(f"{name}: want a merge target int64 [{size}], got {target.dtype} {[*target.shape]}")
+        if not ((target >= -1) & (target < n)).all():
+            raise ValueError(f"{name}: want merge targets from -1 to {n - 1}, got {target.min()} to {target.max()}")
+        strays = (target[picks] != torch.arange(n, device=target.device)).nonzero()
+        if len(strays):
+            place = int(strays[0])
+            raise ValueError(f"{name}: want kept token {place} to go into itself, got {int(target[picks[place]])}")
+        weight = self.weight
+        if weight is not None and not (weight.shape == (size,) and bool((weight.isfinite() & (weight > 0)).all())):
+            raise ValueError(f"{name}: want positive merge weights [{size}], got {[*weight.shape]}")
+
+
+@dataclass(frozen=True)
+class Method(Budget, TokenMethod):
+    """The base of the methods before the decoder; how many tokens are kept is said as `Budget` has it."""
+
+    positions: Positions = "keep"
+
+    # what `importance` or `keep` reads of the context; it is checked to be finite before they are called
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.positions not in get_args(Positions):
+            raise ValueError(f'want positions "keep" or "compact", got {self.positions!r}')
+
+    def importance(self, context: Context) -> torch.Tensor:
+        """Score the image's tokens; float32 [N], higher is kept."""
+        raise NotImplementedError(f"{type(self).__name__} writes neither importance nor keep")
+
+    def keep(self, context: Context, n: int) -> torch.Tensor:
+        """Pick `n` of the image's tokens; int64 [n], distinct, ascending. By default the most important ones."""
+        scores = self.importance(context)
+        if scores.shape != (context.size,):
+            raise ValueError(f"{type(self).__name__}: want importance [{context.size}], got {[*scores.shape]}")
+        return select.top(scores.float(), n)
+
+    def merge(self, context: Context, picks: torch.Tensor) -> Merge | None:
+        """Which tokens go into which of the kept ones, `picks` [n]; None where the others are just dropped."""
+        return None
+
+    def select(self, context: Context, n: int | None = None) -> torch.Tensor:
+        """The `n` tokens that stay, by default as many as of an image alone in its row; int64 [n], ascending."""
+        n = self.counts([context.size], context.row)[0] if n is None else n
+        if n in (0, context.size):
+            return torch.arange(n, device=context.visual.device)
+        for need in sorted(self.needs):
+            _check_finite(need, context)
+        picks = self.keep(context, n)
+        ordered = picks.dtype == torch.int64 and picks.shape == (n,) and bool((picks.diff() > 0).all())
+        if not ordered or picks[0] < 0 or picks[-1] >= context.size:
+            raise ValueError(
+                f"{type(self).__name__}: want {n} distinct ascending int64 indices below {context.size}, "
+                f"got {picks.dtype} {[*picks.shape]}"
+            )
+        return picks
+
+
+def _check_finite(need: Need, context: Context) -> None:
+    embeddings = context.visual if need == "visual" else context.text
+    if embeddings is None:
+        raise ValueError(f"want {need} embeddings for image {context.image} of row {context.row}, got none")
+    finite = embeddings.isfinite().all(-1)
+    if not finite.all():
+        token = int((~finite).nonzero()[0])
+        place = f"image {context.image} of row {context.row}"
+        raise ValueError(f"{need} embedding {token} of {place} has NaN or infinity")

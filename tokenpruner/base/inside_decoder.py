@@ -1,0 +1,155 @@
+"""What a method inside the decoder is: before some layers it picks the visual tokens that go on.
+
+`stages` says before which layers, how many tokens are then left of each image, and whose attention is read for
+the choice. Like any method it sees one image at a time and writes only `importance` (higher is kept) or `keep`;
+one that lets the data decide how many tokens stay has stages without `keep_ratio` and writes `select`.
+
+    mode="drop"   the tokens leave: the layers from there on hold fewer keys and values
+    mode="skip"   the tokens pass those layers by unchanged, but their keys and values are there to be read
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from prunekernels import budget, select
+from tokenpruner.base.token_method import Positions, TokenMethod
+from tokenpruner.models.attention import Attention
+from tokenpruner.models.image_layouts import Grid
+
+Mode = Literal["drop", "skip"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One cut, before decoder layer `layer`, counted from 0.
+
+    `keep_ratio` is the fraction of each image's original tokens that is left; None where the method decides.
+    `reads` is the layer whose attention the method gets: `layer` itself, computed ahead of it, or an earlier
+    one that runs on the same tokens; None where it reads none.
+    """
+
+    layer: int
+    keep_ratio: float | None = None
+    reads: int | None = None
+
+
+@dataclass(frozen=True)
+class LayerContext:
+    """One image inside the decoder.
+
+    `hidden` [N, D] are the hidden states of its tokens that are still there, as they enter layer `stage.layer`;
+    `kept` int64 [N] says which of the image's `size` tokens those are, `columns` int64 [N] where they stand in
+    their row, counted without padding. `attention` is that of the row at layer `stage.reads`, if one is read;
+    `text` int64 [T] are the row's columns that hold no visual token. `grid`, `row`, `image`, `frame` and `views`
+    as in `Context`.
+    """
+
+    hidden: torch.Tensor
+    kept: torch.Tensor
+    size: int
+    stage: Stage
+    columns: torch.Tensor
+    text: torch.Tensor
+    attention: Attention | None = None
+    grid: Grid | None = None
+    row: int = 0
+    image: int = 0
+    frame: int = 0
+    views: tuple[Grid, ...] = ()
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens of the image are still there."""
+        return len(self.kept)
+
+    def seen(self) -> Attention:
+        """The attention that the stage reads; raises ValueError where it reads none."""
+        if self.attention is None:
+            raise ValueError(f"want a stage with `reads`, got {self.stage}")
+        return self.attention
+
+    def from_last(self) -> torch.Tensor:
+        """Attention of the row's last token to each of the image's tokens, mean over heads; float32 [N]."""
+        attention = self.seen()
+        last = torch.tensor([attention.q.shape[1] - 1], device=self.columns.device)
+        return attention.weights(last)[:, 0, self.columns].mean(0)
+
+
+@dataclass(frozen=True)
+class LayerMethod(TokenMethod):
+    """The base of the methods inside the decoder."""
+
+    positions: Positions = "keep"
+    mode: Mode = "drop"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("positions", Positions), ("mode", Mode)):
+            value, known = getattr(self, name), get_args(kind)
+            if value not in known:
+                raise ValueError(f'want {name} "{known[0]}" or "{known[1]}", got {value!r}')
+        if self.mode == "skip" and self.positions == "compact":
+            raise ValueError('want positions="keep" with mode="skip", which leaves no gaps, got "compact"')
+
+    def stages(self, n_layers: int) -> tuple[Stage, ...]:
+        """The cuts in a decoder of `n_layers`, in order; raises ValueError where it has too few layers."""
+        raise NotImplementedError(f"{type(self).__name__} does not write stages")
+
+    def importance(self, context: LayerContext) -> torch.Tensor:
+        """Score the image's tokens that are still there; float32 [N], higher is kept."""
+        raise NotImplementedError(f"{type(self).__name__} writes neither importance nor keep")
+
+    def keep(self, context: LayerContext, n: int) -> torch.Tensor:
+        """Pick `n` of the N tokens; int64 [n], distinct, ascending. By default the most important ones."""
+        scores = self.importance(context)
+        if scores.shape != (context.n_tokens,):
+            raise ValueError(f"{type(self).__name__}: want importance [{context.n_tokens}], got {[*scores.shape]}")
+        check_finite(scores, context, self)
+        return select.top(scores.float(), n)
+
+    def select(self, context: LayerContext) -> torch.Tensor:
+        """The tokens that go on, any number of the N; int64, distinct, ascending. By default as the stage says."""
+        ratio = context.stage.keep_ratio
+        if ratio is None:
+            raise NotImplementedError(f"{type(self).__name__} writes neither a stage's keep_ratio nor select")
+        n = min(budget.n_keep(context.size, ratio), context.n_tokens)
+        return torch.arange(n, device=context.kept.device) if n == context.n_tokens else self.keep(context, n)
+
+
+def check_stages(stages: tuple[Stage, ...], n_layers: int) -> None:
+    """Raise ValueError unless the stages can be had in a decoder of `n_layers`."""
+    before = 0
+    for stage in stages:
+        if not 0 < stage.layer < n_layers:
+            raise ValueError(
+                f"want a layer from 1 to {n_layers - 1} of the {n_layers} that the decoder has, got {stage.layer}: "
+                "before the first layer there are other methods, such as DivPrune"
+            )
+        if stage.layer <= before:
+            raise ValueError(f"want the layers of the stages to ascend, got {stage.layer} after {before}")
+        if stage.keep_ratio is not None:
+            budget.check_keep_ratio(stage.keep_ratio)
+        if stage.reads is not None and not before <= stage.reads <= stage.layer:
+            raise ValueError(f"layer {stage.layer}: want to read layer {before} to {stage.layer}, got {stage.reads}")
+        before = stage.layer
+
+
+def check_finite(scores: torch.Tensor, context: LayerContext, method: LayerMethod) -> None:
+    """Raise ValueError where one of the scores [N] of the context's tokens is no number."""
+    if not scores.isfinite().all():
+        token = int((~scores.isfinite()).nonzero()[0])
+        place = f"image {context.image} of row {context.row} before layer {context.stage.layer}"
+        raise ValueError(f"{type(method).__name__}: importance of token {token} of {place} is NaN or infinite")
+
+
+def check_picks(picks: torch.Tensor, context: LayerContext, method: LayerMethod) -> None:
+    """Raise ValueError unless `picks` are distinct ascending indices of the context's tokens."""
+    good = picks.dtype == torch.int64 and picks.ndim == 1 and bool((picks.diff() > 0).all())
+    if not good or (len(picks) and (picks[0] < 0 or picks[-1] >= context.n_tokens)):
+        raise ValueError(
+            f"{type(method).__name__}: want distinct ascending int64 indices below {context.n_tokens}, "
+            f"got {picks.dtype} {[*picks.shape]}"
+        )

@@ -1,0 +1,41 @@
+"""The kinds of methods, by where in a model they work.
+
+    before_decoder.Method           before the decoder: image by image, as the embeddings enter
+    inside_decoder.LayerMethod      inside the decoder: before one or several of its layers
+    vision_transformer.BlockMethod  inside a vision transformer: behind some of its blocks
+
+Each kind is a base class in a file of its own and has its engine; `api` picks the engine by the kind.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prunekernels import spec
+
+METHODS = "tokenpruner.methods"
+# "keep": tokens stay at their positions, with gaps; "compact": they are numbered anew, without gaps
+Positions = Literal["keep", "compact"]
+
+
+class TokenMethod:
+    """A method of any kind: what the folder of methods is loaded as."""
+
+    @property
+    def keeps_all(self) -> bool:
+        """True where no image, however large, loses a token."""
+        return False
+
+
+def method_from_text(text: str, keep_ratio: float | None = None, n_keep: int | None = None) -> TokenMethod:
+    """The method that `text` describes, say "divprune:positions=compact", with a budget said beside it."""
+    said = {"keep_ratio": keep_ratio, "n_keep": n_keep}
+    more = [f"{name}={value}" for name, value in said.items() if value is not None]
+    if len(more) > 1:
+        raise ValueError(f"want one of keep_ratio and n_keep, got {' and '.join(more)}")
+    if more:
+        name = more[0].partition("=")[0]
+        if any(pair.partition("=")[0].strip() == name for pair in text.partition(":")[2].split(",")):
+            raise ValueError(f"want {name} once, got {text} and {more[0]}")
+        text = f"{text},{more[0]}" if ":" in text else f"{text}:{more[0]}"
+    return spec.build(METHODS, text, TokenMethod)

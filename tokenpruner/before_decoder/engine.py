@@ -1,0 +1,122 @@
+"""The engine before the decoder: choose among the tokens that enter it, and keep later passes on a pruned cache right.
+
+A pass that shows images is shortened. A pass without images on a pruned cache gets the mask and positions that
+fit what the cache holds. Any other pass goes through untouched. What a pass leaves for later lies in its cache;
+nothing is remembered here but the numbers for the report.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from tokenpruner.base.before_decoder import Method
+from tokenpruner.before_decoder.selection import select_tokens
+from tokenpruner.before_decoder.shortened_inputs import behind_pruned_cache, cut_per_token, shortened
+from tokenpruner.decoder import cache_state
+from tokenpruner.decoder.backbone_inputs import BackboneInputs, check_per_token
+from tokenpruner.decoder.cache_layers import PrunedPrefix
+from tokenpruner.decoder.cache_state import Past
+from tokenpruner.decoder.hooks import DecoderHooks
+from tokenpruner.decoder.loss_labels import LabelCut
+from tokenpruner.models.adapter import Adapter, config_number
+from tokenpruner.models.image_tokens import ImageTokens
+from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, cache_of_output, check_cached
+from tokenpruner.report.records import Prefill, Report
+from tokenpruner.report.timing import clock
+
+
+@dataclass
+class Pass:
+    """One forward pass of the backbone, between its two hooks: what it will have dropped, and its numbers."""
+
+    cache: Cache | None
+    removed: int = 0
+    prefix: PrunedPrefix | None = None
+    record: Prefill | None = None
+    started: float = 0.0
+
+
+class Local(threading.local):
+    """The pass that runs in this thread."""
+
+    current: Pass | None = None
+    # which tokens of the last pass were left, for its loss
+    cut: LabelCut | None = None
+
+
+class BeforeDecoderEngine(DecoderHooks):
+    """Prunes before the decoder."""
+
+    def __init__(self, adapter: Adapter, method: Method, report: Report) -> None:
+        super().__init__(adapter, method, report)
+        self.method, self.local = method, Local()
+        self.window = config_number(adapter.backbone.config, "sliding_window")
+
+    def cut(self) -> LabelCut | None:
+        """Which tokens of this thread's last pass were left; None where all were."""
+        return self.local.cut
+
+    def _before_backbone(
+        self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
+    ) -> tuple[tuple[object, ...], Kwargs] | None:
+        visual, refusal = self.recorder.take(), self.call.refusal
+        self.local.current, self.local.cut, self.call.refusal = None, None, None
+        cache = cache_of(kwargs)
+        if visual is None and not cache_state.is_pruned(cache):
+            return None
+        inputs, past = BackboneInputs.of(kwargs, self.call.attention_mask), cache_state.read(cache)
+        if visual is not None and not self.method.keeps_all:
+            if refusal:
+                raise ValueError(refusal)
+            cache_state.check(cache)
+            check_per_token(kwargs, inputs.shape)
+        self.local.current = current = Pass(cache)
+        cache_state.allow_masks(cache, True)
+        changed = behind_pruned_cache(inputs, past)
+        if visual is not None:
+            changed |= self._shortened(inputs, past, kwargs, visual.images())
+            current.started = clock(self.costs.device)
+        return (args, {**kwargs, **changed}) if changed else None
+
+    def _shortened(self, inputs: BackboneInputs, past: Past, kwargs: Kwargs, found: list[ImageTokens]) -> Kwargs:
+        """What the backbone gets in place of the tokens that came; nothing where all of them stay."""
+        started, current = clock(self.costs.device), self.local.current
+        if self.method.keeps_all and inputs.attention_mask is not None and inputs.attention_mask.ndim != 2:
+            # a prepared mask of a static cache: nothing will be dropped, so that it only serves to count
+            inputs = replace(inputs, attention_mask=None)
+        mask = inputs.masks(past)[1]
+        selected = select_tokens(inputs.embeds, mask, found, self.method, self.adapter.grid)
+        changed: Kwargs = {}
+        if current is None:
+            return changed
+        if not selected.is_whole:
+            changed, index, current.prefix = shortened(inputs, past, selected, self.method.positions, self.window)
+            current.removed = past.removed + mask.shape[1] - index.shape[1]
+            kept = current.prefix.mask[:, past.physical :]
+            changed |= cut_per_token(kwargs, selected, index, kept)
+            self.local.cut = LabelCut(index, kept, mask.shape[1])
+        elapsed = clock(self.costs.device) - started
+        current.record = self.costs.record(
+            selected.images, mask, selected.dropped, (past.logical, past.physical), elapsed
+        )
+        return changed
+
+    def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
+        current, self.local.current = self.local.current, None
+        if current is None:
+            return
+        cache_state.allow_masks(current.cache, False)
+        # the hook is called without output where the pass raised
+        if output is None:
+            return
+        cache = cache_of_output(output) if current.cache is None else current.cache
+        check_cached(kwargs, cache, module)
+        if current.prefix is not None and cache is not None:
+            cache_state.commit(cache, current.removed, current.prefix)
+        if current.record is not None:
+            elapsed = clock(self.costs.device) - current.started
+            with self.lock:
+                self.report.prefills.append(replace(current.record, prefill_ms=1000 * elapsed))

@@ -1,0 +1,171 @@
+"""The stateless form: run generate() up to the text backbone, shorten what would have entered, and hand that back.
+
+What is handed back is tried before it leaves: generate() is started on it as well, and the backbone has to be given
+what `prune` would give it. A model that hands its backbone more than generate() can be handed is refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from prunekernels import spec
+from tokenpruner.base.before_decoder import Method
+from tokenpruner.before_decoder.selection import Selection, select_tokens
+from tokenpruner.before_decoder.shortened_inputs import cut_per_token, shortened
+from tokenpruner.decoder.attention_masks import is_made_ahead
+from tokenpruner.decoder.backbone_inputs import PER_TOKEN, BackboneInputs, check_per_token
+from tokenpruner.decoder.cache_state import Past
+from tokenpruner.models.adapter import Adapter, VisualTokenRecorder, config_number
+from tokenpruner.models.transformers_api import Kwargs
+from tokenpruner.report.prefill_record import PrefillCosts
+from tokenpruner.report.records import Report
+from tokenpruner.report.timing import clock
+
+Tensors = dict[str, torch.Tensor]
+WAY_OUT = "use `with prune(model, method)`"
+ROPE_DELTAS = "rope_deltas"
+# one prompt, one way, one step: whatever the model's own settings say
+ONE_STEP = {"max_new_tokens": 1, "num_beams": 1, "num_return_sequences": 1, "do_sample": False, "use_cache": False}
+
+
+class BackboneReached(Exception):  # noqa: N818 - it ends a pass that went well
+    """The pass has reached the text backbone."""
+
+
+@dataclass(frozen=True)
+class BackboneCall:
+    """The arguments of the text backbone, and the mask that the model around it was given."""
+
+    kwargs: Kwargs
+    attention_mask: object
+
+
+def prepared_inputs(adapter: Adapter, method: Method, report: Report | None, inputs: Tensors) -> Tensors:
+    """Shortened inputs of generate(); `inputs` themselves where they show no image."""
+    recorder = VisualTokenRecorder()
+    plain = _backbone_call(adapter, recorder, inputs)
+    visual = recorder.take()
+    if visual is None:
+        return dict(inputs)
+    backbone_inputs = BackboneInputs.of(plain.kwargs, plain.attention_mask)
+    check_per_token(plain.kwargs, backbone_inputs.shape)
+    started = clock(backbone_inputs.embeds.device)
+    mask = backbone_inputs.masks(Past())[1]
+    selected = select_tokens(backbone_inputs.embeds, mask, visual.images(), method, adapter.grid)
+    _check_end(mask, selected.dropped, method)
+    wanted, index, real = _wanted(adapter, plain.kwargs, backbone_inputs, selected, method)
+    seconds = clock(backbone_inputs.embeds.device) - started
+    handed: Tensors = {name: wanted[name] for name in ("inputs_embeds", "position_ids")}  # type: ignore[misc]
+    handed["attention_mask"] = real.long()
+    handed |= {
+        name: inputs[name].to(index.device).gather(1, index).masked_fill(~real, 0)
+        for name in PER_TOKEN
+        if inputs.get(name) is not None and inputs[name].shape == mask.shape
+    }
+    _check_generate(adapter, handed, wanted, real)
+    if report is not None:
+        report.method = spec.describe(method)
+        report.prefills.append(
+            PrefillCosts.of(adapter.backbone).record(selected.images, mask, selected.dropped, (0, 0), seconds)
+        )
+    return handed
+
+
+def _wanted(
+    adapter: Adapter, kwargs: Kwargs, backbone_inputs: BackboneInputs, selected: Selection, method: Method
+) -> tuple[Kwargs, torch.Tensor, torch.Tensor]:
+    """What the backbone has to be given; the columns [B, P] that stay, and which of them are real."""
+    mask = backbone_inputs.masks(Past())[1]
+    if selected.is_whole:
+        index = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
+        return {**kwargs, "position_ids": backbone_inputs.positions(Past())}, index, mask
+    window = config_number(adapter.backbone.config, "sliding_window")
+    changed, index, prefix = shortened(backbone_inputs, Past(), selected, method.positions, window)
+    return {**kwargs, **changed, **cut_per_token(kwargs, selected, index, prefix.mask)}, index, prefix.mask
+
+
+def _check_generate(adapter: Adapter, handed: Tensors, wanted: Kwargs, real: torch.Tensor) -> None:
+    """Start generate() on `handed`; raises ValueError where the backbone is given anything but what is `wanted`."""
+    got = _backbone_call(adapter, VisualTokenRecorder(), handed).kwargs
+    takes = inspect.signature(adapter.backbone.forward).parameters
+    for name in sorted({*got, *wanted} & {*takes}):
+        if not _agree(name, got.get(name), wanted.get(name), real):
+            kind = type(adapter.model).__name__
+            raise ValueError(f"{kind} hands its text backbone {name}, which generate() cannot be given: {WAY_OUT}")
+
+
+def _agree(name: str, got: object, wanted: object, real: torch.Tensor) -> bool:
+    """Whether the real tokens would notice no difference between two arguments of the backbone."""
+    if name == "attention_mask" and got is None:
+        # left out where no token is padding
+        return bool(real.all()) and not is_made_ahead(wanted)
+    if isinstance(got, torch.Tensor) and isinstance(wanted, torch.Tensor):
+        if name == "position_ids" and got.shape == wanted.shape:
+            # those of padding say nothing
+            return torch.equal(got[..., real], wanted[..., real])
+        return torch.equal(got, wanted)
+    if isinstance(got, list | tuple) and isinstance(wanted, list | tuple):
+        return len(got) == len(wanted) and all(_agree("", *pair, real) for pair in zip(got, wanted, strict=True))
+    # switches and caches say nothing of single tokens
+    return not any(isinstance(value, torch.Tensor | list | tuple | dict) for value in (got, wanted))
+
+
+def _backbone_call(adapter: Adapter, recorder: VisualTokenRecorder, inputs: Tensors) -> BackboneCall:
+    """What generate() would hand the backbone, which does not run."""
+    caller, given, entered = threading.get_ident(), [], []
+
+    def note(module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
+        if threading.get_ident() == caller:
+            given.append(kwargs.get("attention_mask"))
+
+    def stop(module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
+        # another thread may be using the same model
+        if threading.get_ident() == caller:
+            entered.append(dict(kwargs))
+            raise BackboneReached
+
+    kind, generate = type(adapter.model).__name__, getattr(adapter.model, "generate", None)
+    writes = getattr(adapter.model, "prepare_inputs_for_generation", None)
+    if generate is None or writes is None or "inputs_embeds" not in inspect.signature(writes).parameters:
+        raise ValueError(f"want a generate() that takes inputs_embeds, {kind} has none: {WAY_OUT}")
+    with ExitStack() as stack:
+        stack.enter_context(adapter.watch(recorder))
+        stack.enter_context(_without_memory(adapter.merger))
+        stack.callback(adapter.merger.register_forward_pre_hook(note, with_kwargs=True).remove)
+        stack.callback(adapter.backbone.register_forward_pre_hook(stop, with_kwargs=True).remove)
+        try:
+            generate(**inputs, **ONE_STEP)
+        except BackboneReached:
+            return BackboneCall(entered[0], given[-1])
+    raise ValueError(f"{type(adapter.merger).__name__} never called its text backbone")
+
+
+@contextmanager
+def _without_memory(merger: nn.Module) -> Iterator[None]:
+    """Afterwards the model remembers the pass before, by whose length models with mRoPE count on."""
+    before = vars(merger).get(ROPE_DELTAS)
+    try:
+        yield
+    finally:
+        if ROPE_DELTAS in vars(merger):
+            setattr(merger, ROPE_DELTAS, before)
+
+
+def _check_end(mask: torch.Tensor, dropped: torch.Tensor, method: Method) -> None:
+    """With gaps kept, generate() counts on from the last token: it must have stayed."""
+    columns = torch.arange(mask.shape[1], device=mask.device)
+    last = torch.where(mask, columns, -1).amax(1).clamp(min=0)
+    lost = dropped.gather(1, last[:, None]).flatten()
+    if method.positions == "keep" and lost.any():
+        row = int(lost.nonzero()[0])
+        raise ValueError(
+            f'row {row} ends with an image token that is dropped: put text behind it, take positions="compact", '
+            "or use prune()"
+        )

@@ -1,0 +1,127 @@
+"""Which tokens stay, chosen image by image, and which kept tokens stand for others. No models, hooks or caches here.
+
+Where a method merges, a kept token becomes the mean of those that go into it, itself among them:
+
+    x_k = sum_i w_i x_i / sum_i w_i
+
+The sums are float32 or wider, in a fixed order, and gradients flow to every token that went in. Kept tokens that
+nothing joins stay bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+
+from prunekernels._sums import sum_rows
+from tokenpruner.base.before_decoder import Context, Merge, Method
+from tokenpruner.models.image_tokens import GridOf, ImageTokens, views_of
+from tokenpruner.report.records import KeptImage
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen: `dropped` bool [B, L], image by image the kept tokens, and in `merged` what went into them."""
+
+    dropped: torch.Tensor
+    images: tuple[KeptImage, ...]
+    merged: MergedTokens | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """True where every token stays."""
+        return all(len(image.kept) == image.size for image in self.images)
+
+    def with_merged(self, values: torch.Tensor) -> torch.Tensor:
+        """`values` [B, L, D] of all tokens, those that others went into averaged with them."""
+        return values if self.merged is None else self.merged(values)
+
+
+def select_tokens(
+    embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[ImageTokens], method: Method, grid: GridOf
+) -> Selection:
+    """Let `method` pick among the visual tokens of each image of `embeds` [B, L, D]; `mask` [B, L] is bool."""
+    dropped = torch.zeros(mask.shape, dtype=torch.bool, device=embeds.device)
+    visual, newlines = dropped.clone(), dropped.clone()
+    for image in images:
+        visual[image.row, image.columns] = True
+        newlines[image.row, image.newlines] = True
+    is_text = mask & ~visual & ~newlines
+    kept_images, merges, counts = [], [], _counts(images, method)
+    # picks are indices: no gradient flows through them
+    embeds = embeds.detach()
+    for image, n in zip(images, counts, strict=True):
+        text = embeds[image.row, is_text[image.row]] if "text" in method.needs else None
+        context = _context(embeds[image.row, image.columns], image, text, grid)
+        # scores in the precision that the method takes, whatever the model runs in
+        with torch.autocast(embeds.device.type, enabled=False):
+            picks = method.select(context, n)
+        dropped[image.row, image.columns] = True
+        dropped[image.row, image.columns[picks]] = False
+        kept_images.append(_kept(context, image, picks))
+        merge = method.merge(context, picks) if 0 < n < context.size else None
+        if merge is not None:
+            merge.check(type(method).__name__, picks, context.size)
+            merges.append(MergedTokens.of(merge, picks, image.row * mask.shape[1] + image.columns))
+    selected, hidden = Selection(dropped, tuple(kept_images), concatenated(merges)), (visual & ~mask).any(1)
+    if not selected.is_whole and hidden.any():
+        raise ValueError(f"row {int(hidden.nonzero()[0])}: want attention_mask 1 on image tokens, got 0")
+    return selected
+
+
+def _context(visual: torch.Tensor, image: ImageTokens, text: torch.Tensor | None, grid: GridOf) -> Context:
+    """What the method reads of one image or frame."""
+    one, views = views_of(image, grid)
+    return Context(visual, one, image.row, image.number, text, image.frame, views)
+
+
+def _kept(context: Context, image: ImageTokens, picks: torch.Tensor) -> KeptImage:
+    """What the report says of it."""
+    kept, columns = tuple(picks.tolist()), image.places()
+    place = (context.grid, context.frame, context.views)
+    return KeptImage(context.row, context.image, context.size, kept, *place, columns)
+
+
+def _counts(images: Sequence[ImageTokens], method: Method) -> list[int]:
+    """How many tokens of each image stay: a budget is shared out within a row."""
+    counts: list[int] = []
+    for row, own in groupby(images, key=lambda image: image.row):
+        counts += method.counts([len(image.columns) for image in own], row)
+    return counts
+
+
+@dataclass(frozen=True)
+class MergedTokens:
+    """The merges of a batch: token `source` goes into token `into`, flat places row * L + column, by `weight`; [M]."""
+
+    source: torch.Tensor
+    into: torch.Tensor
+    weight: torch.Tensor
+
+    @classmethod
+    def of(cls, merge: Merge, picks: torch.Tensor, places: torch.Tensor) -> MergedTokens:
+        """The merge of one image, whose tokens have the flat `places` [N]; groups of one are left out."""
+        members = (merge.target >= 0).nonzero().flatten()
+        members = members[merge.target[members].bincount(minlength=len(picks))[merge.target[members]] > 1]
+        weight = torch.ones(len(places), device=places.device) if merge.weight is None else merge.weight
+        return cls(places[members], places[picks[merge.target[members]]], weight[members])
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """`values` [B, L, D] with the mean of each group at the place of its kept token."""
+        flat = values.flatten(0, 1)
+        slots, ids = self.into.to(flat.device).unique(return_inverse=True)
+        wide = flat.index_select(0, self.source.to(flat.device))
+        wide = wide.to(torch.promote_types(wide.dtype, torch.float32))
+        weight = self.weight.to(wide)[:, None]
+        means = sum_rows(wide * weight, ids, len(slots)) / sum_rows(weight, ids, len(slots))
+        return flat.index_copy(0, slots, means.to(flat.dtype)).view_as(values)
+
+
+def concatenated(merges: list[MergedTokens]) -> MergedTokens | None:
+    """The merges of several images as one; None where there are none."""
+    if not merges:
+        return None
+    return MergedTokens(*(torch.cat([getattr(one, name) for one in merges]) for name in ("source", "into", "weight")))

@@ -1,0 +1,109 @@
+"""What the text backbone gets in place of all tokens: embeddings, mask, positions and what goes along, all cut alike.
+
+A pass that follows a pruned past gets the mask and positions that fit what its cache holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from tokenpruner.base.token_method import Positions
+from tokenpruner.before_decoder.selection import Selection
+from tokenpruner.decoder.attention_masks import cut_made_masks, with_removed
+from tokenpruner.decoder.backbone_inputs import DEEPSTACK, INPUT_NAMES, PER_TOKEN, VISUAL_MASK, BackboneInputs
+from tokenpruner.decoder.cache_layers import PrunedPrefix
+from tokenpruner.decoder.cache_state import Past
+from tokenpruner.decoder.kept_tokens import kept_index
+from tokenpruner.decoder.position_ids import cut_position_ids
+from tokenpruner.models.transformers_api import Kwargs
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """New tokens of the decoder: `embeds` [B, L, D], `mask` bool [B, L], `position_ids` int64 [..., B, L]."""
+
+    embeds: torch.Tensor
+    mask: torch.Tensor
+    position_ids: torch.Tensor
+
+
+def gather(tokens: Tokens, dropped: torch.Tensor, policy: Positions, index: torch.Tensor | None = None) -> Tokens:
+    """The tokens that are neither `dropped` [B, L] nor padding, rows filled up on the left to the longest one."""
+    index = kept_index(tokens.mask, dropped) if index is None else index
+    mask = (tokens.mask & ~dropped).gather(1, index)
+    embeds = tokens.embeds.gather(1, index[..., None].expand(-1, -1, tokens.embeds.shape[-1]))
+    position_ids = cut_position_ids(tokens.position_ids, index, dropped, policy)
+    # padding holds what was dropped; a NaN there would reach the others through 0 * NaN
+    return Tokens(embeds.masked_fill(~mask[..., None], 0), mask, position_ids.masked_fill(~mask, 0))
+
+
+def shortened(
+    inputs: BackboneInputs, past: Past, selected: Selection, policy: Positions, window: int | None = None
+) -> tuple[Kwargs, torch.Tensor, PrunedPrefix]:
+    """What the backbone gets without the dropped tokens; which columns stay, [B, P]; and the cache's new prefix."""
+    past_mask, mask = inputs.masks(past)
+    index = kept_index(mask, selected.dropped)
+    tokens = Tokens(selected.with_merged(inputs.embeds), mask, inputs.positions(past))
+    tokens = gather(tokens, selected.dropped, policy, index)
+    shift = torch.zeros(len(mask), dtype=torch.int64, device=mask.device)
+    if past.prefix is not None:
+        shift = past.prefix.shift.to(mask.device)
+    if policy == "compact":
+        shift = shift + selected.dropped.sum(1)
+    # always an explicit mask: without one, gaps in the positions pass for packed sequences
+    whole: object = with_removed(past_mask, tokens.mask, past.removed)
+    if inputs.made_mask is not None:
+        made = cut_made_masks(inputs.made_mask, index, tokens.mask, past_mask, window)
+        whole = whole if made is None else made
+    changed: Kwargs = dict(zip(INPUT_NAMES, (tokens.embeds, whole, tokens.position_ids), strict=True))
+    slots = torch.cat([past_mask, tokens.mask], 1)
+    return changed, index, PrunedPrefix.of(slots, shift, _n_last(mask, selected.dropped))
+
+
+def _n_last(mask: torch.Tensor, dropped: torch.Tensor) -> int:
+    """How many of the last columns stay as they are in every row: nothing dropped, no padding behind a token."""
+    gone = (dropped | ~mask) & (mask.cumsum(1) > 0)
+    columns = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    return mask.shape[1] - int((gone * columns).max())
+
+
+def behind_pruned_cache(inputs: BackboneInputs, past: Past) -> Kwargs:
+    """Mask and positions for tokens that follow a pruned past; empty where the caller's are right already."""
+    changed: Kwargs = {}
+    if past.prefix is None:
+        return changed
+    if past.prefix.is_padded or inputs.attention_mask is not None or inputs.made_mask is not None:
+        changed["attention_mask"] = with_removed(*inputs.masks(past), past.removed)
+    if past.prefix.is_shifted:
+        changed["position_ids"] = inputs.positions(past)
+    return changed
+
+
+def cut_per_token(kwargs: Kwargs, selected: Selection, index: torch.Tensor, mask: torch.Tensor) -> Kwargs:
+    """What goes along with the kept tokens `index` [B, P], of which `mask` [B, P] are real."""
+    changed: Kwargs = {}
+    shape = selected.dropped.shape
+    for name in PER_TOKEN:
+        value = kwargs.get(name)
+        if isinstance(value, torch.Tensor) and value.shape[:2] == shape:
+            where = index.view(*index.shape, *[1] * (value.ndim - 2)).expand(*index.shape, *value.shape[2:])
+            blank = ~mask.view(*mask.shape, *[1] * (value.ndim - 2))
+            changed[name] = value.gather(1, where).masked_fill(blank, 0)
+    visual = kwargs.get(VISUAL_MASK)
+    for name in DEEPSTACK:
+        levels = kwargs.get(name)
+        if isinstance(levels, list | tuple) and isinstance(visual, torch.Tensor):
+            changed[name] = [_deepstack_values(features, visual.bool(), selected) for features in levels]
+    return changed
+
+
+def _deepstack_values(features: torch.Tensor, visual: torch.Tensor, selected: Selection) -> torch.Tensor:
+    """What is left of a `features` [visual tokens, D], those where `visual` [B, L]; merged as the tokens are."""
+    visual, dropped = visual.to(features.device), selected.dropped.to(features.device)
+    if selected.merged is None:
+        return features[~dropped[visual]]
+    spread = features.new_zeros(*visual.shape, features.shape[-1])
+    spread[visual] = features
+    return selected.with_merged(spread)[visual & ~dropped]

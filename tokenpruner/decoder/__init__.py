@@ -1,0 +1,1 @@
+"""What both engines of the decoder need once its sequence is shorter."""

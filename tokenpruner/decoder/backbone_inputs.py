@@ -1,0 +1,93 @@
+"""What enters the text backbone, read from a call's arguments.
+
+Some models hand their backbone more than embeddings: which tokens are visual, vision features that are added behind
+the first layers (DeepStack), embeddings for each layer, token types. What has an entry for each token and is not known
+here would no longer fit once tokens are dropped, and is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from tokenpruner.decoder.attention_masks import is_made_ahead, past_and_new
+from tokenpruner.decoder.cache_state import Past
+from tokenpruner.decoder.position_ids import full_position_ids
+from tokenpruner.models.transformers_api import CACHE_ARGUMENTS, Kwargs, not_supported
+
+INPUT_NAMES = ("inputs_embeds", "attention_mask", "position_ids")
+# one entry a token, [B, L, ...]
+PER_TOKEN = ("visual_pos_masks", "per_layer_inputs", "mm_token_type_ids", "moe_mm_token_type_ids", "token_type_ids")
+# passed on to some backbones, which do not read them: the loss does
+FOR_THE_LOSS = ("labels", "shift_labels")
+# lists of features [visual tokens of the whole batch, D], one for each of the first layers
+DEEPSTACK = ("deepstack_visual_embeds",)
+VISUAL_MASK = "visual_pos_masks"
+
+
+@dataclass(frozen=True)
+class BackboneInputs:
+    """Tokens on their way into the backbone: `embeds` [B, L, D], and mask and positions as the caller gave them.
+
+    `made_mask` is the mask of a model that makes it ahead of its backbone.
+    """
+
+    embeds: torch.Tensor
+    attention_mask: torch.Tensor | None
+    position_ids: torch.Tensor | None
+    made_mask: object = None
+
+    @classmethod
+    def of(cls, kwargs: Kwargs, before: object = None) -> BackboneInputs:
+        """Read the arguments of the call; `before` is the mask that the model around the backbone was given.
+
+        Raises ValueError for masks and tokens of any other form.
+        """
+        embeds, mask, position_ids = (kwargs.get(name) for name in INPUT_NAMES)
+        if not isinstance(embeds, torch.Tensor):
+            raise ValueError("want the text backbone to be called with inputs_embeds")
+        made = mask if is_made_ahead(mask) else None
+        mask = mask if made is None else before
+        for name, value in (("attention_mask", mask), ("position_ids", position_ids)):
+            if value is not None and not isinstance(value, torch.Tensor):
+                raise ValueError(f"want {name} as a tensor, got {type(value).__name__}")
+        return cls(embeds, mask, position_ids, made)  # type: ignore[arg-type]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and tokens."""
+        return self.embeds.shape[0], self.embeds.shape[1]
+
+    def masks(self, past: Past) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which of the past's slots and which of the new tokens are real."""
+        return past_and_new(self.attention_mask, past, self.shape, self.embeds.device)
+
+    def positions(self, past: Past) -> torch.Tensor:
+        """The positions of the new tokens, lowered by what was dropped before them under "compact"."""
+        where = full_position_ids(self.position_ids, self.shape, past.logical, self.embeds.device)
+        return where if past.prefix is None else where - past.prefix.shift[:, None].to(where.device)
+
+
+def check_per_token(kwargs: Kwargs, shape: tuple[int, int]) -> None:
+    """Raise where something of unknown meaning goes along with each token, which would no longer fit."""
+    known = (*INPUT_NAMES, *PER_TOKEN, *FOR_THE_LOSS, *DEEPSTACK, *CACHE_ARGUMENTS)
+    for name, value in kwargs.items():
+        found = None if name in known else per_token(value, shape)
+        if found is not None:
+            raise ValueError(f"the text backbone also takes {name} {[*found.shape]} per token: {not_supported()}")
+    if any(kwargs.get(name) is not None for name in DEEPSTACK) and not isinstance(
+        kwargs.get(VISUAL_MASK), torch.Tensor
+    ):
+        raise ValueError(f"the text backbone takes {DEEPSTACK[0]} without {VISUAL_MASK}: not supported")
+
+
+def per_token(value: object, shape: tuple[int, int]) -> torch.Tensor | None:
+    """A tensor in `value` that has an entry for each token of `shape`, or for each column alike; None without one."""
+    if isinstance(value, torch.Tensor):
+        (rows, length), sizes = shape, [*value.shape]
+        ways = ([rows, length], [1, length])
+        is_one = sizes == [length] or any(sizes[at : at + 2] in ways for at in range(len(sizes) - 1))
+        return value if is_one else None
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return next((found for part in parts if (found := per_token(part, shape)) is not None), None)

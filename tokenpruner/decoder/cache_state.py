@@ -1,0 +1,98 @@
+"""What a cache holds before a pass, whether it may be pruned, and what its layers are told behind one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER, KINDS, LogicalLength, PrunedPrefix
+from tokenpruner.models.transformers_api import Cache, CacheLayerMixin
+
+PRUNED_BEFORE = "this cache was pruned before the decoder: go on inside `with prune(...)` with a method of that kind"
+WAY_OUT = "use model.generate(**prepare(model, method, **inputs))"
+STATIC = f"a static cache has its mask made before tokens can be dropped: {WAY_OUT}"
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a cache holds before a forward pass: slots, removed tokens, and the prefix that pruning left."""
+
+    physical: int = 0
+    removed: int = 0
+    prefix: PrunedPrefix | None = None
+
+    @property
+    def logical(self) -> int:
+        """The length that everybody else counts."""
+        return self.physical + self.removed
+
+
+def is_pruned(cache: Cache | None) -> bool:
+    """True where `cache` lacks tokens."""
+    return any(layer.prefix is not None for layer in _pruned_layers(cache))
+
+
+def differs_by_layer(cache: Cache | None) -> bool:
+    """True where the layers of `cache` lack different tokens."""
+    return any(layer.prefix is not None and layer.prefix.differs_by_layer for layer in _pruned_layers(cache))
+
+
+def read_at(cache: Cache | None, number: int) -> Past:
+    """What layer `number` of `cache` holds; one that was never pruned is all physical."""
+    if cache is None or number >= len(cache.layers):
+        return Past()
+    layer = cache.layers[number]
+    if isinstance(layer, LogicalLength):
+        return Past(layer.physical_length, layer.removed, layer.prefix)
+    return Past(int(layer.get_seq_length())) if isinstance(layer, CacheLayerMixin) else Past()
+
+
+def read(cache: Cache | None) -> Past:
+    """What every layer of `cache` holds; a cache that was never pruned is all physical."""
+    if cache is None or not cache.layers:
+        return Past()
+    if differs_by_layer(cache):
+        raise ValueError(DIFFERS_BY_LAYER)
+    for layer in _pruned_layers(cache):
+        return Past(layer.physical_length, layer.removed, layer.prefix)
+    return Past(int(cache.get_seq_length()))
+
+
+def check(cache: Cache | None) -> None:
+    """Raise unless pruned tokens can be written to `cache`; names the way out."""
+    if cache is None:
+        return
+    if cache.is_compileable:
+        raise ValueError(STATIC)
+    kinds = {type(layer) for layer in cache.layers if isinstance(layer, CacheLayerMixin)}
+    if not cache.layers and cache.layer_class_to_replicate is not None:
+        kinds = {cache.layer_class_to_replicate}
+    if not kinds <= {*KINDS, *KINDS.values()}:
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"want a dynamic cache with plain attention layers, got {names}: {WAY_OUT}")
+
+
+def commit(cache: Cache, removed: int, prefix: PrunedPrefix) -> None:
+    """Tell every attention layer of `cache` what it lacks; recurrent layers hold no tokens."""
+    for number in range(len(cache.layers)):
+        commit_at(cache, number, removed, prefix)
+
+
+def commit_at(cache: Cache, number: int, removed: int, prefix: PrunedPrefix) -> None:
+    """Tell layer `number` of `cache` what it lacks, if it is one of attention."""
+    layer = cache.layers[number]
+    if type(layer) in KINDS:
+        plain, kind = layer, KINDS[type(layer)]
+        cache.layers[number] = layer = kind.__new__(kind)
+        layer.__dict__.update(plain.__dict__)
+    if isinstance(layer, LogicalLength):
+        layer.removed, layer.prefix = removed, prefix
+
+
+def allow_masks(cache: Cache | None, masks_allowed: bool) -> None:
+    """Vouch, or stop vouching, that the next mask and positions fit the prefix."""
+    for layer in _pruned_layers(cache):
+        layer.masks_allowed = masks_allowed
+
+
+def _pruned_layers(cache: Cache | None) -> list[LogicalLength]:
+    return [layer for layer in getattr(cache, "layers", ()) if isinstance(layer, LogicalLength)]

@@ -1,0 +1,123 @@
+"""The hooks around a decoder that every engine needs: what a pass is asked for, where its visual tokens stand.
+
+They listen to the model, to the module that puts image features among the text, and to the text backbone; what
+is done with the tokens is the engine's.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+
+import torch
+from torch import nn
+
+from tokenpruner.base.token_method import TokenMethod
+from tokenpruner.decoder import cache_state
+from tokenpruner.decoder.cache_state import STATIC, WAY_OUT
+from tokenpruner.decoder.loss_labels import LabelCut, has_replaceable_loss, with_cut_labels
+from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
+from tokenpruner.models.overrides import method_wrapped
+from tokenpruner.models.transformers_api import Kwargs, cache_of
+from tokenpruner.report.prefill_record import PrefillCosts
+from tokenpruner.report.records import Report
+
+
+class ModelCall(threading.local):
+    """What the pass of this thread brought to the model: mask and labels, and why it could not be pruned."""
+
+    attention_mask: object = None
+    labels: object = None
+    refusal: str | None = None
+
+
+class DecoderHooks(ABC):
+    """One model being pruned by one method into one report."""
+
+    def __init__(self, adapter: Adapter, method: TokenMethod, report: Report) -> None:
+        self.adapter, self.report, self.keeps_all = adapter, report, method.keeps_all
+        self.core = adapter.backbone
+        self.has_loss = has_replaceable_loss(adapter.model, adapter.backbone)
+        self.recorder, self.call, self.lock = VisualTokenRecorder(), ModelCall(), threading.Lock()
+        self.costs = PrefillCosts.of(adapter.backbone)
+
+    @abstractmethod
+    def cut(self) -> LabelCut | None:
+        """Which tokens of this thread's last pass were left; None where all were."""
+
+    @abstractmethod
+    def _before_backbone(
+        self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
+    ) -> tuple[tuple[object, ...], Kwargs] | None: ...
+
+    @abstractmethod
+    def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None: ...
+
+    def attached_inside(self) -> AbstractContextManager[None]:
+        """More hooks, below the backbone."""
+        return nullcontext()
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """While open, every pass of the model is pruned, whichever thread runs it; then all is as it was."""
+        model, merger, backbone = self.adapter.model, self.adapter.merger, self.adapter.backbone
+        with ExitStack() as stack:
+            stack.enter_context(self.adapter.watch(self.recorder))
+            for handle in (
+                model.register_forward_pre_hook(self._before_model, with_kwargs=True),
+                merger.register_forward_pre_hook(self._before_merger, with_kwargs=True),
+                merger.register_forward_hook(self._after_merger, with_kwargs=True, always_call=True),
+                backbone.register_forward_pre_hook(self._before_backbone, with_kwargs=True),
+                backbone.register_forward_hook(self._after_backbone, with_kwargs=True, always_call=True),
+            ):
+                stack.callback(handle.remove)
+            stack.enter_context(self.attached_inside())
+            stack.enter_context(with_cut_labels(model, backbone, self.cut))
+            if hasattr(model, "generate"):
+                stack.enter_context(method_wrapped(model, "generate", self._guarded))
+            yield
+
+    def _guarded(self, generate: Callable[..., object]) -> Callable[..., object]:
+        """`generate`, refused before it starts where hooks cannot work: masks made ahead, prompts in pieces."""
+        model = self.adapter.model
+
+        @functools.wraps(generate)
+        def guarded(*args: object, **kwargs: object) -> object:
+            has_images = any(name.startswith("pixel_values") or name == "mm_encoder_outputs" for name in kwargs)
+            if has_images and not self.keeps_all:
+                config = kwargs.get("generation_config", args[1] if len(args) > 1 else None)
+                config = getattr(model, "generation_config", None) if config is None else config
+                cache = kwargs.get("cache_implementation", getattr(config, "cache_implementation", None))
+                chunk = kwargs.get("prefill_chunk_size", getattr(config, "prefill_chunk_size", None))
+                if isinstance(cache, str) and "static" in cache:
+                    raise ValueError(f"cache_implementation={cache!r}: {STATIC}")
+                if chunk is not None:
+                    # an image may be cut in two
+                    got = f"got prefill_chunk_size={chunk}"
+                    raise ValueError(f"want the prompt in one piece, {got}: leave it out, or {WAY_OUT}")
+            return generate(*args, **kwargs)
+
+        return guarded
+
+    def _before_model(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
+        logits_to_keep = kwargs.get("logits_to_keep")
+        self.call.refusal, self.call.labels = None, kwargs.get("labels")
+        if isinstance(logits_to_keep, torch.Tensor):
+            self.call.refusal = "want logits_to_keep as a count: indices change when tokens are dropped"
+        elif logits_to_keep and kwargs.get("labels") is not None:
+            self.call.refusal = f"want all logits where there are labels, got logits_to_keep={logits_to_keep}"
+        elif kwargs.get("labels") is not None and not self.has_loss:
+            kind = type(self.adapter.model).__name__
+            self.call.refusal = f"want no labels: this {kind} computes its loss by itself, over dropped tokens too"
+
+    def _before_merger(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
+        self.call.attention_mask = kwargs.get("attention_mask")
+        # a mask may be made from the cache here, ahead of the backbone, which then gets another one
+        cache_state.allow_masks(cache_of(kwargs), True)
+
+    def _after_merger(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
+        self.call.attention_mask = None
+        cache_state.allow_masks(cache_of(kwargs), False)

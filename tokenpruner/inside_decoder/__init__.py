@@ -1,0 +1,1 @@
+"""The engine of methods that choose before some layers of the decoder."""

@@ -1,0 +1,50 @@
+"""One forward pass of a decoder whose layers see different tokens: what is known between its hooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from tokenpruner.base.inside_decoder import Stage
+from tokenpruner.decoder.backbone_inputs import BackboneInputs
+from tokenpruner.decoder.cache_layers import PrunedPrefix
+from tokenpruner.decoder.cache_state import Past
+from tokenpruner.decoder.kept_tokens import KeptTokens
+from tokenpruner.inside_decoder.deepstack import DeepStack
+from tokenpruner.inside_decoder.stage_selection import RemainingImage
+from tokenpruner.models.attention_probe import AttentionInputs
+from tokenpruner.models.transformers_api import Cache, Kwargs
+from tokenpruner.report.records import KeptImage
+
+
+@dataclass
+class DecoderPass:
+    """One forward pass of the backbone: what entered, and what is left where it has come to.
+
+    `inputs` are what entered, `whole` all of its tokens and `kept` those that are left. Columns from `limit` int64
+    [B, 1] on come after the prompt, generated or to be learned. `pasts` are what each layer held before, which are not
+    alike where the cache `differs_by_layer`; `cache_gaps` what the cache of a layer behind a cut will lack.
+    """
+
+    cache: Cache | None
+    inputs: BackboneInputs
+    whole: KeptTokens
+    kept: KeptTokens
+    limit: torch.Tensor
+    pasts: tuple[Past, ...]
+    differs_by_layer: bool = False
+    images: list[RemainingImage] = field(default_factory=list)
+    deepstack: DeepStack | None = None
+    attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
+    # where tokens are skipped: which ones, and the hidden states of all while a layer runs
+    skipped: torch.Tensor | None = None
+    skipped_hidden: torch.Tensor | None = None
+    cache_gaps: dict[int, tuple[int, PrunedPrefix]] = field(default_factory=dict)
+    cuts: list[tuple[Stage, KeptTokens]] = field(default_factory=list)
+    # what is left behind each cut, for the report
+    kept_images: list[tuple[KeptImage, ...]] = field(default_factory=list)
+    # by what it depends on: what a layer gets, along with what keeps the key's ids alive
+    made: dict[tuple[object, ...], tuple[Kwargs, Kwargs, tuple[int, PrunedPrefix] | None]] = field(default_factory=dict)
+    seconds: float = 0.0
+    started: float = 0.0

@@ -1,0 +1,254 @@
+"""The engine inside the decoder: cut the tokens before some layers, and give every layer behind a cut what fits it.
+
+A backbone hands the same mask and positions to all of its layers. Hooks on the layers replace them behind a cut;
+the one at a cut also gathers the hidden states. What a pass leaves for later lies in its cache, whose layers then
+differ in physical length and agree in logical length. The output of the backbone is as long as what its last layer
+saw: the tokens that are left, rows filled up on the left.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from tokenpruner.base.inside_decoder import LayerMethod, Stage
+from tokenpruner.decoder import cache_state
+from tokenpruner.decoder.backbone_inputs import DEEPSTACK, BackboneInputs, check_per_token
+from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER
+from tokenpruner.decoder.cache_state import PRUNED_BEFORE
+from tokenpruner.decoder.hooks import DecoderHooks
+from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
+from tokenpruner.decoder.loss_labels import LabelCut, first_answer_column
+from tokenpruner.inside_decoder.decoder_pass import DecoderPass
+from tokenpruner.inside_decoder.deepstack import DeepStack
+from tokenpruner.inside_decoder.layer_arguments import bound_arguments
+from tokenpruner.inside_decoder.layer_inputs import LayerInputs
+from tokenpruner.inside_decoder.rotary_positions import RotaryPositions
+from tokenpruner.inside_decoder.skipped_tokens import computed_arguments, with_skipped
+from tokenpruner.inside_decoder.stage_selection import RemainingImage, StageInputs, checked_stages, select_at_stage
+from tokenpruner.models import attention_probe
+from tokenpruner.models.adapter import Adapter
+from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
+from tokenpruner.models.image_tokens import ImageTokens
+from tokenpruner.models.transformers_api import Kwargs, cache_of, cache_of_output, check_cached
+from tokenpruner.report.records import Prefill, Report
+from tokenpruner.report.timing import clock
+
+
+class Local(threading.local):
+    """The pass that runs in this thread, what the last one left, and how long the prompt of generate() is."""
+
+    current: DecoderPass | None = None
+    cut: LabelCut | None = None
+    prompt: int | None = None
+
+
+class InsideDecoderEngine(DecoderHooks):
+    """Prunes inside the decoder."""
+
+    def __init__(self, adapter: Adapter, method: LayerMethod, report: Report) -> None:
+        super().__init__(adapter, method, report)
+        self.method, self.local, self.skips = method, Local(), method.mode == "skip"
+        self.layers = DecoderLayers.of(adapter.backbone)
+        rotary = RotaryPositions(adapter.backbone) if method.positions == "compact" else None
+        self.layer_inputs = LayerInputs(self.layers, rotary)
+        stages = checked_stages(self.layers, method)
+        self.stages = {stage.layer: stage for stage in stages}
+        # layers that are read for a cut before a later one
+        self.read_ahead = {stage.reads for stage in stages if stage.reads is not None and stage.reads < stage.layer}
+        n_layers = len(self.layers.modules)
+        self.first = min(self.stages, default=n_layers)
+        # where each stage is over
+        self.ends = [*(stage.layer for stage in stages[1:]), n_layers]
+
+    def cut(self) -> LabelCut | None:
+        """Which tokens of this thread's last pass were left; None where all were."""
+        return self.local.cut
+
+    @contextmanager
+    def attached_inside(self) -> Iterator[None]:
+        """Hooks on the layers: before each of them, and behind them for DeepStack."""
+        with ExitStack() as stack:
+            for number, layer in enumerate(self.layers.modules):
+                before = functools.partial(self._before_layer, number)
+                after = functools.partial(self._after_layer, number)
+                stack.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
+                stack.callback(layer.register_forward_hook(after).remove)
+            yield
+
+    def _guarded(self, generate: Callable[..., object]) -> Callable[..., object]:
+        """`generate`, which says how long its prompt is: without a cache, every pass repeats the first one's choice."""
+        guarded = super()._guarded(generate)
+
+        @functools.wraps(generate)
+        def measured(*args: object, **kwargs: object) -> object:
+            before = self.local.prompt
+            given = (kwargs.get("input_ids"), kwargs.get("inputs_embeds"), kwargs.get("inputs"), *args[:1])
+            self.local.prompt = max((x.shape[1] for x in given if isinstance(x, torch.Tensor)), default=None)
+            try:
+                return guarded(*args, **kwargs)
+            finally:
+                self.local.prompt = before
+
+        return measured
+
+    def _before_backbone(
+        self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
+    ) -> tuple[tuple[object, ...], Kwargs] | None:
+        visual, refusal = self.recorder.take(), self.call.refusal
+        self.local.current, self.local.cut, self.call.refusal = None, None, None
+        cache = cache_of(kwargs)
+        if visual is None and not cache_state.is_pruned(cache):
+            return None
+        if cache_state.is_pruned(cache) and (self.skips or not cache_state.differs_by_layer(cache)):
+            raise ValueError(DIFFERS_BY_LAYER if cache_state.differs_by_layer(cache) else PRUNED_BEFORE)
+        given = kwargs
+        if self.keeps_all and getattr(kwargs.get("attention_mask"), "ndim", 2) != 2:
+            # a prepared mask of a static cache: nothing will be dropped, so that the pass only serves to count
+            given = kwargs | {"attention_mask": None}
+        inputs = BackboneInputs.of(given, self.call.attention_mask)
+        if visual is not None and not self.keeps_all:
+            if refusal:
+                raise ValueError(refusal)
+            cache_state.check(cache)
+            check_per_token(kwargs, inputs.shape)
+        pasts = tuple(cache_state.read_at(cache, slot) for slot in self.layers.slots)
+        past = pasts[self.layers.first_attending]
+        mask = inputs.masks(past)[1]
+        prompt = inputs.shape[1] if self.local.prompt is None else self.local.prompt - past.logical
+        whole = KeptTokens.whole(mask)
+        images = [] if visual is None else visual.images()
+        limit = first_answer_column(self.call.labels, images, inputs.shape, mask.device).clamp(max=prompt)
+        self.local.current = current = DecoderPass(
+            cache, inputs, whole, whole, limit, pasts, cache_state.differs_by_layer(cache)
+        )
+        cache_state.allow_masks(cache, True)
+        if visual is None:
+            return None
+        current.images = self._entered(images, mask)
+        current.started = clock(self.costs.device)
+        current.deepstack = None if self.keeps_all or self.skips else DeepStack.of(kwargs, self.first)
+        return None if current.deepstack is None else (args, kwargs | {DEEPSTACK[0]: None})
+
+    def _entered(self, images: list[ImageTokens], mask: torch.Tensor) -> list[RemainingImage]:
+        for image in images:
+            if not self.keeps_all and not bool(mask[image.row, image.columns].all()):
+                raise ValueError(f"row {image.row}: want attention_mask 1 on image tokens, got 0")
+        return [RemainingImage.of(image) for image in images]
+
+    def _before_layer(
+        self, number: int, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
+    ) -> tuple[tuple[object, ...], Kwargs] | None:
+        current = self.local.current
+        if current is None or (self.keeps_all and not current.differs_by_layer):
+            return None
+        check_recomputed(module)
+        hidden, given = bound_arguments(module, args, kwargs)
+        stage = self.stages.get(number) if current.images and not self.keeps_all else None
+        if stage is not None:
+            hidden = self._staged(current, stage, hidden, given)
+        arguments = self._arguments(current, number, given)
+        if current.images and number in self.read_ahead and not self.keeps_all:
+            self._read(current, number, hidden, arguments)
+        if self.skips and not current.kept.is_whole:
+            current.skipped_hidden = hidden
+            hidden, arguments = computed_arguments(module, hidden, given, current.kept)
+        return None if arguments is given and stage is None else ((hidden,), arguments)
+
+    def _after_layer(self, number: int, module: nn.Module, args: tuple[object, ...], output: object) -> object:
+        current = self.local.current
+        adds = current is not None and current.deepstack is not None and number < len(current.deepstack.values)
+        if current is None or not (adds or current.skipped_hidden is not None):
+            return output
+        if not isinstance(output, torch.Tensor):
+            raise ValueError(f"want hidden states from {type(module).__name__}, got {type(output).__name__}")
+        if current.deepstack is not None and adds:
+            return current.deepstack.add(number, output, current.kept)
+        hidden, current.skipped_hidden = current.skipped_hidden, None
+        return output if hidden is None else with_skipped(hidden, output, current.kept)
+
+    def _arguments(self, current: DecoderPass, number: int, given: Kwargs) -> Kwargs:
+        return given if self.skips else self.layer_inputs.arguments(current, number, given)
+
+    def _read(self, current: DecoderPass, number: int, hidden: torch.Tensor, arguments: Kwargs) -> None:
+        """Read the attention of layer `number`, before it writes to its cache."""
+        started = clock(self.costs.device)
+        past = cache_state.read_at(current.cache, self.layers.slots[number])
+        with torch.no_grad():
+            inputs = attention_probe.read(self.layers.modules[number], hidden, arguments)
+        current.attention_inputs = inputs, current.inputs.masks(past)[0]
+        current.seconds += clock(self.costs.device) - started
+
+    def _staged(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
+        """The hidden states that go on from `stage`."""
+        if stage.reads == stage.layer:
+            self._read(current, stage.layer, hidden, self._arguments(current, stage.layer, given))
+        # tokens that are skipped stay where they are
+        started, before = clock(self.costs.device), current.whole if self.skips else current.kept
+        # picks are indices: no gradient flows through them
+        stage_inputs = StageInputs(hidden.detach(), before, current.limit, current.attention_inputs)
+        with torch.no_grad():
+            chosen = select_at_stage(current.images, stage_inputs, stage, self.method, self.adapter.grid)
+        current.attention_inputs = None
+        dropped = torch.zeros_like(before.mask)
+        for old, new in zip(current.images, chosen, strict=True):
+            dropped[old.row, old.columns] = True
+            dropped[new.row, new.columns] = False
+        is_less = sum(len(image.kept) for image in chosen) < sum(len(image.kept) for image in current.images)
+        if is_less and self.skips:
+            current.skipped = dropped if current.skipped is None else dropped | current.skipped
+            current.kept, _ = before.cut(current.skipped)
+        elif is_less:
+            current.kept, local = before.cut(dropped)
+            columns = before.columns_after(dropped)
+            chosen = [image.moved(columns) for image in chosen]
+            # padding holds what was dropped; a NaN there would reach the others through 0 * NaN
+            hidden = gather_tokens(hidden, local, -2).masked_fill(~current.kept.mask[..., None].to(hidden.device), 0)
+        current.images = chosen
+        current.cuts.append((stage, current.kept))
+        current.kept_images.append(tuple(image.kept_image(self.adapter.grid, stage.layer) for image in chosen))
+        current.seconds += clock(self.costs.device) - started
+        return hidden
+
+    def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
+        current, self.local.current = self.local.current, None
+        if current is None:
+            return
+        cache_state.allow_masks(current.cache, False)
+        # the hook is called without output where the pass raised
+        if output is None:
+            return
+        cache = cache_of_output(output) if current.cache is None else current.cache
+        check_cached(kwargs, cache, module)
+        for slot, (removed, prefix) in current.cache_gaps.items() if cache is not None else ():
+            cache_state.commit_at(cache, slot, removed, prefix)
+        kept = current.kept
+        if not kept.is_whole and not self.skips:
+            self.local.cut = LabelCut(kept.index, kept.mask, kept.length)
+        if current.images:
+            record = self._record(current, 1000 * (clock(self.costs.device) - current.started))
+            with self.lock:
+                self.report.prefills.append(record)
+
+    def _record(self, current: DecoderPass, prefill_ms: float) -> Prefill:
+        """The numbers of a pass, layer by layer."""
+        before = current.whole.mask.sum(1).tolist()
+        by_layer = [before] * (self.first if current.cuts else len(self.layers.modules))
+        for (stage, kept), end in zip(current.cuts, self.ends, strict=False):
+            by_layer += [kept.mask.sum(1).tolist()] * (end - stage.layer)
+        images = (
+            current.kept_images[-1]
+            if current.kept_images
+            else [image.kept_image(self.adapter.grid, 0) for image in current.images]
+        )
+        pasts = [(past.logical, past.physical) for past in current.pasts]
+        record = self.costs.layered(images, before, by_layer, pasts, current.seconds)
+        if self.skips:
+            record = self.costs.with_skipped(record, pasts)
+        return replace(record, prefill_ms=prefill_ms, cuts=tuple(current.kept_images))

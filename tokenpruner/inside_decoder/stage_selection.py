@@ -1,0 +1,136 @@
+"""One cut inside the decoder: the visual tokens that are still there, image by image, and which of them go on.
+
+Before anything runs the stages of a method are held against the decoder. Each image is judged by its own row: the
+attention that a method sees is that row's, without padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage, check_picks, check_stages
+from tokenpruner.decoder.kept_tokens import KeptTokens
+from tokenpruner.models.attention import Attention
+from tokenpruner.models.attention_probe import AttentionInputs, attention_of, attention_of_row, unreadable
+from tokenpruner.models.decoder_layers import DecoderLayers
+from tokenpruner.models.image_tokens import GridOf, ImageTokens, views_of
+from tokenpruner.report.records import KeptImage
+
+WAY_OUT = "all layers have to hold the same tokens, take a method before the decoder, such as DivPrune"
+
+
+def checked_stages(layers: DecoderLayers, method: LayerMethod) -> tuple[Stage, ...]:
+    """The stages of `method` in a decoder; raises ValueError where they cannot be had."""
+    stages = method.stages(len(layers.modules))
+    check_stages(stages, len(layers.modules))
+    for stage in stages:
+        if stage.reads is not None and attention_of(layers.modules[stage.reads]) is None:
+            raise ValueError(f"layer {stage.reads}: {unreadable(layers.modules[stage.reads])}")
+    for number in range(stages[0].layer if stages else len(layers.modules), len(layers.modules)):
+        found = attention_of(layers.modules[number])
+        why = "" if found is None else _needs_earlier_layer(found[1])
+        if why:
+            raise ValueError(f"layer {number}, {type(layers.modules[number]).__name__}, {why}: {WAY_OUT}")
+        if method.mode == "skip" and found is None:
+            raise ValueError(f'mode="skip", layer {number}: {unreadable(layers.modules[number])}')
+        if method.mode == "skip" and layers.kinds[number].is_flash:
+            raise ValueError('mode="skip" wants attention "sdpa" or "eager", got flash attention')
+    return stages
+
+
+def _needs_earlier_layer(attention: nn.Module) -> str:
+    """Why a layer's attention needs an earlier layer to hold the same tokens; "" where it does not."""
+    if getattr(attention, "is_kv_shared_layer", False):
+        return "reads the keys of an earlier layer"
+    return "takes its keys by an index that other layers share" if hasattr(attention, "indexer") else ""
+
+
+@dataclass(frozen=True)
+class RemainingImage:
+    """The tokens of an image or frame that are still there: `kept` int64 [N] of them, at `columns` [N] by now.
+
+    `newlines` are where the tokens stand by now that belong to the image and are no patches.
+    """
+
+    image: ImageTokens
+    kept: torch.Tensor
+    columns: torch.Tensor
+    newlines: torch.Tensor
+
+    @classmethod
+    def of(cls, image: ImageTokens) -> RemainingImage:
+        """All tokens of an image that enters."""
+        kept = torch.arange(len(image.columns), device=image.columns.device)
+        return cls(image, kept, image.columns, image.newlines)
+
+    @property
+    def row(self) -> int:
+        """The batch row."""
+        return self.image.row
+
+    def moved(self, columns: torch.Tensor) -> RemainingImage:
+        """The same tokens after a cut that put the columns there were at `columns` [B, P]."""
+        own = columns[self.row]
+        return replace(self, columns=own[self.columns], newlines=own[self.newlines])
+
+    def kept_image(self, grid: GridOf, layer: int) -> KeptImage:
+        """What the report says of it."""
+        image, (one, views) = self.image, views_of(self.image, grid)
+        kept, columns = tuple(self.kept.tolist()), image.places()
+        return KeptImage(image.row, image.number, len(columns), kept, one, image.frame, views, columns, layer)
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What a cut is decided on: `hidden` [B, P, D] of the tokens of `kept`, and the attention read for it, if one is.
+
+    That is what the layer's attention gets and, bool [B, S], which of the slots before it are real. Columns of the pass
+    from `limit` int64 [B, 1] on come after the prompt, and have no say.
+    """
+
+    hidden: torch.Tensor
+    kept: KeptTokens
+    limit: torch.Tensor
+    attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
+
+
+def select_at_stage(
+    images: list[RemainingImage], inputs: StageInputs, stage: Stage, method: LayerMethod, grid: GridOf
+) -> list[RemainingImage]:
+    """Let `method` pick among the tokens of each image."""
+    found: list[RemainingImage] = []
+    is_text = inputs.kept.mask & (inputs.kept.index < inputs.limit)
+    real = is_text.clone()
+    for image in images:
+        is_text[image.row, image.columns] = False
+        is_text[image.row, image.newlines] = False
+    attention: dict[int, Attention | None] = {}
+    for image in images:
+        row, own = image.row, image.image
+        if row not in attention:
+            read = inputs.attention_inputs
+            attention[row] = None if read is None else attention_of_row(read[0], row, real[row], read[1][row])
+        place, (one, views) = real[row].cumsum(0) - 1, views_of(own, grid)
+        context = LayerContext(
+            hidden=inputs.hidden[row, image.columns],
+            kept=image.kept,
+            size=len(own.columns),
+            stage=stage,
+            columns=place[image.columns],
+            text=place[is_text[row]],
+            attention=attention[row],
+            grid=one,
+            row=row,
+            image=own.number,
+            frame=own.frame,
+            views=views,
+        )
+        # scores in the precision that the method takes, whatever the model runs in
+        with torch.autocast(context.hidden.device.type, enabled=False):
+            picks = method.select(context)
+        check_picks(picks, context, method)
+        found.append(replace(image, kept=image.kept[picks], columns=image.columns[picks]))
+    return found

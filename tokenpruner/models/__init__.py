@@ -1,0 +1,1 @@
+"""How a model of transformers is read; nothing here knows a method."""

@@ -1,0 +1,117 @@
+"""How a model is reached: where image features join the text, where the decoder begins, where visual tokens stand.
+
+An adapter is one file in `adapters/`; `generic` works through transformers' public structure and is asked last.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from prunekernels import registry
+from tokenpruner.models import image_tokens
+from tokenpruner.models.image_layouts import Grid, Layout, LayoutMemory
+from tokenpruner.models.image_tokens import ImageTokens
+
+PACKAGE = "tokenpruner.adapters"
+GENERIC = "generic"
+
+
+class VisualTokenRecorder(threading.local):
+    """What the forward pass that runs in this thread has shown, kind by kind ("image", "video").
+
+    `masks` are bool [B, L], True where a token of that kind stands; `layouts` say how each image or video lies.
+    """
+
+    def __init__(self) -> None:
+        self.masks: dict[str, torch.Tensor] = {}
+        self.layouts: dict[str, list[Layout] | None] = {}
+        self.memory = LayoutMemory()
+        # videos may be encoded through the method for images
+        self.is_encoding = False
+
+    def clear(self) -> None:
+        """Forget the last forward pass."""
+        self.masks, self.layouts = {}, {}
+
+    def take(self) -> VisualTokens | None:
+        """What was shown, forgotten here; None where no visual token was."""
+        # placeholders without features are plain embeddings
+        masks, layouts = {kind: mask for kind, mask in self.masks.items() if kind in self.layouts}, self.layouts
+        self.clear()
+        return VisualTokens(masks, layouts) if masks else None
+
+
+@dataclass(frozen=True)
+class VisualTokens:
+    """The visual tokens of one forward pass, as `VisualTokenRecorder` saw them."""
+
+    masks: dict[str, torch.Tensor]
+    layouts: dict[str, list[Layout] | None]
+
+    def images(self) -> list[ImageTokens]:
+        """The images and the frames of videos, in the order of the rows."""
+        found = [image_tokens.find(mask, self.layouts.get(kind)) for kind, mask in self.masks.items()]
+        return image_tokens.numbered(found) if len(found) > 1 else found[0]
+
+
+class Adapter(ABC):
+    """One model, as pruning sees it.
+
+    `merger` is the module whose forward puts image features among the text embeddings, `backbone` the one with
+    the decoder layers, which the merger calls with `inputs_embeds`.
+    """
+
+    merger: nn.Module
+    backbone: nn.Module
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    @classmethod
+    @abstractmethod
+    def matches(cls, model: nn.Module) -> bool:
+        """True where this adapter fits `model`."""
+
+    @property
+    def has_mrope(self) -> bool:
+        """True where a token's position is its place in time, height and width, which cannot be counted anew."""
+        return hasattr(self.merger, "get_rope_index")
+
+    @abstractmethod
+    def watch(self, recorder: VisualTokenRecorder) -> AbstractContextManager[None]:
+        """While open, every forward pass of the merger leaves in `recorder` where its visual tokens stand."""
+
+    @abstractmethod
+    def grid(self, size: int) -> Grid | None:
+        """Rows and columns of an image of `size` visual tokens of which nothing else is known, if they can be told."""
+
+
+def find(model: nn.Module) -> Adapter:
+    """The adapter of `model`; raises ValueError where it has no visual tokens that could be found."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"want a transformers model, got {type(model).__name__}")
+    special = [name for name in registry.names(PACKAGE) if name != GENERIC]
+    for name in [*special, GENERIC]:
+        kind = registry.load(PACKAGE, name, Adapter)  # type: ignore[type-abstract]
+        if kind.matches(model):
+            return kind(model)
+    raise ValueError(
+        f"{type(model).__name__} has no visual tokens: want a vision-language model, which has "
+        "get_image_features, get_placeholder_mask and a text backbone"
+    )
+
+
+def config_number(config: object, name: str) -> int | None:
+    """A number of a config, None where it has none; one that differs by layer is that of the config as a whole."""
+    try:
+        value = getattr(config, name, None)
+    except RuntimeError:
+        # transformers will not say it of a model whose layers differ
+        value = vars(config).get(name)
+    return int(value) if isinstance(value, int) else None

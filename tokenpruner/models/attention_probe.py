@@ -1,0 +1,164 @@
+"""Queries, keys and values of a decoder layer, read without running its attention.
+
+The layer's own code runs on a shallow copy that shares every weight, whose attention module looks up
+another attention function, one that stops there and hands over what it was given. So queries and keys come as
+the model's attention would see them, normalised, with their positions encoded and with keys of earlier turns,
+whichever attention the model uses; neither the layer nor its config is touched.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from tokenpruner.models.attention import Attention, causal
+from tokenpruner.models.transformers_api import (
+    AttentionInterface,
+    Cache,
+    Kwargs,
+    attention_override,
+    cache_argument,
+    cache_of,
+    looks_up_attention,
+)
+
+NAME = "prunekit_probe"
+
+
+@dataclass(frozen=True)
+class AttentionInputs:
+    """Queries `q` [B, H, L, D], keys `k` and values `v` [B, G, S, D], `scaling` and what else shapes the scores.
+
+    `mask` is the layer's own, in whatever form it was given; `window` and `softcap` are None where there are none.
+    """
+
+    q: torch.Tensor
+    k: torch.Tensor
+    v: torch.Tensor
+    scaling: float
+    mask: object = None
+    window: int | None = None
+    softcap: float | None = None
+
+
+class AttentionReached(Exception):  # noqa: N818 - it ends a pass that went well
+    """The copied layer has come to its attention."""
+
+    def __init__(self, inputs: AttentionInputs) -> None:
+        super().__init__()
+        self.inputs = inputs
+
+
+class ReadOnlyCache:
+    """Stands for a cache: the keys and values of layer `number` behind those of earlier turns, nothing written."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: object, **__: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the attention function would get."""
+        layer = self.cache.layers[layer_idx] if layer_idx < len(self.cache.layers) else None
+        past = getattr(layer, "keys", None)
+        if layer is None or past is None or not past.numel():
+            return keys, values
+        return torch.cat([past, keys], -2), torch.cat([layer.values, values], -2)
+
+
+def attention_of(layer: nn.Module) -> tuple[str, nn.Module] | None:
+    """The one module of a decoder layer that looks up an attention function, by name; None if there is none."""
+    found = [(name, module) for name, module in layer.named_children() if looks_up_attention(module)]
+    return found[0] if len(found) == 1 else None
+
+
+def read(layer: nn.Module, hidden: torch.Tensor, kwargs: Kwargs) -> AttentionInputs:
+    """What the attention of `layer` gets when the layer is called with `hidden` [B, L, D] and `kwargs`."""
+    found = attention_of(layer)
+    if found is None:
+        raise ValueError(unreadable(layer))
+    cache = cache_of(kwargs)
+    given = kwargs | {cache_argument(layer, kwargs): None if cache is None else ReadOnlyCache(cache)}
+    AttentionInterface.register(NAME, _stop)
+    try:
+        type(layer).forward(_probed_layer(layer, *found), hidden, **given)
+    except AttentionReached as seen:
+        return seen.inputs
+    raise ValueError(unreadable(layer))
+
+
+def unreadable(layer: nn.Module) -> str:
+    """Why the attention of `layer` cannot be read."""
+    return (
+        f"the attention of {type(layer).__name__} cannot be read: want one module in it that takes its attention "
+        "function from transformers' AttentionInterface; methods before the decoder, such as DivPrune, need none"
+    )
+
+
+def _probed_layer(layer: nn.Module, name: str, attention: nn.Module) -> nn.Module:
+    copied, probe = _shallow_copy(layer), _shallow_copy(attention)
+    config = copy.copy(attention.config)
+    vars(config).update(attention_override(NAME))
+    vars(probe)["config"] = config
+    # nothing is computed again for gradients, and hooks on the attention are not for us
+    vars(probe).update(_forward_hooks={}, _forward_pre_hooks={})
+    vars(copied).update(_modules=dict(layer._modules) | {name: probe}, gradient_checkpointing=False)
+    return copied
+
+
+def _shallow_copy(module: nn.Module) -> nn.Module:
+    """A shallow copy; the class of a sharded module cannot be called for one."""
+    copied = object.__new__(type(module))
+    vars(copied).update(vars(module))
+    return copied
+
+
+def _stop(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: object,
+    scaling: float | None = None,
+    **kwargs: object,
+) -> None:
+    if kwargs.get("s_aux") is not None:
+        raise ValueError(f"{type(module).__name__} has attention sinks: not supported")
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    window, softcap = kwargs.get("sliding_window"), kwargs.get("softcap")
+    raise AttentionReached(AttentionInputs(query, key, value, scaling, attention_mask, window, softcap))  # type: ignore[arg-type]
+
+
+def attention_of_row(inputs: AttentionInputs, row: int, real: torch.Tensor, past_real: torch.Tensor) -> Attention:
+    """The attention among the `real` bool [P] tokens of a row, behind the real slots `past_real` bool [S]."""
+    n_new = len(real)
+    # a sliding layer holds the last of its slots
+    n_past = inputs.k.shape[2] - n_new
+    own = real.nonzero().flatten()
+    past = past_real[len(past_real) - n_past :].nonzero().flatten()
+    keys = torch.cat([past, n_past + own])
+    allowed = _allowed(inputs, row, n_past, n_new)
+    if allowed is not None:
+        allowed = allowed[own][:, keys]
+        plain = causal(len(own), own.device)
+        if bool(allowed[:, : len(past)].all()) and torch.equal(allowed[:, len(past) :], plain):
+            allowed = None
+    return Attention(inputs.q[row, :, own], inputs.k[row, :, keys], inputs.scaling, allowed, inputs.softcap)
+
+
+def _allowed(inputs: AttentionInputs, row: int, n_past: int, n_new: int) -> torch.Tensor | None:
+    """Who sees whom, bool [P, S + P]; None where that is causality alone."""
+    mask = inputs.mask
+    if isinstance(mask, torch.Tensor) and mask.ndim == 4:
+        own = mask[min(row, len(mask) - 1), 0]
+        return own if own.dtype == torch.bool else own == 0
+    if inputs.window is None:
+        return None
+    device = inputs.q.device
+    distance = torch.arange(n_past, n_past + n_new, device=device)[:, None] - torch.arange(
+        n_past + n_new, device=device
+    )
+    return (distance >= 0) & (distance < inputs.window)

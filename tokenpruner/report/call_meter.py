@@ -1,0 +1,81 @@
+"""What the calls of a model take as a whole: wall-clock milliseconds, and the peak of the memory on a GPU.
+
+A call is generate(), or a forward pass outside of it that is pruned, image encoder and head included; other passes,
+say the steps of one's own decoding loop, are not waited for. The peak is that of CUDA's
+allocator, whose counter `torch.cuda.reset_peak_memory_stats` sets back when measuring begins; other devices keep
+no such count, so that there is none to report.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+
+from tokenpruner.models.overrides import method_wrapped
+from tokenpruner.report.records import Report
+from tokenpruner.report.timing import clock
+
+
+class Local(threading.local):
+    """The call that runs in this thread: whether it is generate(), when its forward pass began, and after how many."""
+
+    is_generating: bool = False
+    started: float | None = None
+    n_before: int = 0
+
+
+class Meter:
+    """Measures one model into one report."""
+
+    def __init__(self, model: nn.Module, report: Report) -> None:
+        self.model, self.report, self.local = model, report, Local()
+        self.device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """While open, every call of the model is measured, whichever thread makes it."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        with ExitStack() as stack:
+            stack.callback(self.model.register_forward_pre_hook(self._before).remove)
+            stack.callback(self.model.register_forward_hook(self._after, always_call=True).remove)
+            if hasattr(self.model, "generate"):
+                stack.enter_context(method_wrapped(self.model, "generate", self._measured))
+            yield
+
+    def _before(self, module: nn.Module, args: tuple[object, ...]) -> None:
+        # not waiting for the device: whatever was pruned before has been waited for
+        self.local.started = None if self.local.is_generating else time.perf_counter()
+        self.local.n_before = len(self.report.prefills)
+
+    def _after(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
+        started, self.local.started = self.local.started, None
+        # the hook is called without output where the pass raised
+        if started is not None and output is not None and len(self.report.prefills) > self.local.n_before:
+            self._note(started)
+
+    def _measured(self, generate: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(generate)
+        def measured(*args: object, **kwargs: object) -> object:
+            if self.local.is_generating:
+                return generate(*args, **kwargs)
+            self.local.is_generating, started = True, clock(self.device)
+            try:
+                output = generate(*args, **kwargs)
+            finally:
+                self.local.is_generating = False
+            self._note(started)
+            return output
+
+        return measured
+
+    def _note(self, started: float) -> None:
+        self.report.calls_ms.append(1000 * (clock(self.device) - started))
+        if self.device.type == "cuda":
+            self.report.peak_bytes = torch.cuda.max_memory_allocated(self.device)
