@@ -60,9 +60,7 @@ def test_edited_recipes_give_a_recipe_or_one_line(tmp_path: Path) -> None:
         for _ in range(draw.randint(1, 3)):
             start = draw.randrange(len(text))
             stop = min(len(text), start + draw.choice([0, 1, 1, 5, 40]))
-            put = draw.choice(
-                ["", "[", "}", ": ", "\n", "- ", "&a ", "*a", "!!x ", "null", "-1", "\x1b", text[:30]]
-            )
+            put = draw.choice(["", "[", "}", ": ", "\n", "- ", "&a ", "*a", "!!x ", "null", "-1", "\x1b", text[:30]])
             text = text[:start] + put + text[stop:]
         path.write_text(text)
         said = ""
