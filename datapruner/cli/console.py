@@ -18,6 +18,7 @@ from datapruner.scoring.scorer import Scorer
 from datapruner.selection.selection import Selection
 from datapruner.selection.selector import Selector
 from prunekernels import registry
+from prunekernels.io.escape import one_line
 
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 # files that are named
@@ -122,12 +123,14 @@ def show_methods() -> None:
     ]
     for title, kind in kinds:
         shown = Table("name", "rule", "fields and defaults", title=title, title_justify="left", show_lines=True)
-        for name in registry.names(f"datapruner.{title}"):
-            method = registry.load(f"datapruner.{title}", name, kind)
+        listed = registry.methods(f"datapruner.{title}", kind)
+        for name, method in listed.found.items():
             fields = [f"{field.name}={field.default}" for field in dataclasses.fields(method) if field.init]
             rule = (method.__doc__ or "").strip().splitlines()[0]
             shown.add_row(name, escape(rule), escape("\n".join(fields)))
         console.print(shown)
+        for reason in listed.failed.values():
+            console.print(escape(one_line(f"left out: {reason}")))
 
 
 def show_line(text: str) -> None:

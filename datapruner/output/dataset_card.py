@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datapruner.corpus.fingerprint import FileFingerprint
 from datapruner.selection.selection import Selection
-from datapruner.selection.selection_file import Step
+from datapruner.selection.step import Step
 
 
 def dataset_card(selection: Selection, kept_file: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,8 @@ from datapruner.corpus.source import Source, as_source
 from datapruner.scoring.column_passes import check_needs, fill_columns
 from datapruner.scoring.engine import Engine, as_engine
 from datapruner.scoring.first_pass import read_rows
-from datapruner.scoring.score_table import MANIFEST, ROWS, Column, Input, ScoreTable
+from datapruner.scoring.manifest import MANIFEST, ROWS, Column, Input
+from datapruner.scoring.score_table import ScoreTable, remove_column
 from datapruner.scoring.scorer import Scorer
 from datapruner.scoring.scorer_columns import manifest_column, manifest_input, scorers_by_column
 
@@ -129,7 +129,7 @@ def _drop_columns(table: ScoreTable, names: Sequence[str]) -> None:
     """Remove the parts of columns, and what the manifest says of them."""
     for name in names:
         table.manifest["columns"].pop(name, None)
-        shutil.rmtree(table.path / name, ignore_errors=True)
+        remove_column(table.path / name)
     table.save()
 
 
