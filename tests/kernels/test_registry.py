@@ -49,21 +49,6 @@ def test_unknown_and_broken_methods(folder: str) -> None:
         registry.load(folder, "broken", _tool())
 
 
-def test_entry_points_add_methods(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Point:
-        name = "drill"
-
-        def load(self) -> type:
-            return type("Drill", (_tool(),), {})
-
-    class Points(list):
-        names = {"drill"}
-
-    monkeypatch.setattr(registry, "entry_points", lambda group: Points([Point()]) if group == folder else Points())
-    assert registry.names(folder) == ["broken", "drill", "hammer"]
-    assert registry.load(folder, "drill", _tool()).__name__ == "Drill"
-
-
 def test_text_form(folder: str) -> None:
     hammer = spec.build(folder, "hammer:weight=2,count=3,name=a=b,soft=true,head=round", _tool())
     assert dataclasses.astuple(hammer) == (2.0, 3, "a=b", True, "round")
