@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datapruner.corpus.atomic_files import atomic_write
 from datapruner.corpus.format import Rows
 from datapruner.corpus.optional_imports import require
+from prunekernels.io.outputs import atomic_file
+from prunekernels.io.paths import path_inside
 
 CHUNKS = "chunks.parquet"
 FIELDS = ("file", "offset", "number", "start", "rows")
@@ -63,7 +64,8 @@ def save_chunk_offsets(folder: str | Path, offsets: Sequence[ChunkOffset]) -> No
     """Write the offsets of all chunks into the folder of a score table; the file appears whole."""
     pa, pq = require("pyarrow"), require("pyarrow.parquet")
     columns = {name: np.array([getattr(offset, name) for offset in offsets], dtype=np.int64) for name in FIELDS}
-    with atomic_write(Path(folder) / CHUNKS) as temporary:
+    path = path_inside(Path(folder), CHUNKS, str(folder))
+    with atomic_file(path, replaces=True, recovers=False) as temporary:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
 
 

@@ -7,24 +7,27 @@
     scores/minilm/00000000.parquet      vector (float32 [d]), where the column is an embedder's
     scores/density/fit.safetensors      what `fit` found, where the scorer sees the whole corpus first
 
-Every file appears whole (temporary name, then renamed) and holds no time or place, so that a run which was
-killed and went on leaves the same bytes as one that was not. A column is complete when the manifest says so.
+Every file appears whole and holds no time or place, so that a run which was killed and went on leaves the same
+bytes as one that was not. A column is complete when the manifest says so.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from datapruner.corpus.atomic_files import atomic_write
 from datapruner.corpus.fingerprint import FileFingerprint, difference
 from datapruner.corpus.optional_imports import require
 from datapruner.scoring.safetensors_mmap import mmap_safetensors
 from datapruner.scoring.scorer import Value
+from prunekernels.io.outputs import atomic_file, make_parents
+from prunekernels.io.paths import path_inside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +36,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 ROWS = "rows"
 FIT = "fit.safetensors"
+_PART = re.compile(r"\d{8,}\.parquet")
 
 
 class Input(TypedDict):
@@ -149,9 +153,7 @@ class ScoreTable:
         """Keep what the column's `fit` found; it appears whole."""
         from safetensors.numpy import save_file
 
-        path = self.path / column / FIT
-        path.parent.mkdir(exist_ok=True)
-        with atomic_write(path) as temporary:
+        with _whole(self.path, f"{column}/{FIT}") as temporary:
             save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, temporary)
 
     def missing_parts(self, column: str) -> set[int]:
@@ -191,9 +193,7 @@ class ScoreTable:
     def write_part(self, column: str, chunk: int, table: pa.Table) -> None:
         """Write one part; it appears whole."""
         pq = require("pyarrow.parquet")
-        path = self.part(column, chunk)
-        path.parent.mkdir(exist_ok=True)
-        with atomic_write(path) as temporary:
+        with _whole(self.path, f"{column}/{self.part(column, chunk).name}") as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
     def write_scores(self, column: str, chunk: int, scores: np.ndarray, details: Mapping[str, np.ndarray]) -> None:
@@ -205,6 +205,17 @@ class ScoreTable:
         else:
             self.write_part(column, chunk, pa.table({"score": scores, **details}))
 
+    def remove_parts(self, column: str) -> None:
+        """Remove what was written of `column`; files of others stay, and what a link leads to."""
+        folder = self.path / column
+        if folder.is_symlink() or not folder.is_dir():
+            return
+        for file in folder.iterdir():
+            if file.name == FIT or _PART.fullmatch(file.name):
+                file.unlink()
+        with suppress(OSError):
+            folder.rmdir()
+
     def save(self) -> None:
         """Write the manifest."""
         save_manifest(self.path, self.manifest)
@@ -212,6 +223,15 @@ class ScoreTable:
 
 def save_manifest(path: Path, manifest: Manifest) -> None:
     """Write `manifest` into the folder `path`; it appears whole."""
-    with atomic_write(path / MANIFEST) as temporary:
+    with _whole(path, MANIFEST) as temporary:
         text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _whole(folder: Path, name: str) -> Iterator[Path]:
+    """A temporary file that becomes the file `name` of the table `folder`; no link leads out of it."""
+    path = path_inside(folder, name, str(folder))
+    make_parents(path)
+    with atomic_file(path, replaces=True, recovers=False) as temporary:
+        yield temporary

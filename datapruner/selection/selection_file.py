@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from datapruner.corpus.atomic_files import atomic_write
 from datapruner.corpus.optional_imports import require
 from datapruner.scoring.score_table import Column, Input
 from datapruner.selection.groups import smallest_type
 from datapruner.selection.uid_column import FileUidColumn, UidColumn, uid_slices
+from prunekernels.io.outputs import atomic_file, make_parents
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +74,10 @@ class StoredSelection:
 
 
 def save(selection: StoredSelection, path: Path) -> None:
-    """Write `selection` to `path`; the file appears whole."""
+    """Write `selection` to `path`; the file appears whole.
+
+    Raises ValueError where something else than a selection is there, or the one that its uids are read from.
+    """
     pa, pq = require("pyarrow"), require("pyarrow.parquet")
     about = {"reasons": selection.reasons, "input": selection.input, "steps": selection.steps}
     numbers = {**_numbers(selection), **({} if selection.weights is None else {"weight": selection.weights})}
@@ -82,11 +85,15 @@ def save(selection: StoredSelection, path: Path) -> None:
     fields += [("reason", pa.dictionary(pa.int32(), pa.string())), *((name, pa.float32()) for name in numbers)]
     schema = pa.schema(fields, {_KEY: json.dumps(about, sort_keys=True)})
     reasons = pa.array(selection.reasons, pa.string())
-    path.parent.mkdir(parents=True, exist_ok=True)
+    inputs = [selection.uids.path] if isinstance(selection.uids, FileUidColumn) else []
+    make_parents(path)
     # a dictionary of uids or scores would be as long as they are
     encodings = {"row": "DELTA_BINARY_PACKED", "uid": "DELTA_LENGTH_BYTE_ARRAY"}
     options = {"compression": "zstd", "use_dictionary": ["reason"], "column_encoding": encodings}
-    with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as file:
+    with (
+        atomic_file(path, replaces=is_selection, inputs=inputs) as temporary,
+        pq.ParquetWriter(temporary, schema, **options) as file,
+    ):
         for start, uids in _uids(selection):
             rows = slice(start, start + len(uids))
             kept = selection.codes[rows] < 0
@@ -113,6 +120,15 @@ def load(path: Path) -> StoredSelection:
     scores = {name.removeprefix(_SCORE): values for name, values in numbers.items()}
     steps, reasons = tuple(about["steps"]), tuple(about["reasons"])
     return StoredSelection(codes, reasons, scores, about["input"], steps, FileUidColumn(path), weights)
+
+
+def is_selection(path: Path) -> bool:
+    """Whether `path` is a file that `save` wrote."""
+    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    try:
+        return path.is_file() and _KEY in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def _uids(selection: StoredSelection) -> Iterator[tuple[int, pa.ChunkedArray]]:

@@ -212,7 +212,7 @@ def test_no_more_room_for_scores(tmp_path: Path) -> None:
     assert done.returncode == 28, done.stderr
     assert str(out) in done.stdout
     assert "could not be written" in done.stdout
-    assert not list(tmp_path.rglob("*.tmp-*"))
+    assert not list(tmp_path.rglob("*.partial-*"))
     # with room again the same call ends as if nothing had been
     score(Source(path, chunk_rows=50), "length", out)
     assert folder_bytes(out) == wanted

@@ -13,8 +13,8 @@ import pytest
 
 import datapruner
 from datapruner import Batch, Scorer, Source, prune, score, select, write
-from datapruner.corpus.atomic_files import folder_lock
 from datapruner.scoring.scorer import NOTHING, State
+from prunekernels.io.outputs import folder_lock
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import Counting, folder_bytes
 
@@ -23,7 +23,7 @@ def test_refuses_two_writers(corpus: Path, tmp_path: Path) -> None:
     score(corpus, "length", tmp_path / "t")
     before = folder_bytes(tmp_path / "t")
     with (
-        folder_lock(tmp_path / "t"),
+        folder_lock(tmp_path / "t", "scoring into it"),
         pytest.raises(BlockingIOError, match="in use: another process is scoring into it"),
     ):
         score(corpus, "random", tmp_path / "t")
