@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from datapruner.corpus.format import Rows
-from datapruner.corpus.optional_imports import require
+from prunekernels.extras import require
 from prunekernels.io.outputs import atomic_file
 from prunekernels.io.paths import path_inside
 
@@ -62,7 +62,7 @@ class Chunk:
 
 def save_chunk_offsets(folder: str | Path, offsets: Sequence[ChunkOffset]) -> None:
     """Write the offsets of all chunks into the folder of a score table; the file appears whole."""
-    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     columns = {name: np.array([getattr(offset, name) for offset in offsets], dtype=np.int64) for name in FIELDS}
     path = path_inside(Path(folder), CHUNKS, str(folder))
     with atomic_file(path, replaces=True, recovers=False) as temporary:
@@ -71,7 +71,7 @@ def save_chunk_offsets(folder: str | Path, offsets: Sequence[ChunkOffset]) -> No
 
 def load_chunk_offsets(folder: str | Path) -> list[ChunkOffset]:
     """The offsets of all chunks, in order; raises ValueError where the folder has none."""
-    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     path = Path(folder) / CHUNKS
     try:
         columns = pq.read_table(path, columns=[*FIELDS], partitioning=None).to_pydict()

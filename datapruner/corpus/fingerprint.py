@@ -18,9 +18,9 @@ from datapruner.corpus.formats import in_memory
 from datapruner.corpus.formats.image_folder import ImageFolder
 from datapruner.corpus.formats.in_memory import HubDataset, InMemoryDataset
 from datapruner.corpus.fragments import Fragment
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.remote_files import RemoteFile, open_file
 from datapruner.corpus.source import Source
+from prunekernels.extras import require
 
 # what file systems call a hash of the content
 ETAGS = ("ETag", "etag", "md5Hash", "md5", "content_hash", "sha256")
@@ -129,7 +129,7 @@ def _in_memory(fragment: InMemoryDataset) -> FileFingerprint:
     if isinstance(rows, HubDataset) and re.fullmatch(r"[0-9a-f]{40}", rows.revision or ""):
         about = [f"{rows.path}\n{rows.name}\n{rows.files}\n{rows.split}\n{rows.revision}\n"]
         return FileFingerprint(name=rows.path, bytes=0, blake2b=_hash(about), of="its commit")
-    pa = require("pyarrow")
+    pa = require("pyarrow", "data")
     hashed, size = _blake2b(), 0
     # steps of a fixed size: the hash must not hang on how a reader cuts chunks
     for part in in_memory.read(fragment, Limits(1000, 1 << 62)):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeAlias
 
-from datapruner.corpus.optional_imports import require
+from prunekernels.extras import require
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class RemoteFile:
 
     def open(self) -> BinaryIO:
         """The file for reading; it can be sought in."""
-        filesystem, path = require("fsspec").url_to_fs(self.url)
+        filesystem, path = require("fsspec", "data").url_to_fs(self.url)
         return filesystem.open(path, "rb")
 
     def info(self) -> Mapping[str, object]:
         """What the file system says of the file: its size, and more where it has it."""
-        filesystem, path = require("fsspec").url_to_fs(self.url)
+        filesystem, path = require("fsspec", "data").url_to_fs(self.url)
         return filesystem.info(path)
 
 
@@ -55,7 +55,7 @@ def is_url(path: str | Path) -> bool:
 def list_files(url: str) -> list[RemoteFile | Path]:
     """The file at `url`, or the files of the folder there, by name; a local file comes back as its path."""
     try:
-        filesystem, path = require("fsspec").url_to_fs(url)
+        filesystem, path = require("fsspec", "data").url_to_fs(url)
     except ValueError as error:
         raise ValueError(f"{url}: want a URL that fsspec knows: {error}") from error
     protocol = filesystem.protocol if isinstance(filesystem.protocol, str) else filesystem.protocol[0]

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
+from prunekernels.extras import require
 
 ESTIMATE = "estimate: utf-8 bytes / 4, rounded up"
 
@@ -49,7 +49,7 @@ class Tokenizer:
     """The tokenizer of a folder or hub id, without the special tokens that it would add."""
 
     def __init__(self, name: str) -> None:
-        transformers = require("transformers")
+        transformers = require("transformers", "data")
         try:
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
 from datapruner.scoring.model_identity import model_identity
 from datapruner.scoring.scorer import COSMETIC, NOTHING, Batch, Embedder, State
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

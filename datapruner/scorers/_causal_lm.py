@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from datapruner.corpus.optional_imports import require
 from datapruner.scoring.model_identity import loading_errors
+from prunekernels.extras import require
 from prunekernels.token_stats import token_stats
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class LanguageModel:
 
 def load(name: str, dtype: torch.dtype, device: str) -> LanguageModel:
     """The model and tokenizer `name`, a folder or hub id; raises ValueError where they cannot be loaded."""
-    transformers = require("transformers")
+    transformers = require("transformers", "data")
     with _quiet(), loading_errors(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -87,7 +87,7 @@ def load(name: str, dtype: torch.dtype, device: str) -> LanguageModel:
 def longest_window(name: str) -> int | None:
     """How many positions the model has, where its configuration says so."""
     with loading_errors(name):
-        config = require("transformers").AutoConfig.from_pretrained(name, trust_remote_code=False)
+        config = require("transformers", "data").AutoConfig.from_pretrained(name, trust_remote_code=False)
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
@@ -108,7 +108,7 @@ def _has_plain_head(model: PreTrainedModel, vocabulary: int) -> bool:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars of transformers while loading: ours is on the screen."""
-    logging = require("transformers").utils.logging
+    logging = require("transformers", "data").utils.logging
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -16,12 +16,12 @@ import numpy as np
 
 from datapruner.corpus.chunks import Chunk, ChunkOffset, save_chunk_offsets
 from datapruner.corpus.fingerprint import FileFingerprint
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.source import Source
 from datapruner.corpus.token_counter import TokenCounter, token_counter
 from datapruner.scoring import progress
 from datapruner.scoring.score_table import ROWS, ScoreTable
 from datapruner.scoring.scorer import Batch, Scorer
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,7 +100,7 @@ def _call_all(parts: list[Callable[[], None]]) -> None:
 
 
 def _row_columns(batch: Batch, counting: TokenCounter) -> pa.Table:
-    pa = require("pyarrow")
+    pa = require("pyarrow", "data")
     # without texts there is nothing to count
     missing = [None] * len(batch)
     texts = batch.texts or None

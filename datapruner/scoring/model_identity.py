@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from datapruner.corpus.fingerprint import digest
-from datapruner.corpus.optional_imports import require
+from prunekernels.extras import require
 
 # what decides a model's scores; README, generation settings and chat templates do not
 _PARTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt")
@@ -21,7 +21,7 @@ def model_identity(name: str) -> str:
     folder = Path(name)
     if not folder.is_dir():
         with loading_errors(name):
-            config = require("transformers").AutoConfig.from_pretrained(name, trust_remote_code=False)
+            config = require("transformers", "data").AutoConfig.from_pretrained(name, trust_remote_code=False)
         return f"commit {config._commit_hash}"
     files = sorted({file for pattern in _PARTS + _MODULES for file in folder.glob(pattern) if file.is_file()})
     if not any(file.suffix == ".safetensors" for file in files):

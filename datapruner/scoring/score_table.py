@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from datapruner.corpus.fingerprint import FileFingerprint, difference
-from datapruner.corpus.optional_imports import require
 from datapruner.scoring.safetensors_mmap import mmap_safetensors
 from datapruner.scoring.scorer import Value
+from prunekernels.extras import require
 from prunekernels.io.outputs import atomic_file, make_parents
 from prunekernels.io.paths import path_inside
 
@@ -169,11 +169,11 @@ class ScoreTable:
 
     def part_rows(self, column: str, chunk: int) -> int:
         """How many rows one part has."""
-        return require("pyarrow.parquet").read_metadata(self.part(column, chunk)).num_rows
+        return require("pyarrow.parquet", "data").read_metadata(self.part(column, chunk)).num_rows
 
     def read(self, column: str, field: str) -> pa.ChunkedArray:
         """One field of every part of `column`, in the order of the rows."""
-        pa = require("pyarrow")
+        pa = require("pyarrow", "data")
         n_rows = self.n_rows
         parts = [self.read_part(column, chunk, field) for chunk in range(self.manifest["chunks"] or 0)]
         joined = pa.chunked_array([chunk for part in parts for chunk in part.chunks])
@@ -183,7 +183,7 @@ class ScoreTable:
 
     def read_part(self, column: str, chunk: int, field: str) -> pa.ChunkedArray:
         """One field of one part."""
-        pa, pq = require("pyarrow"), require("pyarrow.parquet")
+        pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
         path = self.part(column, chunk)
         try:
             return pq.read_table(path, columns=[field], partitioning=None).column(0)
@@ -192,13 +192,13 @@ class ScoreTable:
 
     def write_part(self, column: str, chunk: int, table: pa.Table) -> None:
         """Write one part; it appears whole."""
-        pq = require("pyarrow.parquet")
+        pq = require("pyarrow.parquet", "data")
         with _whole(self.path, f"{column}/{self.part(column, chunk).name}") as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
     def write_scores(self, column: str, chunk: int, scores: np.ndarray, details: Mapping[str, np.ndarray]) -> None:
         """Write one part: scores [n] or vectors [n, d], each a list of one length, and `details` [n]."""
-        pa = require("pyarrow")
+        pa = require("pyarrow", "data")
         if scores.ndim == 2:
             vectors = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1)), scores.shape[1])
             self.write_part(column, chunk, pa.table({"vector": vectors, **details}))

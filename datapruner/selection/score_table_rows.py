@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.uids import splitmix64
 from datapruner.scoring.score_table import ROWS, ScoreTable
 from datapruner.selection.groups import Groups, smallest_type
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,7 +103,7 @@ class ScoreTableRows:
 
     def part(self, column: str, chunk: int, name: str) -> pa.ChunkedArray:
         """One field of one part, refused where its length is not that of the rows; strings come as a dictionary."""
-        pa, pq = require("pyarrow"), require("pyarrow.parquet")
+        pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
         path = self.table.part(column, chunk)
         try:
             with pq.ParquetFile(path, read_dictionary=[name] if name == "group" else None) as file:
@@ -116,7 +116,7 @@ class ScoreTableRows:
         return values
 
     def _length(self, chunk: int) -> int:
-        pa, pq = require("pyarrow"), require("pyarrow.parquet")
+        pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
         path = self.table.part(ROWS, chunk)
         try:
             return int(pq.read_metadata(path).num_rows)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
 from datapruner.scoring.score_table import Column, Input
 from datapruner.selection.groups import smallest_type
 from datapruner.selection.uid_column import FileUidColumn, UidColumn, uid_slices
+from prunekernels.extras import require
 from prunekernels.io.outputs import atomic_file, make_parents
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def save(selection: StoredSelection, path: Path) -> None:
 
     Raises ValueError where something else than a selection is there, or the one that its uids are read from.
     """
-    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     about = {"reasons": selection.reasons, "input": selection.input, "steps": selection.steps}
     numbers = {**_numbers(selection), **({} if selection.weights is None else {"weight": selection.weights})}
     fields = [("row", pa.int64()), ("uid", pa.string()), ("kept", pa.bool_())]
@@ -105,7 +105,7 @@ def save(selection: StoredSelection, path: Path) -> None:
 
 def load(path: Path) -> StoredSelection:
     """Read what `save` wrote; raises ValueError where `path` is something else."""
-    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     try:
         with pq.ParquetFile(path) as file:
             about = json.loads((file.schema_arrow.metadata or {})[_KEY])
@@ -124,7 +124,7 @@ def load(path: Path) -> StoredSelection:
 
 def is_selection(path: Path) -> bool:
     """Whether `path` is a file that `save` wrote."""
-    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     try:
         return path.is_file() and _KEY in (pq.read_schema(path).metadata or {})
     except (pa.ArrowException, OSError):
@@ -135,7 +135,7 @@ def _uids(selection: StoredSelection) -> Iterator[tuple[int, pa.ChunkedArray]]:
     """The first row and the uids of each row group; the next ones are read while these are written."""
 
     def read(start: int) -> pa.ChunkedArray:
-        arrow, stop = require("pyarrow"), min(start + ROWS_PER_GROUP, selection.n_rows)
+        arrow, stop = require("pyarrow", "data"), min(start + ROWS_PER_GROUP, selection.n_rows)
         return arrow.chunked_array([block for _, block in uid_slices(selection.uids, start, stop)], arrow.string())
 
     with ThreadPoolExecutor(1) as pool:

@@ -11,8 +11,8 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from datapruner.corpus.format import Begin
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.remote_files import AnyFile, open_file
+from prunekernels.extras import require
 
 BLOCK = 1 << 20
 LINE_FEED, SPACE = 10, 32
@@ -99,7 +99,7 @@ def _blocks(file: AnyFile, begin: Begin) -> Iterator[bytes]:
             while block := opened.read(BLOCK):
                 yield block
             return
-        stream = require("pyarrow").CompressedInputStream(opened, codec)
+        stream = require("pyarrow", "data").CompressedInputStream(opened, codec)
         while block := _decompressed(stream, file, number):
             number += block.count(b"\n")
             skipped = min(left, len(block))
@@ -126,7 +126,7 @@ class LineWriter:
         self.file = open(path, "wb")  # noqa: SIM115
         self.stream: Sink = self.file
         if codec is not None:
-            self.stream = require("pyarrow").CompressedOutputStream(self.file, codec)
+            self.stream = require("pyarrow", "data").CompressedOutputStream(self.file, codec)
 
     def write(self, data: bytes) -> None:
         self.stream.write(data)

@@ -14,8 +14,8 @@ import numpy as np
 
 from datapruner.corpus.format import START, Begin, Limits, Note, Rows, free_name
 from datapruner.corpus.formats._lines import CODECS, Lines, LineWriter, codec_of, read_lines
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.remote_files import AnyFile
+from prunekernels.extras import require
 
 PLAIN = (".jsonl", ".ndjson")
 SUFFIXES = tuple(plain + packed for plain in PLAIN for packed in ("", *CODECS))
@@ -55,7 +55,7 @@ class JsonlRows:
 
     def _plain(self, names: Sequence[str]) -> list[list[object]]:
         """The fields by the fast parser; raises where a line is no object for it, or a number is not what it says."""
-        loads, get = require("orjson").loads, itemgetter(*names)
+        loads, get = require("orjson", "data").loads, itemgetter(*names)
         # each object goes as soon as its fields are out: thousands together would keep the garbage collector at work
         found = [get(loads(line)) for line in self.lines]
         columns = [found] if len(names) == 1 else [[*column] for column in zip(*found, strict=True)]

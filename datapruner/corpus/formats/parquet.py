@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from datapruner.corpus.format import START, Begin, Limits
 from datapruner.corpus.formats import _arrow
 from datapruner.corpus.formats._arrow import ArrowRows
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.remote_files import AnyFile, RemoteFile
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +27,7 @@ def read(
     Every chunk but the last has the same number of rows: as many as fit into the limits by the mean size of a row,
     uncompressed, in that row group where it is largest.
     """
-    arrow = require("pyarrow")
+    arrow = require("pyarrow", "data")
     with _opened(path) as file:
         schema = file.schema_arrow
         _arrow.check_columns(path, schema.names, columns or ())
@@ -78,7 +78,7 @@ def _groups_from(file: pa.parquet.ParquetFile, row: int) -> tuple[list[int], int
 
 @contextmanager
 def _opened(path: AnyFile) -> Iterator[pa.parquet.ParquetFile]:
-    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     with ExitStack() as stack:
         # arrow reads local files by itself, without Python between
         opened = stack.enter_context(path.open()) if isinstance(path, RemoteFile) else path

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.token_counter import ESTIMATE
 from datapruner.scoring.score_table import ROWS, Column, ScoreTable
 from datapruner.selection.groups import BLOCK, Groups
 from datapruner.selection.selection import Selection
 from datapruner.selection.selection_file import Step
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -134,7 +134,7 @@ def _sizes(kept: np.ndarray, table: ScoreTable | None) -> list[Size]:
 def has_field(table: ScoreTable, column: str, field: str) -> bool:
     """Whether the parts of `column` have `field`."""
     part = table.part(column, 0)
-    return part.exists() and field in require("pyarrow.parquet").read_schema(part).names
+    return part.exists() and field in require("pyarrow.parquet", "data").read_schema(part).names
 
 
 def _groups(table: ScoreTable) -> Groups | None:

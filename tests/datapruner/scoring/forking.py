@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from datapruner import Source, score
-from datapruner.corpus.optional_imports import require
+from prunekernels.extras import require
 from tests.datapruner.scoring.engine_scorers import Logged
 
 ROOT = Path(__file__).resolve().parents[3]

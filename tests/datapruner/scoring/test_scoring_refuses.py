@@ -101,7 +101,7 @@ def test_refuses_folders_that_are_no_table(corpus: Path, tmp_path: Path) -> None
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match="no score table and not empty: it has thesis.tex"):
         score(corpus, "length", tmp_path / "mine")
-    with pytest.raises(ValueError, match="want a folder for the scores, got the file"):
+    with pytest.raises(ValueError, match="is the input"):
         score(corpus, "length", corpus)
     with pytest.raises(ValueError, match="is no score table"):
         select(tmp_path / "mine", "top", keep_ratio=0.5)
