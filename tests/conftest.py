@@ -25,8 +25,9 @@ WRAPPERS = ("/logging/", "/contextlib.py", "/functools.py", "/torch/", "/utils/d
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--transformers 5.15` makes sure that this is the release that is tested."""
+    """`--transformers 5.15` makes sure that this is the release that is tested; `--all-faults` takes hours."""
     parser.addoption("--transformers", help="the release that must be the one tested, such as 5.15")
+    parser.addoption("--all-faults", action="store_true", help="faults at every file operation instead of a few")
 
 
 def pytest_configure(config: pytest.Config) -> None:
