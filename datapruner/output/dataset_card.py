@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from datapruner.corpus.fingerprint import FileFingerprint
 from datapruner.selection.selection import Selection
-from datapruner.selection.selection_file import Step
+from datapruner.selection.step import Step
 from prunekernels.io.escape import markdown_code, one_line
 
 Value = TypeVar("Value")

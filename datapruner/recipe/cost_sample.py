@@ -13,8 +13,9 @@ from pathlib import Path
 
 from datapruner.corpus.source import Source
 from datapruner.recipe.recipe import Rule
+from datapruner.scoring.manifest import MANIFEST, ROWS
 from datapruner.scoring.score import score
-from datapruner.scoring.score_table import MANIFEST, ROWS, ScoreTable
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Scorer
 from datapruner.selection.budgets import Per, as_budget
 from datapruner.selection.select import as_selector, select

@@ -17,7 +17,8 @@ from datapruner.recipe.cost_sample import CostSample
 from datapruner.recipe.output_check import check_output
 from datapruner.recipe.recipe import Recipe
 from datapruner.recipe.steps import select_in_steps
-from datapruner.scoring.score_table import MANIFEST, ScoreTable
+from datapruner.scoring.manifest import MANIFEST
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer_columns import manifest_column, scorers_by_column
 
 # seconds for which rows are counted before their number is estimated

@@ -20,7 +20,7 @@ from datapruner.scoring.scorer_columns import EMBEDDERS, SCORERS, scorers_by_col
 from datapruner.selection.kept_hash import kept_hash
 from datapruner.selection.select import SELECTORS, as_selector
 from datapruner.selection.selection import Selection
-from datapruner.selection.selection_file import Step
+from datapruner.selection.step import Step
 from prunekernels import registry, spec
 
 

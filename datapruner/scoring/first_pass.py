@@ -19,7 +19,8 @@ from datapruner.corpus.fingerprint import FileFingerprint
 from datapruner.corpus.source import Source
 from datapruner.corpus.token_counter import TokenCounter, token_counter
 from datapruner.scoring import progress
-from datapruner.scoring.score_table import ROWS, ScoreTable
+from datapruner.scoring.manifest import ROWS
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Batch, Scorer
 from prunekernels.extras import require
 

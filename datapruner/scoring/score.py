@@ -15,7 +15,8 @@ from datapruner.corpus.source import Source, as_source
 from datapruner.scoring.column_passes import check_needs, fill_columns
 from datapruner.scoring.engine import Engine, as_engine
 from datapruner.scoring.first_pass import read_rows
-from datapruner.scoring.score_table import MANIFEST, ROWS, Column, Input, ScoreTable
+from datapruner.scoring.manifest import MANIFEST, ROWS, Column, Input
+from datapruner.scoring.score_table import ScoreTable, remove_column
 from datapruner.scoring.scorer import Scorer
 from datapruner.scoring.scorer_columns import manifest_column, manifest_input, scorers_by_column
 from prunekernels.io.outputs import LOCK, check_not_input, folder_lock, make_parents
@@ -139,7 +140,7 @@ def _drop_columns(table: ScoreTable, names: Sequence[str]) -> None:
             table.manifest["columns"][name]["complete"] = False
     table.save()
     for name in names:
-        table.remove_parts(name)
+        remove_column(table.path / name)
         table.manifest["columns"].pop(name, None)
     table.save()
 

@@ -9,7 +9,7 @@ from importlib import metadata
 from datapruner.corpus.fingerprint import FileFingerprint
 from datapruner.corpus.source import Source
 from datapruner.corpus.token_counter import token_counter
-from datapruner.scoring.score_table import ROWS, Column, Input
+from datapruner.scoring.manifest import ROWS, Column, Input
 from datapruner.scoring.scorer import Scorer
 from prunekernels import registry, spec
 from prunekernels.io.paths import check_name

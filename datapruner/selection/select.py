@@ -17,8 +17,8 @@ from datapruner.selection.group_budgets import group_counts
 from datapruner.selection.groups import Groups
 from datapruner.selection.score_table_rows import ScoreTableRows
 from datapruner.selection.selection import Selection, join
-from datapruner.selection.selection_file import Step
 from datapruner.selection.selector import Outcome, Selector
+from datapruner.selection.step import Step
 from datapruner.selection.uid_column import TableUidColumn
 from prunekernels import spec
 

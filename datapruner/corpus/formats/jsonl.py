@@ -1,5 +1,5 @@
-"""JSON lines: one object a line, UTF-8, plain or compressed. Blank lines are skipped; every other line is kept
-byte for byte.
+"""JSON lines: one object a line, UTF-8, plain or compressed. Blank lines are skipped, and so is a byte order mark
+before the first, which amid an output would be no JSON; every other line is kept byte for byte.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from datapruner.corpus.format import START, Begin, Limits, Note, Rows, free_name
-from datapruner.corpus.formats._lines import CODECS, Lines, LineWriter, codec_of, read_lines
+from datapruner.corpus.formats._lines import CODECS, LONGEST_LINE, Lines, LineWriter, codec_of, read_lines
 from datapruner.corpus.remote_files import AnyFile
 from prunekernels.extras import require
 
@@ -64,6 +64,10 @@ class JsonlRows:
             raise ValueError("want the exact parser for numbers beyond 64 bits")
         return columns
 
+    @property
+    def source(self) -> AnyFile:
+        return self.path
+
     def vectors(self, name: str) -> np.ndarray | None:
         return None
 
@@ -73,9 +77,7 @@ class JsonlRows:
     def parsed(self, index: int) -> dict[str, object]:
         """The object in line `index`."""
         try:
-            # only the very first line of a file may carry a byte order mark
-            text = self.lines[index].decode("utf-8-sig" if self.numbers[index] == 1 else "utf-8")
-            row = json.loads(text)
+            row = json.loads(self.lines[index].decode())
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{self.location(index)}: want UTF-8, got byte {error.object[error.start]:#04x}"
@@ -95,7 +97,7 @@ def read(
     The bytes of a chunk are those from its begin to the end of its last line.
     """
     waiting = Lines([], np.empty(0, np.int64), np.empty(0, np.int64))
-    for lines in read_lines(path, begin):
+    for lines in read_lines(path, begin, max(limits.bytes, LONGEST_LINE)):
         waiting += lines
         # one line more than fits has to be there before it is known that it does not
         while (n := _fitting(waiting, limits, begin)) < len(waiting):
@@ -141,5 +143,8 @@ def _with_note(rows: JsonlRows, index: int, note: Note) -> bytes:
     name = free_name(list(rows.parsed(index))) if b"prunekit" in line or b"\\u00" in line else free_name([])
     body = line.rstrip()
     # not asdict: its copies take as long as all else
-    added = f", {json.dumps(name)}: {json.dumps(vars(note), ensure_ascii=False)}}}"
-    return body[:-1].rstrip() + added.encode() + line[len(body) :]
+    head = body[:-1].rstrip()
+    # an object without fields has nothing that a comma would part
+    comma = "" if head.endswith(b"{") and not json.loads(body) else ", "
+    added = f"{comma}{json.dumps(name)}: {json.dumps(vars(note), ensure_ascii=False)}}}"
+    return head + added.encode() + line[len(body) :]

@@ -17,10 +17,11 @@ from datapruner.output.report.example_rows import ExampleRows, ExampleTexts, cho
 from datapruner.output.report.html_words import figure, name
 from datapruner.output.report.statistics import Statistics, statistics_of
 from datapruner.output.report.stylesheet import STYLE
-from datapruner.scoring.score_table import Column, ScoreTable
+from datapruner.scoring.manifest import Column
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.kept_hash import kept_hash
 from datapruner.selection.selection import Selection
-from datapruner.selection.selection_file import Step
+from datapruner.selection.step import Step
 from prunekernels.io.escape import GENERATOR, GENERATOR_TAG, POLICY_TAG
 from prunekernels.io.marks import has_mark
 from prunekernels.io.outputs import atomic_text, check_file, make_parents

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datapruner.corpus.token_counter import ESTIMATE
-from datapruner.scoring.score_table import ROWS, Column, ScoreTable
+from datapruner.scoring.manifest import ROWS, Column
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.groups import BLOCK, Groups
 from datapruner.selection.selection import Selection
-from datapruner.selection.selection_file import Step
+from datapruner.selection.step import Step
 from prunekernels.extras import require
 
 if TYPE_CHECKING:

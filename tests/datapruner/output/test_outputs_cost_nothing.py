@@ -169,7 +169,7 @@ def test_a_selection_in_the_output_is_an_input(corpus: Path, selection: Selectio
 
 def test_a_column_that_is_begun_anew_takes_no_files_of_others_along(corpus: Path, tmp_path: Path) -> None:
     table = score(Source(corpus, chunk_rows=10), "length", tmp_path / "t")
-    table.manifest["rows"] = None
+    table.manifest["rows"] = table.manifest["chunks"] = None
     table.save()
     (tmp_path / "t" / "length" / "notes.txt").write_text("mine")
     (tmp_path / "elsewhere").mkdir()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pytest
 
 import datapruner
 from datapruner import Batch, Scorer, Source, prune, score, select, write
+from datapruner.scoring.manifest import read_manifest, save_manifest
 from datapruner.scoring.scorer import NOTHING, State
 from prunekernels.io.outputs import folder_lock
 from tests.datapruner.conftest import make_rows, write_jsonl
@@ -118,9 +118,9 @@ def test_a_mended_input_is_not_held_up_by_a_killed_first_pass(corpus: Path, tmp_
     table = score(Source(corpus, chunk_rows=10), "length", tmp_path / "whole")
     killed = tmp_path / "t"
     (killed / "rows").mkdir(parents=True)
-    manifest = json.loads((table.path / "manifest.json").read_text())
+    manifest = read_manifest(table.path / "manifest.json")
     manifest["input"]["files"][0]["blake2b"] = "0" * 32
-    (killed / "manifest.json").write_text(json.dumps({**manifest, "rows": None, "chunks": None, "columns": {}}))
+    save_manifest(killed, {**manifest, "rows": None, "chunks": None, "columns": {}})
     (killed / "rows" / "00000000.parquet").write_bytes(b"of the other input")
     score(Source(corpus, chunk_rows=10), "length", killed)
     assert folder_bytes(killed) == folder_bytes(table.path)
@@ -178,9 +178,9 @@ def test_a_pass_that_was_killed_before_the_input_was_hashed_begins_anew(corpus: 
     shutil.copytree(table.path, killed)
     (killed / "chunks.parquet").unlink()
     (killed / "rows" / "00000000.parquet").write_bytes(b"of who knows what")
-    manifest = json.loads((table.path / "manifest.json").read_text())
+    manifest = read_manifest(table.path / "manifest.json")
     manifest["input"]["files"][0]["blake2b"] = ""
-    (killed / "manifest.json").write_text(json.dumps({**manifest, "rows": None, "chunks": None}))
+    save_manifest(killed, {**manifest, "rows": None, "chunks": None})
     score(Source(corpus, chunk_rows=10), "length", killed)
     assert folder_bytes(killed) == folder_bytes(table.path)
 
