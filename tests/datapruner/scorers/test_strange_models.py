@@ -1,4 +1,4 @@
-"""Model folders from elsewhere: no code, no pickle, no weight that is made up; all that is loaded is in the identity."""
+"""Model folders from elsewhere: no code, no pickle, no made-up weight, an identity of all that is loaded."""
 
 from __future__ import annotations
 
