@@ -31,8 +31,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and coun
 ROOT = Path(__file__).resolve().parents[3]
 RECIPE = "source: {path: c.jsonl, uid: id, group: source, chunk_rows: 20}\nscorers: [length, near_duplicate]\n"
 RECIPE += "select: {selector: top, by: length, keep_ratio: 0.5}\nscores: t\nout: out\n"
-# operations of each action that are cut off at, of each kind of fault
-FEW = 4
 # what is written by each action, of what is in the folder
 WRITES = {
     "score": "t",
@@ -90,7 +88,7 @@ class Case:
         whole = self.copy("whole")
         with fault_at(1 << 30, full_disk, actions.LIBRARIES) as seen:
             self.act(whole)
-        self.operations, self.after = len(seen), folder_bytes(whole)
+        self.seen, self.after = seen, folder_bytes(whole)
         assert self.after != self.before
 
     def copy(self, name: str) -> Path:
@@ -119,11 +117,13 @@ class Case:
         shutil.rmtree(folder)
 
     def numbers(self, every: bool, seed: str) -> list[int]:
-        """The operations that a fault falls on; the first and the last are always among a few."""
+        """The operations that a fault falls on; a few are one in the middle of a file, a rename, any one and the last."""
         if every:
-            return [*range(self.operations + 1)]
-        middle = random.Random(f"{self.name} {seed}").sample(range(1, self.operations - 1), FEW - 2)
-        return [0, *sorted(middle), self.operations - 1]
+            return [*range(len(self.seen) + 1)]
+        draw, chosen = random.Random(f"{self.name} {seed}"), [len(self.seen) - 1]
+        for kind in (("close", "write"), ("replace", "rename", "_renameat2"), {*self.seen}):
+            chosen.append(draw.choice([place for place, name in enumerate(self.seen) if name in kind] or chosen))
+        return sorted({*chosen})
 
 
 @pytest.fixture(params=[*WRITES])
@@ -165,7 +165,7 @@ def test_killed_at_any_operation(
         assert code in (0, -9)
         killed += code == -9
         case.check(folder)
-    assert killed >= FEW - 1
+    assert killed >= 2
 
 
 @pytest.mark.parametrize("fault", [full_disk, ctrl_c])
