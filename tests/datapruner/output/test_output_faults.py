@@ -117,7 +117,7 @@ class Case:
         shutil.rmtree(folder)
 
     def numbers(self, every: bool, seed: str) -> list[int]:
-        """The operations that a fault falls on; a few are one in the middle of a file, a rename, any one and the last."""
+        """The operations that a fault falls on; a few: in the middle of a file, a rename, any one and the last."""
         if every:
             return [*range(len(self.seen) + 1)]
         draw, chosen = random.Random(f"{self.name} {seed}"), [len(self.seen) - 1]
