@@ -62,7 +62,7 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 
 def main(corpus: str, log: str) -> None:
     for module in ("pyarrow.parquet", "rensa", "safetensors.numpy"):
-        require(module)
+        require(module, "data")
     print("ready", flush=True)
     for line in sys.stdin:
         folder, engine = line.split()
