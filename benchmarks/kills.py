@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness import record
-from datapruner import Source, score
+from datapruner import Scorer, Source, score
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import folder_bytes
 from tests.datapruner.scoring.engine_scorers import Logged, logged
@@ -50,7 +50,7 @@ def measure(engine: str, kills: int, seed: int) -> Row:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         corpus, log = write_jsonl(folder / "c.jsonl", make_rows(ROWS * CHUNKS)), folder / "log"
-        scorers = ["near_duplicate", Logged(str(log), SECONDS)]
+        scorers: list[str | Scorer] = ["near_duplicate", Logged(str(log), SECONDS)]
         whole = folder_bytes(score(Source(corpus, chunk_rows=ROWS), scorers, folder / "whole").path)
         log.unlink()
         with Forker(corpus, log) as forker:

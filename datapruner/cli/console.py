@@ -43,12 +43,12 @@ def show_table(table: ScoreTable) -> None:
     for q in QUANTILES:
         shown.add_column("min" if q == 0 else "max" if q == 1 else f"{q:.0%}", justify="right")
     # a narrow terminal takes from the numbers what the names need
-    names = table.score_columns[:MOST_LINES]
-    shown.columns[0].min_width = min(60, max(map(len, names), default=0))
-    for name in names:
+    shown_names = table.score_columns[:MOST_LINES]
+    shown.columns[0].min_width = min(60, max(map(len, shown_names), default=0))
+    for name in shown_names:
         values = np.quantile(table.scores(name), QUANTILES)
         shown.add_row(plain(name, 60), *map(_number, values))
-    if names:
+    if shown_names:
         console.print(shown)
     _say_more(console, len(table.score_columns) - MOST_LINES, "scores")
     columns = sorted(table.manifest["columns"].items())

@@ -63,7 +63,8 @@ def _parts(
     table: ScoreTable, chunk: Chunk, cheap: Mapping[str, Scorer], counting: TokenCounter
 ) -> list[Callable[[], None]]:
     """What writes the parts of `chunk` that are not there."""
-    batch, parts = _batch(chunk), []
+    batch = _batch(chunk)
+    parts: list[Callable[[], None]] = []
     if not table.part(ROWS, chunk.index).exists():
         parts.append(partial(table.write_part, ROWS, chunk.index, _row_columns(batch, counting)))
     for name, scorer in cheap.items():
