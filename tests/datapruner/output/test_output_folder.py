@@ -168,7 +168,7 @@ def test_prune_refuses_before_it_scores(corpus: Path, tmp_path: Path) -> None:
         ((corpus, "length", "top", 0.5, out, "source"), "want the source's group column"),
         ((corpus, "length", "top", 0.5, tmp_path / "full"), "is not empty"),
         ((corpus, "lengths", "top", 0.5, out), "has no 'lengths'"),
-        ((corpus, "perplexity:model=/nowhere/at/all", "top", 0.5, out), "hub id of a causal language model"),
+        ((corpus, "perplexity:model=/nowhere/at/all", "top", 0.5, out), "want the folder or hub id of a checkpoint"),
         ((Source(corpus, uid="source"), "length", "top", 0.5, out), "was already used in"),
         ((Source(corpus, text="body"), "length", "top", 0.5, out), "want a field 'body'"),
     ):

@@ -1,4 +1,4 @@
-"""Model folders from elsewhere: no code, no pickle, no made-up weight, an identity of all that is loaded."""
+"""Model folders from elsewhere: no code, no pickle, no weight that is made up; all that is loaded is the identity."""
 
 from __future__ import annotations
 
