@@ -67,7 +67,7 @@ def _step(step: Step) -> str:
     per = "" if step["per"] is None else f", inside each {_code(step['per'])}"
     for word in ("quota", "counts"):
         if step[word] not in (None, "kept"):
-            per += f" with {word} {_code(step[word])}"
+            per += f" with {word} {'equal' if step[word] == 'equal' else _code(step[word])}"
     rows = f"{_number(step['kept'])} of {_number(step['rows'])} rows"
     text = f"{_code(step['selector'])}{by}{asked}{per}: {rows}"
     for warning in step["warnings"][:MOST_LINES]:
