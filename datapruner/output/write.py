@@ -35,6 +35,7 @@ from datapruner.selection.input_check import check_in_background
 from datapruner.selection.selection import Selection
 from datapruner.selection.uid_column import FileUidColumn
 from prunekernels.io.outputs import atomic_folder
+from prunekernels.io.staging import recover_all
 
 
 def write(
@@ -76,4 +77,6 @@ def write(
             (partial / "recipe.yaml").write_text(recipe, encoding="utf-8")
         if data is not None:
             (partial / "report.html").write_text(page.page_html(data, texts), encoding="utf-8")
+        # where the selection was made, should that not have gone
+        recover_all(partial)
     return folder
