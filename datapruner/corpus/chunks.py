@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from datapruner.corpus import checked_parquet
-from datapruner.corpus.atomic_files import atomic_write
 from datapruner.corpus.format import Rows
+from datapruner.corpus.table_files import table_file
 from prunekernels.extras import require
 
 CHUNKS = "chunks.parquet"
@@ -64,7 +64,7 @@ def save_chunk_offsets(folder: str | Path, offsets: Sequence[ChunkOffset]) -> No
     """Write the offsets of all chunks into the folder of a score table; the file appears whole."""
     pa = require("pyarrow", "data")
     columns = {name: np.array([getattr(offset, name) for offset in offsets], dtype=np.int64) for name in FIELDS}
-    with atomic_write(Path(folder) / CHUNKS) as temporary:
+    with table_file(Path(folder), CHUNKS) as temporary:
         checked_parquet.write_table(pa.table(columns), temporary)
 
 

@@ -7,7 +7,7 @@ scores: scores                                         # folder of the score tab
 select:
 - {selector: "threshold:minimum=0.7", by: near_duplicate}
 - {selector: middle, by: {ppl: 0.7, length: 0.3}, keep_ratio: 0.5, per: source, quota: equal}
-out: {path: pruned, overwrite: true, dropped: false}   # or just the path
+out: {path: pruned, dropped: false}                    # or just the path
 expect: {kept: 310, hash: 0123456789abcdef0123456789abcdef}
 """
 
@@ -47,6 +47,7 @@ def dump(recipe: Recipe) -> str:
     """`recipe` as YAML; what is at its default is left out."""
     out = {} if recipe.out is None else _changed(recipe.out)
     scores = out.pop("scores", None)
+    out.pop("overwrite", None)
     plain = {
         "source": _changed(recipe.source),
         "scorers": [
@@ -100,6 +101,9 @@ def _output(top: dict[str, object], folder: Path) -> Output | None:
         if "scores" in top:
             raise ValueError("the recipe: want out beside scores")
         return None
+    if isinstance(top["out"], dict) and "overwrite" in top["out"]:
+        # it may come from elsewhere: who runs it decides
+        raise ValueError("out.overwrite: a recipe replaces nothing: want --overwrite on the command line")
     out = _section(top["out"], "out", Output)
     if "scores" in top:
         out["scores"] = _text(top["scores"], "scores")

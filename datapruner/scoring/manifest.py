@@ -11,8 +11,8 @@ import zlib
 from pathlib import Path
 from typing import TypedDict
 
-from datapruner.corpus.atomic_files import atomic_write
 from datapruner.corpus.fingerprint import FileFingerprint
+from datapruner.corpus.table_files import table_file
 from datapruner.scoring.scorer import Value
 from prunekernels.io.json_files import Fields
 
@@ -80,7 +80,7 @@ def read_manifest(file: Path) -> Manifest:
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest` into `folder`; it appears whole."""
-    with atomic_write(folder / MANIFEST) as temporary:
+    with table_file(folder, MANIFEST) as temporary:
         temporary.write_text(_text({**manifest, "checksum": _checksum(manifest)}, indent=1) + "\n", encoding="utf-8")
 
 

@@ -7,8 +7,8 @@
     scores/minilm/00000000.parquet      vector (float32 [d]), where the column is an embedder's
     scores/density/fit.safetensors      what `fit` found, where the scorer sees the whole corpus first
 
-Every file appears whole (temporary name, then renamed) and holds no time or place, so that a run which was
-killed and went on leaves the same bytes as one that was not. A column is complete when the manifest says so.
+Every file appears whole and holds no time or place, so that a run which was killed and went on leaves the same
+bytes as one that was not. A column is complete when the manifest says so.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datapruner.corpus import checked_parquet
-from datapruner.corpus.atomic_files import TEMPORARY, atomic_write
 from datapruner.corpus.fingerprint import FileFingerprint, difference
+from datapruner.corpus.table_files import table_file
 from datapruner.scoring.manifest import FORMAT, MANIFEST, ROWS, Input, Manifest, read_manifest, save_manifest
 from datapruner.scoring.safetensors_mmap import mmap_safetensors, save_safetensors
 from prunekernels.extras import require
@@ -46,11 +46,11 @@ _KINDS = {
 
 
 def remove_column(folder: Path) -> None:
-    """Remove the parts of a column, and its folder where nothing else lies in it."""
+    """Remove the parts of a column, and its folder where nothing else lies in it: files of others stay."""
     if not folder.is_dir() or folder.is_symlink():
         return
     for file in folder.iterdir():
-        if re.fullmatch(r"\d{8}\.parquet", file.name) or file.name == FIT or file.name.startswith(TEMPORARY):
+        if re.fullmatch(r"\d{8}\.parquet", file.name) or file.name == FIT:
             file.unlink()
     with suppress(OSError):
         folder.rmdir()
@@ -134,9 +134,7 @@ class ScoreTable:
 
     def write_state(self, column: str, state: Mapping[str, np.ndarray]) -> None:
         """Keep what the column's `fit` found; it appears whole."""
-        path = self.path / column / FIT
-        path.parent.mkdir(exist_ok=True)
-        with atomic_write(path) as temporary:
+        with table_file(self.path, f"{column}/{FIT}") as temporary:
             save_safetensors(state, temporary)
 
     def missing_parts(self, column: str) -> set[int]:
@@ -185,9 +183,7 @@ class ScoreTable:
 
     def write_part(self, column: str, chunk: int, table: pa.Table) -> None:
         """Write one part; it appears whole."""
-        path = self.part(column, chunk)
-        path.parent.mkdir(exist_ok=True)
-        with atomic_write(path) as temporary:
+        with table_file(self.path, f"{column}/{self.part(column, chunk).name}") as temporary:
             checked_parquet.write_table(table, temporary)
 
     def write_scores(self, column: str, chunk: int, scores: np.ndarray, details: Mapping[str, np.ndarray]) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner.corpus.atomic_files import atomic_write
 from datapruner.corpus.checked_parquet import CheckedFile, Writer, open_checked
 from datapruner.scoring.manifest import Input, read_input
 from datapruner.selection.groups import smallest_type
@@ -19,6 +18,7 @@ from datapruner.selection.step import Step, read_step
 from datapruner.selection.uid_column import FileUidColumn, UidColumn, uid_slices
 from prunekernels.extras import require
 from prunekernels.io.json_files import Fields, parse_object
+from prunekernels.io.outputs import atomic_file, make_parents
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,7 +54,10 @@ class StoredSelection:
 
 
 def save(selection: StoredSelection, path: Path) -> None:
-    """Write `selection` to `path`; the file appears whole."""
+    """Write `selection` to `path`; the file appears whole.
+
+    Raises ValueError where something else than a selection is there, or the one that its uids are read from.
+    """
     pa = require("pyarrow", "data")
     about = {"format": FORMAT, "reasons": selection.reasons, "input": selection.input, "steps": selection.steps}
     numbers = {**_numbers(selection), **({} if selection.weights is None else {"weight": selection.weights})}
@@ -62,11 +65,15 @@ def save(selection: StoredSelection, path: Path) -> None:
     fields += [("reason", pa.dictionary(pa.int32(), pa.string())), *((name, pa.float32()) for name in numbers)]
     schema = pa.schema(fields, {_KEY: json.dumps(about, sort_keys=True)})
     reasons = pa.array(selection.reasons, pa.string())
-    path.parent.mkdir(parents=True, exist_ok=True)
+    inputs = [selection.uids.path] if isinstance(selection.uids, FileUidColumn) else []
+    make_parents(path)
     # a dictionary of uids or scores would be as long as they are
     encodings = {"row": "DELTA_BINARY_PACKED", "uid": "DELTA_LENGTH_BYTE_ARRAY"}
     options = {"use_dictionary": ["reason"], "column_encoding": encodings}
-    with atomic_write(path) as temporary, Writer(temporary, schema, **options) as file:
+    with (
+        atomic_file(path, replaces=is_selection, inputs=inputs) as temporary,
+        Writer(temporary, schema, **options) as file,
+    ):
         for start, uids in _uids(selection):
             rows = slice(start, start + len(uids))
             kept = selection.codes[rows] < 0
@@ -106,6 +113,15 @@ def _about(file: CheckedFile) -> Fields:
     about.format(FORMAT)
     about.only(("format", "reasons", "input", "steps"))
     return about
+
+
+def is_selection(path: Path) -> bool:
+    """Whether `path` is a file that `save` wrote."""
+    pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
+    try:
+        return path.is_file() and _KEY in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def _uids(selection: StoredSelection) -> Iterator[tuple[int, pa.ChunkedArray]]:

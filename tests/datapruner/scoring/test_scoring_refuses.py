@@ -12,9 +12,9 @@ import pytest
 
 import datapruner
 from datapruner import Batch, Scorer, Source, prune, score, select, write
-from datapruner.corpus.atomic_files import folder_lock
 from datapruner.scoring.manifest import read_manifest, save_manifest
 from datapruner.scoring.scorer import NOTHING, State
+from prunekernels.io.outputs import folder_lock
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import Counting, folder_bytes
 
@@ -23,7 +23,7 @@ def test_refuses_two_writers(corpus: Path, tmp_path: Path) -> None:
     score(corpus, "length", tmp_path / "t")
     before = folder_bytes(tmp_path / "t")
     with (
-        folder_lock(tmp_path / "t"),
+        folder_lock(tmp_path / "t", "scoring into it"),
         pytest.raises(BlockingIOError, match="in use: another process is scoring into it"),
     ):
         score(corpus, "random", tmp_path / "t")
@@ -101,7 +101,7 @@ def test_refuses_folders_that_are_no_table(corpus: Path, tmp_path: Path) -> None
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match="no score table and not empty: it has thesis.tex"):
         score(corpus, "length", tmp_path / "mine")
-    with pytest.raises(ValueError, match="want a folder for the scores, got the file"):
+    with pytest.raises(ValueError, match="is the input"):
         score(corpus, "length", corpus)
     with pytest.raises(ValueError, match="is no score table"):
         select(tmp_path / "mine", "top", keep_ratio=0.5)
