@@ -82,7 +82,7 @@ def test_quotes_of_a_value_stay():
     assert lmms_eval._unquoted("""'spatial:method="a,b"'""") == 'spatial:method="a,b"'
 
 
-class Failure(ValueError):
+class WatchedError(ValueError):
     """One that can be watched."""
 
 
@@ -90,7 +90,7 @@ def test_errors_are_counted_and_only_the_first_is_held():
     model, seen = build(), []
 
     def fail(*_):
-        error = Failure(f"no {len(seen)}")
+        error = WatchedError(f"no {len(seen)}")
         seen.append(weakref.ref(error))
         raise error
 
