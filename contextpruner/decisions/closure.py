@@ -7,7 +7,7 @@
     signature          the line that opens the block of code around a line: def, class, if, for, ...
     heading            of the section in which the unit stands
     antecedent         of a sentence that begins with a pronoun: the nearest before it that does not
-    introduced         with a heading, a question, a term or a lead-in that is kept for its own sake, what it introduces;
+    introduced         with a heading, a question, a term or a lead-in that is kept for its own sake what it introduces;
                        with an item of a list, a row or a line, those that are introduced by the same unit and are just
                        as probable: it is the list as a whole that is asked for
 

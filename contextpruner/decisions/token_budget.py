@@ -128,8 +128,8 @@ class _BudgetSearch:
         before = list(self.costs)
         self.held[new] = True
         for document in {self.document_of[unit] for unit in units}:
-            held = self.held[self.first[document] : self.first[document + 1]]
-            text = join_kept(self.texts[document], held)
+            kept = self.held[self.first[document] : self.first[document + 1]]
+            text = join_kept(self.texts[document], kept)
             self.costs[document] = count_checked(self.count_tokens, text)
             self.work -= len(text)
         if sum(self.costs) > self.max_tokens:

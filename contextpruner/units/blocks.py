@@ -163,7 +163,7 @@ class _Builder:
 
     def _links(self, links: Sequence[tuple[Relation, int | None]]) -> tuple[Link, ...]:
         heading = self.path[-1][1] if self.path else None
-        return tuple((kind, index) for kind, index in (*links, ("heading", heading)) if index is not None)  # type: ignore[misc]
+        return tuple((kind, index) for kind, index in (*links, ("heading", heading)) if index is not None)
 
     def _add(
         self, start: int, end: int, kind: Kind, links: Sequence[tuple[Relation, int | None]] = (), competes: bool = True

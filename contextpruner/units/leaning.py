@@ -17,7 +17,7 @@ from contextpruner.units.unit import Kind, Relation, Unit
 
 FAMILIES: dict[Kind, str] = {"list_item": "list", "table_row": "table", "fence": "code", "code": "code"}
 # what an element of HTML holds that a sentence beside it may lead up to
-CONTAINERS = frozenset("ul ol dl menu table pre".split())
+CONTAINERS = frozenset(("ul", "ol", "dl", "menu", "table", "pre"))
 
 # a paragraph before a table that is no longer names it
 LABEL_CHARACTERS = 200

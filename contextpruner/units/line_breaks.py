@@ -4,8 +4,8 @@ A line is wrapped because the next word would not fit. So a break ends something
 post that has no stops) where the next word would have fitted with room to spare: line and word together take
 at most `FULL` of the paragraph's longest line, or `NARROW` characters where that is more, or `UNSTOPPED` characters
 in a paragraph without a single stop. Where the next
-line begins in lower case in a paragraph that does not, or this one ends in a comma or the like, it goes on. What is quoted
-(> ) has no breaks of its own.
+line begins in lower case in a paragraph that does not, or this one ends in a comma or the like, it goes on. What is
+quoted (> ) has no breaks of its own.
 """
 
 from __future__ import annotations

@@ -85,8 +85,6 @@ def split_format(
     return split(text, max_characters, cut)
 
 
-def _related(
-    text: str, blocks: Sequence[Block], max_characters: int, cut: SentenceEnds = sentence_ends
-) -> list[Unit]:
+def _related(text: str, blocks: Sequence[Block], max_characters: int, cut: SentenceEnds = sentence_ends) -> list[Unit]:
     units = split_blocks(text, blocks, max_characters, cut)
     return relate(units, [text[unit.start : unit.end] for unit in units])

@@ -70,7 +70,7 @@ def ancestors(units: Sequence[Unit], index: int) -> Iterator[int]:
 
 
 def introduced_by(units: Sequence[Unit], index: int) -> tuple[int, ...]:
-    """The earlier units whose words are those of unit `index`, too, the nearest first: its header, lead-in, headings."""
+    """The earlier units whose words are those of unit `index`, too, nearest first: header, lead-in, headings."""
     return tuple(_walk(units, index, NAMING))
 
 

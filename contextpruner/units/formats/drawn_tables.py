@@ -1,8 +1,8 @@
 """Tables that are drawn with characters: grids of +---+ and | lines, and columns aligned by spaces.
 
-In a grid a row is what stands between two borders, or, where all of its lines have something in their first cell, each
-line by itself, as databases print them. Rows above a border of equal signs are headers; without one the first row is, if
-borders do not stand between all rows. A border goes with the row above it, the first one with the first row.
+In a grid a row is what stands between two borders, or, where all of its lines have something in their first cell,
+each line by itself, as databases print them. Rows above a border of equal signs are headers; without one the first row
+is, if borders do not stand between all rows. A border goes with the row above it, the first one with the first row.
 
 Aligned columns are three lines or more with a gap of two spaces between all of their columns at the same places, or two
 with a line of dashes; their first line is the header where it is underlined, in capitals, or free of digits that stand
