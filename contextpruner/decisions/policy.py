@@ -1,7 +1,7 @@
 """Policies: from probabilities to kept units, each kept or dropped for a reason.
 
     threshold       keeps every unit whose probability is at least the threshold
-    top_k           keeps the k most probable units over all documents, ties to the earlier
+    top_k           keeps the k most probable units over all documents (`ranking`)
     max_tokens      keeps what fits a token budget over all documents (`token_budget`)
     target_recall   keeps what reaches the threshold that a calibration gives for this recall (`calibration`)
     none of them    the labeler's own threshold
@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 
 from contextpruner.decisions.closure import DEPENDENCIES, Dependencies, Dependency
+from contextpruner.decisions.ranking import ranked
 from contextpruner.decisions.token_budget import within_budget
 from contextpruner.decisions.token_counter import TokenCounter
 from contextpruner.units.split import SplitDocument
@@ -124,9 +125,11 @@ def choose(
     reasons: list[Reason] = [kept if is_passed else dropped for is_passed in passed]
     edges = np.cumsum([0, *map(len, probabilities)]).tolist()
     groups = [(edges[0], edges[-1])] if policy.empty_per == "question" else list(zip(edges, edges[1:], strict=False))
+    order = ranked(documents, np.where(competes, flat, -1))
     for start, end in groups:
         if policy.max_tokens is None and start < end and not passed[start:end].any():
-            reasons[start:end] = _rescue(policy, np.where(competes, flat, -1)[start:end], dropped)
+            best = order[(order >= start) & (order < end)][0]
+            reasons[start:end] = _rescue(policy, best - start, flat[start:end], dropped)
     chosen = [number for number, reason in enumerate(reasons) if reason != dropped]
     for kind, other in along.reached(chosen, set(chosen).__contains__):
         reasons[other] = kind
@@ -150,13 +153,13 @@ def _passed(
         return flat >= np.float32(wanted)
     units = [unit for document in documents for unit in document.units]
     competes = np.array([unit.competes for unit in units], dtype=bool) & (flat >= 0)
-    ranked = np.argsort(-flat, kind="stable")
-    ranked = ranked[competes[ranked]]
+    order = ranked(documents, flat)
+    order = order[competes[order]]
     if policy.top_k is not None:
         passed = np.zeros(len(flat), dtype=bool)
-        passed[ranked[: policy.top_k]] = True
+        passed[order[: policy.top_k]] = True
         return passed
-    return within_budget(documents, ranked, policy.max_tokens or 0, count_tokens, along)
+    return within_budget(documents, order, policy.max_tokens or 0, count_tokens, along)
 
 
 def is_kept(reason: Reason) -> bool:
@@ -164,12 +167,12 @@ def is_kept(reason: Reason) -> bool:
     return reason not in DROPPED.values()
 
 
-def _rescue(policy: Policy, probabilities: np.ndarray, dropped: Reason) -> list[Reason]:
+def _rescue(policy: Policy, best: int, probabilities: np.ndarray, dropped: Reason) -> list[Reason]:
     reasons: list[Reason] = [dropped] * len(probabilities)
     if policy.empty == "original":
         return ["original"] * len(probabilities)
-    if policy.empty == "keep_best" and probabilities.max() >= 0:
-        reasons[int(probabilities.argmax())] = "keep_best"
+    if policy.empty == "keep_best" and probabilities[best] >= 0:
+        reasons[best] = "keep_best"
     return reasons
 
 
