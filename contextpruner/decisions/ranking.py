@@ -1,8 +1,8 @@
 """The order of the units of all documents, the most probable first; ties hang on nothing but what is in the documents.
 
-Of two units that are as probable the one that stands earlier in its document goes first, then the one of the document
-whose title, text and id come first in the alphabet: so that the order in which documents are given changes nothing.
-Only among equal documents the earlier goes first.
+Of units that are as probable those of the longest document go first, of documents as long those of the one whose title,
+text and id come first in the alphabet, and of one document the earlier: so that the order in which documents are given
+changes nothing. Only among equal documents the one that was given earlier goes first.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def ranked(documents: Sequence[SplitDocument], probabilities: np.ndarray) -> np.
     order = sorted(range(len(documents)), key=lambda index: _name(documents[index]))
     rank = np.zeros(len(documents), np.int64)
     rank[order] = np.arange(len(documents))
-    return np.lexsort((np.repeat(rank, sizes), place, -probabilities))
+    return np.lexsort((place, np.repeat(rank, sizes), -probabilities))
 
 
-def _name(document: SplitDocument) -> tuple[str, str, str]:
+def _name(document: SplitDocument) -> tuple[int, str, str, str]:
     source = document.document
-    return source.title or "", source.text, str(source.id)
+    return -len(source.text), source.title or "", source.text, str(source.id)
