@@ -1,4 +1,4 @@
-"""Whatever the structure of a document: its units partition it, what is kept is closed, no introduction stands alone."""
+"""Whatever the structure of a document: units partition it, choices are closed, no introduction stands alone."""
 
 import json
 
@@ -19,7 +19,9 @@ LEANING = [kind for kind in DEPENDENCIES if kind != "introduced"]
 
 # a tree: words of a title, and what is below it
 Tree = tuple[str, list["Tree"]]
-WORDS = st.sampled_from(["Dome", "It is tall", "Bread is baked", "Who built it?", "These are:", "a, b", "**Bold**", "x: y"])
+WORDS = st.sampled_from(
+    ["Dome", "It is tall", "Bread is baked", "Who built it?", "These are:", "a, b", "**Bold**", "x: y"]
+)
 TREES = st.recursive(
     WORDS.map(lambda word: (word, [])),
     lambda inside: st.tuples(WORDS, st.lists(inside, min_size=1, max_size=4)),
@@ -85,7 +87,9 @@ def written(tree: Tree, format_: Format, how: int) -> str:
     if format_ == "csv":
         return "name,city\n" + "".join(f'"{word}",{number}\n' for number, word in enumerate(words))
     if format_ == "subtitles":
-        return "".join(f"{number}\n0:00:0{number % 9},000 --> 0:01:00,000\n{word}\n\n" for number, word in enumerate(words))
+        return "".join(
+            f"{number}\n0:00:0{number % 9},000 --> 0:01:00,000\n{word}\n\n" for number, word in enumerate(words)
+        )
     return markdown(tree, 0, how)
 
 
@@ -96,9 +100,7 @@ def split_document(text: str, format_: Format) -> SplitDocument:
 @pytest.mark.parametrize("format_", FORMATS)
 @settings(max_examples=60, deadline=None)
 @given(tree=TREES, how=st.integers(0, 4), seed=st.integers(0, 99), budget=st.integers(0, 200))
-def test_units_partition_and_choices_are_closed(
-    format_: Format, tree: Tree, how: int, seed: int, budget: int
-) -> None:
+def test_units_partition_and_choices_are_closed(format_: Format, tree: Tree, how: int, seed: int, budget: int) -> None:
     text = written(tree, format_, how)
     document = split_document(text, format_)
     units = document.units
@@ -114,7 +116,9 @@ def test_units_partition_and_choices_are_closed(
         kept = {number for number, reason in enumerate(reasons) if is_kept(reason)}
         # nothing more is kept with what is kept: the choice is its own closure
         assert not {other for number in kept for _, other in leaning.of(number)} - kept
-        own = {number for number, reason in enumerate(reasons) if reason in ("budget", "top_k", "threshold", "keep_best")}
+        own = {
+            number for number, reason in enumerate(reasons) if reason in ("budget", "top_k", "threshold", "keep_best")
+        }
         assert all(units[number].competes for number in own)
         kept_text = join_kept(document.texts, [number in kept for number in range(len(units))])
         assert policy.max_tokens is None or count_checked(len, kept_text) <= budget
