@@ -1,8 +1,8 @@
 """What a unit leans on, as it shows in the sequence of the units: lead-ins, captions, antecedents.
 
 A list or code leans on the sentence right before it, in the same section, that ends in a colon or in no stop at all, or
-promises something ("The following is forbidden."); a table on any short paragraph, or on a caption behind it ("Table 2:
-..."). Prose leans on
+promises something ("The following is forbidden."); a table on the short paragraph that ends so, on any sentence that
+stands alone above it, or on a caption behind it ("Table 2: ..."). Prose leans on
 a lead-in that ends in a colon, up to the end of its paragraph. A list that goes on after an interruption keeps its
 lead-in. In HTML a sentence without a colon leads up to what stands beside it in the same element.
 """
@@ -132,7 +132,9 @@ class _Reader:
         if has_colon:
             return last.kind == "sentence" or family != "list"
         text = self.texts[self.before or 0]
-        is_statement = family != "table" and ends_in_stop(text) and not PROMISES.search(text)
+        # one sentence may name a table, several are a text of their own
+        is_label = family == "table" and len(self.paragraph) == 1
+        is_statement = ends_in_stop(text) and not PROMISES.search(text) and not is_label
         if last.kind == "list_item" or is_statement:
             return False
         # in HTML the two stand in one element
