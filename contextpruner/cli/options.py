@@ -41,7 +41,11 @@ CalibrationFile = Annotated[
 ]
 Closure = Annotated[
     str,
-    typer.Option(metavar="KINDS", help="What is kept with a unit that leans on it; comma-separated, or none."),
+    typer.Option(
+        metavar="KINDS",
+        help="What is kept with a unit that leans on it; comma-separated, or none.",
+        show_default="all kinds",
+    ),
 ]
 Empty = Annotated[
     Literal["keep_best", "original", "empty"],

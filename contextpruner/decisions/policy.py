@@ -1,7 +1,7 @@
 """Policies: from probabilities to kept units, each kept or dropped for a reason.
 
     threshold       keeps every unit whose probability is at least the threshold
-    top_k           keeps the k most probable units over all documents, ties to the earlier
+    top_k           keeps the k most probable units over all documents (`ranking`)
     max_tokens      keeps what fits a token budget over all documents (`token_budget`)
     target_recall   keeps what reaches the threshold that a calibration gives for this recall (`calibration`)
     none of them    the labeler's own threshold
@@ -22,7 +22,8 @@ from typing import Literal
 
 import numpy as np
 
-from contextpruner.decisions.closure import DEPENDENCIES, Dependency, dependencies, transitive
+from contextpruner.decisions.closure import DEPENDENCIES, Dependencies, Dependency
+from contextpruner.decisions.ranking import ranked
 from contextpruner.decisions.token_budget import within_budget
 from contextpruner.decisions.token_counter import TokenCounter
 from contextpruner.units.split import SplitDocument
@@ -112,21 +113,26 @@ def choose(
     `threshold` is what a calibration gives where the policy has a target recall.
     """
     flat = np.concatenate(probabilities)
+    units = [unit for document in documents for unit in document.units]
+    competes = np.array([unit.competes for unit in units], dtype=bool)
+    flat[~competes] = 0
     # markup says nothing: it is kept with the whole document or not at all
-    flat[[unit.kind == "markup" for document in documents for unit in document.units]] = -1
-    leaning = dependencies(documents, policy.closure)
-    passed = _passed(policy, documents, flat, count_tokens, leaning, threshold)
+    flat[[unit.kind == "markup" for unit in units]] = -1
+    # a list that is asked for as a whole fills a budget item by item
+    along = Dependencies(documents, policy.closure, flat if policy.max_tokens is None else None)
+    passed = _passed(policy, documents, flat, count_tokens, along, threshold)
     kept, dropped = KEPT[policy.rule], DROPPED[policy.rule]
     reasons: list[Reason] = [kept if is_passed else dropped for is_passed in passed]
     edges = np.cumsum([0, *map(len, probabilities)]).tolist()
     groups = [(edges[0], edges[-1])] if policy.empty_per == "question" else list(zip(edges, edges[1:], strict=False))
+    order = ranked(documents, np.where(competes, flat, -1))
     for start, end in groups:
         if policy.max_tokens is None and start < end and not passed[start:end].any():
-            reasons[start:end] = _rescue(policy, flat[start:end], dropped)
-    for unit in [number for number, reason in enumerate(reasons) if reason != dropped]:
-        for kind, other in transitive(unit, leaning):
-            if reasons[other] == dropped:
-                reasons[other] = kind
+            best = order[(order >= start) & (order < end)][0]
+            reasons[start:end] = _rescue(policy, best - start, flat[start:end], dropped)
+    chosen = [number for number, reason in enumerate(reasons) if reason != dropped]
+    for kind, other in along.reached(chosen, set(chosen).__contains__):
+        reasons[other] = kind
     return [reasons[start:end] for start, end in zip(edges, edges[1:], strict=False)]
 
 
@@ -135,7 +141,7 @@ def _passed(
     documents: Sequence[SplitDocument],
     flat: np.ndarray,
     count_tokens: TokenCounter,
-    leaning: Sequence[Sequence[tuple[Dependency, int]]],
+    along: Dependencies,
     threshold: float | None,
 ) -> np.ndarray:
     """Which units pass the rule by themselves, bool [units]."""
@@ -145,13 +151,15 @@ def _passed(
             raise ValueError("want the threshold of a calibration for target_recall, got none")
         # as float32, so that a unit whose probability prints as the threshold passes it
         return flat >= np.float32(wanted)
-    ranked = np.argsort(-flat, kind="stable")[: int((flat >= 0).sum())]
+    units = [unit for document in documents for unit in document.units]
+    competes = np.array([unit.competes for unit in units], dtype=bool) & (flat >= 0)
+    order = ranked(documents, flat)
+    order = order[competes[order]]
     if policy.top_k is not None:
         passed = np.zeros(len(flat), dtype=bool)
-        passed[ranked[: policy.top_k]] = True
+        passed[order[: policy.top_k]] = True
         return passed
-    kept_with = [[other for _, other in transitive(unit, leaning)] for unit in range(len(flat))]
-    return within_budget(documents, ranked, policy.max_tokens or 0, count_tokens, kept_with)
+    return within_budget(documents, order, policy.max_tokens or 0, count_tokens, along)
 
 
 def is_kept(reason: Reason) -> bool:
@@ -159,12 +167,12 @@ def is_kept(reason: Reason) -> bool:
     return reason not in DROPPED.values()
 
 
-def _rescue(policy: Policy, probabilities: np.ndarray, dropped: Reason) -> list[Reason]:
+def _rescue(policy: Policy, best: int, probabilities: np.ndarray, dropped: Reason) -> list[Reason]:
     reasons: list[Reason] = [dropped] * len(probabilities)
     if policy.empty == "original":
         return ["original"] * len(probabilities)
-    if policy.empty == "keep_best" and probabilities.max() >= 0:
-        reasons[int(probabilities.argmax())] = "keep_best"
+    if policy.empty == "keep_best" and probabilities[best] >= 0:
+        reasons[best] = "keep_best"
     return reasons
 
 

@@ -232,7 +232,7 @@ def test_closure_can_be_switched_off() -> None:
     assert (code, out) == (0, "It was built of brick.\n")
     code, _, error = run("prune", "-q", "brick", "--top-k", "1", "--closure", "headings", text=text)
     assert code == 2
-    assert "closure wants a tuple of antecedent, heading, header, signature" in error
+    assert "closure wants a tuple of header, spanning, caption, lead_in, " in error
 
 
 def test_one_question_or_many() -> None:

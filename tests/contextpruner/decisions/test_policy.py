@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Labeler, Labels, Policy, SplitDocument, split, split_html
 from contextpruner.decisions.policy import choose, is_kept
+from contextpruner.decisions.ranking import ranked
 from contextpruner.decisions.token_counter import count_checked, estimate_tokens
 from contextpruner.units.join import join_kept
 
@@ -185,7 +186,8 @@ def test_a_budget_of_plain_words_is_the_greedy_choice(
     flat = [size for row in sizes for size in row]
     values = [np.float32(numbers[place % len(numbers)]) for place in range(len(flat))]
     room, kept = max_tokens, set()
-    for place in sorted(range(len(flat)), key=lambda place: (-values[place], place)):
+    documents = [SplitDocument(Document(text), tuple(split(text))) for text in texts]
+    for place in ranked(documents, np.array(values, np.float32)).tolist():
         if flat[place] <= room:
             kept.add(place)
             room -= flat[place]
