@@ -3,6 +3,9 @@
 A labeler writes only `label`. `score` is what callers use: it checks the shape and range of what comes back,
 so that a broken labeler stops here and not as a wrong choice later. Higher means more worth keeping, always.
 Markup between the blocks of a page is shown to no labeler and has probability 0.
+
+A heading, a question or a lead-in is no answer: what a labeler says of it goes to what it introduces (`units.unit`),
+where it is more than that has by itself, and it has probability 0; so have headers and fences, which hand on nothing.
 """
 
 from __future__ import annotations
@@ -70,8 +73,12 @@ class Labeler(ABC):
         seen = [document.seen for document in documents]
         labels = self.label(question, seen)
         _check(type(self).__name__, labels, seen)
-        pairs = zip(documents, labels.probabilities, strict=True)
-        return Labels(tuple(_with_markup(document, values) for document, values in pairs), labels.scores)
+        handed = [_handed_on(document, values) for document, values in zip(seen, labels.probabilities, strict=True)]
+        # a document that is worth as much as its best unit is so still
+        before, after = (Labels.best_unit(values).scores for values in (labels.probabilities, handed))
+        scores = np.where(labels.scores == before, after, labels.scores)
+        pairs = zip(documents, handed, strict=True)
+        return Labels(tuple(_with_markup(document, values) for document, values in pairs), scores)
 
     @abstractmethod
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
@@ -93,6 +100,18 @@ def _with_markup(document: SplitDocument, values: np.ndarray) -> np.ndarray:
     every = np.zeros(len(document.units), dtype=np.float32)
     every[[unit.kind != "markup" for unit in document.units]] = values
     return every
+
+
+def _handed_on(document: SplitDocument, values: np.ndarray) -> np.ndarray:
+    """`values`, of which those of units that introduce others are given to these."""
+    handed = values.copy()
+    for number, unit in enumerate(document.units):
+        if unit.introduces is not None:
+            inside = slice(*unit.introduces)
+            if values[number] > values[inside].max():
+                handed[inside] = np.maximum(handed[inside], values[number])
+    handed[[not unit.competes for unit in document.units]] = 0
+    return handed
 
 
 def _check(name: str, labels: Labels, documents: Sequence[SplitDocument]) -> None:

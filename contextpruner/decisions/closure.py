@@ -1,75 +1,86 @@
-"""Dependency closure: what a kept unit leans on is kept with it.
+"""Dependency closure: what a kept unit leans on is kept with it, and what a kept unit introduces.
 
-    antecedent   of a sentence that begins with a pronoun or a demonstrative (`pronouns`): the nearest sentence before
-                 it, in the same section, that begins with neither; of such a list item the nearest sentence or item
-    heading      of the section in which the unit stands
-    header       the first row of the table to which a row belongs; both fences around a line of fenced code
-    signature    the line that opens the block of code around a line: def, class, if, for, ...
+    header, spanning   the header of a row, and the row whose cell reaches into it; both fences around a line of code
+    caption            what names the table of a row
+    lead_in            what leads up to a list, a table or code
+    parent             the item above an item, the clause above its letters
+    signature          the line that opens the block of code around a line: def, class, if, for, ...
+    heading            of the section in which the unit stands
+    antecedent         of a sentence that begins with a pronoun: the nearest before it that does not
+    introduced         with a heading, a question, a term or a lead-in that is kept for its own sake what it introduces;
+                       with an item of a list, a row or a line, those that are introduced by the same unit and are just
+                       as probable: it is the list as a whole that is asked for
 
-Dependencies of dependencies count too: the heading above a heading, the class around a method. Sentences torn
-from what they refer to mislead readers, in multi-hop questions most of all. In a language without a list of pronouns no
-sentence has an antecedent.
+All but the last are relations that the splitter found (`units.unit`). Dependencies of dependencies count too: the
+heading above a heading, the class around a method. Sentences torn from what they refer to mislead readers, in
+multi-hop questions most of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, get_args
 
-from contextpruner.units.pronouns import leans_back
+import numpy as np
+
 from contextpruner.units.split import SplitDocument
+from contextpruner.units.unit import Relation
 
-Dependency = Literal["antecedent", "heading", "header", "signature"]
-DEPENDENCIES: tuple[Dependency, ...] = get_args(Dependency)
+Dependency = Relation | Literal["introduced"]
+DEPENDENCIES: tuple[Dependency, ...] = (*get_args(Relation), "introduced")
 
-
-def dependencies(documents: Sequence[SplitDocument], kinds: Sequence[Dependency]) -> list[list[tuple[Dependency, int]]]:
-    """For each unit of all documents, counted through: which other units it leans on directly, and how."""
-    found: list[list[tuple[Dependency, int]]] = []
-    for document in documents:
-        first = len(found)
-        antecedents = _antecedents(document) if "antecedent" in kinds else [None] * len(document.units)
-        for unit, antecedent in zip(document.units, antecedents, strict=True):
-            held = {"antecedent": antecedent, "heading": unit.heading, "header": unit.header}
-            held["signature"] = unit.signature
-            found.append([(kind, first + at) for kind in kinds if (at := held[kind]) is not None])
-        if "header" in kinds:
-            # a block that is opened is closed, or all that follows it would be read as code
-            for number, unit in enumerate(document.units):
-                if unit.kind == "fence" and unit.header is not None:
-                    found[first + unit.header].append(("header", first + number))
-    return found
+# a unit of all documents counted through, and how it belongs to another
+Dependent = tuple[Dependency, int]
 
 
-def transitive(unit: int, leaning: Sequence[Sequence[tuple[Dependency, int]]]) -> Iterator[tuple[Dependency, int]]:
-    """All that `unit` leans on, directly or not, each once, the nearest first."""
-    seen, waiting = {unit}, [unit]
-    # the list grows while it is gone through
-    for at in waiting:
-        for kind, other in leaning[at]:
-            if other not in seen:
-                seen.add(other)
-                waiting.append(other)
-                yield kind, other
+class Dependencies:
+    """What is kept with the units of `documents`, which are counted through, by the `kinds` of the policy.
 
+    `probabilities` [units] say which items of a list are asked for as a whole; where there are none, none are.
+    """
 
-def _antecedents(document: SplitDocument) -> list[int | None]:
-    """The antecedent of each unit, by its number in the document."""
-    found: list[int | None] = []
-    # the last sentence, and the last sentence or list item, that stands alone
-    sentence: int | None = None
-    either: int | None = None
-    for number, (unit, text) in enumerate(zip(document.units, document.texts, strict=True)):
-        antecedent: int | None = None
-        if unit.kind == "heading":
-            # ends what can be referred to; a list, a table or code in between does not
-            sentence = either = None
-        elif unit.kind in ("sentence", "list_item"):
-            is_sentence = unit.kind == "sentence"
-            if leans_back(text):
-                antecedent = sentence if is_sentence else either
-            else:
-                either = number
-                sentence = number if is_sentence else sentence
-        found.append(antecedent)
-    return found
+    def __init__(
+        self, documents: Sequence[SplitDocument], kinds: Sequence[Dependency], probabilities: np.ndarray | None = None
+    ) -> None:
+        self.leaning: list[list[Dependent]] = []
+        # what comes along with a unit that is kept for its own sake
+        self.introduced: dict[int, Sequence[int]] = {}
+        for document in documents:
+            first = len(self.leaning)
+            for unit in document.units:
+                self.leaning.append([(kind, first + at) for kind, at in unit.relations if kind in kinds])
+            if "introduced" in kinds:
+                self._introduce(document, first, probabilities)
+
+    def _introduce(self, document: SplitDocument, first: int, probabilities: np.ndarray | None) -> None:
+        for number, unit in enumerate(document.units):
+            if unit.introduces is None:
+                continue
+            begin, end = unit.introduces
+            inside = [first + at for at in range(begin, end) if document.units[at].competes]
+            if not unit.competes:
+                self.introduced[first + number] = inside
+            if probabilities is not None and len(inside) > 1:
+                best = probabilities[inside].max()
+                tied = [at for at in inside if probabilities[at] == best]
+                if len(tied) > 1 and best > 0:
+                    self.introduced |= {at: tied for at in tied}
+
+    def of(self, unit: int) -> Iterator[Dependent]:
+        """All that is kept with `unit` where that is kept for its own sake, each once, the nearest first."""
+        return self.reached([unit], {unit}.__contains__)
+
+    def reached(self, units: Iterable[int], is_held: Callable[[int], bool]) -> Iterator[Dependent]:
+        """What is kept with `units`, directly or not, each once; what `is_held` already, with all that it leans on."""
+        seen: set[int] = set()
+        for unit in units:
+            waiting = [unit]
+            links: list[Dependent] = [("introduced", other) for other in self.introduced.get(unit, ())]
+            # the list grows while it is gone through
+            for at in waiting:
+                for kind, other in (*self.leaning[at], *links):
+                    if other not in seen and not is_held(other):
+                        seen.add(other)
+                        waiting.append(other)
+                        yield kind, other
+                links = []

@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from contextpruner.decisions.closure import DEPENDENCIES, Dependency, dependencies, transitive
+from contextpruner.decisions.closure import DEPENDENCIES, Dependencies, Dependency
 from contextpruner.decisions.token_budget import within_budget
 from contextpruner.decisions.token_counter import TokenCounter
 from contextpruner.units.split import SplitDocument
@@ -112,21 +112,24 @@ def choose(
     `threshold` is what a calibration gives where the policy has a target recall.
     """
     flat = np.concatenate(probabilities)
+    units = [unit for document in documents for unit in document.units]
+    competes = np.array([unit.competes for unit in units], dtype=bool)
+    flat[~competes] = 0
     # markup says nothing: it is kept with the whole document or not at all
-    flat[[unit.kind == "markup" for document in documents for unit in document.units]] = -1
-    leaning = dependencies(documents, policy.closure)
-    passed = _passed(policy, documents, flat, count_tokens, leaning, threshold)
+    flat[[unit.kind == "markup" for unit in units]] = -1
+    # a list that is asked for as a whole fills a budget item by item
+    along = Dependencies(documents, policy.closure, flat if policy.max_tokens is None else None)
+    passed = _passed(policy, documents, flat, count_tokens, along, threshold)
     kept, dropped = KEPT[policy.rule], DROPPED[policy.rule]
     reasons: list[Reason] = [kept if is_passed else dropped for is_passed in passed]
     edges = np.cumsum([0, *map(len, probabilities)]).tolist()
     groups = [(edges[0], edges[-1])] if policy.empty_per == "question" else list(zip(edges, edges[1:], strict=False))
     for start, end in groups:
         if policy.max_tokens is None and start < end and not passed[start:end].any():
-            reasons[start:end] = _rescue(policy, flat[start:end], dropped)
-    for unit in [number for number, reason in enumerate(reasons) if reason != dropped]:
-        for kind, other in transitive(unit, leaning):
-            if reasons[other] == dropped:
-                reasons[other] = kind
+            reasons[start:end] = _rescue(policy, np.where(competes, flat, -1)[start:end], dropped)
+    chosen = [number for number, reason in enumerate(reasons) if reason != dropped]
+    for kind, other in along.reached(chosen, set(chosen).__contains__):
+        reasons[other] = kind
     return [reasons[start:end] for start, end in zip(edges, edges[1:], strict=False)]
 
 
@@ -135,7 +138,7 @@ def _passed(
     documents: Sequence[SplitDocument],
     flat: np.ndarray,
     count_tokens: TokenCounter,
-    leaning: Sequence[Sequence[tuple[Dependency, int]]],
+    along: Dependencies,
     threshold: float | None,
 ) -> np.ndarray:
     """Which units pass the rule by themselves, bool [units]."""
@@ -145,13 +148,15 @@ def _passed(
             raise ValueError("want the threshold of a calibration for target_recall, got none")
         # as float32, so that a unit whose probability prints as the threshold passes it
         return flat >= np.float32(wanted)
-    ranked = np.argsort(-flat, kind="stable")[: int((flat >= 0).sum())]
+    units = [unit for document in documents for unit in document.units]
+    competes = np.array([unit.competes for unit in units], dtype=bool) & (flat >= 0)
+    ranked = np.argsort(-flat, kind="stable")
+    ranked = ranked[competes[ranked]]
     if policy.top_k is not None:
         passed = np.zeros(len(flat), dtype=bool)
         passed[ranked[: policy.top_k]] = True
         return passed
-    kept_with = [[other for _, other in transitive(unit, leaning)] for unit in range(len(flat))]
-    return within_budget(documents, ranked, policy.max_tokens or 0, count_tokens, kept_with)
+    return within_budget(documents, ranked, policy.max_tokens or 0, count_tokens, along)
 
 
 def is_kept(reason: Reason) -> bool:

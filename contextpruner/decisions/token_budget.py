@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from contextpruner.decisions.closure import Dependencies
 from contextpruner.decisions.token_counter import TokenCounter, checked_count, count_checked
 from contextpruner.units.join import join_kept
 from contextpruner.units.split import SplitDocument
@@ -30,14 +31,13 @@ def within_budget(
     ranked: np.ndarray,
     max_tokens: int,
     count_tokens: TokenCounter,
-    dependencies: Sequence[Sequence[int]],
+    along: Dependencies,
 ) -> np.ndarray:
     """Which units are taken for their own sake, bool [units] over all documents; their dependencies are paid for too.
 
-    `ranked` holds the units' indices, best first, `dependencies` for each unit those of its document that are kept with
-    it.
+    `ranked` holds the units' indices, best first; `along` says what is kept with each.
     """
-    search = _BudgetSearch(documents, max_tokens, count_tokens, dependencies)
+    search = _BudgetSearch(documents, max_tokens, count_tokens, along)
     waiting = ranked.tolist()
     while batch := search.affordable(waiting):
         taken = search.take_beginning(batch)
@@ -54,11 +54,11 @@ class _BudgetSearch:
         documents: Sequence[SplitDocument],
         max_tokens: int,
         count_tokens: TokenCounter,
-        dependencies: Sequence[Sequence[int]],
+        along: Dependencies,
     ) -> None:
         self.max_tokens = max_tokens
         self.count_tokens = count_tokens
-        self.bundles = [(unit, *others) for unit, others in enumerate(dependencies)]
+        self.along = along
         self.texts = [document.texts for document in documents]
         sizes = [len(texts) for texts in self.texts]
         self.document_of = np.repeat(np.arange(len(sizes)), sizes).tolist()
@@ -85,7 +85,11 @@ class _BudgetSearch:
             # what is kept with another unit already has its reason
             if unit in held:
                 continue
-            new = [one for one in self.bundles[unit] if one not in held]
+            new = self._new(unit, held)
+            # each may be looked at again and again where it never fits
+            self.work -= len(new)
+            if self.work <= 0:
+                break
             document = self.document_of[unit]
             cost = sum(self.own[one] for one in new) + (0 if document in begun else self.fixed)
             if cost <= room:
@@ -94,6 +98,12 @@ class _BudgetSearch:
                 held.update(new)
                 begun.add(document)
         return chosen
+
+    def _new(self, unit: int, held: set[int]) -> list[int]:
+        """`unit` and what is kept with it, without what is `held`, whose own dependencies are held as well."""
+        if unit in held:
+            return []
+        return [unit, *(one for _, one in self.along.reached([unit], lambda one: one in held or one == unit))]
 
     def take_beginning(self, batch: Sequence[int]) -> int:
         """Take as many units from the head of `batch` as the budget holds; returns how many."""
@@ -109,12 +119,17 @@ class _BudgetSearch:
 
     def _take(self, units: Sequence[int]) -> bool:
         """Take all of `units` if the kept texts then fit, and none of them if not."""
-        new = sorted({one for unit in units for one in self.bundles[unit] if not self.held[one]})
+        held = set(np.flatnonzero(self.held).tolist())
+        new: list[int] = []
+        for unit in units:
+            found = self._new(unit, held)
+            held.update(found)
+            new += found
         before = list(self.costs)
         self.held[new] = True
         for document in {self.document_of[unit] for unit in units}:
-            held = self.held[self.first[document] : self.first[document + 1]]
-            text = join_kept(self.texts[document], held)
+            kept = self.held[self.first[document] : self.first[document + 1]]
+            text = join_kept(self.texts[document], kept)
             self.costs[document] = count_checked(self.count_tokens, text)
             self.work -= len(text)
         if sum(self.costs) > self.max_tokens:

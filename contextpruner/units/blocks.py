@@ -19,7 +19,7 @@ from contextpruner.units.code_lines import code_lines
 from contextpruner.units.line_breaks import line_ends
 from contextpruner.units.long_text import cut_long
 from contextpruner.units.sentences.boundaries import sentence_ends
-from contextpruner.units.unit import Kind, Unit
+from contextpruner.units.unit import Kind, Link, Relation, Unit
 
 MAX_CHARACTERS = 1200
 
@@ -35,13 +35,17 @@ SentenceEnds = Callable[[str, int, int], Sequence[int]]
 class Block(NamedTuple):
     """The characters [start, end) of a text, whole lines.
 
-    `level` is 1 (the highest) to 6 for a heading, 1 for the row at the head of a table, 0 for anything else.
+    `level` is 1 (the highest) to 9 for a heading; for a row `FIRST_ROW` or `HEAD_ROW` where one of those begins a
+    table, else 0; for a list item how deep it stands, from 1 on; for prose that goes on in a list item that item's.
     """
 
     start: int
     end: int
     kind: BlockKind
     level: int = 0
+
+
+FIRST_ROW, HEAD_ROW = 1, 2
 
 
 def split_blocks(
@@ -64,53 +68,82 @@ class _Builder:
         self.max_characters = max_characters
         self.cut = cut
         self.units: list[Unit] = []
-        # levels and indices of the headings that the next unit stands under
+        # levels and indices of the headings that the next unit stands under, and of the list items
         self.path: list[tuple[int, int]] = []
+        self.items: list[tuple[int, int]] = []
         self.fence: int | None = None
-        # the first row of the table that is being read, or the row above its line of dashes
+        # the last header row of the table that is being read, or its first row; and whether its body has begun
         self.table: int | None = None
+        self.is_body = True
 
     def read(self, block: Block) -> None:
+        if block.kind in ("heading", "rule") or (block.kind == "prose" and not block.level):
+            self.items = []
         if block.kind == "heading":
             self._heading(block)
         elif block.kind == "table_row":
             self._row(block)
         elif block.kind == "fence":
-            here = len(self.units)
-            self._add(block.start, block.end, "fence", self.fence)
-            self.fence = here if self.fence is None else None
+            self._fence(block)
         elif block.kind == "code":
             self._code(block)
-        elif block.kind == "prose" or (block.kind == "list_item" and block.end - block.start > LIST_ITEM_CHARACTERS):
-            self._sentences(block)
+        elif block.kind == "prose":
+            self._sentences(block, self._parent(block.level + 1) if block.level else None)
+        elif block.kind == "list_item":
+            self._item(block)
         else:
-            self._add(block.start, block.end, block.kind)
+            self._add(block.start, block.end, block.kind, competes=block.kind != "rule")
 
     def _heading(self, block: Block) -> None:
         while self.path and self.path[-1][0] >= block.level:
             self.path.pop()
         here = len(self.units)
-        self._add(block.start, block.end, "heading")
+        self._add(block.start, block.end, "heading", competes=False)
         self.path.append((block.level, here))
 
     def _row(self, block: Block) -> None:
-        if block.level == 1:
+        is_head = block.level == HEAD_ROW
+        if block.level == FIRST_ROW or (is_head and self.is_body):
             self.table = None
         here = len(self.units)
-        self._add(block.start, block.end, "table_row", self.table)
-        if self.table is None:
+        self._add(block.start, block.end, "table_row", (("header", self.table),), competes=not is_head)
+        if self.table is None or is_head:
             self.table = here
+        self.is_body = not is_head
 
-    def _sentences(self, block: Block) -> None:
+    def _fence(self, block: Block) -> None:
+        here = len(self.units)
+        self._add(block.start, block.end, "fence", (("header", self.fence),), competes=False)
+        if self.fence is not None:
+            # a block that is opened is closed, or all that follows it would be read as code
+            self.units[self.fence] = self.units[self.fence].linked("header", here)
+        self.fence = here if self.fence is None else None
+
+    def _item(self, block: Block) -> None:
+        parent = self._parent(block.level)
+        here = len(self.units)
+        if block.end - block.start > LIST_ITEM_CHARACTERS:
+            self._sentences(block, parent)
+        else:
+            self._add(block.start, block.end, "list_item", (("parent", parent),))
+        self.items.append((block.level, here))
+
+    def _parent(self, level: int) -> int | None:
+        """The list item above one of this level."""
+        while self.items and self.items[-1][0] >= level:
+            self.items.pop()
+        return self.items[-1][1] if self.items else None
+
+    def _sentences(self, block: Block, parent: int | None) -> None:
         kind: Kind = "list_item" if block.kind == "list_item" else "sentence"
-        heading = self.path[-1][1] if self.path else None
+        links = self._links((("parent", parent),))
         start = begin = block.start
         for stop in line_ends(self.text, start, block.end):
             for end in self.cut(self.text, begin, stop):
                 if end - start > self.max_characters:
-                    self._add(start, end, kind)
+                    self._add(start, end, kind, (("parent", parent),))
                 else:
-                    self.units.append(Unit(start, end, kind, heading))
+                    self.units.append(Unit(start, end, kind, links))
                 start = end
             begin = stop
 
@@ -122,17 +155,24 @@ class _Builder:
             while around and around[-1][0] >= line.indent:
                 around.pop()
             here = len(self.units)
-            self._add(start, line.end, "code", self.fence, around[-1][1] if around else None)
+            signature = around[-1][1] if around else None
+            self._add(start, line.end, "code", (("header", self.fence), ("signature", signature)))
             if line.is_signature:
                 around.append((line.indent, here))
             start = line.end
 
-    def _add(self, start: int, end: int, kind: Kind, header: int | None = None, signature: int | None = None) -> None:
-        """One unit, or several where it is too long, of which the later ones hang on what the first hangs on."""
+    def _links(self, links: Sequence[tuple[Relation, int | None]]) -> tuple[Link, ...]:
         heading = self.path[-1][1] if self.path else None
+        return tuple((kind, index) for kind, index in (*links, ("heading", heading)) if index is not None)
+
+    def _add(
+        self, start: int, end: int, kind: Kind, links: Sequence[tuple[Relation, int | None]] = (), competes: bool = True
+    ) -> None:
+        """One unit, or several where it is too long, of which the later ones hang on what the first hangs on."""
+        found = self._links(links)
         ends = [end]
         if end - start > self.max_characters:
             ends = cut_long(self.text, start, end, self.max_characters, by_line=kind == "code")
         for stop in ends:
-            self.units.append(Unit(start, stop, kind, heading, header, signature))
+            self.units.append(Unit(start, stop, kind, found, competes=competes))
             start = stop

@@ -4,7 +4,8 @@ A line is wrapped because the next word would not fit. So a break ends something
 post that has no stops) where the next word would have fitted with room to spare: line and word together take
 at most `FULL` of the paragraph's longest line, or `NARROW` characters where that is more, or `UNSTOPPED` characters
 in a paragraph without a single stop. Where the next
-line begins in lower case in a paragraph that does not, or this one ends in a comma or the like, it goes on.
+line begins in lower case in a paragraph that does not, or this one ends in a comma or the like, it goes on. What is
+quoted (> ) has no breaks of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ SPACE_OR_CJK = re.compile(r"\s|(?<=[\u2e80-\ud7ff\uf900-\uffef])|$")
 def line_ends(text: str, start: int, end: int) -> list[int]:
     """Where the stretches of text[start:end] end that hold no break but of wrapped lines; the last is `end`."""
     first = text.find("\n", start, end)
-    if first < 0 or text[first:end].isspace():
+    # what is quoted was wrapped at any width
+    if first < 0 or text.startswith(">", start) or text[first:end].isspace():
         return [end]
     lines = [match.span() for match in LINES.finditer(text, start, end) if match.end() > match.start()]
     bare = [text[begin:stop].strip() for begin, stop in lines]

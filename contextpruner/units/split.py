@@ -14,8 +14,9 @@ from contextpruner.documents.format_detection import Format, is_code
 from contextpruner.units.blocks import MAX_CHARACTERS, Block, SentenceEnds, split_blocks
 from contextpruner.units.formats.html.units import split_html
 from contextpruner.units.formats.markdown import markdown_blocks
+from contextpruner.units.relations import relate
 from contextpruner.units.sentences.boundaries import sentence_ends
-from contextpruner.units.unit import RELATIONS, Unit
+from contextpruner.units.unit import Unit, introduced_by
 
 Splitter = Callable[[str], Sequence[Unit]]
 
@@ -38,11 +39,21 @@ class SplitDocument:
         place = list(itertools.accumulate((unit.kind != "markup" for unit in self.units), initial=0))
         if place[-1] == len(self.units):
             return self
-        units = [unit for unit in self.units if unit.kind != "markup"]
-        links = [{link: place[at] for link in RELATIONS if (at := getattr(unit, link)) is not None} for unit in units]
         return SplitDocument(
-            self.document, tuple(unit._replace(**link) for unit, link in zip(units, links, strict=True))
+            self.document, tuple(_renumbered(unit, place) for unit in self.units if unit.kind != "markup")
         )
+
+    @property
+    def introduced_by(self) -> list[tuple[int, ...]]:
+        """For each unit the earlier ones whose words are its own, too: header, lead-in, parents, headings."""
+        return [introduced_by(self.units, index) for index in range(len(self.units))]
+
+
+def _renumbered(unit: Unit, place: Sequence[int]) -> Unit:
+    """`unit` with what it refers to at its new `place`."""
+    links = tuple((kind, place[index]) for kind, index in unit.relations)
+    introduces = unit.introduces and (place[unit.introduces[0]], place[unit.introduces[1]])
+    return unit._replace(relations=links, introduces=introduces)
 
 
 def split(text: str, max_characters: int = MAX_CHARACTERS, cut: SentenceEnds = sentence_ends) -> list[Unit]:
@@ -52,13 +63,13 @@ def split(text: str, max_characters: int = MAX_CHARACTERS, cut: SentenceEnds = s
     """
     if is_code(check_text("the text", text)):
         return split_code(text, max_characters)
-    return split_blocks(text, markdown_blocks(text), max_characters, cut)
+    return _related(text, markdown_blocks(text), max_characters, cut)
 
 
 def split_code(text: str, max_characters: int = MAX_CHARACTERS) -> list[Unit]:
     """Cut `text`, a file of source code in any language, into its lines."""
     check_text("the text", text)
-    return split_blocks(text, [Block(0, len(text), "code")], max_characters)
+    return _related(text, [Block(0, len(text), "code")], max_characters)
 
 
 def split_format(
@@ -70,5 +81,10 @@ def split_format(
     if format_ == "code":
         return split_code(text, max_characters)
     if format_ == "markdown":
-        return split_blocks(text, markdown_blocks(text), max_characters, cut)
+        return _related(text, markdown_blocks(text), max_characters, cut)
     return split(text, max_characters, cut)
+
+
+def _related(text: str, blocks: Sequence[Block], max_characters: int, cut: SentenceEnds = sentence_ends) -> list[Unit]:
+    units = split_blocks(text, blocks, max_characters, cut)
+    return relate(units, [text[unit.start : unit.end] for unit in units])

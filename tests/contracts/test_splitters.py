@@ -118,7 +118,7 @@ def test_only_prose_is_cut_in_its_own_way(splitter: SentenceSplitter) -> None:
     kinds = ["heading", *["sentence"] * 4, *["list_item"] * 2, *["table_row"] * 2, "fence", *["code"] * 2, "fence"]
     assert [unit.kind for unit in splitter(MARKDOWN)] == [*kinds, "heading", *["sentence"] * 2]
     rows = splitter(MARKDOWN)[7:9]
-    assert (rows[1].header, rows[1].heading) == (7, 0)
+    assert (rows[1].link("header"), rows[1].link("heading")) == (7, 0)
 
 
 def test_every_format_is_cut_with_it(splitter: SentenceSplitter) -> None:

@@ -20,6 +20,8 @@ WORD = re.compile(r"\w+")
 NUMBER = re.compile(r"\d|[IVXLC]+\b|[B-Z]\b(?!\.)|[§№#]")
 # a number that an acronym or an initial is cited with
 REFERENCE = re.compile(r"[§№#]|(?:Nos?|Nr|Vol|Art|Sec|Ch|Fig|Abs)\.\s?\d")
+# Com. & Adm.
+AMPERSAND = re.compile(r"&(?:amp;)?\s")
 DANDA = re.compile("[।॥|]")
 
 ORDINALS = frozenset("ºª")
@@ -44,6 +46,8 @@ def skip_openers(text: str, after: int, end: int) -> int:
 
 def ends(text: str, begin: int, stop: int, head: str) -> bool:
     """Whether the stop at `stop` ends the sentence begun at `begin`; `head` follows, not in lower case."""
+    if AMPERSAND.match(head):
+        return False
     original, earlier = _words_before(text, begin, stop)
     word = original.lower()
     is_caseless = "\u0590" <= word[-1:] <= "\u0dff"

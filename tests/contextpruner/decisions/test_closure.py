@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Policy, SplitDocument, split
-from contextpruner.decisions.closure import DEPENDENCIES, dependencies, transitive
+from contextpruner.decisions.closure import DEPENDENCIES, Dependencies
 from contextpruner.decisions.policy import choose, is_kept
 from contextpruner.decisions.token_counter import count_checked, estimate_tokens
 from contextpruner.units.join import join_kept
@@ -76,9 +76,9 @@ def test_every_language_on_the_lists_has_antecedents() -> None:
 
 def test_a_list_item_leans_on_what_stands_alone_before_it() -> None:
     text = "Florence has a dome:\n\n- It is tall.\n- Bread is baked.\n- This is good.\n\nIt is old.\n"
-    tall = {"Florence has a d": "antecedent", "- It is tall.": "threshold"}
+    tall = {"Florence has a d": "lead_in", "- It is tall.": "threshold"}
     assert kept_with("tall", HALF, text) == tall
-    good = {"- Bread is baked": "antecedent", "- This is good.": "threshold"}
+    good = {"Florence has a d": "lead_in", "- Bread is baked": "antecedent", "- This is good.": "threshold"}
     assert kept_with("good", HALF, text) == good
     # a sentence leans on sentences: the list between is passed over
     assert kept_with("old", HALF, text) == {"Florence has a d": "antecedent", "It is old.": "threshold"}
@@ -99,6 +99,7 @@ def test_a_row_keeps_its_header_and_a_line_of_code_its_signatures() -> None:
     assert row == {
         "# Curie": "heading",
         "## Prizes": "heading",
+        "It came twice.": "caption",
         "| year | field |": "header",
         "| 1911 | chemist": "threshold",
     }
@@ -114,9 +115,11 @@ def test_a_fenced_line_keeps_both_fences() -> None:
     assert kept_with("second", HALF, text) == closed
     # a fence that is never closed runs to the end of the text
     assert kept_with("second", HALF, text.replace("```\nB", "B")) == {"```py": "header", "second = 2": "threshold"}
+    # a fence is no answer, whatever a labeler says of it
     cut = document(text)
-    (reasons,) = choose(HALF, [cut], [np.array([0, 0, 0, 0, 1, 0, 0, 0, 0], np.float32)], WORDS)
-    assert [place for place, reason in enumerate(reasons) if is_kept(reason)] == [1, 4]
+    only_fence = [np.array([0, 1, 0, 0, 0, 0, 0, 0, 0], np.float32)]
+    (reasons,) = choose(Policy(threshold=0.5, empty="empty"), [cut], only_fence, WORDS)
+    assert not any(map(is_kept, reasons))
 
 
 @pytest.mark.parametrize("kind", DEPENDENCIES)
@@ -218,14 +221,14 @@ def test_any_choice_is_closed_and_any_budget_holds(texts: list[str], seed: int, 
     cut = [document(text) for text in texts]
     draw = np.random.default_rng(seed)
     probabilities = [draw.integers(0, 4, len(item.units)).astype(np.float32) / 4 for item in cut]
-    leaning = dependencies(cut, DEPENDENCIES)
+    leaning = Dependencies(cut, [kind for kind in DEPENDENCIES if kind != "introduced"])
     for count in (WORDS, estimate_tokens, lambda text: len(text.split()) + 2):
         for policy in (Policy(max_tokens=max_tokens), Policy(top_k=1 + seed % 5), Policy(threshold=0.75)):
             chosen = choose(policy, cut, probabilities, count)
             flat = [reason for row in chosen for reason in row]
             for unit, reason in enumerate(flat):
                 if is_kept(reason):
-                    assert all(is_kept(flat[other]) for _, other in transitive(unit, leaning))
+                    assert all(is_kept(flat[other]) for _, other in leaning.of(unit))
             if policy.max_tokens is not None:
                 kept = [join_kept(item.texts, map(is_kept, row)) for item, row in zip(cut, chosen, strict=True)]
                 assert sum(count_checked(count, text) for text in kept) <= max_tokens
@@ -233,5 +236,5 @@ def test_any_choice_is_closed_and_any_budget_holds(texts: list[str], seed: int, 
 
 def test_bad_closures_are_refused() -> None:
     for closure in (("heading", "titles"), ["heading"], "heading"):
-        with pytest.raises(ValueError, match="closure wants a tuple of antecedent, heading, header, signature"):
+        with pytest.raises(ValueError, match="closure wants a tuple of header, spanning, caption, "):
             Policy(top_k=1, closure=closure)  # type: ignore[arg-type]

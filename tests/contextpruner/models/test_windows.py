@@ -63,11 +63,11 @@ def test_headings_table_headers_and_signatures_come_along() -> None:
 def test_what_a_unit_hangs_on_nearest_first() -> None:
     units = [
         Unit(0, 1, "heading"),
-        Unit(1, 2, "heading", heading=0),
-        Unit(2, 3, "fence", heading=1),
-        Unit(3, 4, "code", heading=1, header=2),
-        Unit(4, 5, "code", heading=1, header=2, signature=3),
-        Unit(5, 6, "code", heading=1, header=2, signature=4),
+        Unit(1, 2, "heading", (("heading", 0),)),
+        Unit(2, 3, "fence", (("heading", 1),)),
+        Unit(3, 4, "code", (("header", 2), ("heading", 1))),
+        Unit(4, 5, "code", (("header", 2), ("signature", 3), ("heading", 1))),
+        Unit(5, 6, "code", (("header", 2), ("signature", 4), ("heading", 1))),
     ]
     assert list(ancestors(units, 5)) == [2, 4, 3, 1, 0]
     assert list(ancestors(units, 0)) == []
@@ -83,7 +83,7 @@ def test_every_unit_that_fits_is_whole_in_some_window(
 ) -> None:
     units, ends = plain(sizes)
     links = [data.draw(st.none() | st.integers(0, index - 1)) if index else None for index in range(len(units))]
-    units = [unit._replace(heading=link) for unit, link in zip(units, links, strict=True)]
+    units = [unit.linked("heading", link) for unit, link in zip(units, links, strict=True)]
     overlap = min(part, room // 4)
     windows = overlapping_windows(units, ends, room, overlap)
     n_tokens = sum(sizes)
@@ -142,7 +142,7 @@ def test_nothing_has_one_empty_window() -> None:
 def test_a_long_document_takes_little_memory_and_linear_time() -> None:
     def cost(n_tokens: int) -> tuple[float, int]:
         units, ends = plain([25] * (n_tokens // 25))
-        units = [unit._replace(heading=max(0, index - 1) if index else None) for index, unit in enumerate(units)]
+        units = [unit.linked("heading", max(0, index - 1) if index else None) for index, unit in enumerate(units)]
 
         def run() -> float:
             started = time.process_time()

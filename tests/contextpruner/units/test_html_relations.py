@@ -16,7 +16,7 @@ def linked(source: str, link: str) -> dict[str, str | None]:
     """Every unit's text, and that of the unit that `link` names."""
     units = split_html(source)
     texts = [(unit.text or "").strip() for unit in units]
-    links = [getattr(unit, link) for unit in units]
+    links = [unit.link(link) for unit in units]
     pairs = zip(texts, links, strict=True)
     return {text: None if at is None else texts[at] for text, at in pairs if text}
 
@@ -53,8 +53,12 @@ def test_rows_hang_on_the_head_of_their_table() -> None:
         "<tr><th colspan=2>Part<tr><td>3<td>4<tr><th colspan=2>Rest<tr><th>5<td>6</table>after"
     )
     assert linked(table, "header") == {
-        **{"Sales": None, "A | B": "Sales", "a1 | b1": "A | B", "1 | 2": "a1 | b1", "Part": "a1 | b1"},
+        **{"Sales": None, "A | B": None, "a1 | b1": "A | B", "1 | 2": "a1 | b1", "Part": "a1 | b1"},
         **{"3 | 4": "Part", "Rest": "a1 | b1", "5 | 6": "Rest", "after": None},
+    }
+    assert set(linked(table, "caption").items()) == {
+        *{("Sales", None), ("after", None)},
+        *((row, "Sales") for row in ("A | B", "a1 | b1", "1 | 2", "Part", "3 | 4", "Rest", "5 | 6")),
     }
 
 
@@ -208,7 +212,7 @@ NESTED = st.recursive(
 def test_links_of_nested_elements_lead_back(page: str) -> None:
     units = split_html(page)
     for index, unit in enumerate(units):
-        for link in (unit.heading, unit.header, unit.signature):
+        for link in (unit.link("heading"), unit.link("header"), unit.link("signature")):
             assert link is None or (link < index and units[link].kind != "markup")
-        assert unit.heading is None or units[unit.heading].kind == "heading"
-        assert unit.header is None or units[unit.header].kind in ("table_row", "list_item", "sentence")
+        assert unit.link("heading") is None or units[unit.link("heading")].kind == "heading"
+        assert unit.link("header") is None or units[unit.link("header")].kind in ("table_row", "list_item", "sentence")

@@ -26,7 +26,7 @@ def check_partition(source: str, units: list[Unit]) -> None:
     for index, unit in enumerate(units):
         assert unit.text is not None
         assert (unit.kind == "markup") == (unit.text == "")
-        for link in (unit.heading, unit.header, unit.signature):
+        for link in (unit.link("heading"), unit.link("header"), unit.link("signature")):
             assert link is None or (link < index and units[link].kind != "markup")
 
 
@@ -68,11 +68,11 @@ def test_slices_are_the_source_and_tags_between_sentences_go_where_they_belong()
 def test_links_lead_over_the_markup() -> None:
     units = split_html(PAGE)
     by_text = {(unit.text or "").strip(): unit for unit in units}
-    assert units[by_text["1 | 2"].header or 0] is by_text["n | s"]
-    assert units[by_text["return 1 < 2"].signature or 0] is by_text["def f():"]
-    assert units[by_text["inner"].heading or 0] is by_text["Sub"]
-    assert units[by_text["Sub"].heading or 0] is by_text["Top"]
-    assert units[by_text["Top"].heading or 0] is by_text["My & page"]
+    assert units[by_text["1 | 2"].link("header") or 0] is by_text["n | s"]
+    assert units[by_text["return 1 < 2"].link("signature") or 0] is by_text["def f():"]
+    assert units[by_text["inner"].link("heading") or 0] is by_text["Sub"]
+    assert units[by_text["Sub"].link("heading") or 0] is by_text["Top"]
+    assert units[by_text["Top"].link("heading") or 0] is by_text["My & page"]
 
 
 def test_a_table_that_lays_out_a_page_is_its_blocks() -> None:

@@ -75,9 +75,9 @@ def test_any_choice_keeps_its_lines_and_adds_none(pieces: list[str], drawn: list
 
 
 def test_a_pruned_document_keeps_the_lines_of_what_stays() -> None:
-    text = "The dome is tall. Tickets cost little.\n\n# Dome\n\nBuilt of brick."
+    text = "The dome is tall. Tickets cost little.\n\n# Dome\n\nBuilt of brick. Bread is baked."
     result = ContextPruner("bm25").prune("dome", [text], threshold=0.1, top_k=None)
-    assert result.documents[0].text == "The dome is tall. \n\n# Dome\n\n"
+    assert result.documents[0].text == "The dome is tall. \n\n# Dome\n\nBuilt of brick. "
     assert result.n_tokens_after == ContextPruner("bm25").count_tokens(result.documents[0].text)
 
 

@@ -87,7 +87,7 @@ export class Foo extends Bar {
 def shown(text: str, units: list[Unit], link: str) -> list[tuple[str, str | None]]:
     """Every unit's first line beside that of the unit that `link` names."""
     first = [text[unit.start : unit.end].strip().partition("\n")[0].strip() for unit in units]
-    links = [getattr(unit, link) for unit in units]
+    links = [unit.link(link) for unit in units]
     return [(line, None if link is None else first[link]) for line, link in zip(first, links, strict=True)]
 
 
@@ -115,6 +115,7 @@ def test_a_row_knows_its_header_and_a_fenced_line_its_fence() -> None:
         ("| 1 | 2 |", "| a | b |"),
         ("| 3 | 4 |", "| a | b |"),
         ("1\t2\t3", "x\ty\tz"),
+        ("```py", "```"),
         ("def f():", "```py"),
         ("return 1", "```py"),
         ("```", "```py"),
@@ -122,9 +123,9 @@ def test_a_row_knows_its_header_and_a_fenced_line_its_fence() -> None:
     assert [unit.kind for unit in units if "```" in MARKDOWN[unit.start : unit.end]] == ["fence", "fence"]
 
 
-def test_a_line_of_dashes_makes_the_row_above_it_the_header() -> None:
-    text = "| stray |\n| a |\n|---|\n| 1 |\n"
-    assert shown(text, split(text), "header") == [("| stray |", None), ("| a |", None), ("| 1 |", "| a |")]
+def test_a_line_of_dashes_makes_the_rows_above_it_headers() -> None:
+    text = "| above |\n| a |\n|---|\n| 1 |\n"
+    assert shown(text, split(text), "header") == [("| above |", None), ("| a |", "| above |"), ("| 1 |", "| a |")]
 
 
 def test_a_python_line_knows_the_signature_around_it() -> None:
@@ -174,15 +175,17 @@ def test_code_in_a_fence_is_cut_as_a_file_is() -> None:
     inside = [unit for unit in split(fenced) if unit.kind == "code"]
     alone = split_code(PYTHON)
     assert [fenced[unit.start : unit.end] for unit in inside] == [PYTHON[unit.start : unit.end] for unit in alone]
-    assert [unit.signature and unit.signature - 1 for unit in inside] == [unit.signature for unit in alone]
+    assert [unit.link("signature") and unit.link("signature") - 1 for unit in inside] == [
+        unit.link("signature") for unit in alone
+    ]
 
 
 def test_pieces_of_a_long_row_hang_on_the_header_all_of_them() -> None:
     text = "| a |\n|---|\n| " + "word " * 20 + "|\n"
     header, *rest = split(text, max_characters=40)
-    assert header.header is None
+    assert header.link("header") is None
     assert len(rest) > 1
-    assert {unit.header for unit in rest} == {0}
+    assert {unit.link("header") for unit in rest} == {0}
 
 
 LINES = st.sampled_from(
@@ -200,9 +203,11 @@ def test_links_lead_back_to_units_of_the_right_kind(cut, text: str, limit: int) 
     for index, unit in enumerate(units):
         links = {"heading": ("heading",), "header": ("table_row", "fence"), "signature": ("code",)}
         for name, kinds in links.items():
-            link = getattr(unit, name)
-            assert link is None or (link < index and units[link].kind in kinds)
-        if unit.header is not None:
-            assert (unit.kind == "table_row") == (units[unit.header].kind == "table_row")
-        if unit.signature is not None:
+            link = unit.link(name)
+            if link is not None:
+                assert link < index or unit.kind == units[link].kind == "fence"
+                assert units[link].kind in kinds
+        if unit.link("header") is not None:
+            assert (unit.kind == "table_row") == (units[unit.link("header")].kind == "table_row")
+        if unit.link("signature") is not None:
             assert unit.kind == "code"

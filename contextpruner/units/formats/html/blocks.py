@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -22,10 +23,16 @@ from contextpruner.units.formats.html.visible_text import VisibleText
 ROW_CHARACTERS = 600
 # no longer text is asked whether it is blank once its entities are spelled out
 BLANK_CHARACTERS = 60
+ROWSPAN = re.compile(r"\srowspan\s*+=\s*+[\"']?\s*+(\d{1,5})(?!\d)", re.IGNORECASE)
+MOST_ROWS = 65534
 INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 
 ITEMS = names("li dt dd")
-LEVELS = {"title": 1, **{f"h{level}": level + 1 for level in range(1, 7)}}
+LISTS = names("ul ol menu dl")
+LEVELS = {"title": 1, **{f"h{level}": level + 1 for level in range(1, 7)}, "summary": 8, "legend": 8}
+# a paragraph of bold letters alone that is no statement and no longer heads what follows
+BOLD = names("b strong")
+BOLD_LEVEL, BOLD_CHARACTERS = 8, 100
 PRE = names("pre textarea")
 # what a heading inside these says holds up to their end
 SECTIONS = names("article section main aside nav footer dialog details fieldset blockquote figure td th li")
@@ -35,12 +42,16 @@ ROLES: dict[str, Role] = {"caption": "caption", "dt": "head", "dd": "body"}
 
 
 class BlockPlace(NamedTuple):
-    """Where a block stands: the path of its element, the nearest section, and its role in a table or list of terms."""
+    """Where a block stands: the path of its element, the nearest section, and its role in a table or list of terms.
+
+    `n_rows_below` is how many rows further a cell of a row reaches.
+    """
 
     path: str
     section: int
     group: int
     role: Role
+    n_rows_below: int = 0
 
 
 @dataclass
@@ -55,7 +66,7 @@ class PageBlocks:
 class _Context(NamedTuple):
     """What an element's text is: the nearest block around it, its cell, its kind.
 
-    `whole` is the row or the heading around it, `group` the table or the list of terms.
+    `whole` is the row or the heading around it, `group` the table or the list of terms, `depth` the lists around it.
     """
 
     block: int = 0
@@ -66,19 +77,23 @@ class _Context(NamedTuple):
     kind: BlockKind = "prose"
     level: int = 0
     role: Role = ""
+    depth: int = 0
+    is_bold: bool = False
 
     def inside(self, index: int, name: str) -> _Context:
         """The context of element `index`, a `name`, that stands in this one."""
         if name not in BLOCKS:
-            return self
+            return self._replace(is_bold=True) if name in BOLD else self
         section = index if name in SECTIONS else self.section
-        here = self._replace(block=index, section=section, role=ROLES.get(name, self.role))
+        depth = self.depth + (name in LISTS)
+        role = ROLES.get(name, self.role)
+        here = self._replace(block=index, section=section, role=role, depth=depth, is_bold=False)
         if name in LEVELS:
             return here._replace(whole=self.whole or index, kind="heading", level=LEVELS[name])
         if name in PRE:
             return here._replace(kind="code")
         if name in ITEMS:
-            return here._replace(kind="list_item")
+            return here._replace(kind="list_item", level=max(depth, 1))
         if name == "table":
             return _Context(block=index, section=section, group=index)
         if name == "dl":
@@ -88,7 +103,7 @@ class _Context(NamedTuple):
         if name == "tr":
             return here._replace(whole=index, kind="table_row")
         if name in ("td", "th"):
-            return here._replace(cell=index, kind="prose")
+            return here._replace(cell=index, kind="prose", level=0)
         return here
 
 
@@ -97,6 +112,7 @@ class _InlineRun(NamedTuple):
 
     context: _Context
     spans: list[tuple[int, int]]
+    is_bold: bool = False
 
     @property
     def size(self) -> int:
@@ -114,53 +130,93 @@ def page_blocks(source: str) -> PageBlocks:
     contexts = [_Context()]
     for index, element in enumerate(tree.elements[1:], 1):
         contexts.append(contexts[element.parent].inside(index, element.name))
-    for whole, group in itertools.groupby(_runs(source, found, tree, contexts), key=lambda run: run.context.whole):
-        _add_runs(page, tree, whole, contexts[whole], list(group))
+    runs = itertools.groupby(_runs(source, found, tree, contexts), key=lambda run: run.context.whole)
+    groups = [(whole, list(group)) for whole, group in runs]
+    spans = _row_spans(source, found, tree)
+    repeated = _repeated_titles(source, tree, groups)
+    for whole, group in groups:
+        if whole not in repeated:
+            _add_runs(page, tree, contexts[whole], group, spans)
     return page
 
 
-def _add_runs(page: PageBlocks, tree: Tree, whole: int, context: _Context, runs: list[_InlineRun]) -> None:
-    """Runs of one row or heading, or of none."""
-    if whole and context.kind == "heading":
+def _row_spans(source: str, found: Sequence[Token], tree: Tree) -> dict[int, int]:
+    """How many rows further a cell reaches, of those that do."""
+    spans: dict[int, int] = {}
+    for token, inside in zip(found, tree.inside, strict=True):
+        if token.kind == "open" and token.name in ("td", "th"):
+            given = ROWSPAN.search(source, token.start, token.end)
+            # browsers read no more than 65534, and 0 as up to the end of the table
+            rows = min(int(given[1]) or MOST_ROWS, MOST_ROWS) if given else 1
+            if rows > 1:
+                spans[inside] = rows - 1
+    return spans
+
+
+def _repeated_titles(source: str, tree: Tree, groups: Sequence[tuple[int, list[_InlineRun]]]) -> set[int]:
+    """The `title` elements whose words an `h1` of the page says again."""
+    words: dict[str, set[tuple[str, ...]]] = {"title": set(), "h1": set()}
+    titles: dict[int, tuple[str, ...]] = {}
+    for whole, runs in groups:
+        name = tree.elements[whole].name
+        if name in words:
+            shown = " ".join(source[start:end] for run in runs for start, end in run.spans)
+            said = tuple(html.unescape(shown).casefold().split())
+            words[name].add(said)
+            if name == "title":
+                titles[whole] = said
+    return {whole for whole, said in titles.items() if said in words["h1"]}
+
+
+def _add_runs(page: PageBlocks, tree: Tree, context: _Context, runs: list[_InlineRun], spans: dict[int, int]) -> None:
+    """Runs of one row or heading, which has the `context`, or of none."""
+    if context.whole and context.kind == "heading":
         _add(page, tree, context._replace(role=""), [[run.spans for run in runs]])
-    elif whole and _is_row(runs):
+    elif context.whole and _is_row(runs):
         cells = [list(cell) for _, cell in itertools.groupby(runs, lambda run: run.context.cell)]
         is_head = context.role == "head" or all(tree.elements[run.context.cell].name == "th" for run in runs)
         context = context._replace(role="head" if is_head else "body")
-        _add(page, tree, context, [[run.spans for run in cell] for cell in cells])
+        below = max(spans.get(run.context.cell, 0) for run in runs)
+        _add(page, tree, context, [[run.spans for run in cell] for cell in cells], below)
     else:
         for run in runs:
             # what is in a row that is none has no part in the table
             kind: BlockKind = "prose" if run.context.kind == "table_row" else run.context.kind
             role: Role = run.context.role if kind == "list_item" or run.context.role == "caption" else ""
-            _add(page, tree, run.context._replace(kind=kind, role=role), [[run.spans]])
+            is_heading = kind == "prose" and not role and run.is_bold and run.size <= BOLD_CHARACTERS
+            kind, level = ("heading", BOLD_LEVEL) if is_heading else (kind, run.context.level)
+            _add(page, tree, run.context._replace(kind=kind, role=role, level=level), [[run.spans]])
 
 
 def _is_row(runs: list[_InlineRun]) -> bool:
     return sum(run.size for run in runs) <= ROW_CHARACTERS and not any(run.context.kind == "code" for run in runs)
 
 
-def _add(page: PageBlocks, tree: Tree, context: _Context, cells: list[list[list[tuple[int, int]]]]) -> None:
+def _add(
+    page: PageBlocks, tree: Tree, context: _Context, cells: list[list[list[tuple[int, int]]]], n_rows_below: int = 0
+) -> None:
     page.visible.add_block(cells, Block(0, 0, context.kind, context.level), is_pre=context.kind == "code")
-    page.places.append(BlockPlace(tree.elements[context.block].path, context.section, context.group, context.role))
+    path = tree.elements[context.block].path
+    page.places.append(BlockPlace(path, context.section, context.group, context.role, n_rows_below))
 
 
 def _runs(source: str, found: Sequence[Token], tree: Tree, contexts: Sequence[_Context]) -> Iterator[_InlineRun]:
     spans: list[tuple[int, int]] = []
-    context = contexts[0]
+    context, is_bold = contexts[0], True
     for token, inside in zip(found, tree.inside, strict=True):
         if token.kind == "hidden" or tree.elements[inside].is_unseen:
             continue
         if token.kind == "text":
-            context = context if spans else contexts[inside]
+            context, is_bold = (context, is_bold) if spans else (contexts[inside], True)
+            is_bold &= contexts[inside].is_bold or _is_blank(source[token.start : token.end])
             spans.append((token.start, token.end))
         elif token.name in BLOCKS:
-            yield from _run(source, context, spans)
+            yield from _run(source, context, spans, is_bold)
             spans = []
-    yield from _run(source, context, spans)
+    yield from _run(source, context, spans, is_bold)
 
 
-def _run(source: str, context: _Context, spans: list[tuple[int, int]]) -> Iterator[_InlineRun]:
+def _run(source: str, context: _Context, spans: list[tuple[int, int]], is_bold: bool) -> Iterator[_InlineRun]:
     """The run without white space at its edges, if anything is left of it; `pre` keeps its indentation."""
     shown = [number for number, (start, end) in enumerate(spans) if not _is_blank(source[start:end])]
     if not shown:
@@ -170,7 +226,7 @@ def _run(source: str, context: _Context, spans: list[tuple[int, int]]) -> Iterat
     head, tail = source[start:first_end], source[last_start:end]
     spans[0] = (start + len(head) - len(head.lstrip("\r\n" if context.kind == "code" else None)), first_end)
     spans[-1] = (spans[-1][0], end - len(tail) + len(tail.rstrip()))
-    yield _InlineRun(context, spans)
+    yield _InlineRun(context, spans, is_bold and source[spans[-1][1] - 1] not in ".!。")
 
 
 def _is_blank(text: str) -> bool:

@@ -9,22 +9,29 @@ means hangs on the term.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contextpruner.units.formats.html.blocks import BlockPlace
+from contextpruner.units.unit import Relation
 
-# rows at the head of a table, or terms in a row, that hang on each other
+# rows at the head of a table, or terms in a row, that hang on each other; rows that reach into another
 MOST_HEADS = 3
+MOST_SPANNING = 4
 
 
 @dataclass
 class _Group:
-    """Of a table or a list of terms: its last header, that of its current part, and whether its body has begun."""
+    """Of a table or a list of terms: its last header, that of its current part, and whether its body has begun.
 
+    `spanning` are the rows that reach down into the next one, each with how many rows further.
+    """
+
+    caption: int | None = None
     head: int | None = None
     part: int | None = None
     n_heads: int = 0
     is_begun: bool = False
+    spanning: list[tuple[int, int]] = field(default_factory=list)
 
 
 class HeadingsAndHeaders:
@@ -47,26 +54,36 @@ class HeadingsAndHeaders:
             self._headings.append((level, place.section, unit))
         return found
 
-    def header(self, place: BlockPlace, is_row: bool, unit: int) -> int | None:
-        """The row, caption or term without which the block whose first unit is `unit` cannot be read."""
+    def headers(self, place: BlockPlace, is_row: bool, unit: int) -> list[tuple[Relation, int | None]]:
+        """The rows, the caption or the term without which the block whose first unit is `unit` cannot be read."""
         if not place.role:
-            return None
+            return []
         group = self._groups.setdefault(place.group, _Group())
-        if not is_row and place.role != "caption":
-            return _term(group, place, unit)
-        is_first = not group.n_heads and not group.is_begun
         if place.role == "caption":
-            found, group.head = group.head, unit
-        elif place.role == "head" and group.is_begun:
-            found, group.part = group.head, unit
-        elif is_first or (place.role == "head" and group.n_heads < MOST_HEADS):
-            found, group.head = group.head, unit
-            group.n_heads += 1
-            group.is_begun = place.role == "body"
-        else:
-            found = group.head if group.part is None else group.part
-            group.is_begun = True
-        return found
+            group.caption = unit
+            return []
+        if not is_row:
+            return [("header", _term(group, place, unit))]
+        found: list[tuple[Relation, int | None]] = [("header", _header(group, place, unit))]
+        found += [("spanning", row) for row, _ in group.spanning]
+        group.spanning = [(row, further - 1) for row, further in group.spanning if further > 1]
+        if place.n_rows_below:
+            group.spanning = [*group.spanning, (unit, place.n_rows_below)][-MOST_SPANNING:]
+        return [*found, ("caption", group.caption)]
+
+
+def _header(group: _Group, place: BlockPlace, unit: int) -> int | None:
+    is_first = not group.n_heads and not group.is_begun
+    if place.role == "head" and group.is_begun:
+        found, group.part = group.head, unit
+    elif is_first or (place.role == "head" and group.n_heads < MOST_HEADS):
+        found, group.head = group.head, unit
+        group.n_heads += 1
+        group.is_begun = place.role == "body"
+    else:
+        found = group.head if group.part is None else group.part
+        group.is_begun = True
+    return found
 
 
 def _term(group: _Group, place: BlockPlace, unit: int) -> int | None:

@@ -17,8 +17,9 @@ from contextpruner.documents.document import check_text
 from contextpruner.units.blocks import MAX_CHARACTERS, SentenceEnds, split_blocks
 from contextpruner.units.formats.html.blocks import page_blocks
 from contextpruner.units.formats.html.headings import HeadingsAndHeaders
+from contextpruner.units.relations import relate
 from contextpruner.units.sentences.boundaries import sentence_ends
-from contextpruner.units.unit import Unit
+from contextpruner.units.unit import Link, Unit
 
 CLOSES = re.compile(r"(?:</[^>]*+>|\s++)*")
 
@@ -32,7 +33,7 @@ def split_html(source: str, max_characters: int = MAX_CHARACTERS, cut: SentenceE
     for unit in split_blocks(builder.visible.text, builder.visible.blocks, max_characters, cut):
         builder.read(unit)
     builder.skip(len(source))
-    return builder.units
+    return relate(builder.units, [unit.text or "" for unit in builder.units])
 
 
 class _Builder:
@@ -43,15 +44,15 @@ class _Builder:
         self.page = page_blocks(source)
         self.visible = self.page.visible
         self.text = self.visible.text
-        self.links = HeadingsAndHeaders(self.page.last_inside)
+        self.outline = HeadingsAndHeaders(self.page.last_inside)
         self.units: list[Unit] = []
         # where each unit of the visible text stands among the units
         self.standing: list[int] = []
         self.position = 0
         # the block that is being read, and what its units hang on
         self.block = -1
-        self.heading: int | None = None
-        self.header: int | None = None
+        self.links: tuple[Link, ...] = ()
+        self.competes = True
 
     def read(self, unit: Unit) -> None:
         """A unit of the visible text."""
@@ -64,10 +65,11 @@ class _Builder:
                 self.block += 1
             if is_new:
                 self._link(unit)
-            signature = None if unit.signature is None else self.standing[unit.signature]
-            links = (self.heading, self.header, signature)
-            path = self.page.places[self.block].path
-            self.units.append(Unit(self.position, stop, unit.kind, *links, path, self.text[start:end]))
+            read = Unit(self.position, stop, unit.kind, self.links, self.page.places[self.block].path)
+            for kind, other in unit.relations:
+                if kind in ("signature", "parent"):
+                    read = read.linked(kind, self.standing[other])
+            self.units.append(read._replace(text=self.text[start:end], competes=self.competes))
             self.position = stop
         elif start < end:
             # the end of the line, which stands nowhere in the source
@@ -87,5 +89,7 @@ class _Builder:
     def _link(self, unit: Unit) -> None:
         place, here = self.page.places[self.block], len(self.units)
         level = self.visible.blocks[self.block].level if unit.kind == "heading" else 0
-        self.heading = self.links.heading(place, level, here)
-        self.header = self.links.header(place, unit.kind == "table_row", here)
+        heading = self.outline.heading(place, level, here)
+        links = (*self.outline.headers(place, unit.kind == "table_row", here), ("heading", heading))
+        self.links = tuple((kind, index) for kind, index in links if index is not None)
+        self.competes = unit.kind != "heading" and (unit.kind != "table_row" or place.role != "head")

@@ -1,0 +1,107 @@
+"""Tables that are drawn with characters: grids of +---+ and | lines, and columns aligned by spaces.
+
+In a grid a row is what stands between two borders, or, where all of its lines have something in their first cell,
+each line by itself, as databases print them. Rows above a border of equal signs are headers; without one the first row
+is, if borders do not stand between all rows. A border goes with the row above it, the first one with the first row.
+
+Aligned columns are three lines or more with a gap of two spaces between all of their columns at the same places, or two
+with a line of dashes; their first line is the header where it is underlined, in capitals, or free of digits that stand
+below it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from contextpruner.units.blocks import FIRST_ROW, HEAD_ROW, Block
+
+BORDER = re.compile(r"\+(?:[-=:]+\+)+$")
+UNDERLINES = re.compile(r"[-=]{2,}(?: +[-=]{2,})+$")
+GAP = re.compile(r"\S {2,}\S")
+DIGIT = re.compile(r"\d")
+
+MOST_COLUMNS = 300
+# rows at the head of a table
+MOST_HEADS = 3
+
+
+class Line(NamedTuple):
+    """A line without its white space, and where it begins."""
+
+    start: int
+    bare: str
+
+
+def grid_rows(lines: Sequence[Line]) -> list[tuple[int, int]]:
+    """Where the rows of a grid begin, and their levels (`blocks.Block`); the first begins where the grid does."""
+    # the lines between borders
+    parts: list[list[Line]] = [[]]
+    n_heads = 0
+    for line in lines:
+        if not BORDER.match(line.bare):
+            parts[-1].append(line)
+        elif parts[-1]:
+            n_heads = len(parts) if "=" in line.bare and not n_heads else n_heads
+            parts.append([])
+    parts = [part for part in parts if part]
+    separate = [len(part) > 1 and all(_first_cell(line.bare) for line in part) for part in parts]
+    if not n_heads and len(parts) > 1 and any(separate[1:]) and not separate[0]:
+        n_heads = 1
+    rows: list[tuple[int, int]] = []
+    for number, part in enumerate(parts):
+        is_head = number < min(n_heads, MOST_HEADS)
+        for line in part if separate[number] and not is_head else part[:1]:
+            rows.append((line.start, HEAD_ROW if is_head else 0))
+    if not rows:
+        return [(lines[0].start, FIRST_ROW)]
+    return [(lines[0].start, rows[0][1] or FIRST_ROW), *rows[1:]]
+
+
+def aligned_rows(text: str, block: Block) -> list[Block]:
+    """The rows of `block` if it is a table of aligned columns, else none."""
+    if not GAP.search(text, block.start, block.end):
+        return []
+    lines = _lines(text, block)
+    rows = [line for line in lines if not UNDERLINES.match(line.bare)]
+    is_underlined = len(rows) < len(lines) and len(rows) > 1
+    if len(rows) < (2 if is_underlined else 3) or not _is_aligned(text, rows):
+        return []
+    starts = [block.start, *(line.start for line in rows[1:])]
+    ends = [*starts[1:], block.end]
+    head, below = rows[0].bare, rows[1:]
+    has_head = not DIGIT.search(head) and any(DIGIT.search(line.bare) for line in below)
+    has_head |= is_underlined or head.isupper()
+    level = HEAD_ROW if has_head else FIRST_ROW
+    pairs = zip(starts, ends, strict=True)
+    return [Block(*edges, "table_row", 0 if number else level) for number, edges in enumerate(pairs)]
+
+
+def _lines(text: str, block: Block) -> list[Line]:
+    found: list[Line] = []
+    at = block.start
+    for line in text[block.start : block.end].splitlines(keepends=True):
+        if line.strip():
+            found.append(Line(at, line.strip()))
+        at += len(line)
+    return found
+
+
+def _is_aligned(text: str, rows: Sequence[Line]) -> bool:
+    """Whether all of `rows` have something in two columns of them all."""
+    used: set[int] = set()
+    widths: list[set[int]] = []
+    for line in rows:
+        if len(line.bare) > MOST_COLUMNS:
+            return False
+        begin = text.index(line.bare[0], line.start) - line.start
+        widths.append({begin + at for at, character in enumerate(line.bare) if character != " "})
+        used |= widths[-1]
+    ordered = sorted(used)
+    gutters = [after for before, after in zip(ordered, ordered[1:], strict=False) if after - before > 2]
+    return bool(gutters) and all(any(min(row) < gutter <= max(row) for gutter in gutters) for row in widths)
+
+
+def _first_cell(bare: str) -> str:
+    return bare.lstrip("|").partition("|")[0].strip()

@@ -1,0 +1,169 @@
+"""What a unit leans on, as it shows in the sequence of the units: lead-ins, captions, antecedents.
+
+A list or code leans on the sentence right before it, in the same section, that ends in a colon or in no stop at all, or
+promises something ("The following is forbidden."); a table on any short paragraph, or on a caption behind it ("Table 2:
+..."). Prose leans on
+a lead-in that ends in a colon, up to the end of its paragraph. A list that goes on after an interruption keeps its
+lead-in. In HTML a sentence without a colon leads up to what stands beside it in the same element.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from contextpruner.units.pronouns import leans_back
+from contextpruner.units.unit import Kind, Relation, Unit
+
+FAMILIES: dict[Kind, str] = {"list_item": "list", "table_row": "table", "fence": "code", "code": "code"}
+# what an element of HTML holds that a sentence beside it may lead up to
+CONTAINERS = frozenset(("ul", "ol", "dl", "menu", "table", "pre"))
+
+# a paragraph before a table that is no longer names it
+LABEL_CHARACTERS = 200
+
+CLOSERS = " \t\r\n*_\"'”’»)]"
+CAPTION = re.compile(r"[*_\s]*(?:tab(?:le|elle|leau|ella|ela|la)?\.?|таблица|表)\s*\d", re.IGNORECASE)
+# a statement that promises a list all the same
+PROMISES = re.compile(
+    r"\b(?:follow(?:s|ing)|below|these|folgend\w*|diese|suivante?s?|voici|ci-dessous|ces|siguientes?|estos|estas"
+    r"|seguent[ei]|quest[ei]|следующ\w*)\b|以下|如下|次の",
+    re.IGNORECASE,
+)
+# a number or letter with which no list begins
+LATER_ITEM = re.compile(r"\s*\(?(?:[2-9]|[1-9]\d+|[b-zB-Z])[.)]")
+
+
+def ends_in_colon(text: str) -> bool:
+    """Whether `text` leads up to something."""
+    return text.rstrip(CLOSERS).endswith((":", "："))
+
+
+def ends_in_stop(text: str) -> bool:
+    """Whether `text` is a statement or a question of its own."""
+    return text.rstrip(CLOSERS).endswith((".", "!", "?", "…", "。", "！", "？", "।", "؟"))
+
+
+def ends_paragraph(unit: Unit, text: str) -> bool:
+    """Whether no sentence of the same paragraph follows."""
+    breaks = text[len(text.rstrip()) :].count("\n")
+    return breaks > (1 if unit.text is None else 0)
+
+
+def lean(units: list[Unit], texts: Sequence[str], shown: Sequence[int]) -> None:
+    """Add what each of `units` at the places `shown` leans on, in the order of the text."""
+    reader = _Reader(units, texts)
+    for index in shown:
+        reader.read(index)
+
+
+class _Reader:
+    """Goes through the units once and remembers what the next one may lean on."""
+
+    def __init__(self, units: list[Unit], texts: Sequence[str]) -> None:
+        self.units, self.texts = units, texts
+        self.before: int | None = None
+        # what is being read: a list, a table, code, or prose behind a colon; where it begins, what it leans on
+        self.family = ""
+        self.begin = 0
+        self.leads: list[int] = []
+        self.list_leads: list[int] = []
+        # the sentences of the current paragraph
+        self.paragraph: list[int] = []
+        # the last sentence, and the last sentence or list item, that stands alone
+        self.sentence: int | None = None
+        self.either: int | None = None
+
+    def read(self, index: int) -> None:
+        unit = self.units[index]
+        family = self._family(unit)
+        if unit.kind == "heading":
+            self.sentence = self.either = None
+            self.list_leads = []
+        if not family:
+            self.leads = []
+        elif family != self.family or (family == "table" and unit.link("header") is None):
+            self.begin = index
+            self.leads = self._leads(index, family)
+        if unit.link("parent") is None:
+            relation: Relation = "caption" if family == "table" else "lead_in"
+            for lead in self.leads:
+                self.units[index] = self.units[index].linked(relation, lead)
+        self._caption_behind(index)
+        self._antecedent(index)
+        self.family = family
+        self._end(index)
+
+    def _family(self, unit: Unit) -> str:
+        if unit.kind != "sentence" or self.before is None:
+            return FAMILIES.get(unit.kind, "")
+        if unit.link("parent") is not None:
+            return self.family if self.family == "list" else ""
+        last, text = self.units[self.before], self.texts[self.before]
+        is_behind_colon = last.kind == "sentence" and ends_in_colon(text) and self._is_beside(last, unit)
+        goes_on = self.family == "prose" and not ends_paragraph(last, text)
+        return "prose" if is_behind_colon or goes_on else ""
+
+    def _leads(self, index: int, family: str) -> list[int]:
+        """What the list, the table, the code or the paragraph that begins at `index` leans on."""
+        found: list[int] = []
+        if self.before is not None and self._is_lead(self.units[self.before], index, family):
+            label = sum(len(self.texts[one]) for one in self.paragraph)
+            found = self.paragraph if family == "table" and label <= LABEL_CHARACTERS else [self.before]
+        if family == "list":
+            is_interrupted = self.before is not None and self.units[self.before].kind in ("code", "fence", "table_row")
+            if is_interrupted or LATER_ITEM.match(self.texts[index]):
+                found = self.list_leads
+            self.list_leads = found
+        return found
+
+    def _is_lead(self, last: Unit, index: int, family: str) -> bool:
+        unit, has_colon = self.units[index], ends_in_colon(self.texts[self.before or 0])
+        if not self._is_beside(last, unit) or last.kind not in ("sentence", "list_item"):
+            return False
+        if has_colon:
+            return last.kind == "sentence" or family != "list"
+        text = self.texts[self.before or 0]
+        is_statement = family != "table" and ends_in_stop(text) and not PROMISES.search(text)
+        if last.kind == "list_item" or is_statement:
+            return False
+        # in HTML the two stand in one element
+        around = last.path.rpartition("/")[0]
+        rest = unit.path[len(around) :].lstrip("/") if unit.path.startswith(around) else ""
+        return not unit.path or rest.partition("/")[0] in CONTAINERS
+
+    @staticmethod
+    def _is_beside(last: Unit, unit: Unit) -> bool:
+        return last.link("heading") == unit.link("heading")
+
+    def _caption_behind(self, index: int) -> None:
+        """A caption below its table, which then needs none above."""
+        unit = self.units[index]
+        if self.family != "table" or unit.kind != "sentence" or not CAPTION.match(self.texts[index]):
+            return
+        if any(CAPTION.match(self.texts[lead]) for lead in self.leads):
+            return
+        for row in range(self.begin, index):
+            if self.units[row].kind == "table_row":
+                links = tuple(link for link in self.units[row].relations if link[0] != "caption")
+                self.units[row] = self.units[row]._replace(relations=links).linked("caption", index)
+
+    def _antecedent(self, index: int) -> None:
+        unit = self.units[index]
+        if unit.kind not in ("sentence", "list_item"):
+            return
+        is_sentence = unit.kind == "sentence"
+        if leans_back(self.texts[index]):
+            self.units[index] = self.units[index].linked("antecedent", self.sentence if is_sentence else self.either)
+        else:
+            self.either = index
+            self.sentence = index if is_sentence else self.sentence
+
+    def _end(self, index: int) -> None:
+        unit = self.units[index]
+        is_new = self.before is None or ends_paragraph(self.units[self.before], self.texts[self.before])
+        if unit.kind != "sentence" or is_new:
+            self.paragraph = []
+        if unit.kind == "sentence":
+            self.paragraph.append(index)
+        self.before = index
