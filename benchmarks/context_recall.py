@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.context_sets import read
+from benchmarks.context_sets import find, read
 from benchmarks.harness import record
 from contextpruner import ContextPruner, Example, Labeler, Policy, SplitDocument, split
 from contextpruner.decisions.calibration import gold_units
@@ -139,7 +139,7 @@ def main() -> None:
     rows: list[Row] = []
     defaults: list[AtThreshold] = []
     for name in options.set or SETS:
-        examples = [asked(example) for example in read(options.data / f"{name}.jsonl")][: options.limit]
+        examples = [asked(example) for example in read(find(options.data, name))][: options.limit]
         also = [text.split("=", 1) for text in options.also if name in MODELS_ON]
         for shown, text in [(text, text) for text in options.labeler or LABELERS] + [(one, two) for one, two in also]:
             budgets, default = measured(name, shown, ContextPruner(text).labeler, examples)

@@ -6,9 +6,12 @@ those of our own splitter, as in use; a unit is gold where it shares a letter wi
 
 from __future__ import annotations
 
+import gzip
 import json
+import lzma
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from contextpruner import Document, Example
 
@@ -38,17 +41,31 @@ def hotpotqa(row: Row) -> Example:
     return Example(row["question"], documents, gold)
 
 
+OPENERS: dict[str, Callable[..., TextIO]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}  # type: ignore[dict-item]
 READERS: dict[str, Callable[[Row], Example]] = {"xquad": xquad, "selqa": selqa, "hotpotqa": hotpotqa}
 
 
 def read(path: Path) -> Iterator[Example]:
     """The questions of a file in a folder of its set's name; those without an answer in the text are left out."""
     reader = READERS[path.parent.name]
-    with open(path, encoding="utf-8") as file:
+    with _opened(path) as file:
         for line in file:
             example = reader(json.loads(line))
             if any(example.gold):
                 yield example
+
+
+def find(folder: Path, name: str) -> Path:
+    """The file of a set such as "xquad/en": JSON lines, plain, .gz or .xz; raises ValueError where there is none."""
+    paths = [folder / f"{name}.jsonl{suffix}" for suffix in OPENERS]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise ValueError(f"want {' or '.join(map(str, paths))}, got none of them")
+
+
+def _opened(path: Path) -> TextIO:
+    return OPENERS[path.suffix if path.suffix in OPENERS else ""](path, "rt", encoding="utf-8")
 
 
 def _joined(sentences: list[str], glue: str) -> tuple[list[tuple[int, int]], str]:

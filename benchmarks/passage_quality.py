@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.context_recall import MODELS_ON, asked
-from benchmarks.context_sets import read
+from benchmarks.context_sets import find, read
 from benchmarks.harness import record
 from contextpruner import Example
 from contextpruner.quality import prune_index
@@ -113,7 +113,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for name in SETS:
-        index = planted(list(read(options.data / f"{name}.jsonl"))[: options.limit])
+        index = planted(list(read(find(options.data, name)))[: options.limit])
         also = [text.split("=", 1) for text in options.also if name in MODELS_ON]
         for shown, measure in [*((text, text) for text in MEASURES), *also]:
             rows.append(measured(name, shown, measure, index))

@@ -2,15 +2,21 @@
 
     idf(t)  = ln(1 + (N - df + 0.5) / (df + 0.5))
     tf(t,u) = f / (f + k1 * (1 - b + b * |u| / mean |u|))
-    probability(u) = sum over the question's terms of idf * tf  /  sum over the question's terms of idf
+    S(u)    = sum over the question's terms of idf * tf,        best = max over units of S(u)
+    probability(u) = S(u) / (best + 0.05 * sum of idf over terms that occur)  *  (best / sum of idf) ** 0.1
 
-N, df and the mean length are those of all units of the call, so that a unit's number depends on its company,
-though not on its order. Each term of the question counts once, function words ("who", "the") not at all: in a few
-documents they are as rare as any other (`use_function_words` takes them in). tf is below 1, so that the quotient is in
-[0, 1): the share of the question that a unit covers, weighted by rarity. Higher = more of the question; it is
-no probability of relevance. Without a rule a unit stays from `THRESHOLD` on: low, because what is lost here is lost to
-the reader (benchmarks/context_recall.py has recall and what is kept at it). A title is read as part of every unit of
-its document (`use_title`).
+N, df and the mean length are those of all units of the call, so that a unit's number depends on its company, though not
+on its order. The first factor makes numbers mean the same for every question: how near a unit comes to the question's
+best one, a little less where even that covers little of what could be covered. The second says how much of the whole
+question the best one covers, words that occur nowhere included: near 1 where documents speak of it, and far lower
+where nothing is relevant; its power is small, for a question may be polite, or wrongly spelled, in many words. Both
+numbers were chosen on XQuAD, SelQA and HotpotQA (docs/context_recall.md). Higher = more of the question; it is no
+probability of relevance.
+
+Each term of the question counts once, stop words ("who", "the", "please") not at all (`use_function_words` takes them
+in). Words are compared by their stems (`use_stems`) where the language of the documents is known by its stop words or
+its script. Without a rule a unit stays from `THRESHOLD` on: low, because what is lost here is lost to the reader. A
+title is read as part of every unit of its document (`use_title`).
 """
 
 from __future__ import annotations
@@ -23,11 +29,16 @@ from typing import ClassVar
 import numpy as np
 
 from contextpruner.labeler import Labeler, Labels
-from contextpruner.labelers._stop_words import without_stop_words
+from contextpruner.labelers._stems import stems
+from contextpruner.labelers._stop_words import language_of, question_terms
 from contextpruner.units.split import SplitDocument
 from contextpruner.units.terms import terms
 
-THRESHOLD = 0.05
+THRESHOLD = 0.2
+# weights of what could be covered, and of how much of the question is
+COVERABLE, COVERED = 0.05, 0.1
+# terms of a unit that say which language a text is in
+TERMS_READ = 50
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Bm25(Labeler):
     b: float = 0.75
     use_title: bool = True
     use_function_words: bool = False
+    use_stems: bool = True
 
     def __post_init__(self) -> None:
         if not (0 <= self.k1 < math.inf and 0 <= self.b <= 1):
@@ -50,9 +62,12 @@ class Bm25(Labeler):
         return THRESHOLD
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
-        wanted = list(dict.fromkeys(terms(question)))
-        wanted = wanted if self.use_function_words else without_stop_words(wanted)
-        lengths, counts = self._counted(documents, wanted)
+        found = [[terms(text) for text in document.texts] for document in documents]
+        titles = [terms(document.document.title or "") if self.use_title else [] for document in documents]
+        language = _language(question, found) if self.use_stems else None
+        wanted = terms(question) if self.use_function_words else question_terms(question)
+        wanted = list(dict.fromkeys(stems(wanted, language)))
+        lengths, counts = _counted([stems(title, language) for title in titles], found, wanted, language)
         if not len(lengths) or not wanted:
             return Labels.of_all_units(np.zeros(len(lengths), np.float32), documents)
         df = (counts > 0).sum(0)
@@ -61,23 +76,38 @@ class Bm25(Labeler):
         norm = self.k1 * (1 - self.b + self.b * lengths / max(lengths.mean(), 1e-9))
         tf = np.divide(counts, counts + norm[:, None], out=np.zeros_like(counts), where=counts > 0)
         # summed term by term: the same order, and so the same bits, whatever the company
-        total = sum(tf[:, column] * idf[column] for column in range(len(wanted)))
-        probability = np.minimum(total / idf.sum(), 1).astype(np.float32)
-        return Labels.of_all_units(probability, documents)
+        total = sum((tf[:, column] * idf[column] for column in range(len(wanted))), np.zeros(len(lengths)))
+        return Labels.of_all_units(_comparable(total, idf, df > 0), documents)
 
-    def _counted(self, documents: Sequence[SplitDocument], wanted: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """How many terms each unit has, and how often each wanted one: float64 [units] and [units, wanted]."""
-        column = {term: place for place, term in enumerate(wanted)}
-        lengths: list[int] = []
-        hits: list[int] = []
-        for document in documents:
-            title = terms(document.document.title or "") if self.use_title else []
-            titled = [column[term] for term in title if term in column]
-            for text in document.texts:
-                found = terms(text)
-                first = len(lengths) * len(wanted)
-                hits += [first + place for place in titled]
-                hits += [first + column[term] for term in found if term in column]
-                lengths.append(len(title) + len(found))
-        counts = np.bincount(np.array(hits, dtype=np.int64), minlength=len(lengths) * len(wanted))
-        return np.array(lengths, dtype=np.float64), counts.reshape(len(lengths), len(wanted)).astype(np.float64)
+
+def _comparable(total: np.ndarray, idf: np.ndarray, occurs: np.ndarray) -> np.ndarray:
+    """The sums `total` [units] on a scale that is the same for every question, float32 in [0, 1]."""
+    best = total.max()
+    if not best > 0:
+        return np.zeros(len(total), np.float32)
+    near = total / (best + COVERABLE * idf[occurs].sum())
+    return np.minimum(near * (best / idf.sum()) ** COVERED, 1).astype(np.float32)
+
+
+def _language(question: str, documents: Sequence[Sequence[list[str]]]) -> str | None:
+    """The language of the documents, by their beginnings; where they do not tell, that of the question."""
+    read = [word for units in documents for words in units[:8] for word in words[:TERMS_READ]]
+    return language_of(read) or language_of(terms(question))
+
+
+def _counted(
+    titles: Sequence[list[str]], documents: Sequence[Sequence[list[str]]], wanted: list[str], language: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many terms each unit has, and how often each wanted one: float64 [units] and [units, wanted]."""
+    column = {term: place for place, term in enumerate(wanted)}
+    lengths: list[int] = []
+    hits: list[int] = []
+    for title, units in zip(titles, documents, strict=True):
+        titled = [column[term] for term in title if term in column]
+        for words in units:
+            first = len(lengths) * len(wanted)
+            hits += [first + place for place in titled]
+            hits += [first + column[term] for term in stems(words, language) if term in column]
+            lengths.append(len(title) + len(words))
+    counts = np.bincount(np.array(hits, dtype=np.int64), minlength=len(lengths) * len(wanted))
+    return np.array(lengths, dtype=np.float64), counts.reshape(len(lengths), len(wanted)).astype(np.float64)

@@ -24,10 +24,12 @@ def test_bm25_worked_by_hand() -> None:
     idf = {"red": math.log(1 + 1.5 / 2.5), "fox": math.log(1 + 2.5 / 1.5), "dodo": math.log(1 + 3.5 / 0.5)}
     first = (idf["red"] + idf["fox"]) * 1 / (1 + 1.2)
     second = idf["red"] * 3 / (3 + 1.2 * (0.25 + 0.75 * 3 / 2))
-    total = sum(idf.values())
-    np.testing.assert_allclose(labels.probabilities[0], [first / total, second / total], rtol=1e-6)
+    best = max(first, second)
+    # "dodo" occurs nowhere: it is covered by nothing, and counts in the whole question only
+    scale = (best / sum(idf.values())) ** 0.1 / (best + 0.05 * (idf["red"] + idf["fox"]))
+    np.testing.assert_allclose(labels.probabilities[0], [first * scale, second * scale], rtol=1e-6)
     np.testing.assert_array_equal(labels.probabilities[1], [0])
-    np.testing.assert_allclose(labels.scores, [max(first, second) / total, 0], rtol=1e-6)
+    np.testing.assert_allclose(labels.scores, [best * scale, 0], rtol=1e-6)
 
 
 def test_bm25_agrees_with_a_plain_loop_in_float64() -> None:
@@ -45,11 +47,12 @@ def test_bm25_agrees_with_a_plain_loop_in_float64() -> None:
     mean = sum(map(len, units)) / len(units)
     df = {term: sum(term in unit for unit in units) for term in asked}
     idf = {term: math.log(1 + (len(units) - df[term] + 0.5) / (df[term] + 0.5)) for term in asked}
-    wanted = [
+    sums = [
         sum(idf[t] * unit.count(t) / (unit.count(t) + 1.5 * (0.6 + 0.4 * len(unit) / mean)) for t in asked)
-        / sum(idf.values())
         for unit in units
     ]
+    best, covered = max(sums), sum(idf[t] for t in asked if df[t])
+    wanted = [one / (best + 0.05 * covered) * (best / sum(idf.values())) ** 0.1 for one in sums]
     got = np.concatenate(Bm25(k1=1.5, b=0.4).score(question, documents).probabilities)
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
@@ -68,7 +71,50 @@ def test_bm25_without_any_term_is_zero() -> None:
     assert all((values == 0).all() for values in labels.probabilities)
     assert (Bm25().score("word", cut("...")).probabilities[0] == 0).all()
     # with k1 = 0 a unit that holds every term covers the question wholly
-    assert Bm25(k1=0).score("a b", cut("A b.")).probabilities[0][0] == 1
+    assert Bm25(k1=0).score("x y", cut("X y.")).probabilities[0][0] == np.float32(1 / 1.05)
+
+
+POLITE = "Hello, I hope you can help me with this: please tell me in one answer, "
+
+
+def test_bm25_means_the_same_however_a_question_is_asked() -> None:
+    text = "The dome was engineered by Filippo Brunelleschi. Tickets cost 30 euros. It is open every day."
+    plain, polite, wrong = (
+        Bm25().score(question, cut(text)).probabilities[0]
+        for question in (
+            "Who engineered the dome?",
+            f"{POLITE}who engineered the dome?",
+            "Who enginered the dome, the zyx or the qrt?",
+        )
+    )
+    assert plain.argmax() == polite.argmax() == wrong.argmax() == 0
+    assert polite[0] == plain[0]
+    # words that occur nowhere take little
+    assert plain[0] > wrong[0] > 0.85 * plain[0]
+    # what is best shares one word of many with the question
+    assert Bm25().score("How high is the tower of Ulm every year?", cut(text)).probabilities[0].max() < wrong[0]
+    assert not Bm25().score("Which minerals do volcanoes bring up?", cut(text)).probabilities[0].any()
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "other"),
+    [
+        ("How do vaccines work?", "A vaccine works in the body.", "Work begins at nine."),
+        ("Welche Städte wachsen?", "Die Stadt ist gewachsen.", "Die Welche ist ein Boot."),
+        ("Кто строил мосты?", "Мост построили в 1900 году.", "Это было давно."),
+        ("Which option is for 3.11?", "Python 3.11 needs it.", "Chapter 11 has 3 figures."),
+        ("Is C++ faster?", "C++ compiles.", "C is old."),
+        ("What did the WHO decide?", "The WHO met.", "Who would it be."),
+        ("Where is parse_line defined?", "Parse each line.", "It is long."),
+        ("What does parseLine do?", "parse_line cuts it.", "It is long."),
+        ("What is information?", "About infor-\nmation.", "About forms."),
+        ("What is cooperation?", "About co\u00adoperation.", "About coops."),
+        ("Wo ist Muenchen oder München?", "Munchen liegt hier.", "Hier ist nichts."),
+    ],
+)
+def test_bm25_meets_words_in_their_forms(question: str, text: str, other: str) -> None:
+    met, unmet = Bm25().score(question, cut(text, other)).probabilities
+    assert met.max() > unmet.max()
 
 
 @pytest.mark.parametrize("fields", [{"k1": -1}, {"k1": math.nan}, {"k1": math.inf}, {"b": 1.5}, {"b": -0.1}])
