@@ -1,7 +1,7 @@
 """contextpruner: the sentences that a question needs, cut verbatim out of retrieved documents."""
 
 from contextpruner.decisions.calibration import Calibration
-from contextpruner.decisions.policy import Policy
+from contextpruner.decisions.rules import Policy
 from contextpruner.decisions.token_counter import estimate_tokens
 from contextpruner.documents.document import Document
 from contextpruner.documents.questions import Example

@@ -28,11 +28,18 @@ class Labels:
     """What a labeler says.
 
     `probabilities` has one float32 array [units] in [0, 1] for each document; `scores` is finite float32
-    [documents] and orders the documents.
+    [documents] and orders the documents. `vectors`, where a labeler has them, are float32 [units, d] of each document:
+    units of like meaning have a cosine near 1.
     """
 
     probabilities: tuple[np.ndarray, ...]
     scores: np.ndarray
+    vectors: tuple[np.ndarray, ...] | None = None
+
+    def of_documents(self, places: Sequence[int]) -> Labels:
+        """The labels of the documents at `places`, in that order."""
+        vectors = None if self.vectors is None else tuple(self.vectors[place] for place in places)
+        return Labels(tuple(self.probabilities[place] for place in places), self.scores[[*places]], vectors)
 
     @classmethod
     def best_unit(cls, probabilities: Sequence[np.ndarray]) -> Labels:
@@ -78,7 +85,10 @@ class Labeler(ABC):
         before, after = (Labels.best_unit(values).scores for values in (labels.probabilities, handed))
         scores = np.where(labels.scores == before, after, labels.scores)
         pairs = zip(documents, handed, strict=True)
-        return Labels(tuple(_with_markup(document, values) for document, values in pairs), scores)
+        vectors = labels.vectors
+        if vectors is not None:
+            vectors = tuple(_with_markup(document, own) for document, own in zip(documents, vectors, strict=True))
+        return Labels(tuple(_with_markup(document, values) for document, values in pairs), scores, vectors)
 
     @abstractmethod
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
@@ -97,7 +107,7 @@ def above(threshold: float) -> float:
 
 def _with_markup(document: SplitDocument, values: np.ndarray) -> np.ndarray:
     """`values` of the units that are seen, and 0 for the others."""
-    every = np.zeros(len(document.units), dtype=np.float32)
+    every = np.zeros((len(document.units), *values.shape[1:]), dtype=np.float32)
     every[[unit.kind != "markup" for unit in document.units]] = values
     return every
 
@@ -125,6 +135,8 @@ def _check(name: str, labels: Labels, documents: Sequence[SplitDocument]) -> Non
         bad = np.flatnonzero(~((values >= 0) & (values <= 1)))
         if len(bad):
             raise ValueError(f"{name}: unit {bad[0]} of document {index} wants [0, 1], got {values[bad[0]]}")
+    if labels.vectors is not None and [len(own) for own in labels.vectors] != wanted:
+        raise ValueError(f"{name}: want a vector for each unit, {wanted}, got {[len(own) for own in labels.vectors]}")
     scores = labels.scores
     if scores.dtype != np.float32 or scores.shape != (len(wanted),) or not np.isfinite(scores).all():
         raise ValueError(f"{name}: want finite float32 scores [{len(wanted)}], got {scores!r}")

@@ -14,7 +14,9 @@ import numpy as np
 
 from contextpruner.decisions.calibration import Calibration, calibrate_thresholds, calibration_of_model, gold_units
 from contextpruner.decisions.labeling_setup import setup_of
-from contextpruner.decisions.policy import Policy, Reason, choose, is_kept
+from contextpruner.decisions.policy import choose
+from contextpruner.decisions.reorder import Ranking, best_documents
+from contextpruner.decisions.rules import Policy, Reason, is_kept
 from contextpruner.decisions.token_counter import TokenCounter, Tokenizer, count_checked, counter_of, estimate_tokens
 from contextpruner.documents.document import Document, HasText, check_text, read_documents
 from contextpruner.documents.format_detection import detect_format
@@ -82,13 +84,13 @@ class ContextPruner:
         max_tokens: int | None = None,
         target_recall: float | None = None,
     ) -> Result:
-        """Keep what `question` needs of `documents` under one rule, by default the labeler's own threshold.
+        """Keep what `question` needs of `documents` under the rules given, by default the labeler's own threshold.
 
-        A document is a string, or a mapping or object with `text` and perhaps `id`, `title` and `format` (by
-        default "text"; "html", "markdown" and "code" are read as such). What goes with a
-        rule, dependencies and what to do where nothing passes, is a `Policy`. Raises ValueError before anything is
-        labelled if the question is empty, a document is no text, two rules are given, or none and the labeler has no
-        threshold of its own, or a target recall has no calibration that can promise it.
+        A document is a string, or a mapping or object with `text` and perhaps `id`, `title`, `protected` and `format`
+        (by default "text"; "html", "markdown" and "code" are read as such). More rules, and what goes with them, are a
+        `Policy`. Raises ValueError before anything is labelled if the question is empty, a document is no text, a
+        threshold and a target recall are given, or no rule and the labeler has no threshold of its own, or a target
+        recall has no calibration that can promise it; and behind that if a budget cannot hold what is protected.
         """
         given = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
         rule = _policy(policy, given).or_threshold(self.labeler.default_threshold, _describe(self.labeler))
@@ -98,7 +100,11 @@ class ContextPruner:
         started = time.perf_counter()
         labels = self.labeler.score(question, cut)
         labelling_ms = (time.perf_counter() - started) * 1000
-        reasons = choose(rule, cut, labels.probabilities, self.count_tokens, reaching)
+        if rule.reorder:
+            best = best_documents(labels.scores, [document.document for document in cut])
+            cut, labels = [cut[place] for place in best], labels.of_documents(best)
+        ranking = Ranking(labels.scores, labels.vectors)
+        reasons = choose(rule, cut, labels.probabilities, self.count_tokens, reaching, ranking)
         pruned = [self._pruned(index, cut[index], labels, reasons[index]) for index in range(len(cut))]
         return Result(question, tuple(pruned), rule, _describe(self.labeler), labelling_ms)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from contextpruner.documents.format_detection import FORMATS, Format
 
 Id = str | int | None
-FIELDS = ("text", "id", "title", "format")
+FIELDS = ("text", "id", "title", "format", "protected")
 
 
 class HasText(Protocol):
@@ -24,12 +24,16 @@ class HasText(Protocol):
 
 @dataclass(frozen=True)
 class Document:
-    """One text, with the name and the title that go with it, and what it is written in (`format_detection`)."""
+    """One text, with the name and the title that go with it, and what it is written in (`format_detection`).
+
+    What is `protected` is kept whole, whatever the rules are.
+    """
 
     text: str
     id: Id = None
     title: str | None = None
     format: Format = "text"
+    protected: bool = False
 
 
 def read_documents(documents: Iterable[str | Mapping[str, object] | HasText]) -> list[Document]:
@@ -63,11 +67,15 @@ def document_from_fields(name: str, fields: Mapping[str, object]) -> Document:
         raise ValueError(f"{name}: id wants a string or an integer, got {type(key).__name__}")
     if format_ is not None and format_ not in FORMATS:
         raise ValueError(f"{name}: format wants one of {', '.join(FORMATS)}, got {format_!r}")
+    protected = fields.get("protected")
+    if not isinstance(protected, bool | None):
+        raise ValueError(f"{name}: protected wants true or false, got {protected!r}")
     return Document(
         text=text,
         id=key if key is None or isinstance(key, int) else check_text(f"{name}: id", key),
         title=None if title is None else check_text(f"{name}: title", title),
         format="text" if format_ is None else format_,
+        protected=bool(protected),
     )
 
 

@@ -13,6 +13,7 @@ up to float32 rounding.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,9 +56,11 @@ class BiEncoder(Labeler):
             return Labels.best_unit([np.zeros(0, np.float32) for _ in documents])
         options = {"batch_size": self.batch_size, "normalize_embeddings": True, "show_progress_bar": False}
         asked = self._encoder.encode_query([question], **options)[0]
-        cosine = self._encoder.encode_document(list(distinct), **options) @ asked
-        probability = np.clip(cosine, 0, 1).astype(np.float32)
-        return Labels.best_unit([probability[[distinct[text] for text in row]] for row in texts])
+        embedded = self._encoder.encode_document(list(distinct), **options)
+        probability = np.clip(embedded @ asked, 0, 1).astype(np.float32)
+        rows = [[distinct[text] for text in row] for row in texts]
+        labels = Labels.best_unit([probability[row] for row in rows])
+        return dataclasses.replace(labels, vectors=tuple(embedded[row] for row in rows))
 
     def _text(self, document: SplitDocument, text: str) -> str:
         title = document.document.title if self.use_title else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from contextpruner.decisions.policy import Policy, Reason
+from contextpruner.decisions.rules import Policy, Reason
 from contextpruner.documents.document import Id
 from contextpruner.documents.format_detection import Format
 from contextpruner.units.formats.html.serialize import prune_html

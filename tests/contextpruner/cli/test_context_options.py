@@ -48,7 +48,7 @@ def test_a_budget_in_the_tokens_of_a_tokenizer(tmp_path: Path) -> None:
     code, out, _ = run(*rule, "--max-tokens", "18", "--tokenizer", str(tmp_path), text=TEXT)
     assert code == 0
     assert json.loads(out)["n_tokens_after"] == len("The dome is tall. ")
-    code, out, _ = run(*rule, "--max-tokens", "17", "--tokenizer", str(tmp_path / "tokenizer.json"), text=TEXT)
+    code, out, _ = run(*rule, "--max-tokens", "17", "--threshold", "0", "--tokenizer", str(tmp_path / "tokenizer.json"), text=TEXT)
     assert json.loads(out)["n_tokens_after"] == len("Bread is baked.\n")
     code, _, error = run(*rule, "--max-tokens", "17", "--tokenizer", str(tmp_path / "none"), text=TEXT)
     assert code == 2
