@@ -58,8 +58,7 @@ class Dependencies:
                 continue
             begin, end = unit.introduces
             inside = [first + at for at in range(begin, end) if document.units[at].competes]
-            if not unit.competes:
-                self.introduced[first + number] = inside
+            self.introduced[first + number] = inside
             if probabilities is not None and len(inside) > 1:
                 best = probabilities[inside].max()
                 tied = [at for at in inside if probabilities[at] == best]

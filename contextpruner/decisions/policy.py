@@ -3,15 +3,16 @@
 Whatever rules are combined (`rules`), they are gone through in this order:
 
     1  documents     only those of the `top_documents` best scores go on               below_top_documents
-    2  protection    what `protect` matches, and documents that are `protected`, are kept; they count for no other rule,
-                     but a budget pays for them first, and one that cannot is refused  protected
+    2  protection    units in which `protect` matches, and documents that are `protected`, are kept; they count for no
+                     other rule, but a budget pays for them first, and one that cannot is refused
+                                                                                       protected
     3  least         at least `threshold`, or what the calibration gives for `target_recall`; above 0 where neither is
                      given                                                             below_threshold, irrelevant
                      and at least `share_of_best` of the question's best               below_share_of_best
     4  copies        with `redundancy` those of a better-ranked unit go                copy of 1.3
     5  rank          by probability, or with `mmr` by marginal relevance (`reorder`)
-    6  at least      what `min_document_units` and `min_document_tokens` ask for of each document comes first, the best of
-                     it, also where it did not pass 3, unless its probability is 0     at_least
+    6  at least      the best of each document, up to `min_document_units` and `min_document_tokens`, come first, also
+                     where they did not pass 3, unless their probability is 0          at_least
     7  at most       the best `max_document_units` of each document                    over_document_limit
                      of these the best `top_k`                                         below_top_k
                      of these, in their rank, what fits `max_document_tokens` and `max_tokens` (`token_budget`)
@@ -126,7 +127,7 @@ class _Choice:
             unit
             for unit, text in enumerate(texts)
             if self.documents[self.document_of[unit]].document.protected
-            or any(pattern.found(text) for pattern in patterns)
+            or any(pattern.found(text.rstrip()) for pattern in patterns)
         ]
         if not self.budget.take_all(protected):
             raise ValueError("want a budget that holds what is protected, got one of fewer tokens")

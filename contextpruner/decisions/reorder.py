@@ -1,7 +1,8 @@
 """Ranks: which documents and which units come first. No tie is decided by the order in which documents were given.
 
-Documents go by their score. Units go by their probability; equal ones by their place in their document, and where that
-is the same by what is in their document, so that only documents that are alike in everything go by their order.
+Documents go by their score, units by their probability. Of equal ones those of the longest document go first, of
+documents as long those of the one whose title, text and id come first in the alphabet, and of one document the earlier;
+only documents that are alike in everything go by their order.
 
 With `mmr` units go by marginal relevance (Carbonell and Goldstein 1998): the next one has the largest
 
@@ -34,7 +35,7 @@ class Ranking(NamedTuple):
 
 def by_content(documents: Sequence[Document]) -> np.ndarray:
     """int64 [documents]: a number by what is in each document, the same for documents that are alike in everything."""
-    keys = [(one.text, one.title or "", str(one.id), type(one.id).__name__, one.format) for one in documents]
+    keys = [(-len(one.text), one.title or "", one.text, str(one.id), one.format) for one in documents]
     places = {key: place for place, key in enumerate(sorted(set(keys)))}
     return np.array([places[key] for key in keys], dtype=np.int64)
 
@@ -49,7 +50,7 @@ def ranked_units(documents: Sequence[SplitDocument], flat: np.ndarray, is_ranked
     sizes = [len(document.units) for document in documents]
     content = np.repeat(by_content([document.document for document in documents]), sizes)
     place = np.concatenate([np.arange(size) for size in sizes]) if sizes else np.zeros(0, np.int64)
-    order = np.lexsort((content, place, -flat))
+    order = np.lexsort((place, content, -flat))
     return order[is_ranked[order]]
 
 

@@ -5,8 +5,15 @@
     markdown   prose and Markdown, whatever it looks like
     html       HTML, whole pages and fragments (`units.formats.html`)
     code       source code in any language (`units.code_lines`)
+    json       JSON, or JSON lines
+    csv        rows of cells, with commas, semicolons or tabs between them
+    mail       one mail or several, with their headers
+    chat       turns of speakers
+    subtitles  SRT, WebVTT
+    latex      LaTeX
 
-A file has the format that its suffix names, and "text" where that names none.
+A file has the format that its suffix names, and "text" where that names none. A text is read as one of the others where
+its head says so (`told_formats`).
 
 Source code is told from the lines at the head of a text. A line shows a mark of code (an end in ; or a brace, a call,
 an assignment, a keyword where only code has one) or none. Comments, strings that stand alone and lines of closing
@@ -16,10 +23,13 @@ brackets are not asked. Half of the other lines must show a mark. A text with a 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import Literal, get_args
 
-Format = Literal["text", "markdown", "html", "code"]
+from contextpruner.documents.told_formats import is_chat, is_csv, is_json, is_latex, is_mail, is_subtitles
+
+Format = Literal["text", "markdown", "html", "code", "json", "csv", "mail", "chat", "subtitles", "latex"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 PAGE = re.compile(r"\ufeff?\s*+(?:<\?xml[^>]*+>\s*+)?<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
@@ -29,8 +39,13 @@ NAMES: dict[Format, str] = {
     "html": "html htm xhtml",
     "code": "py pyi pyx js mjs cjs jsx ts mts cts tsx java kt kts scala groovy c h cc cpp cxx hh hpp hxx cu cuh m mm "
     "cs fs vb go rs swift zig nim d rb php pl pm lua r jl dart ex exs erl hrl hs ml mli clj cljs lisp el scm sh bash "
-    "zsh fish ps1 bat cmd sql proto thrift graphql css scss sass less vue svelte json yaml yml toml ini cfg conf xml "
+    "zsh fish ps1 bat cmd sql proto thrift graphql css scss sass less vue svelte yaml yml toml ini cfg conf xml "
     "tf hcl cmake gradle mk asm s f90 f95 f03 f pas ada vhd v sv sol tcl awk",
+    "json": "json jsonl ndjson geojson ipynb har",
+    "csv": "csv tsv",
+    "mail": "eml mbox",
+    "subtitles": "srt vtt",
+    "latex": "tex latex",
 }
 SUFFIXES: dict[str, Format] = {f".{name}": format_ for format_, names in NAMES.items() for name in names.split()}
 
@@ -39,6 +54,16 @@ CHARACTERS = 5000
 LINE_CHARACTERS = 200
 
 SHARE = 0.5
+
+# in this order, as a mail has lines like those of a chat
+TOLD: dict[Format, Callable[[str], bool]] = {
+    "subtitles": is_subtitles,
+    "json": is_json,
+    "mail": is_mail,
+    "latex": is_latex,
+    "chat": is_chat,
+    "csv": is_csv,
+}
 
 SILENT = re.compile(r"#(?!include|define|if|endif|!)|//|/?\*|--|[\])}]|'|\"(?![^\"]*\"\s*:)")
 KEYWORD = re.compile(
@@ -58,13 +83,17 @@ def format_of_suffix(path: str) -> Format:
 
 
 def detect_format(text: str, given: Format = "text") -> Format:
-    """The format that `text` is read in: "html" for a whole page that was given as text, else the one given."""
-    return "html" if given == "text" and PAGE.match(text) else given
+    """The format that `text` is read in: what its head says where it was given as text, else the one given."""
+    if given != "text":
+        return given
+    if PAGE.match(text):
+        return "html"
+    return next((format_ for format_, is_told in TOLD.items() if is_told(text)), given)
 
 
 def is_code(text: str) -> bool:
     """Whether at least half of the lines at the head of `text`, two or more, show a mark of code."""
-    if "\n" not in text:
+    if "\n" not in text or is_latex(text):
         return False
     head = text[:CHARACTERS]
     if "```" in head or "~~~" in head:

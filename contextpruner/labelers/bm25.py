@@ -16,7 +16,8 @@ probability of relevance.
 Each term of the question counts once, stop words ("who", "the", "please") not at all (`use_function_words` takes them
 in). Words are compared by their stems (`use_stems`) where the language of the documents is known by its stop words or
 its script. Without a rule a unit stays from `THRESHOLD` on: low, because what is lost here is lost to the reader. A
-title is read as part of every unit of its document (`use_title`).
+title is read as part of every unit of its document (`use_title`). A unit that has a word of the question also has
+those of its headings, its header and its lead-in, at `LENT` of what they are worth there.
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ from contextpruner.labelers._stems import stems
 from contextpruner.labelers._stop_words import language_of, question_terms
 from contextpruner.units.split import SplitDocument
 from contextpruner.units.terms import terms
+from contextpruner.units.unit import introduced_by
 
 THRESHOLD = 0.2
 # weights of what could be covered, and of how much of the question is
 COVERABLE, COVERED = 0.05, 0.1
+# what a word is worth that only a unit's heading, header or lead-in holds
+LENT = 0.5
 # terms of a unit that say which language a text is in
 TERMS_READ = 50
 
@@ -75,9 +79,27 @@ class Bm25(Labeler):
         # a call without a single term has no mean length, and nothing to weigh
         norm = self.k1 * (1 - self.b + self.b * lengths / max(lengths.mean(), 1e-9))
         tf = np.divide(counts, counts + norm[:, None], out=np.zeros_like(counts), where=counts > 0)
+        tf = _with_lent(tf, documents)
         # summed term by term: the same order, and so the same bits, whatever the company
         total = sum((tf[:, column] * idf[column] for column in range(len(wanted))), np.zeros(len(lengths)))
+        # headers and fences, which hand nothing on, are no answers that others are measured by
+        units = [unit for document in documents for unit in document.units]
+        total[[not unit.competes and unit.introduces is None for unit in units]] = 0
         return Labels.of_all_units(_comparable(total, idf, df > 0), documents)
+
+
+def _with_lent(tf: np.ndarray, documents: Sequence[SplitDocument]) -> np.ndarray:
+    """`tf` [units, terms], where a unit with a word of its own has those of what introduces it for `LENT` of theirs."""
+    lent = tf.copy()
+    first = 0
+    for document in documents:
+        own = tf[first : first + len(document.units)]
+        for number in np.flatnonzero(own.any(1)).tolist():
+            introducing = list(introduced_by(document.units, number))
+            if introducing:
+                lent[first + number] = np.maximum(own[number], LENT * own[introducing].max(0))
+        first += len(document.units)
+    return lent
 
 
 def _comparable(total: np.ndarray, idf: np.ndarray, occurs: np.ndarray) -> np.ndarray:

@@ -36,7 +36,8 @@ class Block(NamedTuple):
     """The characters [start, end) of a text, whole lines.
 
     `level` is 1 (the highest) to 9 for a heading; for a row `FIRST_ROW` or `HEAD_ROW` where one of those begins a
-    table, else 0; for a list item how deep it stands, from 1 on; for prose that goes on in a list item that item's.
+    table, else 0; for a list item how deep it stands, from 1 on; for prose that goes on in a list item that item's; for
+    a line at the head of a mail `MACHINES` or `NEW_MAIL`, else 0.
     """
 
     start: int
@@ -46,6 +47,8 @@ class Block(NamedTuple):
 
 
 FIRST_ROW, HEAD_ROW = 1, 2
+# of a line at the head of a mail: one that only machines read, one behind which another mail begins
+MACHINES, NEW_MAIL = 1, 2
 
 
 def split_blocks(
@@ -91,6 +94,8 @@ class _Builder:
             self._sentences(block, self._parent(block.level + 1) if block.level else None)
         elif block.kind == "list_item":
             self._item(block)
+        elif block.kind == "field":
+            self._field(block)
         else:
             self._add(block.start, block.end, block.kind, competes=block.kind != "rule")
 
@@ -118,6 +123,13 @@ class _Builder:
             # a block that is opened is closed, or all that follows it would be read as code
             self.units[self.fence] = self.units[self.fence].linked("header", here)
         self.fence = here if self.fence is None else None
+
+    def _field(self, block: Block) -> None:
+        path = self.path if block.level < NEW_MAIL else []
+        # what stands beside a subject is not below it
+        self.path = []
+        self._add(block.start, block.end, "field", competes=not block.level)
+        self.path = path
 
     def _item(self, block: Block) -> None:
         parent = self._parent(block.level)

@@ -15,7 +15,11 @@ from collections.abc import Sequence
 from contextpruner.units.pronouns import leans_back
 from contextpruner.units.unit import Kind, Relation, Unit
 
-FAMILIES: dict[Kind, str] = {"list_item": "list", "table_row": "table", "fence": "code", "code": "code"}
+FAMILIES: dict[Kind, str] = {
+    "list_item": "list",
+    "table_row": "table",
+    **dict.fromkeys(("fence", "code", "environment"), "code"),
+}
 # what an element of HTML holds that a sentence beside it may lead up to
 CONTAINERS = frozenset(("ul", "ol", "dl", "menu", "table", "pre"))
 
@@ -76,6 +80,9 @@ class _Reader:
 
     def read(self, index: int) -> None:
         unit = self.units[index]
+        if unit.kind == "rule" and self.texts[index].lstrip().startswith("\\begin"):
+            # what leads up to a list of LaTeX leads up to its items
+            return
         family = self._family(unit)
         if unit.kind == "heading":
             self.sentence = self.either = None
@@ -90,6 +97,7 @@ class _Reader:
             for lead in self.leads:
                 self.units[index] = self.units[index].linked(relation, lead)
         self._caption_behind(index)
+        self._answer(index)
         self._antecedent(index)
         self.family = family
         self._end(index)
@@ -147,6 +155,16 @@ class _Reader:
             if self.units[row].kind == "table_row":
                 links = tuple(link for link in self.units[row].relations if link[0] != "caption")
                 self.units[row] = self.units[row]._replace(relations=links).linked("caption", index)
+
+    def _answer(self, index: int) -> None:
+        """A turn leans on the question before it; a sentence that goes on behind a formula on that."""
+        if self.before is None:
+            return
+        unit, last, text = self.units[index], self.units[self.before], self.texts[self.before]
+        if unit.kind == last.kind == "turn" and text.rstrip().endswith(("?", "？", "؟")):
+            self.units[index] = unit.linked("lead_in", self.before)
+        if unit.kind == "sentence" and last.kind == "environment" and self.texts[index].lstrip()[:1].islower():
+            self.units[index] = unit.linked("antecedent", self.before)
 
     def _antecedent(self, index: int) -> None:
         unit = self.units[index]

@@ -49,6 +49,8 @@ class _Introductions:
         # the first unit that leans on each, and the end of all that does, directly or not
         self.first: dict[int, int] = {}
         self.ends = list(range(1, len(units) + 1))
+        # the first unit in the section of each heading
+        self.under: dict[int, int] = {}
         # where the list, table, code or paragraph of each ends, and the thing that begins there
         self.group_ends = list(range(1, len(units) + 1))
         self.things: list[tuple[int, int] | None] = [None] * len(units)
@@ -60,6 +62,9 @@ class _Introductions:
             if following is not None and self._goes_on(index, following):
                 self.group_ends[index] = self.group_ends[following]
             self._introduce(index, following)
+            heading = self.units[index].link("heading")
+            if heading is not None:
+                self.under[heading] = index
             self.things[index] = self._thing(index, following)
             following = index
 
@@ -83,9 +88,12 @@ class _Introductions:
 
     def _introduce(self, index: int, following: int | None) -> None:
         unit, text = self.units[index], self.texts[index]
-        if unit.kind == "heading":
-            is_in_section = following is not None and self.units[following].link("heading") == index
-            thing = self.things[following] if following is not None and is_in_section else None
+        if unit.introduces is not None:
+            self.units[index] = unit._replace(introduces=self._reach(*unit.introduces))
+        elif unit.kind == "turn" and text.rstrip().endswith(QUESTION) and following is not None:
+            self.units[index] = unit._replace(introduces=(following, following + 1))
+        elif unit.kind == "heading":
+            thing = self.things[self.under[index]] if index in self.under else None
             if thing is not None and self.units[thing[0]].kind == "sentence" and text.rstrip().endswith(QUESTION):
                 thing = self._reach(thing[0], self.group_ends[thing[0]])
             self.units[index] = unit._replace(introduces=thing, competes=False)
@@ -98,10 +106,14 @@ class _Introductions:
 
     def _thing(self, index: int, following: int | None) -> tuple[int, int] | None:
         """What a heading right before `index` introduces."""
-        unit = self.units[index]
+        unit, text = self.units[index], self.texts[index]
         if unit.introduces is not None:
             return unit.introduces if not unit.competes else (index, unit.introduces[1])
         if unit.competes:
+            if following is not None and text.rstrip().endswith(",") and ends_paragraph(unit, text):
+                # who is addressed at the head of a letter is not all that it says
+                thing = self.things[following]
+                return thing and (index, thing[1])
             end = index + 1 if unit.kind == "sentence" else self.group_ends[index]
             return self._reach(index, end)
         if following is None or unit.kind == "heading":

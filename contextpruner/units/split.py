@@ -12,11 +12,27 @@ from dataclasses import dataclass
 from contextpruner.documents.document import Document, check_text
 from contextpruner.documents.format_detection import Format, is_code
 from contextpruner.units.blocks import MAX_CHARACTERS, Block, SentenceEnds, split_blocks
+from contextpruner.units.formats.chat import chat_blocks
+from contextpruner.units.formats.csv import csv_blocks
 from contextpruner.units.formats.html.units import split_html
+from contextpruner.units.formats.json import split_json
+from contextpruner.units.formats.latex import latex_blocks
+from contextpruner.units.formats.mail import mail_blocks
 from contextpruner.units.formats.markdown import markdown_blocks
+from contextpruner.units.formats.subtitles import subtitle_blocks
 from contextpruner.units.relations import relate
 from contextpruner.units.sentences.boundaries import sentence_ends
 from contextpruner.units.unit import Unit, introduced_by
+
+# readers of what is cut into blocks first
+BLOCKS: dict[Format, Callable[[str], list[Block]]] = {
+    "markdown": markdown_blocks,
+    "csv": csv_blocks,
+    "mail": mail_blocks,
+    "chat": chat_blocks,
+    "subtitles": subtitle_blocks,
+    "latex": latex_blocks,
+}
 
 Splitter = Callable[[str], Sequence[Unit]]
 
@@ -80,8 +96,11 @@ def split_format(
         return split_html(text, max_characters, cut)
     if format_ == "code":
         return split_code(text, max_characters)
-    if format_ == "markdown":
-        return _related(text, markdown_blocks(text), max_characters, cut)
+    if format_ == "json":
+        units = split_json(check_text("the text", text), max_characters)
+        return relate(units, [text[unit.start : unit.end] for unit in units])
+    if format_ in BLOCKS:
+        return _related(check_text("the text", text), BLOCKS[format_](text), max_characters, cut)
     return split(text, max_characters, cut)
 
 

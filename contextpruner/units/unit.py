@@ -6,7 +6,19 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, get_args
 
 Kind = Literal[
-    "sentence", "heading", "list_item", "table_row", "code", "fence", "record", "cue", "turn", "rule", "markup"
+    "sentence",
+    "heading",
+    "list_item",
+    "table_row",
+    "code",
+    "fence",
+    "record",
+    "cue",
+    "turn",
+    "field",
+    "environment",
+    "rule",
+    "markup",
 ]
 
 # what a unit leans on, and how: the nearest first

@@ -6,7 +6,7 @@ Held for every labeler that needs no model, under every kind of policy.
 import dataclasses
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Policy, Result, estimate_tokens
@@ -65,6 +65,8 @@ def test_the_order_of_the_documents(name: str, documents: list[str], policy: Pol
     pruner = ContextPruner(name)
     there = pruner.prune(QUESTION, documents, policy)
     back = pruner.prune(QUESTION, [documents[place] for place in order], policy)
+    # of equal documents one must go first, and only the order says which
+    assume(len(set(documents)) == len(documents))
     assert said(back, list(range(len(order)))) == said(there, order)
     assert (back.n_tokens_after, back.n_characters_after) == (there.n_tokens_after, there.n_characters_after)
 

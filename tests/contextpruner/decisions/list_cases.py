@@ -222,7 +222,7 @@ INTRODUCED = {
         "html",
     ),
     "letters of a clause": Case(
-        "(1) No dogs.\n\n(2) The following are exempt from the fee:\n\na) schools;\n\nb) hospitals.\n\n(3) Bread is free.\n",
+        "(1) No dogs.\n\n(2) The following are exempt from the fee:\n\na) schools;\n\nb) hospitals.\n\n(3) Bread.\n",
         "Who is exempt from the fee?",
         ("(2) The following are exempt from the fee:\n\na) schools;\n\nb) hospitals.",),
         ("Bread",),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Labeler, Labels, Policy, SplitDocument, split, split_html
 from contextpruner.decisions.policy import choose
+from contextpruner.decisions.reorder import ranked_units
 from contextpruner.decisions.rules import is_kept
 from contextpruner.decisions.token_counter import count_checked, estimate_tokens
 from contextpruner.units.join import join_kept
@@ -199,9 +200,10 @@ def test_a_budget_of_plain_words_is_the_greedy_choice(
     flat = [size for row in sizes for size in row]
     values = [np.float32(numbers[place % len(numbers)]) for place in range(len(flat))]
     room, kept = max_tokens, set()
-    within = [(place, text) for row, text in zip(sizes, texts, strict=True) for place in range(len(row))]
-    for place in sorted(range(len(flat)), key=lambda place: (-values[place], *within[place])):
-        if flat[place] <= room and values[place] > 0:
+    documents = [SplitDocument(Document(text), tuple(split(text))) for text in texts]
+    ranked = ranked_units(documents, np.array(values, np.float32), np.array(values, np.float32) > 0)
+    for place in ranked.tolist():
+        if flat[place] <= room:
             kept.add(place)
             room -= flat[place]
     got = pruned(texts, numbers, max_tokens, WORDS)

@@ -3,6 +3,7 @@
 import pytest
 
 from contextpruner import ContextPruner, Document
+from tests.contextpruner.decisions.format_cases import CELLS, JSON, LATEX, TALK
 from tests.contextpruner.decisions.list_cases import INTRODUCED, LEAD_INS, NESTED, Case
 from tests.contextpruner.decisions.table_cases import NO_ANSWERS, TABLES
 
@@ -14,6 +15,10 @@ CASES = [
         "introduced": INTRODUCED,
         "table": TABLES,
         "no answer": NO_ANSWERS,
+        "json": JSON,
+        "talk": TALK,
+        "cells": CELLS,
+        "latex": LATEX,
     }.items()
     for name, case in cases.items()
 ]

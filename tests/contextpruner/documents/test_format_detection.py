@@ -83,7 +83,7 @@ def test_a_splitter_of_the_user_s_own_cuts_prose_and_markdown() -> None:
 
 
 def test_a_format_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="document 1: format wants one of text, markdown, html, code, got 'HTML'"):
+    with pytest.raises(ValueError, match="document 1: format wants one of text, markdown, html, code, .*, got 'HTML'"):
         ContextPruner("lead").prune("q", ["a", {"text": "a", "format": "HTML"}], top_k=1)
 
 
@@ -95,7 +95,7 @@ def test_files_have_the_format_of_their_suffix_and_lines_their_field(tmp_path: P
     found = read_files([str(tmp_path)], io.BytesIO())
     assert [document.format for document in found.documents] == ["html", "code", "markdown", "html", "text"]
     (tmp_path / "d.jsonl").write_text('{"text": "x", "format": 1}\n')
-    with pytest.raises(ValueError, match=r"d.jsonl:1: format wants one of text, markdown, html, code, got 1"):
+    with pytest.raises(ValueError, match=r"d.jsonl:1: format wants one of text, markdown, html, code, .*, got 1"):
         read_files([str(tmp_path)], io.BytesIO())
 
 
