@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from contextpruner.documents.cache import Encoded
 from contextpruner.units.split import SplitDocument
 from prunekernels import spec
 
@@ -42,10 +43,10 @@ class Labels:
         return Labels(tuple(self.probabilities[place] for place in places), self.scores[[*places]], vectors)
 
     @classmethod
-    def best_unit(cls, probabilities: Sequence[np.ndarray]) -> Labels:
+    def best_unit(cls, probabilities: Sequence[np.ndarray], vectors: tuple[np.ndarray, ...] | None = None) -> Labels:
         """Labels in which a document is worth as much as its best unit, and 0 if it has none."""
         scores = [float(values.max(initial=0)) for values in probabilities]
-        return cls(tuple(probabilities), np.array(scores, dtype=np.float32))
+        return cls(tuple(probabilities), np.array(scores, dtype=np.float32), vectors)
 
     @classmethod
     def of_all_units(cls, values: np.ndarray, documents: Sequence[SplitDocument]) -> Labels:
@@ -78,7 +79,17 @@ class Labeler(ABC):
     def score(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         """Label every unit of `documents`; raises ValueError where the labeler breaks its contract."""
         seen = [document.seen for document in documents]
-        labels = self.label(question, seen)
+        return self._finished(self.label(question, seen), documents, seen)
+
+    def score_encoded(
+        self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
+    ) -> list[Labels]:
+        """As `score` for each of `questions`, out of what `encode` gave for each of `documents`."""
+        seen = [document.seen for document in documents]
+        return [self._finished(labels, documents, seen) for labels in self.label_encoded(questions, seen, encoded)]
+
+    def _finished(self, labels: Labels, documents: Sequence[SplitDocument], seen: Sequence[SplitDocument]) -> Labels:
+        """`labels` of what is seen, checked, as those of all units."""
         _check(type(self).__name__, labels, seen)
         handed = [_handed_on(document, values) for document, values in zip(seen, labels.probabilities, strict=True)]
         # a document that is worth as much as its best unit is so still
@@ -93,6 +104,19 @@ class Labeler(ABC):
     @abstractmethod
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         """The labeler's own rule; its docstring says what the numbers mean."""
+
+    def encode(self, documents: Sequence[SplitDocument]) -> list[Encoded] | None:
+        """What the labeler knows of each document whatever is asked, None where it reads both together.
+
+        It hangs on nothing but the document, and only on what of it is `seen`.
+        """
+        return None
+
+    def label_encoded(
+        self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
+    ) -> list[Labels]:
+        """As `label` for each of `questions`, out of what `encode` gave: equal but for rounding in a model."""
+        raise NotImplementedError
 
 
 def build_labeler(text: str) -> Labeler:

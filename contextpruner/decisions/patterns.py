@@ -10,7 +10,7 @@ ends of its alternatives), and a pattern that matches the empty text. Only wheth
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from re import _parser  # type: ignore[attr-defined]
 
 WANTED = "protect wants a pattern that can be searched in linear time"
@@ -28,6 +28,8 @@ WORD = re.compile(r"\w")
 
 # whether a pattern may begin or end before this place of a text
 Anchor = Callable[[str, int], bool]
+# an operator and what it has, as the standard library parses them
+Items = Sequence[tuple[object, object]]
 # whether it matches nothing; where it may begin and end
 Part = tuple[bool, int, int]
 
@@ -140,22 +142,24 @@ class _Automaton:
                 empty, first, last = empty or part_empty, first | begins, last | ends
             return empty, first, last
         if op == "SUBPATTERN":
-            _, on, off, inside = value  # type: ignore[misc]
-            if on or off:
-                raise ValueError("flags for a part of it")
-            return self._sequence(list(inside))
+            return self._group(*value)  # type: ignore[misc]
         if op in ("MAX_REPEAT", "MIN_REPEAT"):
             return self._repeat(*value)  # type: ignore[misc]
         raise ValueError(f"it holds {op.lower().replace('_', ' ')}")
 
-    def _repeat(self, least: int, most: int, inside: object) -> Part:
+    def _group(self, number: int | None, flags_on: int, flags_off: int, inside: Items) -> Part:
+        if flags_on or flags_off:
+            raise ValueError("flags for a part of it")
+        return self._sequence(list(inside))
+
+    def _repeat(self, least: int, most: int, inside: Items) -> Part:
         is_endless = most == _parser.MAXREPEAT
         copies = max(least, 1) if is_endless else most
         self._check_size(copies)
 
         def parts() -> Iterator[Part]:
             for number in range(copies):
-                empty, first, last = self._sequence(list(inside))  # type: ignore[call-overload]
+                empty, first, last = self._sequence(list(inside))
                 if is_endless and number == copies - 1:
                     self._link(last, first)
                 yield empty or number >= least, first, last
@@ -182,15 +186,14 @@ class _Automaton:
         items = [(op, value)] if op != "IN" else [(str(name), item) for name, item in value]  # type: ignore[attr-defined]
         negated = items[0][0] in ("NEGATE", "NOT_LITERAL")
         wanted = items[1:] if items[0][0] == "NEGATE" else items
-        return lambda character: any(self._fits(*item, character) for item in wanted) != negated
+        return lambda character: any(self._fits(name, item, character) for name, item in wanted) != negated
 
     def _fits(self, op: str, value: object, character: str) -> bool:
         if op == "CATEGORY":
             return CATEGORIES[str(value)].match(character) is not None
         forms = _cases(character) if self.flags & re.IGNORECASE else {character}
         if op == "RANGE":
-            low, high = value  # type: ignore[misc]
-            return any(low <= ord(form) <= high for form in forms)
+            return any(value[0] <= ord(form) <= value[1] for form in forms)  # type: ignore[index]
         letter = chr(value)  # type: ignore[arg-type]
         return letter in forms or (bool(self.flags & re.IGNORECASE) and bool(_cases(letter) & forms))
 

@@ -5,7 +5,7 @@ All of them are checked before anything is done; what was given is read once and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,10 @@ class HasText(Protocol):
     def text(self) -> str: ...
 
 
+Given = str | Mapping[str, object] | HasText
+DocumentsOfMany = Iterable[Given] | Iterable[Sequence[Given]]
+
+
 @dataclass(frozen=True)
 class Document:
     """One text, with the name and the title that go with it, and what it is written in (`format_detection`).
@@ -36,7 +40,7 @@ class Document:
     protected: bool = False
 
 
-def read_documents(documents: Iterable[str | Mapping[str, object] | HasText]) -> list[Document]:
+def read_documents(documents: Iterable[Given]) -> list[Document]:
     """Read `documents`; raises ValueError that names the index, and the field, of the first bad one."""
     if isinstance(documents, str | bytes | Mapping):
         raise ValueError(f"want a list of documents, got one {type(documents).__name__}")
@@ -44,6 +48,34 @@ def read_documents(documents: Iterable[str | Mapping[str, object] | HasText]) ->
     if not read_ones:
         raise ValueError("want at least one document, got an empty list")
     return read_ones
+
+
+def listed(questions: Iterable[str]) -> list[str]:
+    """The questions; raises ValueError for a single one."""
+    if isinstance(questions, str | bytes):
+        raise ValueError(f"want a list of questions, got one {type(questions).__name__}")
+    return list(questions)
+
+
+def lists_of_documents(documents: DocumentsOfMany, n_questions: int) -> list[list[Document]]:
+    """The documents of each question: one list for all of them, or a list of lists.
+
+    Raises ValueError with the places of the question and the document.
+    """
+    if isinstance(documents, str | bytes | Mapping):
+        raise ValueError(f"want a list of documents, got one {type(documents).__name__}")
+    given = list(documents)
+    if not given or not all(isinstance(item, list | tuple) for item in given):
+        return [read_documents(given)] * n_questions  # type: ignore[arg-type]
+    if len(given) != n_questions:
+        raise ValueError(f"want documents for each of {n_questions} questions, got {len(given)} lists")
+    lists = []
+    for index, item in enumerate(given):
+        try:
+            lists.append(read_documents(item))  # type: ignore[arg-type]
+        except ValueError as error:
+            raise ValueError(f"question {index}: {error}") from error
+    return lists
 
 
 def _read_one(index: int, item: object) -> Document:
