@@ -59,6 +59,9 @@ Redundancy = Annotated[
 Mmr = Annotated[
     float | None, typer.Option(help="Rank by marginal relevance: the weight of relevance beside novelty, in [0, 1].")
 ]
+CacheFolder = Annotated[
+    Path | None, typer.Option("--cache", help="Folder in which terms and vectors of documents are kept.")
+]
 Closure = Annotated[
     str,
     typer.Option(

@@ -21,6 +21,7 @@ from contextpruner.decisions.calibration import Calibration
 from contextpruner.decisions.closure import DEPENDENCIES
 from contextpruner.decisions.rules import Policy
 from contextpruner.decisions.token_counter import counter_from, estimate_tokens
+from contextpruner.documents.cache import DocumentCache
 from contextpruner.documents.document import Document
 from contextpruner.documents.files import read_files, read_lines, replace_text, replacing_text
 from contextpruner.documents.questions import QuestionLine, read_questions
@@ -56,6 +57,7 @@ def prune(
     protect: options.Protect = None,
     redundancy: options.Redundancy = None,
     mmr: options.Mmr = None,
+    cache: options.CacheFolder = None,
     closure: options.Closure = "all",
     empty: options.Empty = "keep_best",
     empty_per: options.EmptyPer = "question",
@@ -93,7 +95,8 @@ def prune(
         )
         known = None if calibration is None else Calibration.load(calibration)
         count = estimate_tokens if tokenizer is None else counter_from(tokenizer)
-        pruner = ContextPruner(labeler, splitter=splitter, count_tokens=count, calibration=known)
+        kept = DocumentCache(folder=cache) if cache is not None or questions is not None else None
+        pruner = ContextPruner(labeler, splitter=splitter, count_tokens=count, calibration=known, cache=kept)
         if (question is None) == (questions is None):
             raise ValueError("want one of --question and --questions")
         if questions is not None:

@@ -79,9 +79,7 @@ class Counted(Bm25):
 COUNTS: list[int] = []
 
 
-def test_a_second_question_on_the_same_documents_encodes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_question_encodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     COUNTS.clear()
     monkeypatch.setattr(labeling_many, "QUESTIONS", 2)
     cache = DocumentCache(folder=tmp_path)

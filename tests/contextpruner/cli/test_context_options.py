@@ -87,6 +87,17 @@ def test_rules_together_on_the_command_line(tmp_path: Path) -> None:
     assert "linear time" in run(*rule, "--protect", "(a)\\1")[2]
 
 
+def test_what_is_known_of_documents_is_kept_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A dome. Bread is old.")
+    (tmp_path / "q.jsonl").write_text(lines_of({"question": "dome?"}, {"question": "bread?"}))
+    asked = ["prune", "--questions", str(tmp_path / "q.jsonl"), str(tmp_path / "a.txt"), "--top-k", "1"]
+    plain = [json.loads(line)["documents"] for line in run(*asked)[1].splitlines()]
+    for _ in range(2):
+        kept = run(*asked, "--cache", str(tmp_path / "known"))[1]
+        assert [json.loads(line)["documents"] for line in kept.splitlines()] == plain
+        assert len(list((tmp_path / "known").glob("*.safetensors"))) == 1
+
+
 def test_an_index_in_several_files(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_text(
