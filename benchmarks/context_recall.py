@@ -28,7 +28,8 @@ from benchmarks.harness import record
 from contextpruner import ContextPruner, Example, Labeler, Policy, SplitDocument, split
 from contextpruner.decisions.calibration import gold_units
 from contextpruner.decisions.closure import DEPENDENCIES
-from contextpruner.decisions.policy import choose, is_kept
+from contextpruner.decisions.policy import choose
+from contextpruner.decisions.rules import is_kept
 from contextpruner.documents.document import read_documents
 
 BUDGETS = (0.1, 0.2, 0.3, 0.5)

@@ -1,8 +1,9 @@
 """contextpruner: the sentences that a question needs, cut verbatim out of retrieved documents."""
 
 from contextpruner.decisions.calibration import Calibration
-from contextpruner.decisions.policy import Policy
+from contextpruner.decisions.rules import Policy
 from contextpruner.decisions.token_counter import estimate_tokens
+from contextpruner.documents.cache import DocumentCache
 from contextpruner.documents.document import Document
 from contextpruner.documents.questions import Example
 from contextpruner.labeler import Labeler, Labels
@@ -17,6 +18,7 @@ __all__ = [
     "Calibration",
     "ContextPruner",
     "Document",
+    "DocumentCache",
     "Example",
     "Labeler",
     "Labels",

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from contextpruner.documents.cache import Encoded
 from contextpruner.units.split import SplitDocument
 from prunekernels import spec
 
@@ -28,17 +29,24 @@ class Labels:
     """What a labeler says.
 
     `probabilities` has one float32 array [units] in [0, 1] for each document; `scores` is finite float32
-    [documents] and orders the documents.
+    [documents] and orders the documents. `vectors`, where a labeler has them, are float32 [units, d] of each document:
+    units of like meaning have a cosine near 1.
     """
 
     probabilities: tuple[np.ndarray, ...]
     scores: np.ndarray
+    vectors: tuple[np.ndarray, ...] | None = None
+
+    def of_documents(self, places: Sequence[int]) -> Labels:
+        """The labels of the documents at `places`, in that order."""
+        vectors = None if self.vectors is None else tuple(self.vectors[place] for place in places)
+        return Labels(tuple(self.probabilities[place] for place in places), self.scores[[*places]], vectors)
 
     @classmethod
-    def best_unit(cls, probabilities: Sequence[np.ndarray]) -> Labels:
+    def best_unit(cls, probabilities: Sequence[np.ndarray], vectors: tuple[np.ndarray, ...] | None = None) -> Labels:
         """Labels in which a document is worth as much as its best unit, and 0 if it has none."""
         scores = [float(values.max(initial=0)) for values in probabilities]
-        return cls(tuple(probabilities), np.array(scores, dtype=np.float32))
+        return cls(tuple(probabilities), np.array(scores, dtype=np.float32), vectors)
 
     @classmethod
     def of_all_units(cls, values: np.ndarray, documents: Sequence[SplitDocument]) -> Labels:
@@ -71,18 +79,44 @@ class Labeler(ABC):
     def score(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         """Label every unit of `documents`; raises ValueError where the labeler breaks its contract."""
         seen = [document.seen for document in documents]
-        labels = self.label(question, seen)
+        return self._finished(self.label(question, seen), documents, seen)
+
+    def score_encoded(
+        self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
+    ) -> list[Labels]:
+        """As `score` for each of `questions`, out of what `encode` gave for each of `documents`."""
+        seen = [document.seen for document in documents]
+        return [self._finished(labels, documents, seen) for labels in self.label_encoded(questions, seen, encoded)]
+
+    def _finished(self, labels: Labels, documents: Sequence[SplitDocument], seen: Sequence[SplitDocument]) -> Labels:
+        """`labels` of what is seen, checked, as those of all units."""
         _check(type(self).__name__, labels, seen)
         handed = [_handed_on(document, values) for document, values in zip(seen, labels.probabilities, strict=True)]
         # a document that is worth as much as its best unit is so still
         before, after = (Labels.best_unit(values).scores for values in (labels.probabilities, handed))
         scores = np.where(labels.scores == before, after, labels.scores)
         pairs = zip(documents, handed, strict=True)
-        return Labels(tuple(_with_markup(document, values) for document, values in pairs), scores)
+        vectors = labels.vectors
+        if vectors is not None:
+            vectors = tuple(_with_markup(document, own) for document, own in zip(documents, vectors, strict=True))
+        return Labels(tuple(_with_markup(document, values) for document, values in pairs), scores, vectors)
 
     @abstractmethod
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         """The labeler's own rule; its docstring says what the numbers mean."""
+
+    def encode(self, documents: Sequence[SplitDocument]) -> list[Encoded] | None:
+        """What the labeler knows of each document whatever is asked, None where it reads both together.
+
+        It hangs on nothing but the document, and only on what of it is `seen`.
+        """
+        return None
+
+    def label_encoded(
+        self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
+    ) -> list[Labels]:
+        """As `label` for each of `questions`, out of what `encode` gave: equal but for rounding in a model."""
+        raise NotImplementedError
 
 
 def build_labeler(text: str) -> Labeler:
@@ -97,7 +131,7 @@ def above(threshold: float) -> float:
 
 def _with_markup(document: SplitDocument, values: np.ndarray) -> np.ndarray:
     """`values` of the units that are seen, and 0 for the others."""
-    every = np.zeros(len(document.units), dtype=np.float32)
+    every = np.zeros((len(document.units), *values.shape[1:]), dtype=np.float32)
     every[[unit.kind != "markup" for unit in document.units]] = values
     return every
 
@@ -125,6 +159,8 @@ def _check(name: str, labels: Labels, documents: Sequence[SplitDocument]) -> Non
         bad = np.flatnonzero(~((values >= 0) & (values <= 1)))
         if len(bad):
             raise ValueError(f"{name}: unit {bad[0]} of document {index} wants [0, 1], got {values[bad[0]]}")
+    if labels.vectors is not None and [len(own) for own in labels.vectors] != wanted:
+        raise ValueError(f"{name}: want a vector for each unit, {wanted}, got {[len(own) for own in labels.vectors]}")
     scores = labels.scores
     if scores.dtype != np.float32 or scores.shape != (len(wanted),) or not np.isfinite(scores).all():
         raise ValueError(f"{name}: want finite float32 scores [{len(wanted)}], got {scores!r}")

@@ -6,32 +6,53 @@ read -> split -> label -> choose -> spans. Every text that comes out is verbatim
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import functools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from contextpruner.decisions.calibration import Calibration, calibrate_thresholds, calibration_of_model, gold_units
+from contextpruner.decisions.labeling_many import LabelingMany, chunks
 from contextpruner.decisions.labeling_setup import setup_of
-from contextpruner.decisions.policy import Policy, Reason, choose, is_kept
-from contextpruner.decisions.token_counter import TokenCounter, Tokenizer, count_checked, counter_of, estimate_tokens
-from contextpruner.documents.document import Document, HasText, check_text, read_documents
+from contextpruner.decisions.policy import choose
+from contextpruner.decisions.reorder import Ranking, best_documents
+from contextpruner.decisions.rules import Policy
+from contextpruner.decisions.token_counter import TokenCounter, Tokenizer, counter_of, estimate_tokens
+from contextpruner.documents.cache import DocumentCache
+from contextpruner.documents.document import (
+    Document,
+    DocumentsOfMany,
+    Given,
+    check_text,
+    listed,
+    lists_of_documents,
+    read_documents,
+)
 from contextpruner.documents.format_detection import detect_format
 from contextpruner.documents.questions import Example
 from contextpruner.labeler import LABELERS, Labeler, Labels, build_labeler
 from contextpruner.models.auto_labeler import labeler_for_model
-from contextpruner.results.result import PrunedDocument, Result, Span
-from contextpruner.units.join import join_kept
+from contextpruner.results.result import Result, pruned_document
 from contextpruner.units.sentence_splitter import SentenceSplitter, build_splitter
 from contextpruner.units.split import SplitDocument, Splitter, split_format
 from prunekernels import registry, spec
+
+# texts whose tokens are remembered while many questions are pruned
+COUNTED = 4096
+
+# a policy without open ends, and the threshold that a calibration gives it
+Rules = tuple[Policy, float | None]
 
 
 class ContextPruner:
     """Prunes documents for a question with one labeler and one splitter, given as objects or in their text form.
 
-    A splitter of the user's own is a function that cuts a text into units; it cuts prose and Markdown only.
+    A splitter of the user's own is a function that cuts a text into units; it cuts prose and Markdown only. With a
+    `cache` units, terms and vectors of documents are kept from one call to the next; without one only within
+    `prune_many`.
     """
 
     def __init__(
@@ -41,6 +62,7 @@ class ContextPruner:
         splitter: str | Splitter = "rules",
         count_tokens: TokenCounter | Tokenizer = estimate_tokens,
         calibration: Calibration | None = None,
+        cache: DocumentCache | None = None,
     ) -> None:
         self.labeler = build_labeler(labeler) if isinstance(labeler, str) else labeler
         if not isinstance(self.labeler, Labeler):
@@ -48,6 +70,7 @@ class ContextPruner:
         self.splitter = build_splitter(splitter) if isinstance(splitter, str) else splitter
         self.count_tokens = counter_of(count_tokens)
         self.calibration = calibration
+        self.cache = cache
         if calibration is not None:
             calibration.check(setup_of(self.labeler, self.splitter))
 
@@ -59,6 +82,7 @@ class ContextPruner:
         splitter: str | Splitter = "rules",
         count_tokens: TokenCounter | Tokenizer = estimate_tokens,
         calibration: Calibration | None = None,
+        cache: DocumentCache | None = None,
     ) -> ContextPruner:
         """A pruner with the model at the path or hub id `name`, and the labeler that reads such a model.
 
@@ -69,12 +93,12 @@ class ContextPruner:
         kind, model = labeler_for_model(name)
         labeler = registry.load(LABELERS, kind, Labeler)  # type: ignore[type-abstract]
         made = labeler() if model is None else labeler(model=model)  # type: ignore[call-arg]
-        return cls(made, splitter=splitter, count_tokens=count_tokens, calibration=calibration)
+        return cls(made, splitter=splitter, count_tokens=count_tokens, calibration=calibration, cache=cache)
 
     def prune(  # noqa: PLR0913 - the rules by their names
         self,
         question: str,
-        documents: Iterable[str | Mapping[str, object] | HasText],
+        documents: Iterable[Given],
         policy: Policy | None = None,
         *,
         threshold: float | None = None,
@@ -82,24 +106,108 @@ class ContextPruner:
         max_tokens: int | None = None,
         target_recall: float | None = None,
     ) -> Result:
-        """Keep what `question` needs of `documents` under one rule, by default the labeler's own threshold.
+        """Keep what `question` needs of `documents` under the rules given, by default the labeler's own threshold.
 
-        A document is a string, or a mapping or object with `text` and perhaps `id`, `title` and `format` (by
-        default "text"; "html", "markdown" and "code" are read as such). What goes with a
-        rule, dependencies and what to do where nothing passes, is a `Policy`. Raises ValueError before anything is
-        labelled if the question is empty, a document is no text, two rules are given, or none and the labeler has no
-        threshold of its own, or a target recall has no calibration that can promise it.
+        A document is a string, or a mapping or object with `text` and perhaps `id`, `title`, `protected` and `format`
+        (by default "text"; "html", "markdown" and "code" are read as such). More rules, and what goes with them, are a
+        `Policy`. Raises ValueError before anything is labelled if the question is empty, a document is no text, a
+        threshold and a target recall are given, or no rule and the labeler has no threshold of its own, or a target
+        recall has no calibration that can promise it; and behind that if a budget cannot hold what is protected.
         """
         given = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
-        rule = _policy(policy, given).or_threshold(self.labeler.default_threshold, _describe(self.labeler))
-        reaching = self._reaching(rule.target_recall)
+        rule, reaching = self._rule(policy, given)
+        if self.cache is not None:
+            read = read_documents(documents)
+            return next(self._pruned_many([_question(question)], [read], (rule, reaching), self.cache))
         cut = self._cut(question, documents)
         self.labeler.prepare()
         started = time.perf_counter()
         labels = self.labeler.score(question, cut)
         labelling_ms = (time.perf_counter() - started) * 1000
-        reasons = choose(rule, cut, labels.probabilities, self.count_tokens, reaching)
-        pruned = [self._pruned(index, cut[index], labels, reasons[index]) for index in range(len(cut))]
+        return self._result(question, cut, (rule, reaching), (labels, labelling_ms), self.count_tokens)
+
+    def prune_many(  # noqa: PLR0913 - the rules by their names
+        self,
+        questions: Iterable[str],
+        documents: DocumentsOfMany,
+        policy: Policy | None = None,
+        *,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        max_tokens: int | None = None,
+        target_recall: float | None = None,
+    ) -> list[Result]:
+        """As `prune` for each of `questions`, about the same `documents` or, where these are lists, each about its own.
+
+        Questions are labelled together, and what is known of a document whatever is asked is found once. The results
+        are those of `prune`: the same bits for labelers without a model, up to float32 rounding otherwise. Raises
+        ValueError as `prune` does, naming the question.
+        """
+        given = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
+        rules = self._rule(policy, given)
+        asked = [_question(question, f"question {index}") for index, question in enumerate(listed(questions))]
+        lists = lists_of_documents(documents, len(asked))
+        return list(self._pruned_many(asked, lists, rules, self.cache or DocumentCache()))
+
+    async def prune_many_async(  # noqa: PLR0913 - the rules by their names
+        self,
+        questions: Iterable[str],
+        documents: DocumentsOfMany,
+        policy: Policy | None = None,
+        *,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        max_tokens: int | None = None,
+        target_recall: float | None = None,
+    ) -> list[Result]:
+        """`prune_many` in a thread of its own."""
+        given = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
+        return await asyncio.to_thread(self.prune_many, questions, documents, policy, **given)  # type: ignore[arg-type]
+
+    def _pruned_many(
+        self, questions: Sequence[str], lists: Sequence[Sequence[Document]], rules: Rules, cache: DocumentCache
+    ) -> Iterator[Result]:
+        """A result for each question, in their order."""
+        if not questions:
+            return
+        self.labeler.prepare()
+        # kept texts of one question are often those of another
+        count_tokens = functools.lru_cache(COUNTED)(self.count_tokens)
+        labeling = LabelingMany(self.labeler, self.splitter, cache)
+        for start, end in chunks(lists):
+            cuts = [
+                [labeling.cut(index, document, self._split) for index, document in enumerate(documents)]
+                for documents in lists[start:end]
+            ]
+            started = time.perf_counter()
+            labels = labeling.score(questions[start:end], cuts)
+            labelling_ms = (time.perf_counter() - started) * 1000 / (end - start)
+            for question, cut, said in zip(questions[start:end], cuts, labels, strict=True):
+                bare = [document for _, document in cut]
+                yield self._result(question, bare, rules, (said, labelling_ms), count_tokens)
+
+    def _rule(self, policy: Policy | None, given: Mapping[str, float | int | None]) -> Rules:
+        """The policy, and the threshold of a calibration where it has a target recall."""
+        rule = _policy(policy, given).or_threshold(self.labeler.default_threshold, _describe(self.labeler))
+        return rule, self._reaching(rule.target_recall)
+
+    def _result(
+        self,
+        question: str,
+        cut: list[SplitDocument],
+        rules: Rules,
+        labelled: tuple[Labels, float],
+        count_tokens: TokenCounter,
+    ) -> Result:
+        """What is kept under `rules` by labels that took so many milliseconds."""
+        (rule, reaching), (labels, labelling_ms) = rules, labelled
+        if rule.reorder:
+            best = best_documents(labels.scores, [document.document for document in cut])
+            cut, labels = [cut[place] for place in best], labels.of_documents(best)
+        ranking = Ranking(labels.scores, labels.vectors)
+        reasons = choose(rule, cut, labels.probabilities, count_tokens, reaching, ranking)
+        rows = zip(cut, labels.probabilities, labels.scores.tolist(), reasons, strict=True)
+        pruned = [pruned_document(*row, count_tokens) for row in rows]
         return Result(question, tuple(pruned), rule, _describe(self.labeler), labelling_ms)
 
     def calibrate(self, examples: Iterable[Example]) -> Calibration:
@@ -125,44 +233,31 @@ class ContextPruner:
             )
         return calibration.check(setup_of(self.labeler, self.splitter)).threshold(target_recall)
 
-    def _cut(self, question: str, documents: Iterable[str | Mapping[str, object] | HasText]) -> list[SplitDocument]:
+    def _cut(self, question: str, documents: Iterable[Given]) -> list[SplitDocument]:
         """The documents in units, everything checked."""
-        if not check_text("the question", question).strip():
-            raise ValueError("want a question, got an empty text")
-        cut = [self._split(document) for document in read_documents(documents)]
-        for index, document in enumerate(cut):
-            _check_partition(index, document)
-        return cut
+        _question(question)
+        return [self._split(index, document) for index, document in enumerate(read_documents(documents))]
 
-    def _split(self, document: Document) -> SplitDocument:
+    def _split(self, index: int, document: Document) -> SplitDocument:
         """The document in units, and the format that it was read in."""
         splitter = self.splitter
         if not isinstance(splitter, SentenceSplitter):
             if document.format in ("text", "markdown"):
-                return SplitDocument(document, tuple(splitter(document.text)))
+                cut = SplitDocument(document, tuple(splitter(document.text)))
+                _check_partition(index, cut)
+                return cut
             splitter = build_splitter("rules")
         format_ = detect_format(document.text, document.format)
         units = split_format(document.text, format_, splitter.max_characters, splitter.cut)
-        return SplitDocument(dataclasses.replace(document, format=format_), tuple(units))
+        cut = SplitDocument(dataclasses.replace(document, format=format_), tuple(units))
+        _check_partition(index, cut)
+        return cut
 
-    def _pruned(self, index: int, document: SplitDocument, labels: Labels, reasons: list[Reason]) -> PrunedDocument:
-        probabilities = labels.probabilities[index].tolist()
-        spans = tuple(
-            Span(unit.start, unit.end, probability, is_kept(reason), reason, unit.kind, unit.path, unit.text)
-            for unit, probability, reason in zip(document.units, probabilities, reasons, strict=True)
-        )
-        source = document.document
-        kept = join_kept(document.texts, (span.kept for span in spans))
-        return PrunedDocument(
-            id=source.id,
-            title=source.title,
-            format=source.format,
-            original=source.text,
-            spans=spans,
-            score=float(labels.scores[index]),
-            n_tokens_before=count_checked(self.count_tokens, "".join(document.texts)),
-            n_tokens_after=count_checked(self.count_tokens, kept),
-        )
+
+def _question(question: object, name: str = "the question") -> str:
+    if not check_text(name, question).strip():
+        raise ValueError(f"want a question, got an empty text{'' if name == 'the question' else f' for {name}'}")
+    return question  # type: ignore[return-value]
 
 
 def _describe(labeler: Labeler) -> str:

@@ -39,11 +39,34 @@ TargetRecall = Annotated[
 CalibrationFile = Annotated[
     Path | None, typer.Option(help="File that `calibrate` wrote; by default the one in the model's folder.")
 ]
+ShareOfBest = Annotated[
+    float | None, typer.Option(help="Keep units of at least this share of the best one's probability.")
+]
+TopDocuments = Annotated[int | None, typer.Option(help="Keep something of the n best documents only.")]
+Reorder = Annotated[bool, typer.Option("--reorder", help="Documents come out best first.")]
+MinDocumentUnits = Annotated[int | None, typer.Option(help="At least the n best units of each document.")]
+MaxDocumentUnits = Annotated[int | None, typer.Option(help="At most the n best units of each document.")]
+MinDocumentTokens = Annotated[int | None, typer.Option(help="At least so many tokens of each document.")]
+MaxDocumentTokens = Annotated[int | None, typer.Option(help="At most so many tokens of each document.")]
+Before = Annotated[int, typer.Option(help="Keep n units before each one that is kept.")]
+Behind = Annotated[int, typer.Option(help="Keep n units behind each one that is kept.")]
+Protect = Annotated[
+    list[str] | None, typer.Option(metavar="PATTERN", help="Always keep units with this regular expression.")
+]
+Redundancy = Annotated[
+    float | None, typer.Option(help="Keep units of several documents once from this likeness on, say 0.9.")
+]
+Mmr = Annotated[
+    float | None, typer.Option(help="Rank by marginal relevance: the weight of relevance beside novelty, in [0, 1].")
+]
+CacheFolder = Annotated[
+    Path | None, typer.Option("--cache", help="Folder in which terms and vectors of documents are kept.")
+]
 Closure = Annotated[
     str,
     typer.Option(
         metavar="KINDS",
-        help="What is kept with a unit that leans on it; comma-separated, or none.",
+        help="What is kept with a unit that leans on it; comma-separated, all, or none.",
         show_default="all kinds",
     ),
 ]

@@ -19,8 +19,9 @@ from contextpruner.cli import options, progress_bar
 from contextpruner.cli.errors import clear_errors
 from contextpruner.decisions.calibration import Calibration
 from contextpruner.decisions.closure import DEPENDENCIES
-from contextpruner.decisions.policy import Policy
+from contextpruner.decisions.rules import Policy
 from contextpruner.decisions.token_counter import counter_from, estimate_tokens
+from contextpruner.documents.cache import DocumentCache
 from contextpruner.documents.document import Document
 from contextpruner.documents.files import read_files, read_lines, replace_text, replacing_text
 from contextpruner.documents.questions import QuestionLine, read_questions
@@ -44,7 +45,20 @@ def prune(
     tokenizer: options.TokenizerPath = None,
     target_recall: options.TargetRecall = None,
     calibration: options.CalibrationFile = None,
-    closure: options.Closure = ",".join(DEPENDENCIES),
+    share_of_best: options.ShareOfBest = None,
+    top_documents: options.TopDocuments = None,
+    reorder: options.Reorder = False,
+    min_document_units: options.MinDocumentUnits = None,
+    max_document_units: options.MaxDocumentUnits = None,
+    min_document_tokens: options.MinDocumentTokens = None,
+    max_document_tokens: options.MaxDocumentTokens = None,
+    before: options.Before = 0,
+    behind: options.Behind = 0,
+    protect: options.Protect = None,
+    redundancy: options.Redundancy = None,
+    mmr: options.Mmr = None,
+    cache: options.CacheFolder = None,
+    closure: options.Closure = "all",
     empty: options.Empty = "keep_best",
     empty_per: options.EmptyPer = "question",
     format_: options.OutputFormat = None,
@@ -53,15 +67,36 @@ def prune(
 ) -> None:
     """Prune FILES, or standard input, for a question.
 
-    By one of --threshold, --top-k, --max-tokens, --target-recall; without one by the labeler's own threshold.
+    By --threshold or --target-recall, --share-of-best, --top-k and --max-tokens, each of which narrows what the others
+    leave; without any by the labeler's own threshold.
     """
     with clear_errors():
-        kinds = () if closure == "none" else tuple(part.strip() for part in closure.split(","))
-        rule = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
-        policy = Policy(**rule, closure=kinds, empty=empty, empty_per=empty_per)  # type: ignore[arg-type]
+        named = {"all": DEPENDENCIES, "none": ()}
+        kinds = named.get(closure, tuple(part.strip() for part in closure.split(",")))
+        policy = Policy(
+            threshold=threshold,
+            top_k=top_k,
+            max_tokens=max_tokens,
+            target_recall=target_recall,
+            closure=kinds,  # type: ignore[arg-type]
+            empty=empty,
+            empty_per=empty_per,
+            share_of_best=share_of_best,
+            top_documents=top_documents,
+            reorder=reorder,
+            min_document_units=min_document_units,
+            max_document_units=max_document_units,
+            min_document_tokens=min_document_tokens,
+            max_document_tokens=max_document_tokens,
+            neighbours=(before, behind),
+            protect=tuple(protect or ()),
+            redundancy=redundancy,
+            mmr=mmr,
+        )
         known = None if calibration is None else Calibration.load(calibration)
         count = estimate_tokens if tokenizer is None else counter_from(tokenizer)
-        pruner = ContextPruner(labeler, splitter=splitter, count_tokens=count, calibration=known)
+        kept = DocumentCache(folder=cache) if cache is not None or questions is not None else None
+        pruner = ContextPruner(labeler, splitter=splitter, count_tokens=count, calibration=known, cache=kept)
         if (question is None) == (questions is None):
             raise ValueError("want one of --question and --questions")
         if questions is not None:

@@ -1,7 +1,7 @@
-"""A token budget over all documents of a question.
+"""Token budgets: over all documents of a question, and for each of them.
 
 The cost of a choice is the sum over documents of count_tokens(kept text); a document of which nothing is kept
-costs nothing. Units are tried from the most to the least probable, ties to the earlier, and each is taken, with
+costs nothing. Units are tried in their rank (`reorder`), and each is taken, with
 all that it leans on, if that still fits, so that a long unit that does not fit makes room for shorter ones behind it.
 
 Counts of pieces do not add up exactly where a tokenizer merges across their edges or adds special tokens. So
@@ -14,6 +14,7 @@ is left stays empty.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,37 +27,45 @@ from contextpruner.units.split import SplitDocument
 ROUNDS = 32
 
 
-def within_budget(
-    documents: Sequence[SplitDocument],
-    ranked: np.ndarray,
-    max_tokens: int,
-    count_tokens: TokenCounter,
-    along: Dependencies,
-) -> np.ndarray:
-    """Which units are taken for their own sake, bool [units] over all documents; their dependencies are paid for too.
+class NoBudget:
+    """What `TokenBudget` is where nothing limits the tokens: whatever is asked for is taken."""
 
-    `ranked` holds the units' indices, best first; `along` says what is kept with each.
+    def __init__(self, n_units: int, along: Dependencies) -> None:
+        self.along = along
+        self.taken = np.zeros(n_units, dtype=bool)
+        self.held = np.zeros(n_units, dtype=bool)
+
+    def take(self, ranked: Sequence[int]) -> None:
+        """Take all of `ranked`, for its own sake also what is held already."""
+        self.taken[ranked] = True
+        self.held[ranked] = True
+        self.held[[other for _, other in self.along.reached(ranked, lambda one: False)]] = True
+
+    def take_all(self, units: Sequence[int]) -> bool:
+        """Take all of `units`."""
+        self.take(units)
+        return True
+
+    def is_over_each(self, unit: int) -> bool:
+        """Never."""
+        return False
+
+
+class TokenBudget:
+    """What is kept and what it costs, as the kept texts stand; never more than `most` of all or `most_each` of one.
+
+    `taken` and `held` say which units are kept for their own sake, and which at all, bool [units] over all documents,
+    counted through. What is kept with a unit, by `along`, is paid for with it.
     """
-    search = _BudgetSearch(documents, max_tokens, count_tokens, along)
-    waiting = ranked.tolist()
-    while batch := search.affordable(waiting):
-        taken = search.take_beginning(batch)
-        passed_over = batch[taken] if taken < len(batch) else None
-        waiting = [unit for unit in waiting if unit != passed_over and not search.held[unit]]
-    return search.taken
-
-
-class _BudgetSearch:
-    """What is kept and what it costs, as the kept texts stand; never more than `max_tokens`."""
 
     def __init__(
         self,
         documents: Sequence[SplitDocument],
-        max_tokens: int,
+        most: tuple[int | None, int | None],
         count_tokens: TokenCounter,
         along: Dependencies,
     ) -> None:
-        self.max_tokens = max_tokens
+        self.most, self.most_each = (math.inf if limit is None else limit for limit in most)
         self.count_tokens = count_tokens
         self.along = along
         self.texts = [document.texts for document in documents]
@@ -73,9 +82,26 @@ class _BudgetSearch:
         # characters that may still be counted, or units looked at
         self.work = ROUNDS * sum(len(document.document.text) for document in documents)
 
-    def affordable(self, waiting: Sequence[int]) -> list[int]:
+    def take(self, ranked: Sequence[int]) -> None:
+        """Take of the units `ranked`, best first, what fits, in their order."""
+        waiting = [unit for unit in ranked if not self.held[unit]]
+        while batch := self._affordable(waiting):
+            n_taken = self._take_beginning(batch)
+            passed_over = batch[n_taken] if n_taken < len(batch) else None
+            waiting = [unit for unit in waiting if unit != passed_over and not self.held[unit]]
+
+    def take_all(self, units: Sequence[int]) -> bool:
+        """Take all of `units` if they fit, and none of them if not; returns whether they did."""
+        return self._take(units)
+
+    def is_over_each(self, unit: int) -> bool:
+        """Whether `unit` by itself is more than what is left of its document's own budget."""
+        return self.own[unit] + self.costs[self.document_of[unit]] > self.most_each
+
+    def _affordable(self, waiting: Sequence[int]) -> list[int]:
         """The best units of `waiting` that fit by their own counts into the room that is left."""
-        room = self.max_tokens - sum(self.costs)
+        room = self.most - sum(self.costs)
+        room_of = [self.most_each - cost for cost in self.costs]
         chosen: list[int] = []
         if self.work <= 0:
             return chosen
@@ -92,8 +118,9 @@ class _BudgetSearch:
                 break
             document = self.document_of[unit]
             cost = sum(self.own[one] for one in new) + (0 if document in begun else self.fixed)
-            if cost <= room:
+            if cost <= min(room, room_of[document]):
                 room -= cost
+                room_of[document] -= cost
                 chosen.append(unit)
                 held.update(new)
                 begun.add(document)
@@ -101,11 +128,10 @@ class _BudgetSearch:
 
     def _new(self, unit: int, held: set[int]) -> list[int]:
         """`unit` and what is kept with it, without what is `held`, whose own dependencies are held as well."""
-        if unit in held:
-            return []
-        return [unit, *(one for _, one in self.along.reached([unit], lambda one: one in held or one == unit))]
+        own = [] if unit in held else [unit]
+        return [*own, *(one for _, one in self.along.reached([unit], lambda one: one in held or one == unit))]
 
-    def take_beginning(self, batch: Sequence[int]) -> int:
+    def _take_beginning(self, batch: Sequence[int]) -> int:
         """Take as many units from the head of `batch` as the budget holds; returns how many."""
         low, high = 0, len(batch) + 1
         middle = len(batch)
@@ -132,7 +158,7 @@ class _BudgetSearch:
             text = join_kept(self.texts[document], kept)
             self.costs[document] = count_checked(self.count_tokens, text)
             self.work -= len(text)
-        if sum(self.costs) > self.max_tokens:
+        if sum(self.costs) > self.most or max(self.costs, default=0) > self.most_each:
             self.held[new] = False
             self.costs = before
             return False

@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from contextpruner.documents.cache import Encoded
 from contextpruner.extras import require
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.models.batches import check_batch_size
@@ -49,15 +50,26 @@ class BiEncoder(Labeler):
         _ = self._encoder
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
+        return self.label_encoded([question], documents, self.encode(documents))[0]
+
+    def encode(self, documents: Sequence[SplitDocument]) -> list[Encoded]:
         texts = [[self._text(document, text) for text in document.texts] for document in documents]
         distinct = {text: row for row, text in enumerate(dict.fromkeys(text for row in texts for text in row))}
         if not distinct:
-            return Labels.best_unit([np.zeros(0, np.float32) for _ in documents])
-        options = {"batch_size": self.batch_size, "normalize_embeddings": True, "show_progress_bar": False}
-        asked = self._encoder.encode_query([question], **options)[0]
-        cosine = self._encoder.encode_document(list(distinct), **options) @ asked
-        probability = np.clip(cosine, 0, 1).astype(np.float32)
-        return Labels.best_unit([probability[[distinct[text] for text in row]] for row in texts])
+            return [{"vectors": np.zeros((0, 1), np.float32)} for _ in documents]
+        embedded = self._encoder.encode_document(list(distinct), **self._options)
+        return [{"vectors": embedded[[distinct[text] for text in row]]} for row in texts]
+
+    def label_encoded(
+        self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
+    ) -> list[Labels]:
+        vectors = tuple(one["vectors"] for one in encoded)
+        asked = self._encoder.encode_query(list(questions), **self._options)
+        return [Labels.best_unit([_cosines(own, one) for own in vectors], vectors) for one in asked]
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"batch_size": self.batch_size, "normalize_embeddings": True, "show_progress_bar": False}
 
     def _text(self, document: SplitDocument, text: str) -> str:
         title = document.document.title if self.use_title else None
@@ -75,3 +87,10 @@ class BiEncoder(Labeler):
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
+
+
+def _cosines(vectors: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """float32 [units]; row by row, so that equal vectors give equal bits wherever they stand."""
+    if not len(vectors):
+        return np.zeros(0, np.float32)
+    return (vectors * asked).sum(1).clip(0, 1).astype(np.float32)

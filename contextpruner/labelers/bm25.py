@@ -29,9 +29,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from contextpruner.documents.cache import Encoded
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.labelers._stems import stems
-from contextpruner.labelers._stop_words import language_of, question_terms
+from contextpruner.labelers._stop_words import question_terms
+from contextpruner.labelers._unit_terms import TermsOfDocument, encode_terms, language_of_terms
 from contextpruner.units.split import SplitDocument
 from contextpruner.units.terms import terms
 from contextpruner.units.unit import introduced_by
@@ -41,8 +43,6 @@ THRESHOLD = 0.2
 COVERABLE, COVERED = 0.05, 0.1
 # what a word is worth that only a unit's heading, header or lead-in holds
 LENT = 0.5
-# terms of a unit that say which language a text is in
-TERMS_READ = 50
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,23 @@ class Bm25(Labeler):
         return THRESHOLD
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
-        found = [[terms(text) for text in document.texts] for document in documents]
-        titles = [terms(document.document.title or "") if self.use_title else [] for document in documents]
-        language = _language(question, found) if self.use_stems else None
+        return self.label_encoded([question], documents, self.encode(documents))[0]
+
+    def encode(self, documents: Sequence[SplitDocument]) -> list[Encoded]:
+        return [encode_terms(document, self.use_title) for document in documents]
+
+    def label_encoded(
+        self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
+    ) -> list[Labels]:
+        read = [*map(TermsOfDocument, encoded)]
+        return [self._labels(question, documents, read) for question in questions]
+
+    def _labels(self, question: str, documents: Sequence[SplitDocument], read: Sequence[TermsOfDocument]) -> Labels:
+        language = language_of_terms(question, read) if self.use_stems else None
         wanted = terms(question) if self.use_function_words else question_terms(question)
         wanted = list(dict.fromkeys(stems(wanted, language)))
-        lengths, counts = _counted([stems(title, language) for title in titles], found, wanted, language)
+        lengths = np.concatenate([np.zeros(0), *(document.lengths for document in read)])
+        counts = np.concatenate([np.zeros((0, len(wanted))), *(document.counts(wanted, language) for document in read)])
         if not len(lengths) or not wanted:
             return Labels.of_all_units(np.zeros(len(lengths), np.float32), documents)
         df = (counts > 0).sum(0)
@@ -109,27 +120,3 @@ def _comparable(total: np.ndarray, idf: np.ndarray, occurs: np.ndarray) -> np.nd
         return np.zeros(len(total), np.float32)
     near = total / (best + COVERABLE * idf[occurs].sum())
     return np.minimum(near * (best / idf.sum()) ** COVERED, 1).astype(np.float32)
-
-
-def _language(question: str, documents: Sequence[Sequence[list[str]]]) -> str | None:
-    """The language of the documents, by their beginnings; where they do not tell, that of the question."""
-    read = [word for units in documents for words in units[:8] for word in words[:TERMS_READ]]
-    return language_of(read) or language_of(terms(question))
-
-
-def _counted(
-    titles: Sequence[list[str]], documents: Sequence[Sequence[list[str]]], wanted: list[str], language: str | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """How many terms each unit has, and how often each wanted one: float64 [units] and [units, wanted]."""
-    column = {term: place for place, term in enumerate(wanted)}
-    lengths: list[int] = []
-    hits: list[int] = []
-    for title, units in zip(titles, documents, strict=True):
-        titled = [column[term] for term in title if term in column]
-        for words in units:
-            first = len(lengths) * len(wanted)
-            hits += [first + place for place in titled]
-            hits += [first + column[term] for term in stems(words, language) if term in column]
-            lengths.append(len(title) + len(words))
-    counts = np.bincount(np.array(hits, dtype=np.int64), minlength=len(lengths) * len(wanted))
-    return np.array(lengths, dtype=np.float64), counts.reshape(len(lengths), len(wanted)).astype(np.float64)

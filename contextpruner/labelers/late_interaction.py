@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from contextpruner.documents.cache import Encoded
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.models.batches import Batch, Row, check_batch_size, pad_id, run_batches
 from contextpruner.models.checkpoint import find_checkpoint
@@ -77,7 +78,7 @@ class LateInteraction(Labeler):
         loaded = self._loaded
         texts = [tokenize_document(loaded.tokenizer, document, self.use_title) for document in documents]
         rows = [self._rows(document, text) for document, text in zip(documents, texts, strict=True)]
-        asked = self._asked(question)
+        asked = self._asked([question])[0]
         at_once = batch_size_for(self.precision, self.batch_size)
         pad = pad_id(loaded.tokenizer)
         if self.pool_factor > 1:
@@ -97,15 +98,50 @@ class LateInteraction(Labeler):
         found = zip(cosines, texts, documents, strict=True)
         return Labels.best_unit([_max_sim(own, text, len(item.units)) for own, text, item in found])
 
-    def _asked(self, question: str) -> torch.Tensor:
-        """The vectors of the question's own tokens [Q, d]."""
+    def encode(self, documents: Sequence[SplitDocument]) -> list[Encoded]:
+        loaded = self._loaded
+        texts = [tokenize_document(loaded.tokenizer, document, self.use_title) for document in documents]
+        rows = [self._rows(document, text) for document, text in zip(documents, texts, strict=True)]
+        at_once = batch_size_for(self.precision, self.batch_size)
+        packed = [one.row for row in rows for one in row]
+        said = iter(run_batches(packed, at_once, pad_id(loaded.tokenizer), self._vectors))
+        owned = [_own([next(said) for _ in row], row) for row in rows]
+        return [
+            self._of_units(own, text, len(document.units))
+            for own, text, document in zip(owned, texts, documents, strict=True)
+        ]
+
+    def _of_units(self, own: np.ndarray, text: DocumentTokens, n_units: int) -> Encoded:
+        """The vectors of each unit's tokens, pooled where they are pooled, unit after unit; and where each ends."""
+        vectors, ends, at = [own[:0]], [], 0
+        tokens_of = dict(_tokens_of_units(text, n_units))
+        for unit in range(n_units):
+            found = own[tokens_of[unit]] if unit in tokens_of else own[:0]
+            if self.pool_factor > 1 and len(found):
+                found = pool(torch.from_numpy(found), self.pool_factor).vectors.numpy()
+            vectors.append(found)
+            at += len(found)
+            ends.append(at)
+        return {"vectors": np.concatenate(vectors), "ends": np.array(ends, dtype=np.int64)}
+
+    def label_encoded(
+        self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
+    ) -> list[Labels]:
+        asked = [one.cpu().numpy() for one in self._asked(questions)]
+        return [Labels.best_unit([_best_tokens(one, document) for document in encoded]) for one in asked]
+
+    def _asked(self, questions: Sequence[str]) -> list[torch.Tensor]:
+        """The vectors of each question's own tokens [Q, d]."""
         loaded = self._loaded
         template = loaded.template
-        ids = encode_text(loaded.tokenizer, question)[0][: loaded.window - template.size]
-        row = Row((*template.before, *ids, *template.after), 0)
-        vectors = run_batches([row], 1, pad_id(loaded.tokenizer), self._vectors)[0]
+        room = loaded.window - template.size
+        found = [encode_text(loaded.tokenizer, question)[0][:room] for question in questions]
+        rows = [Row((*template.before, *ids, *template.after), 0) for ids in found]
+        at_once = batch_size_for(self.precision, self.batch_size)
+        said = run_batches(rows, at_once, pad_id(loaded.tokenizer), self._vectors)
         start = len(template.before)
-        return torch.from_numpy(vectors[start : start + len(ids)]).to(loaded.device)
+        own = [vectors[start : start + len(ids)] for vectors, ids in zip(said, found, strict=True)]
+        return [torch.from_numpy(vectors).to(loaded.device) for vectors in own]
 
     def _rows(self, document: SplitDocument, text: DocumentTokens) -> list[PackedRow]:
         loaded = self._loaded
@@ -160,6 +196,18 @@ def _max_sim(cosines: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndar
     if cosines.shape[1]:
         for unit, tokens in _tokens_of_units(text, n_units):
             found[unit] = cosines[tokens].max(0).mean()
+    return found.clip(0, 1)
+
+
+def _best_tokens(asked: np.ndarray, document: Encoded) -> np.ndarray:
+    """As `_max_sim`, out of the vectors of the units' tokens one after the other."""
+    ends = document["ends"]
+    found = np.zeros(len(ends), np.float32)
+    sizes = np.diff(ends, prepend=0)
+    if len(asked) and sizes.any():
+        cosines = document["vectors"] @ asked.T
+        having = np.flatnonzero(sizes)
+        found[having] = np.maximum.reduceat(cosines, (ends - sizes)[having]).mean(1)
     return found.clip(0, 1)
 
 

@@ -95,12 +95,12 @@ LEGEND = """<div class="legend">
 
 
 def _totals(result: Result) -> str:
-    rule = result.policy.rule
+    rules = ", ".join(f"{rule} = {value}" for rule, value in result.policy.rules.items())
     facts = {
         "Characters": _count(result.n_characters_after, result.n_characters_before),
         "Tokens": _count(result.n_tokens_after, result.n_tokens_before),
         "Documents": _count(sum(bool(item.text) for item in result.documents), len(result.documents)),
-        "Rule": _text(f"{rule} = {getattr(result.policy, rule)}"),
+        "Rule": _text(rules),
         "Labeler": f"{_text(result.labeler.partition(':')[0])} <small>{result.labelling_ms:.1f} ms</small>",
     }
     return "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items()) + "</dl>"

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from contextpruner.decisions.policy import Policy, Reason
+import numpy as np
+
+from contextpruner.decisions.rules import Policy, Reason, is_kept
+from contextpruner.decisions.token_counter import TokenCounter, count_checked
 from contextpruner.documents.document import Id
 from contextpruner.documents.format_detection import Format
 from contextpruner.units.formats.html.serialize import prune_html
 from contextpruner.units.join import join_kept
+from contextpruner.units.split import SplitDocument
 from contextpruner.units.unit import Kind
 
 
@@ -119,6 +123,28 @@ class Result:
             **_counts(self),
             "documents": [_document(number, document) for number, document in enumerate(self.documents, 1)],
         }
+
+
+def pruned_document(
+    document: SplitDocument, values: np.ndarray, score: float, reasons: list[Reason], count_tokens: TokenCounter
+) -> PrunedDocument:
+    """The document with what is kept of it; `values` are its units' probabilities."""
+    texts = document.texts
+    spans = tuple(
+        Span(unit.start, unit.end, probability, is_kept(reason), reason, unit.kind, unit.path, unit.text)
+        for unit, probability, reason in zip(document.units, values.tolist(), reasons, strict=True)
+    )
+    source = document.document
+    return PrunedDocument(
+        id=source.id,
+        title=source.title,
+        format=source.format,
+        original=source.text,
+        spans=spans,
+        score=score,
+        n_tokens_before=count_checked(count_tokens, "".join(texts)),
+        n_tokens_after=count_checked(count_tokens, join_kept(texts, (span.kept for span in spans))),
+    )
 
 
 def name_of(index: int, document: PrunedDocument) -> str:

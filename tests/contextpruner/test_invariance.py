@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from contextpruner import ContextPruner, Policy, Result, estimate_tokens, split
+from contextpruner import ContextPruner, Policy, Result, estimate_tokens
 from contextpruner.decisions.closure import DEPENDENCIES
 from contextpruner.labeler import LABELERS, build_labeler
 from prunekernels import registry
@@ -85,8 +85,8 @@ def test_documents_given_twice(name: str, documents: list[str], policy: Policy) 
         assert sum(estimate_tokens(document.text) for document in result.documents) <= policy.max_tokens
     if policy.top_k is not None:
         reasons = [span.reason for document in result.documents for span in document.spans]
-        n_competing = sum(unit.competes for document in documents * 2 for unit in split(document))
-        assert reasons.count("top_k") == min(policy.top_k, n_competing)
+        having = [span for document in result.documents for span in document.spans if span.probability > 0]
+        assert reasons.count("top_k") == min(policy.top_k, len(having))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,10 +111,11 @@ def test_every_unit_has_a_probability_and_a_reason_that_fits(name: str, document
     result = ContextPruner(name).prune(QUESTION, documents, policy)
     own = {"threshold": "threshold", "top_k": "top_k", "max_tokens": "budget"}[policy.rule]
     lost = {"threshold": "below_threshold", "top_k": "below_top_k", "max_tokens": "over_budget"}[policy.rule]
-    kept, dropped = {own, policy.empty, *policy.closure}, {lost}
+    kept, dropped = {own, policy.empty, *policy.closure}, {lost, "irrelevant"}
     for document in result.documents:
         for span in document.spans:
             assert 0 <= span.probability <= 1
             assert span.reason in (kept if span.kept else dropped)
+            assert span.reason != "irrelevant" or (span.probability == 0 and policy.threshold is None)
             if policy.threshold is not None:
                 assert (span.reason == "threshold") == (span.probability >= policy.threshold - 1e-8)

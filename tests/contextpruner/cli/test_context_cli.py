@@ -79,8 +79,8 @@ def test_methods_lists_every_method_with_its_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-q", "x", "--labeler", "lead"], "max_tokens, target_recall: lead has no threshold of its own"),
-        (["-q", "x", "--top-k", "1", "--threshold", "0.1"], "got threshold and top_k"),
+        (["-q", "x", "--labeler", "lead"], "top_k, max_tokens: lead has no threshold of its own"),
+        (["-q", "x", "--target-recall", "0.9", "--threshold", "0.1"], "threshold and target_recall, got both"),
         (["-q", "x", "--threshold", "2"], "threshold wants a number in [0, 1], got 2.0"),
         (["-q", " ", "--top-k", "1"], "want a question, got an empty text"),
         (["-q", "x", "--top-k", "1", "--labeler", "bm52"], "has no 'bm52'"),
@@ -232,7 +232,7 @@ def test_closure_can_be_switched_off() -> None:
     assert (code, out) == (0, "It was built of brick.\n")
     code, _, error = run("prune", "-q", "brick", "--top-k", "1", "--closure", "headings", text=text)
     assert code == 2
-    assert "closure wants a tuple of header, spanning, caption, lead_in, " in error
+    assert "closure wants a tuple of header, spanning, " in error
 
 
 def test_one_question_or_many() -> None:

@@ -48,7 +48,9 @@ def test_a_budget_in_the_tokens_of_a_tokenizer(tmp_path: Path) -> None:
     code, out, _ = run(*rule, "--max-tokens", "18", "--tokenizer", str(tmp_path), text=TEXT)
     assert code == 0
     assert json.loads(out)["n_tokens_after"] == len("The dome is tall. ")
-    code, out, _ = run(*rule, "--max-tokens", "17", "--tokenizer", str(tmp_path / "tokenizer.json"), text=TEXT)
+    code, out, _ = run(
+        *rule, "--max-tokens", "17", "--threshold", "0", "--tokenizer", str(tmp_path / "tokenizer.json"), text=TEXT
+    )
     assert json.loads(out)["n_tokens_after"] == len("Bread is baked.\n")
     code, _, error = run(*rule, "--max-tokens", "17", "--tokenizer", str(tmp_path / "none"), text=TEXT)
     assert code == 2
@@ -63,6 +65,37 @@ def test_what_is_kept_where_nothing_passes_of_a_document(tmp_path: Path) -> None
     assert run(*rule, "--empty-per", "document")[1] == "A dome. \nB dome. \n"
     assert run(*rule, "--empty", "empty")[1] == ""
     assert run(*rule, "--empty", "original")[1] == "A dome. Else.\nB dome. Else.\n"
+
+
+def test_rules_together_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A dome. Bread is old. Tea. Terms apply here.")
+    (tmp_path / "b.txt").write_text("A dome. The tall dome stands. Bread is old. Tea.")
+    rule = ["prune", "-q", "tall dome", "--closure", "none", str(tmp_path)]
+    tall, both = "The tall dome stands. \n", "A dome. The tall dome stands. \n"
+    assert run(*rule, "--share-of-best", "0.9")[1] == tall
+    assert run(*rule, "--share-of-best", "0.9", "--protect", "^Terms")[1] == "Terms apply here.\n" + tall
+    assert run(*rule, "--top-k", "9", "--top-documents", "1")[1] == both
+    asked = ["--top-k", "9", "--redundancy", "1", "--reorder", "--format", "json"]
+    found = [[span["reason"] for span in item["spans"]] for item in json.loads(run(*rule, *asked)[1])["documents"]]
+    assert found == [["top_k", "top_k", *["irrelevant"] * 2], ["copy of 1.1", *["irrelevant"] * 3]]
+    beside = run(*rule, "--top-k", "1", "--before", "1", "--behind", "1")[1]
+    assert beside == "A dome. The tall dome stands. Bread is old. \n"
+    limits = ["--min-document-units", "1", "--max-document-units", "1", "--threshold", "0.9"]
+    assert run(*rule, *limits)[1] == "A dome. \n" + tall
+    assert run(*rule, "--top-k", "9", "--max-document-tokens", "3")[1] == "A dome. \nA dome. \n"
+    assert run(*rule, "--max-tokens", "99", "--min-document-tokens", "1", "--mmr", "0.5")[0] == 0
+    assert "linear time" in run(*rule, "--protect", "(a)\\1")[2]
+
+
+def test_what_is_known_of_documents_is_kept_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A dome. Bread is old.")
+    (tmp_path / "q.jsonl").write_text(lines_of({"question": "dome?"}, {"question": "bread?"}))
+    asked = ["prune", "--questions", str(tmp_path / "q.jsonl"), str(tmp_path / "a.txt"), "--top-k", "1"]
+    plain = [json.loads(line)["documents"] for line in run(*asked)[1].splitlines()]
+    for _ in range(2):
+        kept = run(*asked, "--cache", str(tmp_path / "known"))[1]
+        assert [json.loads(line)["documents"] for line in kept.splitlines()] == plain
+        assert len(list((tmp_path / "known").glob("*.safetensors"))) == 1
 
 
 def test_an_index_in_several_files(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Policy, SplitDocument, split
 from contextpruner.decisions.closure import DEPENDENCIES, Dependencies
-from contextpruner.decisions.policy import choose, is_kept
+from contextpruner.decisions.policy import choose
+from contextpruner.decisions.rules import is_kept
 from contextpruner.decisions.token_counter import count_checked, estimate_tokens
 from contextpruner.units.join import join_kept
 from contextpruner.units.pronouns import LISTS, leans_back

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Labeler, Labels, Policy, SplitDocument, split, split_html
-from contextpruner.decisions.policy import choose, is_kept
-from contextpruner.decisions.ranking import ranked
+from contextpruner.decisions.policy import choose
+from contextpruner.decisions.reorder import ranked_units
+from contextpruner.decisions.rules import is_kept
 from contextpruner.decisions.token_counter import count_checked, estimate_tokens
 from contextpruner.units.join import join_kept
 
@@ -43,7 +44,8 @@ def test_without_a_rule_the_labelers_own_threshold_is_filled_in() -> None:
 
 def test_top_k_counts_over_all_documents_and_ties_go_to_the_earlier() -> None:
     assert reasons(Policy(top_k=2), [0.1, 0.5], [0.5, 0.5]) == [["below_top_k", "top_k"], ["top_k", "below_top_k"]]
-    assert reasons(Policy(top_k=9), [0.0], [0.0]) == [["top_k"], ["top_k"]]
+    assert reasons(Policy(top_k=9), [0.0], [0.1]) == [["irrelevant"], ["top_k"]]
+    assert reasons(Policy(top_k=9, threshold=0), [0.0], [0.0]) == [["top_k"], ["top_k"]]
     # enough ties that no unstable sort keeps them in order by luck
     row = [0.5, 0.25] * 500
     got = reasons(Policy(top_k=300), row)[0]
@@ -103,8 +105,20 @@ def test_per_document_touches_only_documents_of_which_nothing_passed() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"threshold": 0.1, "top_k": 1}, "got threshold and top_k"),
-        ({"top_k": 1, "max_tokens": 1}, "got top_k and max_tokens"),
+        ({"threshold": 0.1, "target_recall": 0.9}, "want one of threshold and target_recall, got both"),
+        ({"share_of_best": 0}, r"share_of_best wants a number in \(0, 1\], got 0"),
+        ({"target_recall": 1}, r"target_recall wants a number in \(0, 1\), got 1"),
+        ({"redundancy": 1.5}, r"redundancy wants a number in \(0, 1\], got 1.5"),
+        ({"mmr": -1}, r"mmr wants a number in \[0, 1\], got -1"),
+        ({"top_documents": 0}, "top_documents wants an integer of at least 1, got 0"),
+        ({"min_document_units": 3, "max_document_units": 2}, "at most max_document_units, got 3 and 2"),
+        ({"min_document_tokens": 3, "max_document_tokens": 2}, "at most max_document_tokens, got 3 and 2"),
+        ({"neighbours": 1}, "neighbours wants a pair of counts, before and behind, got 1"),
+        ({"neighbours": (1, -1)}, "neighbours wants an integer of at least 0, got -1"),
+        ({"protect": "TODO"}, "protect wants a tuple of patterns, got 'TODO'"),
+        ({"protect": ("(",)}, "protect wants a regular expression"),
+        ({"protect": (r"(a)\1",)}, "protect wants a pattern that can be searched in linear time"),
+        ({"reorder": 1}, "reorder wants True or False, got 1"),
         ({"threshold": 1.01}, r"threshold wants a number in \[0, 1\], got 1.01"),
         ({"threshold": -0.1}, r"threshold wants a number in \[0, 1\], got -0.1"),
         ({"threshold": float("nan")}, "got nan"),
@@ -187,7 +201,8 @@ def test_a_budget_of_plain_words_is_the_greedy_choice(
     values = [np.float32(numbers[place % len(numbers)]) for place in range(len(flat))]
     room, kept = max_tokens, set()
     documents = [SplitDocument(Document(text), tuple(split(text))) for text in texts]
-    for place in ranked(documents, np.array(values, np.float32)).tolist():
+    ranked = ranked_units(documents, np.array(values, np.float32), np.array(values, np.float32) > 0)
+    for place in ranked.tolist():
         if flat[place] <= room:
             kept.add(place)
             room -= flat[place]
@@ -197,7 +212,7 @@ def test_a_budget_of_plain_words_is_the_greedy_choice(
 
 def test_special_tokens_are_paid_once_a_document_and_no_room_is_wasted() -> None:
     texts = ["One two. One two. One two.", "One two."]
-    kept = pruned(texts, [0.9], 8, COUNTERS["special"])
+    kept = pruned(texts, [0.9, 0.9, 0.9, 0.8], 8, COUNTERS["special"])
     assert kept == [texts[0], ""]
     # the second unit of a document that is open already costs four; were it six, the other would go first
     texts = ["One two. One two three four. ", "One."]

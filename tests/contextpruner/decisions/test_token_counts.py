@@ -11,7 +11,8 @@ import tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from contextpruner import ContextPruner, Document, Policy, SplitDocument, estimate_tokens, split
-from contextpruner.decisions.policy import choose, is_kept
+from contextpruner.decisions.policy import choose
+from contextpruner.decisions.rules import is_kept
 from contextpruner.decisions.token_counter import count_checked, counter_from, counter_of
 from contextpruner.units.join import join_kept
 

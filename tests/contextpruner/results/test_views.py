@@ -102,7 +102,7 @@ def test_the_header_and_the_details_carry_the_numbers() -> None:
     assert re.search(r"kept 17 of \d+ characters", plain)
     details = terminal(details=True, color=False)
     assert re.search(r"\+ 0\.\d\d top_k +The dome is tall\.", details)
-    assert re.search(r"- 0\.00 below_top_k +Bread is baked\.", details)
+    assert re.search(r"- 0\.00 irrelevant +Bread is baked\.", details)
 
 
 def test_what_is_shown_can_be_cited() -> None:
