@@ -60,5 +60,10 @@ OutputFormat = Annotated[
         "text in a pipe.",
     ),
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Write to this file, whole or not at all; - is standard output.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a file that is there. What was read is never replaced.")
+]
 Details = Annotated[bool, typer.Option("--details", help="One line a unit, with probability and reason (terminal).")]
