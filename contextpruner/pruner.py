@@ -162,6 +162,7 @@ class ContextPruner:
             score=float(labels.scores[index]),
             n_tokens_before=count_checked(self.count_tokens, "".join(document.texts)),
             n_tokens_after=count_checked(self.count_tokens, kept),
+            metadata=source.metadata,
         )
 
 

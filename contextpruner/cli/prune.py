@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -21,9 +21,11 @@ from contextpruner.decisions.closure import DEPENDENCIES
 from contextpruner.decisions.policy import Policy
 from contextpruner.decisions.token_counter import counter_from, estimate_tokens
 from contextpruner.documents.document import Document
+from contextpruner.documents.encodings import AUTO
 from contextpruner.documents.files import read_files, read_lines
 from contextpruner.documents.questions import QuestionLine, read_questions
 from contextpruner.pruner import ContextPruner
+from contextpruner.results.citations import cited
 from contextpruner.results.html_page import html_page
 from contextpruner.results.result import Result
 from contextpruner.results.terminal_view import print_result
@@ -51,6 +53,7 @@ def prune(
     empty_per: options.EmptyPer = "question",
     format_: options.OutputFormat = None,
     output: options.Output = Path("-"),
+    encoding: options.Encoding = "utf-8",
     overwrite: options.Overwrite = False,
     details: options.Details = False,
 ) -> None:
@@ -70,15 +73,17 @@ def prune(
         if questions is not None and (format_ or details):
             raise ValueError("--format and --details are for one --question; many come out as lines of JSON")
         paths = files or (["-"] if questions is None and not sys.stdin.isatty() else [])
+        if questions == "-" and "-" in paths:
+            raise ValueError('standard input can be read only once, got "-" twice')
         if questions is None and not paths:
             raise ValueError("want files to prune, or text on standard input")
         inputs = [*paths, *(str(path) for path in (questions, calibration, tokenizer, _model_of(pruner)) if path)]
         replaces = overwrite or has_mark(GENERATOR.encode())
         with atomic_text(output, replaces=replaces, inputs=inputs) as file:
             if questions is not None:
-                _prune_many(pruner, questions, paths, policy, file)
+                _prune_many(pruner, questions, _read(paths, encoding) if paths else [], policy, file)
                 return
-            documents = _read(paths)
+            documents = _read(paths, encoding)
             with progress_bar.over_batches():
                 result = pruner.prune(question or "", documents, policy)
             _write(result, format_ or _default_format(output), output, details, file)
@@ -89,10 +94,9 @@ def _model_of(pruner: ContextPruner) -> str | None:
     return model if isinstance(model, str) else None
 
 
-def _prune_many(pruner: ContextPruner, questions: str, files: list[str], policy: Policy, file: TextIO) -> None:
-    if questions == "-" and "-" in files:
-        raise ValueError('standard input can be read only once, got "-" twice')
-    shared = _read(files) if files else []
+def _prune_many(
+    pruner: ContextPruner, questions: str, shared: Sequence[Document], policy: Policy, file: TextIO
+) -> None:
     with progress_bar.over_lines([questions]) as watched:
         asked = read_questions(watched(read_lines(questions, sys.stdin.buffer)), shared)
         for line in _answers(pruner, asked, policy):
@@ -110,12 +114,13 @@ def _answers(pruner: ContextPruner, asked: Iterator[QuestionLine], policy: Polic
         yield json.dumps(result.to_dict() | given, ensure_ascii=False) + "\n"
 
 
-def _read(paths: list[str]) -> list[Document]:
+def _read(paths: list[str], encoding: str) -> list[Document]:
     """The documents of `paths`; what is passed over is named on standard error."""
-    documents, no_text = read_files(paths, sys.stdin.buffer)
+    documents, no_text = read_files(paths, sys.stdin.buffer, encoding)
     if no_text:
         others = f" and {len(no_text) - 3} more" if len(no_text) > 3 else ""
-        say(f"passed over, as no UTF-8 text: {', '.join(map(one_line, no_text[:3]))}{others}")
+        called = "text" if encoding == AUTO else {"utf-8": "UTF-8"}.get(encoding, encoding) + " text"
+        say(f"passed over, as no {called}: {', '.join(map(one_line, no_text[:3]))}{others}")
     return documents
 
 
@@ -138,6 +143,8 @@ def _render(result: Result, format_: options.Format, details: bool) -> str:
         return json.dumps(result.to_dict(), ensure_ascii=False, indent=1) + "\n"
     if format_ == "html":
         return html_page(result)
+    if format_ == "prompt":
+        return cited(result, titles=True) + "\n"
     if format_ == "terminal":
         page = io.StringIO()
         print_result(result, Console(file=page, force_terminal=True, highlight=False), details)

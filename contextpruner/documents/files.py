@@ -3,17 +3,20 @@
 A file that ends in .jsonl holds one object a line, {"id", "title", "text", "format"}, of which only the text is
 needed; any other file is one document whose id is the path as it was given, in the format that its suffix names
 (`format_detection`). A folder stands for its files, and those of the folders in it, in the order of their paths;
-hidden ones are left out, and so are those that are no UTF-8 text. "-" is standard input, read as one text.
+links are followed, hidden ones are left out, and so are those that are no text. "-" is standard input, read as one
+text.
 """
 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from contextpruner.documents.document import Document, document_from_fields
+from contextpruner.documents.document import TEXTS, Document, document_from_fields
+from contextpruner.documents.encodings import decode, is_text
 from contextpruner.documents.format_detection import format_of_suffix
 from prunekernels.io.json_files import parse_object
 from prunekernels.io.streams import bounded_lines, read_bounded
@@ -32,8 +35,11 @@ class ReadFiles(NamedTuple):
     no_text: list[str]
 
 
-def read_files(paths: Sequence[str], stdin: BinaryIO) -> ReadFiles:
-    """All documents of `paths` in order; raises ValueError naming file, line and field."""
+def read_files(paths: Sequence[str], stdin: BinaryIO, encoding: str = "utf-8") -> ReadFiles:
+    """All documents of `paths` in order; raises ValueError naming file, line and field.
+
+    `encoding` is that of texts (`encodings`); JSON lines are UTF-8.
+    """
     if list(paths).count("-") > 1:
         raise ValueError('standard input can be read only once, got "-" twice')
     found = ReadFiles([], [])
@@ -41,10 +47,10 @@ def read_files(paths: Sequence[str], stdin: BinaryIO) -> ReadFiles:
         files = _files(given)
         for path in files:
             data = _read(path, stdin)
-            if path != given and not _is_text(data):
+            if path != given and not is_text(data, "utf-8" if path.endswith(".jsonl") else encoding):
                 found.no_text.append(path)
             else:
-                found.documents.extend(_documents(path, data))
+                found.documents.extend(_documents(path, data, encoding))
         if files == found.no_text[-len(files) :]:
             raise ValueError(f"{given} is a folder without text files")
     return found
@@ -78,30 +84,14 @@ def _read(path: str, stdin: BinaryIO) -> bytes:
         return read_bounded(file, MAX_BYTES, path)
 
 
-def _is_text(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return b"\x00" not in data
-
-
-def _documents(path: str, data: bytes) -> list[Document]:
+def _documents(path: str, data: bytes, encoding: str) -> list[Document]:
     if path.endswith(".jsonl"):
         lines = _filled_lines(io.BytesIO(data), path)
         documents = [document_from_json(place, parse_line(place, line)) for place, line in lines]
         if not documents:
             raise ValueError(f"{path} holds no documents")
         return documents
-    return [Document(_decode(name_of_path(path), data), id=path, format=format_of_suffix(path))]
-
-
-def _decode(name: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        hint = ", but UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-        raise ValueError(f"{name} is not UTF-8{hint}: byte {error.start} is 0x{data[error.start]:02x}") from None
+    return [Document(decode(name_of_path(path), data, encoding), id=path, format=format_of_suffix(path))]
 
 
 def parse_line(place: str, line: bytes) -> dict[str, object]:
@@ -113,7 +103,7 @@ def document_from_json(place: str, held: object) -> Document:
     """A document from an object with a text, and perhaps an id, a title and a format."""
     if not isinstance(held, dict):
         raise ValueError(f"{place} wants an object with a text, got {type(held).__name__}")
-    if "text" not in held:
+    if not any(name in held for name in TEXTS):
         raise ValueError(f"{place}: text wants a string, got only {', '.join(map(ascii, held)) or 'no fields'}")
     return document_from_fields(place, held)
 
@@ -123,8 +113,21 @@ def _files(given: str) -> list[str]:
     folder = Path(given)
     if given == "-" or not folder.is_dir():
         return [given]
-    inside = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    shown = [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    shown = sorted(path for path in _walk(folder) if path.is_file())
     if not shown:
         raise ValueError(f"{given} is a folder without files")
     return [str(path) for path in shown]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All that is in `folder` and in the folders below it, links to folders too, each folder once."""
+    seen = set()
+    for place, names, files in os.walk(folder, followlinks=True):
+        stat = os.stat(place)
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        # a link may lead to where it stands
+        if (stat.st_dev, stat.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        yield from (Path(place) / name for name in files if not name.startswith("."))

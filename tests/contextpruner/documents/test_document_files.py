@@ -19,7 +19,7 @@ def test_text_jsonl_and_standard_input_in_order(tmp_path: Path) -> None:
         Document("Über\r\n", str(text), format="markdown"),
         Document("in", "-"),
         Document("a\u2028b", 1),
-        Document("", None, "T"),
+        Document("", None, "T", metadata={"x": 2}),
     ]
 
 
@@ -58,6 +58,48 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         read_files([str(tmp_path / "e.jsonl")], io.BytesIO())
     with pytest.raises(ValueError, match="only once"):
         read_files(["-", "-"], io.BytesIO())
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("A.")
+    (tmp_path / "elsewhere" / "b.txt").write_text("B.")
+    (tmp_path / "docs" / "linked").symlink_to("../elsewhere")
+    (tmp_path / "docs" / "round").symlink_to(".")
+    got = read_files([str(tmp_path / "docs")], io.BytesIO())
+    assert [document.text for document in got.documents] == ["A.", "B."]
+
+
+GREEK = "Η Φλωρεντία έχει έναν ψηλό τρούλο και πολλές γέφυρες πάνω από τον ποταμό. " * 5
+
+
+@pytest.mark.parametrize(
+    ("written", "encoding", "text"),
+    [
+        ("iso8859-7", "iso8859-7", GREEK),
+        ("utf-16", "utf-16", GREEK),
+        ("utf-16", "auto", GREEK),
+        ("iso8859-7", "auto", GREEK),
+        ("latin-1", "latin-1", "Über die Brücke führt der Weg."),
+        ("utf-8", "auto", GREEK),
+        ("utf-8-sig", "utf-8", GREEK),
+    ],
+)
+def test_texts_in_other_encodings(written: str, encoding: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "mail.txt").write_bytes(text.encode(written))
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256)))
+    got = read_files([str(tmp_path)], io.BytesIO(), encoding)
+    assert [document.text for document in got.documents] == [text]
+    assert got.no_text == [str(tmp_path / "picture.png")]
+    assert read_files(["-"], io.BytesIO(text.encode(written)), encoding).documents[0].text == text
+
+
+def test_an_encoding_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A.")
+    for encoding in ("latin-77", "rot13"):
+        with pytest.raises(ValueError, match=f'want the name of an encoding, say latin-1, or "auto", got \'{encoding}'):
+            read_files([str(tmp_path / "a.txt")], io.BytesIO(), encoding)
 
 
 def test_a_line_and_a_text_have_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
