@@ -274,12 +274,12 @@ def test_of_an_index_what_is_dropped_and_every_score_on_request(tmp_path: Path) 
     assert "36 of 40 passages kept" in out
 
 
-def test_the_version_and_the_module() -> None:
+def test_the_version_and_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = run("--version")
     assert code == 0
     assert out.startswith("contextpruner of prunekit ")
-    with pytest.raises(SystemExit) as left, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["contextpruner", "--help"])
+    monkeypatch.setattr(sys, "argv", ["contextpruner", "--help"])
+    with pytest.raises(SystemExit) as left:
         runpy.run_module("contextpruner.cli", run_name="__main__")
     assert left.value.code == 0
 
