@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from benchmarks.kernel_peers import named
 from contextpruner import split
-from contextpruner.extras import require
 from contextpruner.splitters.blingfire import Blingfire
 from contextpruner.splitters.nltk import Nltk
 from contextpruner.splitters.punkt import Punkt
 from contextpruner.splitters.spacy import Spacy
 from contextpruner.splitters.syntok import Syntok
 from contextpruner.units.sentence_splitter import SpanSplitter
+from prunekernels.extras import require
 
 # start and end of each sentence
 Spans = list[tuple[int, int]]
@@ -52,7 +52,7 @@ class Pysbd(SpanSplitter):
     language: str = "en"
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        segmenter = require("pysbd").Segmenter(language=self.language, clean=False, char_span=True)
+        segmenter = require("pysbd", "context").Segmenter(language=self.language, clean=False, char_span=True)
         return ((span.start, span.end) for span in segmenter.segment(text))
 
 

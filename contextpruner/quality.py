@@ -10,11 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
 
 import numpy as np
 import torch
 
-from contextpruner.documents.document import HasText, check_text
+from contextpruner.documents.document import HasText, read_document
 from prunekernels import budget, select, spec
 
 QUALITIES = "contextpruner.qualities"
@@ -45,10 +47,24 @@ class Quality(ABC):
 
 @dataclass(frozen=True, eq=False)
 class IndexPruning:
-    """`kept` int64 [k]: the passages that stay, ascending; `scores` float32 [n]."""
+    """`kept` int64 [k]: the passages that stay, ascending; `scores` float32 [n].
+
+    `copy_of` int64 [n]: the first passage with the very same text, -1 where a passage is the first.
+    """
 
     kept: np.ndarray
     scores: np.ndarray
+    copy_of: np.ndarray
+
+    def reason(self, number: int) -> str:
+        """Why passage `number` is dropped, or "kept"."""
+        if number in self._kept:
+            return "kept"
+        return "low_quality" if self.copy_of[number] < 0 else "copy"
+
+    @cached_property
+    def _kept(self) -> frozenset[int]:
+        return frozenset(self.kept.tolist())
 
 
 def build_quality(text: str) -> Quality:
@@ -56,8 +72,16 @@ def build_quality(text: str) -> Quality:
     return spec.build(QUALITIES, text, Quality)  # type: ignore[type-abstract]
 
 
-def prune_index(passages: Passages, quality: str | Quality = "divergence", keep_ratio: float = 0.75) -> IndexPruning:
-    """Keep the best `keep_ratio` of the passages; ties go to the earlier.
+def prune_index(
+    passages: Passages,
+    quality: str | Quality = "divergence",
+    keep_ratio: float = 0.9,
+    *,
+    keep_copies: bool = False,
+) -> IndexPruning:
+    """Keep the best `keep_ratio` of the passages with different texts; ties go to the earlier.
+
+    Of equal texts the first stays, unless `keep_copies`: then each counts by itself.
 
     `passages` is called for every pass over them, say `lambda: map(json.loads, open(path))`, of which there are two
     where the measure fits; they are never held together. Raises ValueError for no passage and for one without text.
@@ -66,18 +90,33 @@ def prune_index(passages: Passages, quality: str | Quality = "divergence", keep_
     budget.check_keep_ratio(keep_ratio)
     if measure.fits:
         measure = measure.fit(_texts(passages()))
-    scores = np.fromiter(measure.scores(_texts(passages())), dtype=np.float32)
+    firsts = _Firsts()
+    scores = np.fromiter(measure.scores(map(firsts.see, _texts(passages()))), dtype=np.float32)
     if not len(scores):
         raise ValueError("want at least one passage, got none")
     if not np.isfinite(scores).all():
         number = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise ValueError(f"{type(measure).__name__} wants finite scores, got {scores[number]} for passage {number}")
-    kept = select.top(torch.from_numpy(scores), budget.n_keep(len(scores), keep_ratio))
-    return IndexPruning(kept.numpy(), scores)
+    copy_of = np.array(firsts.copy_of, dtype=np.int64)
+    candidates = np.arange(len(scores)) if keep_copies else np.flatnonzero(copy_of < 0)
+    best = select.top(torch.from_numpy(scores[candidates]), budget.n_keep(len(candidates), keep_ratio))
+    return IndexPruning(candidates[best.numpy()], scores, copy_of)
+
+
+class _Firsts:
+    """Which of the texts that pass are copies of an earlier one, by their hashes."""
+
+    def __init__(self) -> None:
+        self.copy_of: list[int] = []
+        self._places: dict[bytes, int] = {}
+
+    def see(self, text: str) -> str:
+        number = len(self.copy_of)
+        first = self._places.setdefault(blake2b(text.encode(), digest_size=16).digest(), number)
+        self.copy_of.append(-1 if first == number else first)
+        return text
 
 
 def _texts(passages: Iterable[str | HasText]) -> Iterator[str]:
     for number, passage in enumerate(passages):
-        yield check_text(
-            f"passage {number}", passage if isinstance(passage, str) else getattr(passage, "text", passage)
-        )
+        yield read_document(f"passage {number}", passage).text

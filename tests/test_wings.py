@@ -33,7 +33,6 @@ WINGS = {
         cli
     """,
     "contextpruner": """
-        extras
         documents
         units
         models *splitters

@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import inspect
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from contextpruner.cli import progress_bar, prune
-from contextpruner.cli.errors import clear_errors
-from contextpruner.cli.options import LabelerText, SplitterText
-from contextpruner.documents.files import Lines, document_from_json, parse_line, read_lines, replacing_text
+from contextpruner.cli import progress_bar, prune, quality
+from contextpruner.cli.errors import clear_errors, say_done
+from contextpruner.cli.options import LabelerText, Overwrite, SplitterText
+from contextpruner.decisions.calibration import calibration_file, is_calibration
+from contextpruner.documents.files import read_lines
 from contextpruner.documents.questions import read_examples, read_questions
 from contextpruner.labeler import LABELERS, Labeler
-from contextpruner.models.onnx_export import export_onnx
+from contextpruner.models.onnx_export import KIND, export_onnx
 from contextpruner.models.provence_checkpoint import load_provence
 from contextpruner.pruner import ContextPruner
-from contextpruner.quality import QUALITIES, Quality, build_quality, prune_index
+from contextpruner.quality import QUALITIES, Quality
 from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter
 from prunekernels import registry
+from prunekernels.io.escape import one_line
+from prunekernels.io.outputs import check_file, check_folder
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"contextpruner of prunekit {version('prunekit')}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    shows_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
     """Keep the sentences that a question needs, cut verbatim out of documents."""
 
 
@@ -44,57 +58,33 @@ def calibrate(
     ],
     labeler: LabelerText = "bm25",
     splitter: SplitterText = "rules",
+    overwrite: Overwrite = False,
 ) -> None:
     """Find for every recall the threshold that keeps it, from questions whose answers are known."""
-    with clear_errors(), progress_bar.over_lines([examples]) as watched:
-        asked = read_questions(watched(read_lines(examples, sys.stdin.buffer)))
-        made = ContextPruner(labeler, splitter=splitter).calibrate(read_examples(asked))
-        made.save(output)
     with clear_errors():
+        # before the work, and again when it is written
+        check_file(calibration_file(output), replaces=overwrite or is_calibration, inputs=[examples])
+        with progress_bar.over_lines([examples]) as watched:
+            asked = read_questions(watched(read_lines(examples, sys.stdin.buffer)))
+            made = ContextPruner(labeler, splitter=splitter).calibrate(read_examples(asked))
+        made.save(output, overwrite=overwrite)
         most = made.n_questions / (made.n_questions + 1)
-        typer.echo(f"{output}: {made.n_questions} questions, a recall of up to {most:.3f} can be promised")
+        say_done(output, f"{made.n_questions} questions, a recall of up to {most:.3f} can be promised")
 
 
-@app.command()
-def quality(
-    passages: Annotated[list[str], typer.Argument(help="The index: .jsonl files of {id, title, text}.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The lines that stay, as they stood.")],
-    measure: Annotated[
-        str, typer.Option(help="A measure and its fields, say perplexity:model=FOLDER; see `methods`.")
-    ] = "divergence",
-    keep_ratio: Annotated[float, typer.Option(help="Fraction of the passages that is kept, in (0, 1].")] = 0.75,
-) -> None:
-    """Prune an index before anything is asked: keep the passages of the best quality."""
-    with clear_errors():
-        if "-" in passages:
-            raise ValueError("the index is read more than once: want files, got standard input")
-        built = build_quality(measure)
-        with progress_bar.over_lines(passages, passes=3 if built.fits else 2) as watched:
-
-            def lines() -> Lines:
-                return watched(line for path in passages for line in read_lines(path, sys.stdin.buffer))
-
-            found = prune_index(
-                lambda: (document_from_json(place, parse_line(place, line)) for place, line in lines()),
-                built,
-                keep_ratio,
-            )
-            kept = set(found.kept.tolist())
-            with replacing_text(output) as file:
-                for number, (_, line) in enumerate(lines()):
-                    if number in kept:
-                        file.write(line.decode("utf-8-sig") + "\n")
-        typer.echo(f"{output}: {len(kept):,} of {len(found.scores):,} passages kept")
+app.command()(quality.quality)
 
 
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A folder or hub id that the labeler provence reads.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; made if need be.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that an export wrote.")] = False,
 ) -> None:
     """Write a pruner as one ONNX file with its tokenizer; --labeler provence:model=FOLDER runs it on a CPU."""
     with clear_errors():
-        typer.echo(f"{export_onnx(load_provence(model), output)}: exported")
+        check_folder(output, KIND, overwrite=overwrite, inputs=[model])
+        say_done(export_onnx(load_provence(model), output, overwrite=overwrite), "exported")
 
 
 @app.command()
@@ -108,8 +98,9 @@ def methods() -> None:
 
 
 def _show_methods(option: str, folder: str, kind: type) -> None:
-    names = registry.names(folder)
+    found, failed = registry.methods(folder, kind)
+    lines = {name: (inspect.getdoc(method) or "").partition("\n")[0] for name, method in found.items()}
+    lines |= {name: f"cannot be used: {reason}" for name, reason in failed.items()}
     typer.echo(f"{option}:")
-    for name in names:
-        line = (inspect.getdoc(registry.load(folder, name, kind)) or "").partition("\n")[0]
-        typer.echo(f"  {name:<{max(map(len, names))}}  {line}")
+    for name in sorted(lines):
+        typer.echo(f"  {one_line(name):<{max(map(len, lines))}}  {one_line(lines[name])}")

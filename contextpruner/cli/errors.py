@@ -1,33 +1,26 @@
-"""What goes wrong and a user can mend: one line on standard error, and an exit code."""
+"""What goes wrong and a user can mend: one line on standard error, and an exit code (`prunekernels.io.errors`)."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import typer
 
+from prunekernels.io.errors import user_errors
+from prunekernels.io.escape import one_line
 
-@contextmanager
-def clear_errors() -> Iterator[None]:
+
+def clear_errors() -> AbstractContextManager[None]:
     """What a user can mend is one line on standard error and exit code 2."""
-    try:
-        yield
-    except BrokenPipeError:
-        # whoever read us has seen enough; leave nothing for the interpreter to flush
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError, ImportError) as error:
-        _fail(error)
-    except KeyboardInterrupt:
-        typer.echo("contextpruner: stopped; a file that was to be written is as it was", err=True)
-        raise typer.Exit(130) from None
+    return user_errors(say, "contextpruner: stopped; a file that was to be written is as it was")
 
 
-def _fail(error: Exception) -> NoReturn:
-    text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-    typer.echo(f"contextpruner: {line}", err=True)
-    raise typer.Exit(2)
+def say(line: str) -> None:
+    """A line on standard error that begins with our name."""
+    typer.echo(line if line.startswith("contextpruner: ") else f"contextpruner: {line}", err=True)
+
+
+def say_done(output: Path, done: str) -> None:
+    """What was written to `output`: on standard output, but where that is the output itself."""
+    typer.echo(f"{one_line(str(output))}: {done}", err=str(output) == "-")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-Format = Literal["text", "json", "terminal", "html"]
+Format = Literal["text", "prompt", "json", "terminal", "html"]
 
 Files = Annotated[
     list[str] | None,
@@ -83,9 +83,18 @@ OutputFormat = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="text, json, html or terminal. Default: by the suffix of --output, else terminal on a terminal and "
+        help="text, prompt (with titles and labels to cite), json, html or terminal. "
+        "Default: by the suffix of --output, else terminal on a terminal and "
         "text in a pipe.",
     ),
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Write to this file, whole or not at all; - is standard output.")
+]
+Encoding = Annotated[
+    str, typer.Option(help="Of texts, say latin-1; auto is UTF-8 or what else the extra `encodings` tells.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a file that is there. What was read is never replaced.")
+]
 Details = Annotated[bool, typer.Option("--details", help="One line a unit, with probability and reason (terminal).")]

@@ -8,27 +8,31 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
-import typer
 from rich.console import Console
 
 from contextpruner.cli import options, progress_bar
-from contextpruner.cli.errors import clear_errors
+from contextpruner.cli.errors import clear_errors, say
 from contextpruner.decisions.calibration import Calibration
 from contextpruner.decisions.closure import DEPENDENCIES
 from contextpruner.decisions.rules import Policy
 from contextpruner.decisions.token_counter import counter_from, estimate_tokens
 from contextpruner.documents.cache import DocumentCache
 from contextpruner.documents.document import Document
-from contextpruner.documents.files import read_files, read_lines, replace_text, replacing_text
+from contextpruner.documents.encodings import AUTO
+from contextpruner.documents.files import read_files, read_lines
 from contextpruner.documents.questions import QuestionLine, read_questions
 from contextpruner.pruner import ContextPruner
+from contextpruner.results.citations import cited
 from contextpruner.results.html_page import html_page
 from contextpruner.results.result import Result
 from contextpruner.results.terminal_view import print_result
+from prunekernels.io.escape import GENERATOR, one_line
+from prunekernels.io.marks import has_mark
+from prunekernels.io.outputs import atomic_text
 
 SUFFIXES: dict[str, options.Format] = {".html": "html", ".htm": "html", ".json": "json"}
 
@@ -62,7 +66,9 @@ def prune(
     empty: options.Empty = "keep_best",
     empty_per: options.EmptyPer = "question",
     format_: options.OutputFormat = None,
-    output: options.Output = None,
+    output: options.Output = Path("-"),
+    encoding: options.Encoding = "utf-8",
+    overwrite: options.Overwrite = False,
     details: options.Details = False,
 ) -> None:
     """Prune FILES, or standard input, for a question.
@@ -99,34 +105,37 @@ def prune(
         pruner = ContextPruner(labeler, splitter=splitter, count_tokens=count, calibration=known, cache=kept)
         if (question is None) == (questions is None):
             raise ValueError("want one of --question and --questions")
-        if questions is not None:
-            if format_ or details:
-                raise ValueError("--format and --details are for one --question; many come out as lines of JSON")
-            _prune_many(pruner, questions, files or [], policy, output)
-            return
-        paths = files or (["-"] if not sys.stdin.isatty() else [])
-        if not paths:
+        if questions is not None and (format_ or details):
+            raise ValueError("--format and --details are for one --question; many come out as lines of JSON")
+        paths = files or (["-"] if questions is None and not sys.stdin.isatty() else [])
+        if questions == "-" and "-" in paths:
+            raise ValueError('standard input can be read only once, got "-" twice')
+        if questions is None and not paths:
             raise ValueError("want files to prune, or text on standard input")
-        documents = _read(paths)
-        with progress_bar.over_batches():
-            result = pruner.prune(question or "", documents, policy)
-        _write(result, format_ or _default_format(output), output, details)
+        inputs = [*paths, *(str(path) for path in (questions, calibration, tokenizer, _model_of(pruner)) if path)]
+        replaces = overwrite or has_mark(GENERATOR.encode())
+        with atomic_text(output, replaces=replaces, inputs=inputs) as file:
+            if questions is not None:
+                _prune_many(pruner, questions, _read(paths, encoding) if paths else [], policy, file)
+                return
+            documents = _read(paths, encoding)
+            with progress_bar.over_batches():
+                result = pruner.prune(question or "", documents, policy)
+            _write(result, format_ or _default_format(output), output, details, file)
 
 
-def _prune_many(pruner: ContextPruner, questions: str, files: list[str], policy: Policy, output: Path | None) -> None:
-    if questions == "-" and "-" in files:
-        raise ValueError('standard input can be read only once, got "-" twice')
-    shared = _read(files) if files else []
-    with ExitStack() as stack:
-        file = None if output is None else stack.enter_context(replacing_text(output))
-        watched = stack.enter_context(progress_bar.over_lines([questions]))
+def _model_of(pruner: ContextPruner) -> str | None:
+    model = getattr(pruner.labeler, "model", None)
+    return model if isinstance(model, str) else None
+
+
+def _prune_many(
+    pruner: ContextPruner, questions: str, shared: Sequence[Document], policy: Policy, file: TextIO
+) -> None:
+    with progress_bar.over_lines([questions]) as watched:
         asked = read_questions(watched(read_lines(questions, sys.stdin.buffer)), shared)
         for line in _answers(pruner, asked, policy):
-            if file is None:
-                sys.stdout.buffer.write(line.encode())
-            else:
-                file.write(line)
-        sys.stdout.buffer.flush()
+            file.write(line)
 
 
 def _answers(pruner: ContextPruner, asked: Iterator[QuestionLine], policy: Policy) -> Iterator[str]:
@@ -140,32 +149,28 @@ def _answers(pruner: ContextPruner, asked: Iterator[QuestionLine], policy: Polic
         yield json.dumps(result.to_dict() | given, ensure_ascii=False) + "\n"
 
 
-def _read(paths: list[str]) -> list[Document]:
+def _read(paths: list[str], encoding: str) -> list[Document]:
     """The documents of `paths`; what is passed over is named on standard error."""
-    documents, no_text = read_files(paths, sys.stdin.buffer)
+    documents, no_text = read_files(paths, sys.stdin.buffer, encoding)
     if no_text:
         others = f" and {len(no_text) - 3} more" if len(no_text) > 3 else ""
-        typer.echo(f"contextpruner: passed over, as no UTF-8 text: {', '.join(no_text[:3])}{others}", err=True)
+        called = "text" if encoding == AUTO else {"utf-8": "UTF-8"}.get(encoding, encoding) + " text"
+        say(f"passed over, as no {called}: {', '.join(map(one_line, no_text[:3]))}{others}")
     return documents
 
 
-def _default_format(output: Path | None) -> options.Format:
-    if output is not None:
-        return SUFFIXES.get(output.suffix.lower(), "text")
-    return "terminal" if sys.stdout.isatty() else "text"
+def _default_format(output: Path) -> options.Format:
+    if str(output) == "-" and sys.stdout.isatty():
+        return "terminal"
+    return SUFFIXES.get(output.suffix.lower(), "text")
 
 
-def _write(result: Result, format_: options.Format, output: Path | None, details: bool) -> None:
-    if format_ == "terminal" and output is None:
+def _write(result: Result, format_: options.Format, output: Path, details: bool, file: TextIO) -> None:
+    if format_ == "terminal" and str(output) == "-":
         # asked for by name it is coloured in a pipe too, say before `less -R`
         print_result(result, Console(force_terminal=True, highlight=False), details)
         return
-    text = _render(result, format_, details)
-    if output is None:
-        sys.stdout.buffer.write(text.encode())
-        sys.stdout.buffer.flush()
-    else:
-        replace_text(output, text)
+    file.write(_render(result, format_, details))
 
 
 def _render(result: Result, format_: options.Format, details: bool) -> str:
@@ -173,6 +178,8 @@ def _render(result: Result, format_: options.Format, details: bool) -> str:
         return json.dumps(result.to_dict(), ensure_ascii=False, indent=1) + "\n"
     if format_ == "html":
         return html_page(result)
+    if format_ == "prompt":
+        return cited(result, titles=True) + "\n"
     if format_ == "terminal":
         page = io.StringIO()
         print_result(result, Console(file=page, force_terminal=True, highlight=False), details)

@@ -25,10 +25,11 @@ from pathlib import Path
 import numpy as np
 
 from contextpruner.decisions.labeling_setup import LabelingSetup
-from contextpruner.documents.files import replace_text
 from contextpruner.labeler import Labeler
-from contextpruner.models.checkpoint import find_checkpoint
 from contextpruner.units.split import SplitDocument
+from prunekernels.io.checkpoint import find_checkpoint
+from prunekernels.io.json_files import Fields
+from prunekernels.io.outputs import atomic_text
 
 FILE = "calibration.json"
 FORMAT = 2
@@ -65,23 +66,46 @@ class Calibration:
             raise ValueError(f"want a calibration of {origin}, got one of {self.origin}")
         return self
 
-    def save(self, path: str | Path) -> None:
-        """Write JSON to the file `path`, or into the folder `path`."""
-        replace_text(_file(path), json.dumps({"format": FORMAT, **dataclasses.asdict(self)}) + "\n")
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write JSON to the file `path`, or into the folder `path`.
+
+        Raises ValueError where a file is there that is no calibration, but with `overwrite`.
+        """
+        with atomic_text(calibration_file(path), replaces=overwrite or is_calibration) as file:
+            file.write(json.dumps({"format": FORMAT, **dataclasses.asdict(self)}) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
         """Read what `save` wrote; raises ValueError for anything else."""
+        file = calibration_file(path)
         try:
-            held = json.loads(_file(path).read_bytes())
-            if held.pop("format") != FORMAT:
+            held = Fields.read(file)
+            if held.integer("format") != FORMAT:
                 raise ValueError("another format")
-            origin = LabelingSetup(**held["origin"])
-            read = cls(origin, held["n_questions"], tuple(held["thresholds"]), tuple(held["losses"]))
+            origin = held.fields("origin")
+            origin.only(field.name for field in dataclasses.fields(LabelingSetup))
+            model = origin.text("model") if origin.has("model") else None
+            setup = LabelingSetup(origin.text("labeler"), model, origin.text("splitter"))
+            thresholds, losses = (tuple(held.numbers(name, 0, 1)) for name in ("thresholds", "losses"))
+            read = cls(setup, held.integer("n_questions", minimum=1), thresholds, losses)
             _check(read)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: want a calibration of format {FORMAT}: {error}") from error
+        except ValueError as error:
+            reason = str(error).removeprefix(f"{file}: ")
+            raise ValueError(f"{file}: want a calibration of format {FORMAT}: {reason}") from error
         return read
+
+
+def calibration_file(path: str | Path) -> Path:
+    """The file that `path` stands for: itself, or calibration.json in the folder `path`."""
+    return Path(path) / FILE if Path(path).is_dir() else Path(path)
+
+
+def is_calibration(path: Path) -> bool:
+    """Whether the file at `path` is a calibration of any format, which a new one may replace."""
+    try:
+        return {"format", "origin", "thresholds", "losses"} <= {*Fields.read(path).values}
+    except ValueError:
+        return False
 
 
 def calibration_of_model(labeler: Labeler) -> Calibration | None:
@@ -91,10 +115,6 @@ def calibration_of_model(labeler: Labeler) -> Calibration | None:
         return None
     read = Calibration.load(file)
     return dataclasses.replace(read, origin=dataclasses.replace(read.origin, model=model))
-
-
-def _file(path: str | Path) -> Path:
-    return Path(path) / FILE if Path(path).is_dir() else Path(path)
 
 
 def calibrate_thresholds(origin: LabelingSetup, gold: Iterable[np.ndarray]) -> Calibration:
@@ -132,8 +152,6 @@ def gold_units(document: SplitDocument, gold: Sequence[tuple[int, int]]) -> np.n
 
 
 def _check(read: Calibration) -> None:
-    thresholds, losses = np.array(read.thresholds, dtype=float), np.array(read.losses, dtype=float)
-    fits = len(thresholds) == len(losses) > 0 and isinstance(read.n_questions, int) and read.n_questions > 0
-    inside = fits and all(((values >= 0) & (values <= 1)).all() for values in (thresholds, losses))
-    if not inside or (np.diff(thresholds) <= 0).any() or (np.diff(losses) < 0).any():
-        raise ValueError("want thresholds and losses in [0, 1], both ascending, and the number of questions")
+    thresholds, losses = np.array(read.thresholds), np.array(read.losses)
+    if not 0 < len(thresholds) == len(losses) or (np.diff(thresholds) <= 0).any() or (np.diff(losses) < 0).any():
+        raise ValueError("want thresholds and losses, as many, both ascending")

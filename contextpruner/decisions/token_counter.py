@@ -15,7 +15,8 @@ from numbers import Integral
 from pathlib import Path
 from typing import Protocol
 
-from contextpruner.extras import require
+from prunekernels.extras import require
+from prunekernels.io.model_loading import loading_errors
 
 TokenCounter = Callable[[str], int]
 
@@ -65,11 +66,9 @@ def counter_from(path: str) -> TokenCounter:
     file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise ValueError(f"want a tokenizer.json or a folder with one, got {path!r}")
-    try:
-        tokenizer = require("tokenizers").Tokenizer.from_file(str(file))
-    # the library raises plain exceptions
-    except Exception as error:
-        raise ValueError(f"{file}: want a tokenizer.json, got {error}") from error
+    library = require("tokenizers", "context")
+    with loading_errors(file, "a tokenizer.json"):
+        tokenizer = library.Tokenizer.from_file(str(file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return counter_of(tokenizer)

@@ -7,11 +7,10 @@ too: for each document a list of [start, end).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from contextpruner.documents.document import Document, HasText, check_text
+from contextpruner.documents.document import Document, HasText
 from contextpruner.documents.files import Lines, document_from_json, parse_line
 
 
@@ -40,7 +39,7 @@ def read_questions(lines: Lines, shared: Sequence[Document] = ()) -> Iterator[Qu
         held = parse_line(place, line)
         question, given = held.pop("question", None), held.pop("documents", None)
         if not isinstance(question, str) or not question.strip():
-            raise ValueError(f"{place}: question wants a string that is not empty, got {question!r}")
+            raise ValueError(f"{place}: question wants a string that is not empty, got {question!a:.80}")
         if given is None and not shared:
             raise ValueError(f"{place}: want documents in the line, or files that all lines share")
         if given is not None and (not isinstance(given, list) or not given):
@@ -49,19 +48,7 @@ def read_questions(lines: Lines, shared: Sequence[Document] = ()) -> Iterator[Qu
         if given is not None:
             items = [{"text": item} if isinstance(item, str) else item for item in given]
             documents = [document_from_json(f"{place}, document {number}", item) for number, item in enumerate(items)]
-        _check_others(place, held)
         yield QuestionLine(place, question, documents, held)
-
-
-def _check_others(place: str, held: dict[str, object]) -> None:
-    """The fields that are not ours are written as they came: refuse what is no text, or no number, of JSON."""
-    names = f"{place}: one of {', '.join(map(ascii, held))}"
-    try:
-        text = json.dumps(held, ensure_ascii=False, allow_nan=False)
-    except ValueError:
-        # 1e999 is read as infinity
-        raise ValueError(f"{names} holds a number that is too large") from None
-    check_text(names, text)
 
 
 def read_examples(asked: Iterator[QuestionLine]) -> Iterator[Example]:

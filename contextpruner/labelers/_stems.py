@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from contextpruner.extras import require
+from prunekernels.extras import require
 
 # distinct words that are remembered of each language
 REMEMBERED = 1 << 16
@@ -18,5 +18,5 @@ def stems(words: Sequence[str], language: str | None) -> list[str]:
 
 @functools.cache
 def _stemmer(language: str) -> Callable[[str], str]:
-    stemmer = require("snowballstemmer").stemmer(language)
+    stemmer = require("snowballstemmer", "context").stemmer(language)
     return functools.lru_cache(REMEMBERED)(stemmer.stemWord)

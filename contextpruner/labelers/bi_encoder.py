@@ -22,13 +22,12 @@ import numpy as np
 import torch
 
 from contextpruner.documents.cache import Encoded
-from contextpruner.extras import require
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.models.batches import check_batch_size
-from contextpruner.models.checkpoint import find_checkpoint
-from contextpruner.models.loading import quiet
-from contextpruner.models.sentence_transformer_modules import check_modules
 from contextpruner.units.split import SplitDocument
+from prunekernels.extras import require
+from prunekernels.io.checkpoint import find_checkpoint
+from prunekernels.io.model_loading import check_sentence_transformer, loading_errors, quiet
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -77,10 +76,10 @@ class BiEncoder(Labeler):
 
     @cached_property
     def _encoder(self) -> SentenceTransformer:
-        library = require("sentence_transformers")
+        library = require("sentence_transformers", "context")
         checkpoint = find_checkpoint(self.model)
-        check_modules(checkpoint)
-        with quiet():
+        check_sentence_transformer(checkpoint)
+        with quiet(), loading_errors(checkpoint.folder, "a model that sentence-transformers can load"):
             return library.SentenceTransformer(
                 str(checkpoint.folder),
                 device=self.device,

@@ -28,13 +28,13 @@ import torch.nn.functional as F
 from contextpruner.documents.cache import Encoded
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.models.batches import Batch, Row, check_batch_size, pad_id, run_batches
-from contextpruner.models.checkpoint import find_checkpoint
 from contextpruner.models.document_tokens import DocumentTokens, encode_text, tokenize_document
 from contextpruner.models.loading import Precision, batch_size_for, max_tokens_of, model_of, to_device, tokenizer_of
 from contextpruner.models.packing import PackedRow, SpecialTokens, pack, text_only
 from contextpruner.models.sentence_transformer_modules import projection_of
 from contextpruner.models.windows import overlapping_windows
 from contextpruner.units.split import SplitDocument
+from prunekernels.io.checkpoint import find_checkpoint
 from prunekernels.pool import pool
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class LateInteraction(Labeler):
         tokenizer = tokenizer_of(checkpoint, config)
         placed = to_device(model, self.precision, self.device)
         device = next(placed.parameters()).device
-        projection = tuple(layer.to(device) for layer in projection_of(checkpoint))
+        projection = tuple(layer.to(device) for layer in projection_of(checkpoint, config.hidden_size))
         return Loaded(
             placed, tokenizer, text_only(tokenizer), max_tokens_of(config, self.max_length), device, projection
         )

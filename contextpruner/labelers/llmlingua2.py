@@ -25,12 +25,12 @@ import torch
 
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.models.batches import Batch, check_batch_size, pad_id, run_batches
-from contextpruner.models.checkpoint import find_checkpoint
 from contextpruner.models.document_tokens import DocumentTokens, tokenize_document
 from contextpruner.models.loading import Precision, batch_size_for, max_tokens_of, model_of, to_device, tokenizer_of
 from contextpruner.models.packing import PackedRow, SpecialTokens, pack, text_only
 from contextpruner.models.windows import overlapping_windows
 from contextpruner.units.split import SplitDocument
+from prunekernels.io.checkpoint import find_checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

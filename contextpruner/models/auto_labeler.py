@@ -15,10 +15,10 @@ from __future__ import annotations
 import functools
 import logging
 
-from contextpruner.models.checkpoint import Checkpoint, find_checkpoint
 from contextpruner.models.joint_encoder import layout_of
 from contextpruner.models.onnx_encoder import is_exported
-from contextpruner.models.sentence_transformer_modules import modules_of
+from prunekernels.io.checkpoint import Checkpoint, find_checkpoint
+from prunekernels.io.module_folders import modules_of
 
 # the best of what needs no download: benchmarks/context_recall.py has it beside lead and random
 DEFAULT = "bm25"
@@ -40,7 +40,7 @@ def labeler_for_model(name: str | None) -> tuple[str, str | None]:
 
 
 def _labeler_of(checkpoint: Checkpoint) -> str:
-    kinds = [module.kind for module in modules_of(checkpoint)]
+    kinds = [module.kind for module in modules_of(checkpoint.folder)]
     if any(kind.endswith(("Pooling", "StaticEmbedding")) for kind in kinds):
         return "bi_encoder"
     if any(kind.endswith("Dense") for kind in kinds):

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from contextpruner.models.batches import Row, batches, distinct, pad_id
-from contextpruner.models.checkpoint import find_checkpoint
 from contextpruner.models.loading import Precision, batch_size_for, max_tokens_of, model_of, to_device, tokenizer_of
+from prunekernels.io.checkpoint import find_checkpoint
 from prunekernels.token_stats import token_stats
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 
-from contextpruner.extras import require
-from contextpruner.models.checkpoint import Checkpoint, Config
-from contextpruner.models.loading import check_complete, check_fit, quiet
+from prunekernels.extras import require
+from prunekernels.io.checkpoint import Checkpoint
+from prunekernels.io.json_files import Json
+from prunekernels.io.model_loading import check_complete, check_fit, check_state, loading_errors, quiet
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -30,7 +31,9 @@ Layout = Literal["provence", "xprovence", "open_provence"]
 
 # what a config.json says about the file, or about how it was run where it was written, and not about the encoder
 ABOUT_THE_FILE = ("model_type", "auto_map", "architectures", "_name_or_path", "transformers_version", "dtype")
-ABOUT_THE_RUN = ("torch_dtype", "_attn_implementation", "attn_implementation", "return_dict", "torchscript")
+# an implementation may be code of the hub
+IMPLEMENTATIONS = ("_attn_implementation", "attn_implementation", "_experts_implementation", "experts_implementation")
+ABOUT_THE_RUN = ("torch_dtype", *IMPLEMENTATIONS, "return_dict", "torchscript")
 
 
 class JointEncoder(nn.Module):
@@ -106,67 +109,78 @@ def load_joint(checkpoint: Checkpoint, layout: Layout) -> tuple[JointEncoder, Pr
 
 
 def _provence(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor]) -> tuple[JointEncoder, PretrainedConfig]:
-    transformers = require("transformers")
-    config = transformers.DebertaV2Config(**_settings(checkpoint.config))
-    head = _linear(checkpoint, tensors, "token_classifier")
+    transformers = require("transformers", "context")
+    config = _config(checkpoint, "deberta-v2", checkpoint.config)
+    head = _linear(checkpoint, tensors, "token_classifier", config.hidden_size)
     ranker = _filled(checkpoint, transformers.DebertaV2ForSequenceClassification, config, tensors)
     return JointEncoder(ranker, "deberta", head), config
 
 
 def _xprovence(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor]) -> tuple[JointEncoder, PretrainedConfig]:
-    transformers = require("transformers")
-    config = transformers.XLMRobertaConfig(**_settings(checkpoint.config))
-    head = _linear(checkpoint, tensors, "token_classifier")
-    classifier = _linear(checkpoint, tensors, "classifier")
+    transformers = require("transformers", "context")
+    config = _config(checkpoint, "xlm-roberta", checkpoint.config)
+    head = _linear(checkpoint, tensors, "token_classifier", config.hidden_size)
+    classifier = _linear(checkpoint, tensors, "classifier", config.hidden_size)
     inner = {name.removeprefix("roberta."): tensor for name, tensor in tensors.items() if name.startswith("roberta.")}
     encoder = _filled(checkpoint, transformers.XLMRobertaModel, config, inner)
     return JointEncoder(PooledClassifier(encoder, classifier), "roberta", head), config
 
 
 def _open_provence(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor]) -> tuple[JointEncoder, PretrainedConfig]:
-    transformers = require("transformers")
+    transformers = require("transformers", "context")
     base = checkpoint.config.get("base_model_config")
-    if not isinstance(base, dict) or not isinstance(base.get("model_type"), str):
+    model_type = base.get("model_type") if isinstance(base, dict) else None
+    if not isinstance(base, dict) or not isinstance(model_type, str):
         raise ValueError(f"{checkpoint.folder}: config.json wants a base_model_config with a model_type")
-    settings = _settings(base)
-    if "id2label" not in settings:
-        settings.setdefault("num_labels", checkpoint.config.get("num_labels", 1))
-    config = transformers.AutoConfig.for_model(base["model_type"], **settings)
-    head = _linear(checkpoint, tensors, "pruning_head.classifier")
+    labels = {} if "id2label" in base else {"num_labels": checkpoint.config.get("num_labels", 1)}
+    config = _config(checkpoint, model_type, {**labels, **base})
+    head = _linear(checkpoint, tensors, "pruning_head.classifier", config.hidden_size)
     inner = {name.removeprefix("ranking_model."): tensor for name, tensor in tensors.items()}
-    kind = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    kinds = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    if type(config) not in kinds:
+        raise ValueError(f"{checkpoint.folder}: want an encoder that classifies, got {model_type!a:.80}")
+    kind = kinds[type(config)]
     ranker = _filled(checkpoint, kind, config, inner)
     return JointEncoder(ranker, kind.base_model_prefix, head), config
 
 
-def _settings(config: Config) -> Config:
-    settings = {name: value for name, value in config.items() if name not in ABOUT_THE_FILE + ABOUT_THE_RUN}
+def _config(checkpoint: Checkpoint, model_type: str, said: dict[str, Json]) -> PretrainedConfig:
+    settings = {name: value for name, value in _without_run(said).items() if name not in ABOUT_THE_FILE}
     # labels are counted by their names where a file has both
     if "id2label" in settings:
         settings.pop("num_labels", None)
-    return settings
+    with loading_errors(checkpoint.folder, f"settings of {model_type!a:.80}"):
+        return require("transformers", "context").AutoConfig.for_model(model_type, **settings)
+
+
+def _without_run(said: dict[str, Json]) -> dict[str, Json]:
+    """`said`, and the settings within it, without how it was run."""
+    kept = {name: value for name, value in said.items() if name not in ABOUT_THE_RUN}
+    return {name: _without_run(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def _filled(
     checkpoint: Checkpoint, kind: type[nn.Module], config: PretrainedConfig, tensors: dict[str, torch.Tensor]
 ) -> nn.Module:
     """A model of `kind` with `tensors`; transformers renames what it has renamed since."""
-    model, report = kind.from_pretrained(  # type: ignore[attr-defined]
-        None,
-        config=config,
-        state_dict=tensors,
-        dtype=torch.float32,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,
-    )
-    check_fit(checkpoint, config, report)
+    with loading_errors(checkpoint.folder, f"settings of {kind.__name__}"):
+        model, report = kind.from_pretrained(  # type: ignore[attr-defined]
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    check_fit(checkpoint.folder, model, report)
     return model
 
 
-def _linear(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], name: str) -> nn.Linear:
-    """The linear layer `name`, taken out of `tensors`."""
-    check_complete(checkpoint, {f"{name}.{part}" for part in ("weight", "bias")} - {*tensors})
-    weight, bias = tensors.pop(f"{name}.weight"), tensors.pop(f"{name}.bias")
-    layer = nn.Linear(weight.shape[1], len(weight))
-    layer.load_state_dict({"weight": weight, "bias": bias})
+def _linear(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], name: str, width: int) -> nn.Linear:
+    """The linear layer `name` on vectors of `width`, taken out of `tensors`."""
+    parts = {part: f"{name}.{part}" for part in ("weight", "bias")}
+    check_complete(checkpoint.folder, {*parts.values()} - {*tensors})
+    own = {part: tensors.pop(full) for part, full in parts.items()}
+    layer = nn.Linear(width, len(own["bias"]))
+    check_state(f"{checkpoint.folder}: {name}", layer, own)
     return layer

@@ -8,17 +8,16 @@ largest entry over all rows, so that rows have to run one at a time to be indepe
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from contextpruner.extras import require
-from contextpruner.models.checkpoint import Checkpoint, folder_of
+from prunekernels.extras import require
+from prunekernels.io.checkpoint import Checkpoint, folder_of
+from prunekernels.io.model_loading import load_model, loading_errors, quiet
+from prunekernels.io.module_folders import VOCABULARIES
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -31,20 +30,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 # where a checkpoint without tokenizer files names the one that it was trained with
 TOKENIZER_FIELDS = ("tokenizer_name_or_path", "_name_or_path", "base_model_name_or_path")
 TOKENIZER_FILES = ["*.json", "*.txt", "*.model"]
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 # families that count positions from behind their padding id
 OFFSET = ("roberta", "camembert", "mpnet", "longformer")
-
-LAYER = re.compile(r"\.(\d+)\.")
-
-
-class Report(TypedDict):
-    """What transformers says of a load; of other sizes the name, the one in the file and the one in the model."""
-
-    missing_keys: set[str]
-    unexpected_keys: set[str]
-    mismatched_keys: set[tuple[str, torch.Size, torch.Size]]
 
 
 def tokenizer_of(checkpoint: Checkpoint, config: PretrainedConfig) -> PreTrainedTokenizerBase:
@@ -54,21 +42,37 @@ def tokenizer_of(checkpoint: Checkpoint, config: PretrainedConfig) -> PreTrained
     """
     folder = checkpoint.folder
     if not has_vocabulary(folder):
-        named = [checkpoint.config.get(field) for field in TOKENIZER_FIELDS]
-        other = next((value for value in named if isinstance(value, str) and value), None)
+        other = _named_tokenizer(checkpoint)
         folder = folder_of(other, TOKENIZER_FILES) if other else folder
     # transformers would make up an empty tokenizer
     if not has_vocabulary(folder):
         raise ValueError(f"{folder}: want a tokenizer ({', '.join(VOCABULARIES)}), got none")
-    with quiet():
+    automatic = require("transformers", "context").AutoTokenizer
+    with quiet(), loading_errors(folder, "a tokenizer that transformers can load"):
         # with the config given, no model type has to be known by name
-        made = require("transformers").AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+        made = automatic.from_pretrained(folder, config=config, trust_remote_code=False)
     if not made.is_fast:
         raise ValueError(f"{folder}: want a tokenizer with character offsets (tokenizer.json), got a slow one")
     made.backend_tokenizer.no_truncation()
     made.backend_tokenizer.no_padding()
     made.backend_tokenizer.encode_special_tokens = True
     return made
+
+
+def _named_tokenizer(checkpoint: Checkpoint) -> str | None:
+    """The hub id of the tokenizer that config.json names; raises ValueError for nothing but paths of its maker's."""
+    named = [checkpoint.config.get(field) for field in TOKENIZER_FIELDS]
+    names = [value for value in named if isinstance(value, str) and value]
+    for name in names:
+        way, elsewhere = PurePosixPath(name), PureWindowsPath(name)
+        if not way.is_absolute() and not elsewhere.anchor and ".." not in (*way.parts, *elsewhere.parts):
+            return name
+    if names:
+        raise ValueError(
+            f"{checkpoint.folder}: want a tokenizer ({', '.join(VOCABULARIES)}), got none, "
+            f"and a path in config.json is not followed: {names[0]!a:.80}"
+        )
+    return None
 
 
 def has_vocabulary(folder: Path) -> bool:
@@ -78,41 +82,9 @@ def has_vocabulary(folder: Path) -> bool:
 
 def model_of(checkpoint: Checkpoint, task: Task) -> PreTrainedModel:
     """The model of `checkpoint` with the head of `task`, in float32; raises ValueError where the weights do not fit."""
-    automatic = getattr(require("transformers"), f"AutoModel{'For' if task else ''}{task}")
-    # asked for its files first, for a pickle is refused there with the reason
-    folder = checkpoint.weight_files[0].parent
-    with quiet():
-        model, report = automatic.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
     # a bare encoder may come without the pooler that nobody asks
-    report["missing_keys"] = {key for key in report["missing_keys"] if task or "pooler" not in key}
-    check_fit(checkpoint, model.config, report)
-    return model
-
-
-def check_complete(checkpoint: Checkpoint, missing: set[str]) -> None:
-    """Refuse a model some of whose weights would be random."""
-    if missing:
-        raise ValueError(f"{checkpoint.folder}: want all weights of the model, got none for {min(missing)}")
-
-
-def check_fit(checkpoint: Checkpoint, config: PretrainedConfig, report: Report) -> None:
-    """Refuse a model that is not the checkpoint's: weights missing, of other sizes, or layers left out."""
-    check_complete(checkpoint, report["missing_keys"])
-    if report["mismatched_keys"]:
-        name, got, wanted = min(report["mismatched_keys"])
-        raise ValueError(f"{checkpoint.folder}: config.json wants {[*wanted]} for {name}, the weights have {[*got]}")
-    layers = getattr(config, "num_hidden_layers", None)
-    for name in sorted(report["unexpected_keys"]):
-        number = LAYER.search(name)
-        if layers is not None and number and int(number[1]) >= layers:
-            raise ValueError(f"{checkpoint.folder}: config.json wants {layers} layers, the weights have also {name}")
+    missing = () if task else ("pooler",)
+    return load_model(checkpoint, f"AutoModel{'For' if task else ''}{task}", dtype=torch.float32, may_miss=missing)
 
 
 def max_tokens_of(config: PretrainedConfig, wanted: int) -> int:
@@ -146,18 +118,3 @@ def _quantized(model: torch.nn.Module) -> torch.nn.Module:
 def batch_size_for(precision: Precision, batch_size: int) -> int:
     """`batch_size`, but 1 for int8, which scales a layer's input by all of its rows: they would hang on each other."""
     return 1 if precision == "int8" else batch_size
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and load reports of transformers: what is missing raises."""
-    logging = require("transformers").utils.logging
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()

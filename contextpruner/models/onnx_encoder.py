@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from contextpruner.extras import require
-from contextpruner.models.checkpoint import Checkpoint
+from prunekernels.extras import require
+from prunekernels.io.checkpoint import Checkpoint
+from prunekernels.io.model_loading import loading_errors
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -46,4 +47,5 @@ def load_onnx(checkpoint: Checkpoint) -> OnnxEncoder:
         raise ValueError(f"{checkpoint.folder}: want {FILE}, got none")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    return OnnxEncoder(runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"]))
+    with loading_errors(path, "a model that onnxruntime can load"):
+        return OnnxEncoder(runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"]))

@@ -13,40 +13,27 @@ from pathlib import Path
 
 import torch
 
-from contextpruner.extras import require
-from contextpruner.models.loading import quiet
 from contextpruner.models.onnx_encoder import FILE, INPUTS, MODEL_TYPE
 from contextpruner.models.provence_checkpoint import ProvenceCheckpoint
+from prunekernels.extras import require
+from prunekernels.io.model_loading import quiet
+from prunekernels.io.outputs import atomic_folder
 
 OPSET = 17
+# what a folder is marked as
+KIND = "contextpruner export"
 
 
-def export_onnx(checkpoint: ProvenceCheckpoint, folder: Path | str) -> Path:
-    """Write `checkpoint` into `folder`, made if need be; returns that. Raises ValueError if it is not float32."""
+def export_onnx(checkpoint: ProvenceCheckpoint, folder: Path | str, *, overwrite: bool = False) -> Path:
+    """Write `checkpoint` into `folder`, which is there whole or not at all; returns that.
+
+    Raises ValueError if the checkpoint is not float32, if `folder` is one of its own, or not empty: then it is only
+    replaced with `overwrite`, and where an export wrote it.
+    """
     require("onnx", "onnx")
     target = Path(folder)
     if not isinstance(checkpoint.model, torch.nn.Module) or checkpoint.precision != "float32":
         raise ValueError(f"want a float32 model of torch to export, got {checkpoint.model} in {checkpoint.precision}")
-    target.mkdir(parents=True, exist_ok=True)
-    example = torch.full((2, 8), checkpoint.tokenizer.sep_token_id or 0)
-    inputs = (example, torch.ones_like(example), torch.zeros_like(example))[: 3 if checkpoint.has_types else 2]
-    names = INPUTS[: len(inputs)]
-    with quiet(), torch.inference_mode(), warnings.catch_warnings():
-        # tracing warns of every shape that it reads; the test holds other shapes to the same numbers
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            checkpoint.model.cpu(),
-            inputs,
-            target / FILE,
-            input_names=[*names],
-            output_names=["keep", "rank"],
-            dynamic_axes={name: {0: "rows", 1: "tokens"} for name in (*names, "keep")} | {"rank": {0: "rows"}},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    # the model goes on where it was
-    checkpoint.model.to(checkpoint.device)
-    checkpoint.tokenizer.save_pretrained(target)
     said = {
         "model_type": MODEL_TYPE,
         "layout": checkpoint.layout,
@@ -54,5 +41,32 @@ def export_onnx(checkpoint: ProvenceCheckpoint, folder: Path | str) -> Path:
         "max_length": checkpoint.window,
         "token_types": checkpoint.has_types,
     }
-    (target / "config.json").write_text(json.dumps(said, indent=1) + "\n", "utf-8")
+    inputs = [checkpoint.folder, checkpoint.tokenizer.name_or_path]
+    with atomic_folder(target, KIND, overwrite=overwrite, inputs=inputs) as made:
+        _write_model(checkpoint, checkpoint.model, made / FILE)
+        checkpoint.tokenizer.save_pretrained(made)
+        (made / "config.json").write_text(json.dumps(said, indent=1) + "\n", "utf-8")
     return target
+
+
+def _write_model(checkpoint: ProvenceCheckpoint, model: torch.nn.Module, file: Path) -> None:
+    example = torch.full((2, 8), checkpoint.tokenizer.sep_token_id or 0)
+    inputs = (example, torch.ones_like(example), torch.zeros_like(example))[: 3 if checkpoint.has_types else 2]
+    names = INPUTS[: len(inputs)]
+    with quiet(), torch.inference_mode(), warnings.catch_warnings():
+        # tracing warns of every shape that it reads; the test holds other shapes to the same numbers
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                model.cpu(),
+                inputs,
+                file,
+                input_names=[*names],
+                output_names=["keep", "rank"],
+                dynamic_axes={name: {0: "rows", 1: "tokens"} for name in (*names, "keep")} | {"rank": {0: "rows"}},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        finally:
+            # the model goes on where it was
+            model.to(checkpoint.device)

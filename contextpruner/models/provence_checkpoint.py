@@ -6,16 +6,18 @@ given are those of the checkpoint's config.json, else the family's own threshold
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 
-from contextpruner.extras import require
-from contextpruner.models.checkpoint import Checkpoint, find_checkpoint
 from contextpruner.models.joint_encoder import JointEncoder, Layout, layout_of, load_joint
 from contextpruner.models.loading import Precision, max_tokens_of, to_device, tokenizer_of
 from contextpruner.models.onnx_encoder import OnnxEncoder, is_exported, load_onnx
 from contextpruner.models.packing import SpecialTokens, paired, single
+from prunekernels.extras import require
+from prunekernels.io.checkpoint import Checkpoint, find_checkpoint
+from prunekernels.io.json_files import Fields
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,6 +49,7 @@ THRESHOLDS = ("default_threadshold", "default_threshold")
 class ProvenceCheckpoint(NamedTuple):
     """A checkpoint, ready to run."""
 
+    folder: Path
     model: JointEncoder | OnnxEncoder
     device: torch.device
     layout: Layout
@@ -88,6 +91,7 @@ def _published(
     tokenizer = tokenizer_of(checkpoint, config)
     to_device(model, precision, device)
     return ProvenceCheckpoint(
+        folder=checkpoint.folder,
         model=model,
         device=next(model.parameters()).device,
         layout=layout,
@@ -107,9 +111,10 @@ def _exported(
     layout = checkpoint.config.get("layout")
     if layout not in FAMILIES or precision != "float32" or device not in (None, "cpu"):
         raise ValueError(f"{checkpoint.folder}: an exported model wants a known layout, float32 and the CPU")
-    tokenizer = tokenizer_of(checkpoint, require("transformers").PretrainedConfig())
-    longest = int(str(checkpoint.config["max_length"]))
+    tokenizer = tokenizer_of(checkpoint, require("transformers", "context").PretrainedConfig())
+    longest = Fields(checkpoint.config, f"{checkpoint.folder / 'config.json'}").integer("max_length", minimum=1)
     return ProvenceCheckpoint(
+        folder=checkpoint.folder,
         model=load_onnx(checkpoint),
         device=torch.device("cpu"),
         layout=layout,
@@ -126,7 +131,7 @@ def _own_threshold(checkpoint: Checkpoint, layout: Layout) -> float:
     said = [checkpoint.config.get(name) for name in THRESHOLDS]
     threshold = next((value for value in said if value is not None), FAMILIES[layout].threshold)
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-        raise ValueError(f"{checkpoint.folder}: config.json wants a threshold in [0, 1], got {threshold!r}")
+        raise ValueError(f"{checkpoint.folder}: config.json wants a threshold in [0, 1], got {threshold!a:.80}")
     return float(threshold)
 
 

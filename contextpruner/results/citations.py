@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from contextpruner.documents.document import Id
-from contextpruner.results.result import PrunedDocument, Result
+from contextpruner.results.result import PrunedDocument, Result, titled
 from contextpruner.units.join import with_line_breaks
 
 LABEL = re.compile(r"\[(\d{1,9})\.(\d{1,9})\]")
@@ -42,9 +42,14 @@ def citations(result: Result) -> list[Citation]:
     return found
 
 
-def cited(result: Result) -> str:
-    """The kept text of all documents, each unit behind its label, a blank line between documents."""
+def cited(result: Result, titles: bool = False) -> str:
+    """The kept text of all documents, each unit behind its label, a blank line between documents.
+
+    With `titles` each document stands under its own.
+    """
     texts = [_cited(number, document) for number, document in enumerate(result.documents)]
+    if titles:
+        texts = [titled(document, text) for document, text in zip(result.documents, texts, strict=True)]
     return "\n\n".join(text for text in texts if text)
 
 

@@ -8,10 +8,8 @@ HTML without its tags. Light and dark, wide and narrow, left to right or not, by
 
 from __future__ import annotations
 
-from html import escape
-
-from contextpruner.results.escape import printable
 from contextpruner.results.result import PrunedDocument, Result, Span, name_of, other_name_of, percent
+from prunekernels.io.escape import GENERATOR_TAG, POLICY_TAG, html_text, printable
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f7f6f3; --card: #fff; --ink: #1c1b19; --soft: #5f5b53;
@@ -59,12 +57,14 @@ body:has(.only-kept:checked) :is(.drop, .none-kept) { display: none; }
 
 def html_page(result: Result) -> str:
     """`result` as one HTML page."""
-    question = _text(result.question.strip())
+    question = html_text(result.question.strip())
     documents = "\n".join(_article(index, document) for index, document in enumerate(result.documents))
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+{POLICY_TAG}
+{GENERATOR_TAG}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{question} - contextpruner</title>
 <style>{STYLE}</style>
@@ -100,8 +100,8 @@ def _totals(result: Result) -> str:
         "Characters": _count(result.n_characters_after, result.n_characters_before),
         "Tokens": _count(result.n_tokens_after, result.n_tokens_before),
         "Documents": _count(sum(bool(item.text) for item in result.documents), len(result.documents)),
-        "Rule": _text(rules),
-        "Labeler": f"{_text(result.labeler.partition(':')[0])} <small>{result.labelling_ms:.1f} ms</small>",
+        "Rule": html_text(rules),
+        "Labeler": f"{html_text(result.labeler.partition(':')[0])} <small>{result.labelling_ms:.1f} ms</small>",
     }
     return "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items()) + "</dl>"
 
@@ -115,13 +115,13 @@ def _article(index: int, document: PrunedDocument) -> str:
     n_kept = sum(span.kept for span in document.seen)
     facts = f"score {document.score:.2f} · kept {kept} of the characters, {n_kept} of {len(document.seen)} units"
     if other := other_name_of(document):
-        facts = f"{_text(other)} · {facts}"
+        facts = f"{html_text(other)} · {facts}"
     # the labels of citations.py
     numbered = enumerate(document.spans, 1)
     units = "".join(_unit(document, span, f"{index + 1}.{at}") for at, span in numbered if span.kind != "markup")
     body = f'<p class="text">{units}</p>' if units else '<p class="none">This document is empty.</p>'
     return f"""<article{"" if n_kept else ' class="none-kept"'}>
-<h2 dir="auto"><span class="number">{index + 1}</span>{_text(name_of(index, document))}</h2>
+<h2 dir="auto"><span class="number">{index + 1}</span>{html_text(name_of(index, document))}</h2>
 <p class="facts">{facts}</p>
 {body}
 </article>"""
@@ -136,11 +136,7 @@ def _unit(document: PrunedDocument, span: Span, label: str) -> str:
     tail = slice_[len(head) + len(bare) :]
     facts = [f"[{label}]", f"{span.probability:.3f}", span.reason.replace("_", " ")]
     facts += [f"characters {span.start} to {span.end}", *([span.path] if span.path else [])]
-    attributes = f'style="--p:{span.probability:.3f}" title="{_text(" · ".join(facts))}"'
-    shown = f"{head}<{tag} {attributes}>{escape(bare)}</{tag}>{tail}" if bare else tail
+    attributes = f'style="--p:{span.probability:.3f}" title="{html_text(" · ".join(facts))}"'
+    shown = f"{head}<{tag} {attributes}>{html_text(bare)}</{tag}>{tail}" if bare else tail
     classes = " ".join(([] if span.kept else ["drop"]) + ([CLASSES[span.kind]] if span.kind in CLASSES else []))
     return f'<span class="{classes}">{shown}</span>' if classes else shown
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -39,7 +40,7 @@ class PrunedDocument:
     """One document with all of its spans, which partition `original`, in the order of the text.
 
     Characters and tokens are counted in what a reader sees, of the whole document and of what is kept: in HTML without
-    tags and scripts.
+    tags and scripts. `metadata` is what else was given with it.
     """
 
     id: Id
@@ -50,6 +51,7 @@ class PrunedDocument:
     score: float
     n_tokens_before: int
     n_tokens_after: int
+    metadata: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def shown(self, span: Span) -> str:
         """What a reader sees of `span`: its slice of `original`, but in HTML, where that is free of markup."""
@@ -96,6 +98,12 @@ class Result:
     policy: Policy
     labeler: str
     labelling_ms: float
+
+    @cached_property
+    def text(self) -> str:
+        """What is kept of all documents, for a prompt: each under its title, a blank line between them."""
+        texts = [titled(document, document.text) for document in self.documents]
+        return "\n\n".join(text for text in texts if text)
 
     @property
     def n_characters_before(self) -> int:
@@ -144,6 +152,7 @@ def pruned_document(
         score=score,
         n_tokens_before=count_checked(count_tokens, "".join(texts)),
         n_tokens_after=count_checked(count_tokens, join_kept(texts, (span.kept for span in spans))),
+        metadata=source.metadata,
     )
 
 
@@ -152,6 +161,13 @@ def name_of(index: int, document: PrunedDocument) -> str:
     if document.title:
         return document.title
     return f"document {index + 1}" if document.id is None else str(document.id)
+
+
+def titled(document: PrunedDocument, text: str) -> str:
+    """`text` of `document` under its title, where it does not begin with that; nothing where nothing is kept."""
+    text = text.strip("\r\n").rstrip()
+    begins = document.text.lstrip().startswith(document.title or "")
+    return text if begins or not text else f"{document.title}\n{text}"
 
 
 def other_name_of(document: PrunedDocument) -> str:
@@ -179,6 +195,7 @@ def _document(number: int, document: PrunedDocument) -> dict[str, object]:
         "id": document.id,
         "title": document.title,
         "format": document.format,
+        **({"metadata": {**document.metadata}} if document.metadata else {}),
         "score": document.score,
         "text": document.text,
         **_counts(document),

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contextpruner.results.escape import printable
 from contextpruner.results.result import PrunedDocument, Result, Span, name_of, other_name_of, percent
+from prunekernels.io.escape import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,12 +44,12 @@ def _header(index: int, document: PrunedDocument) -> Text:
 
     kept = percent(document.n_characters_after, document.n_characters_before)
     n_kept = sum(span.kept for span in document.seen)
-    other = other_name_of(document).replace("\n", " ")
+    other = one_line(other_name_of(document))
     units = f"{n_kept} of {len(document.seen)} units" if document.seen else "empty"
     return Text.assemble(
         (f"{index + 1}  ", "cyan"),
-        (printable(name_of(index, document)).replace("\n", " "), "bold cyan"),
-        (printable(f"   {other}") if other else "", "cyan"),
+        (one_line(name_of(index, document)), "bold cyan"),
+        (f"   {other}" if other else "", "cyan"),
         (f"   score {document.score:.2f}   kept {kept}, {units}", "cyan"),
     )
 
@@ -73,7 +73,7 @@ def _line(document: PrunedDocument, span: Span) -> Text:
     slice_ = " ".join(printable(document.shown(span)).split())
     mark, style = ("+", KEPT) if span.kept else ("-", DROPPED)
     return Text.assemble(
-        (f"{mark} {span.probability:.2f} {span.reason:<15} ", KEPT if span.kept else "dim"), (slice_, style)
+        (f"{mark} {span.probability:.2f} {one_line(span.reason):<15} ", KEPT if span.kept else "dim"), (slice_, style)
     )
 
 
@@ -84,6 +84,6 @@ def _footer(result: Result) -> Text:
     return Text(
         f"kept {result.n_characters_after:,} of {result.n_characters_before:,} characters ({characters}), "
         f"{result.n_tokens_after:,} of {result.n_tokens_before:,} tokens; "
-        f"{result.labeler} took {result.labelling_ms:.1f} ms",
+        f"{one_line(result.labeler)} took {result.labelling_ms:.1f} ms",
         "dim",
     )

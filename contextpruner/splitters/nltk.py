@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from contextpruner.extras import require
 from contextpruner.units.sentence_splitter import SpanSplitter
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     from nltk.tokenize.punkt import PunktSentenceTokenizer

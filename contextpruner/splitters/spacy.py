@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from contextpruner.extras import require
 from contextpruner.units.sentence_splitter import SpanSplitter
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     from spacy.language import Language

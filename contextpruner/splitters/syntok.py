@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from contextpruner.extras import require
 from contextpruner.units.sentence_splitter import SpanSplitter
+from prunekernels.extras import require
 
 
 @dataclass(frozen=True)

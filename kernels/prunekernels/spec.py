@@ -102,6 +102,13 @@ def _written_item(value: object, hint: object, plain: re.Pattern[str]) -> str:
     return json.dumps(value, ensure_ascii=not value.isprintable())
 
 
+def _wanted(option: object) -> str:
+    """How an error calls what a field takes."""
+    if typing.get_origin(option) is typing.Literal:
+        return f"one of {', '.join(map(str, typing.get_args(option)))}"
+    return getattr(option, "__name__", str(option))
+
+
 def _read(name: str, text: str, hint: object) -> Value:
     options = _options(hint)
     quoted = _unquoted(name, text)
@@ -128,7 +135,7 @@ def _read(name: str, text: str, hint: object) -> Value:
                 return option(text)
             except ValueError:
                 continue
-    wanted = " or ".join(getattr(option, "__name__", str(option)) for option in options)
+    wanted = " or ".join(map(_wanted, options))
     raise ValueError(f"{name} wants {wanted}, got {text!r:.200}")
 
 

@@ -79,7 +79,7 @@ def test_from_a_file_or_its_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"want a tokenizer.json or a folder with one, got .*none"):
         counter_from(str(tmp_path / "none"))
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"tokenizer.json: want a tokenizer.json, got "):
+    with pytest.raises(ValueError, match=r"tokenizer.json: want a tokenizer.json: "):
         counter_from(str(tmp_path))
 
 

@@ -1,13 +1,13 @@
 """Files in, files out: every fault named with file, line and field, and nothing half-written."""
 
 import io
-import os
 from pathlib import Path
 
 import pytest
 
 from contextpruner import Document
-from contextpruner.documents.files import read_files, replace_text
+from contextpruner.documents import files
+from contextpruner.documents.files import read_files, read_lines
 
 
 def test_text_jsonl_and_standard_input_in_order(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_text_jsonl_and_standard_input_in_order(tmp_path: Path) -> None:
         Document("Über\r\n", str(text), format="markdown"),
         Document("in", "-"),
         Document("a\u2028b", 1),
-        Document("", None, "T"),
+        Document("", None, "T", metadata={"x": 2}),
     ]
 
 
@@ -28,7 +28,7 @@ def test_text_jsonl_and_standard_input_in_order(tmp_path: Path) -> None:
     [
         (b"{", r"x.jsonl:2 is not JSON: .* at column 2"),
         (b"[]", r"x.jsonl:2 wants an object, got list"),
-        (b'{"id": 1}', r"x.jsonl:2: text wants a string, got only id"),
+        (b'{"id": 1}', r"x.jsonl:2: text wants a string, got only 'id'"),
         (b'{"text": null}', r"x.jsonl:2: text wants a string, got NoneType"),
         (b'{"text": "a", "title": 1}', r"x.jsonl:2: title wants a string, got int"),
         (b'{"text": "a", "id": [1]}', r"x.jsonl:2: id wants a string or an integer, got list"),
@@ -38,6 +38,8 @@ def test_text_jsonl_and_standard_input_in_order(tmp_path: Path) -> None:
         (b'{"id": ' + b"9" * 5000 + b"}", r"x.jsonl:2 is not JSON that can be read: .* 5000 digits"),
         ("{}".encode("utf-16"), r"x.jsonl:2 is not UTF-8, but UTF-16: byte 0 is 0xff"),
         (b'{"text": "\xff"}', r"x.jsonl:2 is not UTF-8: byte 10 is 0xff"),
+        (b'{"text": "a", "n": 1e999}', r"x.jsonl:2 is not JSON that can be read: the number 1e999 is too large"),
+        (b'{"\\u001b[2J": 1}', r"x.jsonl:2: text wants a string, got only '\\x1b\[2J'"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: bytes, said: str) -> None:
@@ -58,43 +60,51 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         read_files(["-", "-"], io.BytesIO())
 
 
-def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "out.txt"
-    replace_text(path, "one\r\n")
-    assert path.read_bytes() == b"one\r\n"
-    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
-
-    def full(source: str, target: str) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        replace_text(path, "two")
-    assert path.read_bytes() == b"one\r\n"
-    assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(ValueError, match="there is no folder"):
-        replace_text(tmp_path / "none" / "out.txt", "x")
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("A.")
+    (tmp_path / "elsewhere" / "b.txt").write_text("B.")
+    (tmp_path / "docs" / "linked").symlink_to("../elsewhere")
+    (tmp_path / "docs" / "round").symlink_to(".")
+    got = read_files([str(tmp_path / "docs")], io.BytesIO())
+    assert [document.text for document in got.documents] == ["A.", "B."]
 
 
-def test_what_is_written_to_is_left_what_it_is(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("real.txt")
-    replace_text(tmp_path / "link", "one")
-    replace_text(tmp_path / "link", "two")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real.txt").read_text() == "two"
-    # a pipe stands for /dev/stdout and /dev/null, which root could replace by a file
-    os.mkfifo(tmp_path / "pipe")
-    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    replace_text(tmp_path / "pipe", "three")
-    assert os.read(reader, 99) == b"three"
-    os.close(reader)
-    assert (tmp_path / "pipe").is_fifo()
-    with pytest.raises(ValueError, match=r"cannot write .*: it is a folder"):
-        replace_text(tmp_path, "x")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "real.txt"]
+GREEK = "Η Φλωρεντία έχει έναν ψηλό τρούλο και πολλές γέφυρες πάνω από τον ποταμό. " * 5
 
 
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
+@pytest.mark.parametrize(
+    ("written", "encoding", "text"),
+    [
+        ("iso8859-7", "iso8859-7", GREEK),
+        ("utf-16", "utf-16", GREEK),
+        ("utf-16", "auto", GREEK),
+        ("iso8859-7", "auto", GREEK),
+        ("latin-1", "latin-1", "Über die Brücke führt der Weg."),
+        ("utf-8", "auto", GREEK),
+        ("utf-8-sig", "utf-8", GREEK),
+    ],
+)
+def test_texts_in_other_encodings(written: str, encoding: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "mail.txt").write_bytes(text.encode(written))
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256)))
+    got = read_files([str(tmp_path)], io.BytesIO(), encoding)
+    assert [document.text for document in got.documents] == [text]
+    assert got.no_text == [str(tmp_path / "picture.png")]
+    assert read_files(["-"], io.BytesIO(text.encode(written)), encoding).documents[0].text == text
+
+
+def test_an_encoding_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A.")
+    for encoding in ("latin-77", "rot13"):
+        with pytest.raises(ValueError, match=f'want the name of an encoding, say latin-1, or "auto", got \'{encoding}'):
+            read_files([str(tmp_path / "a.txt")], io.BytesIO(), encoding)
+
+
+def test_a_line_and_a_text_have_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_BYTES", 1 << 20)
+    with pytest.raises(ValueError, match=r"/dev/zero: want at most 1,048,576 bytes, got more"):
+        read_files(["/dev/zero"], io.BytesIO())
+    with open("/dev/zero", "rb") as endless, pytest.raises(ValueError, match="standard input:1: want lines of at most"):
+        next(read_lines("-", endless))

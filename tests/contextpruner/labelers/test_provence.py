@@ -11,8 +11,8 @@ from transformers import AutoTokenizer
 
 from contextpruner import ContextPruner, Document, SplitDocument, split
 from contextpruner.labelers.provence import Provence
-from contextpruner.models.checkpoint import find_checkpoint
 from contextpruner.models.joint_encoder import JointEncoder, layout_of, load_joint
+from prunekernels.io.checkpoint import find_checkpoint
 from tests.contextpruner import tiny_checkpoints as tiny
 from tests.contextpruner.labelers.published_forwards import FORWARDS, SPECIALS, modernbert_forward
 

@@ -60,7 +60,7 @@ def test_every_measure_says_its_formula_and_direction(name: str) -> None:
 
 
 def test_every_measure_keeps_exactly_and_breaks_ties_to_the_earlier(name: str) -> None:
-    same = prune_index(lambda: ["Equal words."] * 10, name, 0.25)
+    same = prune_index(lambda: ["Equal words."] * 10, name, 0.25, keep_copies=True)
     assert same.kept.tolist() == [0, 1, 2]
     assert len(set(same.scores.tolist())) == 1
     found = prune_index(lambda: PASSAGES, name, 0.5)
@@ -75,6 +75,18 @@ def test_every_measure_keeps_exactly_and_breaks_ties_to_the_earlier(name: str) -
     turned = prune_index(lambda: PASSAGES[::-1], name, 0.5)
     assert turned.scores[::-1] == pytest.approx(found.scores, abs=1e-5)
     assert min(found.scores[found.kept]) >= max(np.delete(found.scores, found.kept))
+
+
+def test_of_equal_texts_the_first_stays(name: str) -> None:
+    passages = ["Two.", "One dome.", "Two.", "Three here.", "One dome."]
+    found = prune_index(lambda: passages, name, 1)
+    assert found.kept.tolist() == [0, 1, 3]
+    assert found.copy_of.tolist() == [-1, -1, 0, -1, 1]
+    assert [found.reason(number) for number in range(5)] == ["kept", "kept", "copy", "kept", "copy"]
+    # two of the three different ones
+    fewer = prune_index(lambda: passages, name, 0.5)
+    assert len(fewer.kept) == 2
+    assert sorted(map(fewer.reason, range(5))) == ["copy", "copy", "kept", "kept", "low_quality"]
 
 
 def test_passages_are_never_held_together(name: str) -> None:
@@ -110,7 +122,7 @@ def test_what_is_worded_unlike_the_collection_goes_first() -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="want at least one passage, got none"):
         prune_index(list)
-    with pytest.raises(ValueError, match="passage 1 wants a string, got int"):
+    with pytest.raises(ValueError, match="passage 1 wants a string or something with a text, got int"):
         prune_index(lambda: ["a", 3])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="passage 0 holds half of a surrogate pair"):
         prune_index(lambda: ["\ud800"])

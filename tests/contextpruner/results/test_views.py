@@ -1,5 +1,6 @@
 """The views: kept and dropped told apart without colour, counts right, and no document in control of them."""
 
+import dataclasses
 import io
 import re
 from html.parser import HTMLParser
@@ -7,9 +8,9 @@ from html.parser import HTMLParser
 from rich.console import Console
 
 from contextpruner import ContextPruner, Policy, Result
-from contextpruner.results.escape import printable
 from contextpruner.results.html_page import html_page
 from contextpruner.results.terminal_view import print_result
+from prunekernels.io.escape import printable
 
 EVIL = "<script>alert('x')</script> & \"quotes\". \x1b[31mRed \x07\x00bell\u202e. The dome's <b>end</b>."
 
@@ -67,6 +68,29 @@ def test_the_page_is_whole_escaped_and_self_contained() -> None:
     assert "\x1b" not in page
     assert "\x00" not in page
     assert "\u202e" not in page
+
+
+def test_the_page_says_first_that_nothing_runs_and_nothing_is_fetched() -> None:
+    head = html_page(result()).partition("<head>")[2]
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', head)
+    assert policy is not None
+    assert "default-src 'none'" in policy[1]
+    assert "script" not in policy[1]
+    # what stands before a policy is not bound by it
+    assert re.findall(r"<(?!meta)", head[: policy.start()]) == []
+
+
+def test_names_and_reasons_from_elsewhere_steer_no_terminal() -> None:
+    shown = result()
+    evil = "\x1b]0;owned\x07\nnext\u202e"
+    first = dataclasses.replace(shown.documents[0], id=evil, title=f"T{evil}")
+    hostile = dataclasses.replace(shown, labeler=f"bm25{evil}", documents=(first,), question=evil)
+    file = io.StringIO()
+    print_result(hostile, Console(file=file, width=200, highlight=False), details=True)
+    page = html_page(hostile)
+    for text in (file.getvalue(), page):
+        assert not set("\x1b\x07\u202e") & set(text)
+    assert "\nnext" not in file.getvalue().partition("Question")[2].partition("\n")[2].replace("\n\n", "")
 
 
 def test_the_page_holds_all_of_the_text_and_marks_what_is_kept() -> None:
