@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 VOCABULARY = 256
 
@@ -52,7 +56,7 @@ def save_tiny_model(folder: Path, kind: str = "llama") -> Path:
     return folder
 
 
-def _tokenizer() -> object:
+def _tokenizer() -> PreTrainedTokenizerFast:
     """Every UTF-8 byte is a token; text of n bytes has n of them."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
