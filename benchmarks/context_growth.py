@@ -75,9 +75,9 @@ def document(format_: Format, characters: int) -> str:
 def measured(format_: Format, characters: int) -> Row:
     first = sum(_seconds(format_, document(format_, characters // 10))[1:])
     text = document(format_, characters)
-    n_units, *stages = _seconds(format_, text)
+    n_units, split_s, label_s, choose_s = _seconds(format_, text)
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return Row(format_, len(text), int(n_units), *(round(one, 2) for one in stages), round(first, 2), megabytes)
+    return Row(format_, len(text), int(n_units), split_s, label_s, choose_s, first, megabytes)
 
 
 def _seconds(format_: Format, text: str) -> tuple[float, float, float, float]:

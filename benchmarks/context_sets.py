@@ -41,7 +41,7 @@ def hotpotqa(row: Row) -> Example:
     return Example(row["question"], documents, gold)
 
 
-OPENERS: dict[str, Callable[..., TextIO]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}  # type: ignore[dict-item]
+OPENERS: dict[str, Callable[..., TextIO]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
 READERS: dict[str, Callable[[Row], Example]] = {"xquad": xquad, "selqa": selqa, "hotpotqa": hotpotqa}
 
 

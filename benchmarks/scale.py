@@ -23,8 +23,8 @@ from pathlib import Path
 
 from benchmarks.harness import record
 from datapruner import Source, score
-from datapruner.corpus.optional_imports import require
 from demo.assets import smollm2, wikipedia
+from prunekernels.extras import require
 
 ENGINES = ("local:threads=1", "local:workers=2,threads=1", "ray:workers=2")
 

@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 import datapruner
 from benchmarks.harness import record
 from benchmarks.machine import ROOT
-from datapruner.scoring.score_table import ROWS, Column, Input, ScoreTable, save_manifest
+from datapruner.scoring.manifest import ROWS, Column, Input, save_manifest
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Scorer
 from datapruner.scoring.scorer_columns import manifest_column
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from datapruner.corpus.fragments import CorpusLike
 from datapruner.corpus.source import Source, as_source
-from datapruner.output.write import check_output, write
+from datapruner.output.write import write
+from datapruner.recipe.output_check import check_output
 from datapruner.recipe.recipe import Output, Recipe, Rule, as_output
 from datapruner.recipe.steps import select_in_steps, with_named_columns
 from datapruner.scoring.score import score
@@ -16,6 +17,7 @@ from datapruner.scoring.scorer import Scorer
 from datapruner.selection.budgets import Budget, Per
 from datapruner.selection.selection import Selection
 from datapruner.selection.selector import Selector
+from prunekernels.io.staging import recover
 
 
 def prune(
@@ -43,7 +45,9 @@ def run(recipe: Recipe) -> Selection:
         raise ValueError("want an output folder: out in the recipe, or --out")
     output = dataclasses.replace(recipe.out, scores=recipe.out.table_path)
     recipe = with_named_columns(recipe)
-    check_output(recipe.out or output, recipe.source)
+    # what a killed run left half exchanged is put back before it is looked at
+    recover(Path(output.path))
+    check_output(output, recipe.source)
     table = score(recipe.source, recipe.scorers, output.table_path, recipe.engine)
     selection = select_in_steps(table, recipe.select)
     recipe.expect.check(selection)

@@ -6,6 +6,7 @@ for each other on a busy core make small matrices ten times slower.
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 
@@ -20,13 +21,15 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
+INSTALLED = re.compile(r"site-packages|/\.venv/")
 # frames between a call and what it calls
 WRAPPERS = ("/logging/", "/contextlib.py", "/functools.py", "/torch/", "/utils/deprecation.py", "/heterogeneity/")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--transformers 5.15` makes sure that this is the release that is tested."""
+    """`--transformers 5.15` makes sure that this is the release that is tested; `--all-faults` takes hours."""
     parser.addoption("--transformers", help="the release that must be the one tested, such as 5.15")
+    parser.addoption("--all-faults", action="store_true", help="faults at every file operation instead of a few")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,7 +47,7 @@ class DeprecationRefused(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Raise for a deprecation, pass on anything else."""
-        if "deprecated" in record.getMessage() and "site-packages" not in _caller():
+        if "deprecated" in record.getMessage() and not INSTALLED.search(_caller()):
             raise FutureWarning(record.getMessage())
 
 

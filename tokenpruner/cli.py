@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 import typer
@@ -18,13 +18,19 @@ from rich.console import Console
 from rich.table import Table
 
 from prunekernels import registry
+from prunekernels.extras import require
+from prunekernels.io.errors import LONGEST, user_errors
+from prunekernels.io.escape import one_line, printable
+from prunekernels.io.marks import has_mark
+from prunekernels.io.outputs import atomic_file, check_file
 from tokenpruner.api import prune
 from tokenpruner.base.before_decoder import Method
 from tokenpruner.base.inside_decoder import LayerMethod
 from tokenpruner.base.token_method import METHODS, TokenMethod, method_from_text
 from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.models import loading
-from tokenpruner.models.loading import Inputs, Loaded, load_picture
+from tokenpruner.models.loading import Inputs, Loaded
+from tokenpruner.models.pictures import load_picture
 from tokenpruner.report.call_meter import Meter
 from tokenpruner.report.plots import by_layer, side_by_side
 from tokenpruner.report.records import Report
@@ -40,6 +46,8 @@ KINDS: dict[type, str] = {
     LayerMethod: "inside the decoder",
     BlockMethod: "in a vision transformer",
 }
+# by these words in a PNG a drawing of ours is known again
+MARK = ("Software", "prunekit tokenpruner")
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,46 @@ class Answer:
     text: str
     n_tokens: int
     report: Report
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """One PNG a picture, the second as OUT-2.png; none of them is one of `inputs`, and only ours are replaced."""
+
+    paths: tuple[Path, ...]
+    inputs: tuple[str | Path, ...]
+
+    @classmethod
+    def checked(cls, out: Path | None, n_pictures: int, inputs: Sequence[str | Path]) -> Drawings:
+        """Where the drawings go; raises ValueError where one could not be written."""
+        if out is None:
+            return cls((), tuple(inputs))
+        if out.suffix.lower() != ".png":
+            raise ValueError(f"{out}: want a name that ends in .png")
+        others = (out.with_name(f"{out.stem}-{number}{out.suffix}") for number in range(2, n_pictures + 1))
+        paths = (out, *others)
+        for path in paths:
+            check_file(path, replaces=_is_drawing, inputs=inputs)
+        return cls(paths, tuple(inputs))
+
+    def draw(self, report: Report, pictures: Sequence[Image]) -> None:
+        """Write them; raises ValueError where the model made other images of the pictures."""
+        prefill = report.prefills[0]
+        if len(prefill.images) != len(pictures):
+            made = len(prefill.images)
+            raise ValueError(f"{self.paths[0]}: not drawn, for the model made {made} images of {len(pictures)}")
+        mark = require("PIL.PngImagePlugin", "tokens").PngInfo()
+        mark.add_text(*MARK)
+        for path, one, shown in zip(self.paths, prefill.images, pictures, strict=True):
+            cuts = by_layer(prefill, one.row, one.image, one.frame)
+            sheet = side_by_side(shown, cuts if len(cuts) > 1 else {report.method: one})
+            with atomic_file(path, replaces=_is_drawing, inputs=self.inputs) as temporary:
+                sheet.save(temporary, format="PNG", pnginfo=mark)
+
+
+def _is_drawing(path: Path) -> bool:
+    # a pipe would wait for a writer
+    return path.is_file() and has_mark("\0".join(MARK).encode())(path)
 
 
 @app.callback()
@@ -76,12 +124,11 @@ def run(
     dtype: Annotated[str, typer.Option(help='Type of the weights: "auto" (as saved), "float32", "bfloat16".')] = "auto",
 ) -> None:
     """Ask a model about a picture with fewer visual tokens; print its answer and what that saved."""
-    try:
+    with user_errors(_say, "stopped"):
         # what is cheap to check comes before what is slow to load
         chosen = method_from_text(method, keep_ratio, n_keep)
         pictures = [load_picture(path) for path in image]
-        if out is not None and not out.parent.is_dir():
-            raise ValueError(f"{out.parent}: want a folder that is there")
+        drawings = Drawings.checked(out, len(image), [model, *image])
         loaded = loading.load(model, device, dtype)
         inputs = loading.encode(loaded, pictures, prompt)
         plain = None
@@ -90,34 +137,31 @@ def run(
             answer(loaded, inputs, None, 1)
             plain = answer(loaded, inputs, None, max_new_tokens)
         told = answer(loaded, inputs, chosen, max_new_tokens)
-        if as_json:
-            typer.echo(json.dumps(_numbers(told, plain), ensure_ascii=False, indent=1))
-        else:
-            typer.echo(_text(told, plain))
-        if out is not None:
-            for path in _draw(out, told.report, loading.as_seen(loaded, inputs, pictures)):
-                typer.echo(f"kept patches: {path}", err=as_json)
-    except (ValueError, OSError, ImportError) as error:
-        _fail(error)
+        typer.echo(_json(_numbers(told, plain)) if as_json else printable(_text(told, plain)))
+        if drawings.paths:
+            drawings.draw(told.report, loading.as_seen(loaded, inputs, pictures))
+        for path in drawings.paths:
+            typer.echo(f"kept patches: {one_line(str(path))}", err=as_json)
 
 
 @app.command()
 def methods() -> None:
     """List the methods."""
-    console, rows = Console(highlight=False), []
-    for name in registry.names(METHODS):
-        kind = registry.load(METHODS, name, TokenMethod)
-        line = " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
-        rows.append((next(number for number, base in enumerate(KINDS) if issubclass(kind, base)), name, line))
-    width = max(len(name) for _, name, _ in rows)
-    for number, place in enumerate(KINDS.values()):
+    # names and texts of other packages are no mark-up
+    console = Console(highlight=False, markup=False, emoji=False)
+    found, failed = registry.methods(METHODS, TokenMethod)
+    lines = {name: one_line((inspect.getdoc(kind) or "").partition("\n\n")[0]) for name, kind in found.items()}
+    width = max(len(one_line(name)) for name in found)
+    for base, place in KINDS.items():
         table = Table(box=box.SIMPLE_HEAD, title=place.capitalize(), title_justify="left", show_header=False)
         table.add_column(no_wrap=True, width=width)
         table.add_column()
-        for own, name, line in rows:
-            if own == number:
-                table.add_row(name, line)
+        for name, kind in found.items():
+            if issubclass(kind, base):
+                table.add_row(one_line(name), lines[name])
         console.print(table)
+    for reason in failed.values():
+        _say(reason)
 
 
 @torch.inference_mode()
@@ -155,22 +199,11 @@ def _numbers(told: Answer, plain: Answer | None) -> dict[str, object]:
     return found
 
 
-def _draw(out: Path, report: Report, pictures: Sequence[Image]) -> list[Path]:
-    """One PNG a picture, the second as OUT-2.png; returns them."""
-    prefill = report.prefills[0]
-    if len(prefill.images) != len(pictures):
-        raise ValueError(f"{out}: not drawn, for the model made {len(prefill.images)} images of {len(pictures)}")
-    paths = []
-    for number, (one, shown) in enumerate(zip(prefill.images, pictures, strict=True)):
-        cuts = by_layer(prefill, one.row, one.image, one.frame)
-        named = cuts if len(cuts) > 1 else {report.method: one}
-        paths.append(out if number == 0 else out.with_name(f"{out.stem}-{number + 1}{out.suffix}"))
-        side_by_side(shown, named).save(paths[-1])
-    return paths
+def _json(numbers: dict[str, object]) -> str:
+    """As it is read, or in ASCII where a terminal would obey some of it."""
+    text = json.dumps(numbers, ensure_ascii=False, indent=1)
+    return text if printable(text) == text else json.dumps(numbers, indent=1).replace("\x7f", "\\u007f")
 
 
-def _fail(error: Exception) -> NoReturn:
-    text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-    typer.echo(f"tokenpruner: {line}", err=True)
-    raise typer.Exit(2)
+def _say(line: str) -> None:
+    typer.echo(f"tokenpruner: {one_line(line, LONGEST)}", err=True)

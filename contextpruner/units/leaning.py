@@ -1,10 +1,10 @@
 """What a unit leans on, as it shows in the sequence of the units: lead-ins, captions, antecedents.
 
 A list or code leans on the sentence right before it, in the same section, that ends in a colon or in no stop at all, or
-promises something ("The following is forbidden."); a table on any short paragraph, or on a caption behind it ("Table 2:
-..."). Prose leans on
-a lead-in that ends in a colon, up to the end of its paragraph. A list that goes on after an interruption keeps its
-lead-in. In HTML a sentence without a colon leads up to what stands beside it in the same element.
+promises something ("The following is forbidden."); a table on the short paragraph that ends so, on any sentence that
+stands alone above it, or on a caption behind it ("Table 2: ..."). Prose leans on a question alone on its line before
+it, and on a lead-in that ends in a colon, up to the end of its paragraph. A list that goes on after an interruption
+keeps its lead-in. In HTML a sentence without a colon leads up to what stands beside it in the same element.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ CONTAINERS = frozenset(("ul", "ol", "dl", "menu", "table", "pre"))
 # a paragraph before a table that is no longer names it
 LABEL_CHARACTERS = 200
 
+QUESTION = ("?", "？", "؟", "\u037e")
 CLOSERS = " \t\r\n*_\"'”’»)]"
 CAPTION = re.compile(r"[*_\s]*(?:tab(?:le|elle|leau|ella|ela|la)?\.?|таблица|表)\s*\d", re.IGNORECASE)
 # a statement that promises a list all the same
@@ -89,7 +90,7 @@ class _Reader:
             self.list_leads = []
         if not family:
             self.leads = []
-        elif family != self.family or (family == "table" and unit.link("header") is None):
+        elif family != self.family or self._is_other(family, unit):
             self.begin = index
             self.leads = self._leads(index, family)
         if unit.link("parent") is None:
@@ -108,9 +109,19 @@ class _Reader:
         if unit.link("parent") is not None:
             return self.family if self.family == "list" else ""
         last, text = self.units[self.before], self.texts[self.before]
-        is_behind_colon = last.kind == "sentence" and ends_in_colon(text) and self._is_beside(last, unit)
+        # a question alone on its line, or as an item of a list, has its answer below
+        is_alone = text.endswith("\n") and (last.kind == "list_item" or len(self.paragraph) == 1)
+        is_asked = is_alone and text.rstrip(CLOSERS).endswith(QUESTION)
+        is_promised = (last.kind == "sentence" and ends_in_colon(text)) or is_asked
         goes_on = self.family == "prose" and not ends_paragraph(last, text)
-        return "prose" if is_behind_colon or goes_on else ""
+        return "prose" if goes_on or (is_promised and self._is_beside(last, unit)) else ""
+
+    def _is_other(self, family: str, unit: Unit) -> bool:
+        """Whether a table or a paragraph of the same kind begins."""
+        last = self.before or 0
+        if family == "prose":
+            return ends_paragraph(self.units[last], self.texts[last])
+        return family == "table" and unit.link("header") is None
 
     def _leads(self, index: int, family: str) -> list[int]:
         """What the list, the table, the code or the paragraph that begins at `index` leans on."""
@@ -129,10 +140,12 @@ class _Reader:
         unit, has_colon = self.units[index], ends_in_colon(self.texts[self.before or 0])
         if not self._is_beside(last, unit) or last.kind not in ("sentence", "list_item"):
             return False
-        if has_colon:
+        if has_colon or family == "prose":
             return last.kind == "sentence" or family != "list"
         text = self.texts[self.before or 0]
-        is_statement = family != "table" and ends_in_stop(text) and not PROMISES.search(text)
+        # one sentence may name a table, several are a text of their own
+        is_label = family == "table" and len(self.paragraph) == 1
+        is_statement = ends_in_stop(text) and not PROMISES.search(text) and not is_label
         if last.kind == "list_item" or is_statement:
             return False
         # in HTML the two stand in one element
@@ -161,7 +174,7 @@ class _Reader:
         if self.before is None:
             return
         unit, last, text = self.units[index], self.units[self.before], self.texts[self.before]
-        if unit.kind == last.kind == "turn" and text.rstrip().endswith(("?", "？", "؟")):
+        if unit.kind == last.kind == "turn" and text.rstrip().endswith(QUESTION):
             self.units[index] = unit.linked("lead_in", self.before)
         if unit.kind == "sentence" and last.kind == "environment" and self.texts[index].lstrip()[:1].islower():
             self.units[index] = unit.linked("antecedent", self.before)

@@ -19,13 +19,11 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from contextpruner.units.leaning import FAMILIES, PROMISES, ends_in_colon, ends_in_stop, ends_paragraph, lean
+from contextpruner.units.leaning import FAMILIES, PROMISES, QUESTION, ends_in_colon, ends_in_stop, ends_paragraph, lean
 from contextpruner.units.unit import Unit
 
 # characters that are introduced together
 REACH = 1200
-
-QUESTION = ("?", "？", "؟", "\u037e")
 
 
 def relate(units: Sequence[Unit], texts: Sequence[str]) -> list[Unit]:
@@ -100,7 +98,8 @@ class _Introductions:
         elif index in self.first and unit.kind in ("sentence", "list_item"):
             is_term = self.units[self.first[index]].link("header") == index
             only = is_term or ends_in_colon(text) or not ends_in_stop(text)
-            is_lead = only or (unit.kind == "sentence" and PROMISES.search(text) is not None)
+            is_promise = unit.kind == "sentence" and PROMISES.search(text) is not None
+            is_lead = only or is_promise or text.rstrip().endswith(QUESTION)
             introduced = self._reach(self.first[index], self.ends[index]) if is_lead else None
             self.units[index] = unit._replace(introduces=introduced, competes=not only)
 

@@ -22,6 +22,9 @@ from datapruner.recipe.rule_options import parse_weights, rule_from_options
 from datapruner.recipe.steps import with_named_columns
 from datapruner.selection.input_check import check_same_input
 from datapruner.selection.kept_hash import kept_hash
+from datapruner.selection.selection_file import is_selection
+from prunekernels.io.errors import user_errors
+from prunekernels.io.outputs import check_file, check_not_input
 
 app = typer.Typer(
     help="Score a corpus once, select from it many times, write what is kept and why the rest is not.",
@@ -109,6 +112,8 @@ def select(
     """Decide from the scores which rows are kept; takes seconds, reads no text."""
     with _clear_errors():
         rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), (per, quota, counts))
+        if out.exists() or out.parent.is_dir():
+            check_file(out, replaces=is_selection, inputs=[table, *([] if within is None else [within])])
         selection = datapruner.select(table, rule.selector, rule.by, rule.keep, rule.per, within)
         selection.save(out)
         console.show_selection(selection, out)
@@ -189,6 +194,8 @@ def run(
             output = dataclasses.replace(output, scores=scores)
         if output is not None and overwrite:
             output = dataclasses.replace(output, overwrite=True)
+        if output is not None:
+            check_not_input(Path(output.path), [recipe])
         _run(dataclasses.replace(read, out=output), dry_run)
 
 
@@ -208,9 +215,13 @@ def report_(
             raise ValueError("want --selection beside a score table")
         decided = datapruner.Selection.load(selection or path / "selection.parquet")
         corpus = datapruner.Source([*source]) if source else None
+        inputs = [path, *([] if selection is None else [selection])]
+        if corpus is not None:
+            inputs += corpus.paths()
+        page.check_page(out, inputs)
         if corpus is not None:
             check_same_input(corpus, decided)
-        page.save(page.render(decided, corpus, table), out)
+        page.save(page.render(decided, corpus, table), out, inputs)
         console.show_line(f"{out}")
 
 
@@ -265,14 +276,8 @@ def _run(recipe: Recipe, dry_run: bool) -> None:
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """What a user can mend is one line on stderr and exit code 2; warnings stand in the tables that are shown."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            yield
-    except (ValueError, OSError, ImportError) as error:
-        console.show_error(str(error))
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt:
-        console.show_error("stopped; the same command goes on where this one was")
-        raise typer.Exit(130) from None
+    """What a user can mend is one line on stderr (`user_errors`); warnings stand in the tables that are shown."""
+    stopped = "stopped; the same command goes on where this one was"
+    with user_errors(console.show_error, stopped), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield

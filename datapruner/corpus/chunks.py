@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datapruner.corpus.atomic_files import atomic_write
+from datapruner.corpus import checked_parquet
 from datapruner.corpus.format import Rows
-from datapruner.corpus.optional_imports import require
+from datapruner.corpus.table_files import table_file
+from prunekernels.extras import require
 
 CHUNKS = "chunks.parquet"
 FIELDS = ("file", "offset", "number", "start", "rows")
@@ -61,18 +62,21 @@ class Chunk:
 
 def save_chunk_offsets(folder: str | Path, offsets: Sequence[ChunkOffset]) -> None:
     """Write the offsets of all chunks into the folder of a score table; the file appears whole."""
-    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    pa = require("pyarrow", "data")
     columns = {name: np.array([getattr(offset, name) for offset in offsets], dtype=np.int64) for name in FIELDS}
-    with atomic_write(Path(folder) / CHUNKS) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
+    with table_file(Path(folder), CHUNKS) as temporary:
+        checked_parquet.write_table(pa.table(columns), temporary)
 
 
 def load_chunk_offsets(folder: str | Path) -> list[ChunkOffset]:
     """The offsets of all chunks, in order; raises ValueError where the folder has none."""
-    pa, pq = require("pyarrow"), require("pyarrow.parquet")
     path = Path(folder) / CHUNKS
     try:
-        columns = pq.read_table(path, columns=[*FIELDS], partitioning=None).to_pydict()
-    except (OSError, pa.ArrowException) as error:
+        with checked_parquet.open_checked(path) as file:
+            columns = {name: file.read(name) for name in FIELDS}
+    except OSError as error:
         raise ValueError(f"{path}: want the places of the chunks, as `score` writes them: {error}") from error
-    return [ChunkOffset(*values) for values in zip(*(columns[name] for name in FIELDS), strict=True)]
+    for name, column in columns.items():
+        if str(column.type) != "int64" or column.null_count:
+            raise ValueError(f"{path}: want whole numbers in {name!r}, got {column.type}")
+    return [ChunkOffset(*values) for values in zip(*(columns[name].to_pylist() for name in FIELDS), strict=True)]

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from datapruner.corpus.format import Rows
+from datapruner.corpus.formats.image_folder import LARGEST_IMAGE
+from datapruner.corpus.named_files import MOST_BYTES, named_file
+from prunekernels.io.paths import read_regular
 
 
 def texts(rows: Rows, name: str, values: Sequence[object]) -> list[str]:
@@ -39,22 +42,41 @@ def labels(rows: Rows, name: str, values: Sequence[object]) -> list[str | int]:
 
 
 def images(rows: Rows, name: str, values: Sequence[object]) -> list[bytes]:
-    """`values` of the field `name` as encoded images: bytes, or `datasets`' bytes and path."""
+    """`values` of the field `name` as encoded images: bytes, or `datasets`' bytes and path.
+
+    A path is one of a file of the corpus's own, see `named_file`.
+    """
     found: list[bytes] = []
+    left = MOST_BYTES
     for index, value in enumerate(values):
-        content = value
+        content: object = value
         if isinstance(value, dict) and value.keys() <= {"bytes", "path"}:
-            content, path = value.get("bytes"), value.get("path")
-            if content is None and isinstance(path, str):
-                try:
-                    content = Path(path).read_bytes()
-                except OSError as error:
-                    raise ValueError(f"{rows.location(index)}: field {name!r}: cannot be read: {error}") from error
+            content, path = value.get("bytes"), named_image(rows, name, index, value)
+            if path is not None:
+                content = _read_image(path, f"{rows.location(index)}: field {name!r}")
+                left -= len(content)
+                if left < 0:
+                    wanted = f"want at most {MOST_BYTES:,} bytes of images in a chunk, got more"
+                    raise ValueError(f"{rows.location(index)}: field {name!r}: {wanted}: a smaller chunk_rows helps")
         if not isinstance(content, bytes) or not content:
             got = "none" if content == b"" else _kind(content)
             raise ValueError(f"{rows.location(index)}: want an encoded image in field {name!r}, got {got}")
         found.append(content)
     return found
+
+
+def named_image(rows: Rows, name: str, index: int, value: object) -> Path | None:
+    """The file that row `index` names as its image; None where it has the bytes, or names none."""
+    if not isinstance(value, dict) or value.get("bytes") is not None or not isinstance(value.get("path"), str):
+        return None
+    return named_file(rows.source, value["path"], f"{rows.location(index)}: field {name!r}")
+
+
+def _read_image(path: Path, place: str) -> bytes:
+    try:
+        return read_regular(path, LARGEST_IMAGE, place=place)
+    except OSError as error:
+        raise ValueError(f"{place}: cannot be read: {error}") from error
 
 
 def vectors(rows: Rows, name: str) -> np.ndarray:

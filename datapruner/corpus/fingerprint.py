@@ -13,31 +13,38 @@ from contextlib import closing
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
+from datapruner.corpus.field_values import named_image
 from datapruner.corpus.format import Limits
 from datapruner.corpus.formats import in_memory
 from datapruner.corpus.formats.image_folder import ImageFolder
 from datapruner.corpus.formats.in_memory import HubDataset, InMemoryDataset
-from datapruner.corpus.fragments import Fragment
-from datapruner.corpus.optional_imports import require
+from datapruner.corpus.fragments import Fragment, format_of
 from datapruner.corpus.remote_files import RemoteFile, open_file
 from datapruner.corpus.source import Source
+from prunekernels.extras import require
+from prunekernels.io.paths import open_regular
 
 # what file systems call a hash of the content
 ETAGS = ("ETag", "etag", "md5Hash", "md5", "content_hash", "sha256")
 
 
 class FileFingerprint(TypedDict):
-    """One input file as the manifest has it; `of` says what was hashed where it is not the bytes of the file."""
+    """One input file as the manifest has it.
+
+    `of` says what was hashed where it is not the bytes of the file; `images` is a hash of the images that its rows
+    name, where they do.
+    """
 
     name: str
     bytes: int
     blake2b: str
     of: NotRequired[str]
+    images: NotRequired[str]
 
 
 def fingerprint(source: Source) -> list[FileFingerprint]:
     """Read every file of `source` once and hash it."""
-    return [_identify(fragment) for fragment in source.files()]
+    return [_with_named_images(_identify(fragment), source, fragment) for fragment in source.files()]
 
 
 def is_on_disk(source: Source) -> bool:
@@ -52,8 +59,8 @@ def unhashed(source: Source) -> list[FileFingerprint]:
 
 
 def digest(path: Path) -> str:
-    """BLAKE2b of the file's bytes, 32 hex digits."""
-    with open(path, "rb") as file:
+    """BLAKE2b of the bytes of a regular file, 32 hex digits."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, _blake2b).hexdigest()
 
 
@@ -69,6 +76,8 @@ def difference(recorded: Sequence[FileFingerprint], found: Sequence[FileFingerpr
             return f"{new['name']} has {new['bytes']} bytes, recorded are {old['bytes']} ({old['name']})"
         if old["blake2b"] != new["blake2b"]:
             return f"the content of {new['name']} is not that which was recorded ({old['name']})"
+        if old.get("images") != new.get("images"):
+            return f"the images that {new['name']} names are not those which were recorded ({old['name']})"
     return None
 
 
@@ -104,6 +113,23 @@ def _identify(fragment: Fragment) -> FileFingerprint:
     return _in_memory(fragment)
 
 
+def _with_named_images(found: FileFingerprint, source: Source, fragment: Fragment) -> FileFingerprint:
+    """Files that rows name instead of holding their bytes are part of the input."""
+    field = source.fields()["image"]
+    if field is None or isinstance(fragment, ImageFolder):
+        return found
+    hashed, is_any = _blake2b(), False
+    for rows in format_of(fragment).read(fragment, source.limits(), [field]):
+        for index, value in enumerate(rows.fields([field])[0]):
+            path = named_image(rows, field, index, value)
+            if path is not None:
+                hashed.update(f"{value['path']}\n{digest(path)}\n".encode())
+                is_any = True
+    if is_any:
+        found["images"] = hashed.hexdigest()
+    return found
+
+
 def _remote(file: RemoteFile) -> FileFingerprint:
     about = file.info()
     etag = next((f"{key} {about[key]}" for key in ETAGS if about.get(key)), None)
@@ -129,7 +155,7 @@ def _in_memory(fragment: InMemoryDataset) -> FileFingerprint:
     if isinstance(rows, HubDataset) and re.fullmatch(r"[0-9a-f]{40}", rows.revision or ""):
         about = [f"{rows.path}\n{rows.name}\n{rows.files}\n{rows.split}\n{rows.revision}\n"]
         return FileFingerprint(name=rows.path, bytes=0, blake2b=_hash(about), of="its commit")
-    pa = require("pyarrow")
+    pa = require("pyarrow", "data")
     hashed, size = _blake2b(), 0
     # steps of a fixed size: the hash must not hang on how a reader cuts chunks
     for part in in_memory.read(fragment, Limits(1000, 1 << 62)):

@@ -40,6 +40,10 @@ class Rows(Protocol):
     def begin(self) -> Begin:
         """Where the first row stands."""
 
+    @property
+    def source(self) -> object:
+        """The fragment."""
+
     def __len__(self) -> int: ...
 
     def only(self, index: int) -> Rows:

@@ -6,12 +6,16 @@ messages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
-from datapruner.corpus.optional_imports import require
+from prunekernels.extras import require
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,84 @@ class RemoteFile:
         return PurePosixPath(self.url).name
 
     def open(self) -> BinaryIO:
-        """The file for reading; it can be sought in."""
-        filesystem, path = require("fsspec").url_to_fs(self.url)
-        return filesystem.open(path, "rb")
+        """The file for reading; it can be sought in. What goes wrong with a server is an OSError that names the URL."""
+        with server_errors(self.url):
+            filesystem, path = _filesystem(self.url)
+            return cast(BinaryIO, _Opened(filesystem.open(path, "rb"), self.url))
 
     def info(self) -> Mapping[str, object]:
         """What the file system says of the file: its size, and more where it has it."""
-        filesystem, path = require("fsspec").url_to_fs(self.url)
-        return filesystem.info(path)
+        with server_errors(self.url):
+            filesystem, path = _filesystem(self.url)
+            return filesystem.info(path)
+
+
+@dataclass
+class _Opened:
+    """An open remote file whose errors name its URL."""
+
+    file: BinaryIO
+    url: str
+
+    @property
+    def closed(self) -> bool:
+        return self.file.closed
+
+    def read(self, size: int = -1) -> bytes:
+        with server_errors(self.url):
+            return self.file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with server_errors(self.url):
+            return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self.file.seekable()
+
+    def writable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.file.close()
+
+    def __enter__(self) -> _Opened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def server_errors(url: str) -> Iterator[None]:
+    """Whatever a client of some server raises, as an OSError of one line that names the URL."""
+    try:
+        yield
+    except (ImportError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{url}: no such file") from None
+    except Exception as error:  # noqa: BLE001 - each protocol has a library with errors of its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(f"{url} cannot be read: {type(error).__name__}: {reason:.300}") from error
+
+
+def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of `url` and the path in it; raises ValueError where nobody knows the protocol."""
+    fsspec = require("fsspec", "data")
+    try:
+        return fsspec.url_to_fs(url)
+    except ImportError as error:
+        extra = "http" if url.startswith("http") else None
+        line = f': pip install "prunekit[{extra}]"' if extra else ""
+        raise ImportError(f"{url} needs a package that is not installed{line} ({error})", name=error.name) from error
+    except ValueError as error:
+        raise ValueError(f"{url}: want a URL that fsspec knows: {error}") from error
 
 
 AnyFile: TypeAlias = Path | RemoteFile
@@ -54,16 +128,14 @@ def is_url(path: str | Path) -> bool:
 
 def list_files(url: str) -> list[RemoteFile | Path]:
     """The file at `url`, or the files of the folder there, by name; a local file comes back as its path."""
-    try:
-        filesystem, path = require("fsspec").url_to_fs(url)
-    except ValueError as error:
-        raise ValueError(f"{url}: want a URL that fsspec knows: {error}") from error
+    filesystem, path = _filesystem(url)
     protocol = filesystem.protocol if isinstance(filesystem.protocol, str) else filesystem.protocol[0]
     if protocol == "file":
         return [Path(path)]
-    if filesystem.isdir(path):
-        names = [entry["name"] for entry in filesystem.ls(path, detail=True) if entry["type"] == "file"]
-        return [RemoteFile(filesystem.unstrip_protocol(name)) for name in sorted(names)]
-    if not filesystem.exists(path):
-        raise FileNotFoundError(f"{url}: no such file")
+    with server_errors(url):
+        # the page of a web server is no folder that could be relied on
+        if protocol not in ("http", "https") and filesystem.isdir(path):
+            names = [entry["name"] for entry in filesystem.ls(path, detail=True) if entry["type"] == "file"]
+            return [RemoteFile(filesystem.unstrip_protocol(name)) for name in sorted(names)]
+        filesystem.info(path)
     return [RemoteFile(url)]

@@ -15,6 +15,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -56,6 +57,11 @@ class Source:
     def files(self) -> tuple[Fragment, ...]:
         """The files (or other fragments) in order, all of one format; raises where there is none or one is missing."""
         return fragments_of(self.path)
+
+    def paths(self) -> list[Path]:
+        """Those of its files, or its folder of images, that lie on this machine."""
+        paths = [file.path if isinstance(file, ImageFolder) else file for file in self.files()]
+        return [path for path in paths if isinstance(path, Path)]
 
     def fields(self) -> dict[str, str | None]:
         """Which field is the text, uid, group, label and image of a row; None: it has none."""

@@ -9,11 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
+from prunekernels.extras import require
+from prunekernels.io.checkpoint import folder_of
+from prunekernels.io.model_loading import loading_errors
+from prunekernels.io.module_folders import VOCABULARIES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# of a hub's repository what a tokenizer is made of
+_WANTED = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja")
 
 ESTIMATE = "estimate: utf-8 bytes / 4, rounded up"
 
@@ -45,15 +55,20 @@ class Estimate:
         return -(-np.array(sizes, dtype=np.int64) // 4)
 
 
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in `folder`; raises ValueError where there is none that can be read."""
+    if not any(path.is_file() for pattern in VOCABULARIES for path in folder.glob(pattern)):
+        raise ValueError(f"{folder}: want a tokenizer, got none")
+    with loading_errors(folder, "a tokenizer"):
+        transformers = require("transformers", "data")
+        return transformers.AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
+
+
 class Tokenizer:
     """The tokenizer of a folder or hub id, without the special tokens that it would add."""
 
     def __init__(self, name: str) -> None:
-        transformers = require("transformers")
-        try:
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
-        except (OSError, ValueError, KeyError) as error:
-            raise ValueError(f"{name}: want the folder or hub id of a tokenizer: {error}") from error
+        self.tokenizer = load_tokenizer(folder_of(name, _WANTED))
         if not self.tokenizer.is_fast:
             raise ValueError(f"{name}: want a tokenizer with a tokenizer.json (a fast one)")
         backend = self.tokenizer.backend_tokenizer

@@ -14,8 +14,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
 from datapruner.scoring.scorer import NOTHING, Batch, Embedder, State
+from prunekernels.extras import require
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class HashedNgrams(Embedder):
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         if not len(batch):
             return np.zeros((0, self.dims), np.float32)
-        text = require("sklearn.feature_extraction.text")
+        text = require("sklearn.feature_extraction.text", "data")
         hasher = text.HashingVectorizer(
             n_features=self.dims,
             ngram_range=(1, self.longest),

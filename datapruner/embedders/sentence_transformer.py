@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
-from datapruner.scoring.model_identity import model_identity
 from datapruner.scoring.scorer import COSMETIC, NOTHING, Batch, Embedder, State
+from prunekernels.extras import require
+from prunekernels.io.checkpoint import find_checkpoint
+from prunekernels.io.model_loading import check_sentence_transformer, loading_errors
+from prunekernels.io.module_folders import check_modules
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -35,7 +37,9 @@ class SentenceTransformerEmbedder(Embedder):
             raise ValueError(f"sentence_transformer wants a batch_size of at least 1, got {self.batch_size}")
 
     def identity(self) -> dict[str, str]:
-        return {"model": model_identity(self.model)}
+        checkpoint = find_checkpoint(self.model)
+        check_modules(checkpoint.folder)
+        return {"model": checkpoint.identity}
 
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         if not len(batch):
@@ -45,5 +49,14 @@ class SentenceTransformerEmbedder(Embedder):
 
     @cached_property
     def _model(self) -> SentenceTransformer:
-        library = require("sentence_transformers", "context")
-        return library.SentenceTransformer(self.model, device=self.device, trust_remote_code=False)
+        library, checkpoint = require("sentence_transformers", "context"), find_checkpoint(self.model)
+        # releases before 6 import a folder's own code without asking; none of it gets there
+        check_sentence_transformer(checkpoint)
+        with loading_errors(checkpoint.folder, "a sentence-transformers model"):
+            return library.SentenceTransformer(
+                str(checkpoint.folder),
+                device=self.device,
+                trust_remote_code=False,
+                local_files_only=True,
+                model_kwargs={"use_safetensors": True},
+            )

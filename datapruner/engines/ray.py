@@ -20,10 +20,10 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from datapruner.corpus.optional_imports import require
 from datapruner.scoring.engine import Engine
 from datapruner.scoring.progress import ProgressCallback
 from datapruner.scoring.worker import ChunkCounts, ScoringTask, Worker, portable_error
+from prunekernels.extras import require
 
 # Ray Data's unit, which is done again when its actor dies: more of them cost Ray time, fewer show less progress
 BLOCKS = 1000

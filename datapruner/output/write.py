@@ -18,23 +18,24 @@ the first number that is free.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from datapruner.corpus.atomic_files import atomic_folder, check_new_folder
 from datapruner.corpus.chunks import Chunk
-from datapruner.corpus.formats.image_folder import ImageFolder
-from datapruner.corpus.fragments import CorpusLike, Fragment
+from datapruner.corpus.fragments import CorpusLike
 from datapruner.corpus.source import Source, as_source
 from datapruner.output.dataset_card import dataset_card
 from datapruner.output.report import page
 from datapruner.output.report.example_rows import ExampleTexts
 from datapruner.output.row_files import kept_name, write_index, write_rows
+from datapruner.recipe.output_check import KIND, output_inputs
 from datapruner.recipe.recipe import Output, as_output
 from datapruner.recipe.recipe_from_selection import recipe_text
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.input_check import check_in_background
 from datapruner.selection.selection import Selection
+from datapruner.selection.uid_column import FileUidColumn
+from prunekernels.io.outputs import atomic_folder
+from prunekernels.io.staging import recover_all
 
 
 def write(
@@ -45,15 +46,17 @@ def write(
     """Write what `selection` keeps of `source` into the folder `out`, and return it.
 
     The report says more where `Output.scores` names the score table. Raises ValueError where the selection is of
-    another input, or `out` is not empty and not to be overwritten.
+    another input, where `out` is or holds what it is made from, or where it is not empty and not to
+    be overwritten, or not ours alone.
     """
     source, output = as_source(source), as_output(out)
     selection = selection if isinstance(selection, Selection) else Selection.load(selection)
-    files, folder = source.files(), Path(output.path)
+    folder, inputs = Path(output.path), output_inputs(output, source)
+    if isinstance(selection.uids, FileUidColumn):
+        inputs.append(selection.uids.path)
     table = None if output.scores is None else ScoreTable(output.scores)
-    _protect(files if table is None else [*files, table.path], folder)
     with (
-        atomic_folder(folder, output.overwrite) as partial,
+        atomic_folder(folder, KIND, overwrite=output.overwrite, inputs=inputs) as partial,
         check_in_background(selection, source) as check_input,
     ):
         data = page.page_data(selection, table) if output.report else None
@@ -74,22 +77,6 @@ def write(
             (partial / "recipe.yaml").write_text(recipe, encoding="utf-8")
         if data is not None:
             (partial / "report.html").write_text(page.page_html(data, texts), encoding="utf-8")
+        # where the selection was made, should that not have gone
+        recover_all(partial)
     return folder
-
-
-def check_output(output: Output, source: Source) -> None:
-    """Raise where `write` would refuse the output, before any work is done for it."""
-    scores = [] if output.scores is None else [Path(output.scores)]
-    _protect([*source.files(), *scores], Path(output.path))
-    check_new_folder(Path(output.path), output.overwrite)
-
-
-def _protect(fragments: Sequence[Fragment], folder: Path) -> None:
-    """An output that is replaced must not hold what it is made from, nor lie in a folder that is the input."""
-    inside = folder.resolve()
-    for fragment in fragments:
-        path = fragment.path if isinstance(fragment, ImageFolder) else fragment
-        if isinstance(path, Path) and path.resolve().is_relative_to(inside):
-            raise ValueError(f"the output {folder} holds the input {fragment}: want another folder")
-        if isinstance(fragment, ImageFolder) and inside.is_relative_to(fragment.path.resolve()):
-            raise ValueError(f"the output {folder} lies in the input {fragment}: want another folder")

@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.source import Source
 from datapruner.recipe.recipe import Rule
+from datapruner.scoring.manifest import MANIFEST, ROWS
 from datapruner.scoring.score import score
-from datapruner.scoring.score_table import MANIFEST, ROWS, ScoreTable
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Scorer
 from datapruner.selection.budgets import Per, as_budget
 from datapruner.selection.select import as_selector, select
+from prunekernels.extras import require
 
 # rows of the samples, and how many seconds one may take for the next to be tried: the first one loads models
 SIZES, PATIENCE = (2, 16, 128, 1024), (10.0, 1.0, 1.0, 0.0)
@@ -119,7 +120,7 @@ class CostSample:
         return None if counted is None or counted.null_count else float(counted.to_numpy().mean())
 
     def _source(self, source: Source, size: int, values: Sequence[list[object]]) -> Source:
-        pa, pq = require("pyarrow"), require("pyarrow.parquet")
+        pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
         path = self.folder / f"{size}.parquet"
         columns = {name: column[:size] for name, column in zip(self.fields, values, strict=True)}
         pq.write_table(pa.table(columns), path)

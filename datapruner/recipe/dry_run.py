@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 import zlib
@@ -13,9 +14,11 @@ from datapruner.corpus.fragments import Fragment, output_suffix
 from datapruner.corpus.remote_files import RemoteFile
 from datapruner.corpus.source import Source
 from datapruner.recipe.cost_sample import CostSample
+from datapruner.recipe.output_check import check_output
 from datapruner.recipe.recipe import Recipe
 from datapruner.recipe.steps import select_in_steps
-from datapruner.scoring.score_table import MANIFEST, ScoreTable
+from datapruner.scoring.manifest import MANIFEST
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer_columns import manifest_column, scorers_by_column
 
 # seconds for which rows are counted before their number is estimated
@@ -37,7 +40,10 @@ class ColumnPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run before it is run. `rows` and `kept` are estimates where they are not exact; `kept` None is unknown."""
+    """A run before it is run. `rows` and `kept` are estimates where they are not exact; `kept` None is unknown.
+
+    `replaces` are the paths that would go; `refused` says why nothing would be written.
+    """
 
     files: tuple[tuple[str, int | None], ...]
     rows: int
@@ -48,6 +54,8 @@ class Plan:
     kept: int | None
     kept_exact: bool
     selects: bool
+    replaces: tuple[str, ...] = ()
+    refused: str | None = None
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -75,7 +83,19 @@ def plan(recipe: Recipe) -> Plan:
         decided = select_in_steps(ready, recipe.select) if ready is not None and recipe.select else None
         kept = sample.kept(recipe.select, rows) if decided is None else decided.n_kept
         size = 0 if ready is not None else round(sample.bytes_a_row() * rows)
-    return Plan(files, rows, exact, tuple(costs), path, size, kept, ready is not None, bool(recipe.select))
+    selects, (replaces, refused) = bool(recipe.select), _output(recipe)
+    return Plan(files, rows, exact, tuple(costs), path, size, kept, ready is not None, selects, replaces, refused)
+
+
+def _output(recipe: Recipe) -> tuple[tuple[str, ...], str | None]:
+    """What would be replaced, and why nothing would be written."""
+    if recipe.out is None or not recipe.select:
+        return (), None
+    try:
+        output = dataclasses.replace(recipe.out, scores=recipe.out.table_path)
+        return tuple(check_output(output, recipe.source)), None
+    except ValueError as error:
+        return (), str(error)
 
 
 def count_rows(source: Source) -> tuple[int, bool]:

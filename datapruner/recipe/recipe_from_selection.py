@@ -16,17 +16,21 @@ from datapruner.recipe import recipe_yaml
 from datapruner.recipe.recipe import Expected, Recipe, Rule
 from datapruner.recipe.rule_options import BUDGET_OPTIONS, rule_from_options
 from datapruner.scoring.score_table import ScoreTable
-from datapruner.scoring.scorer_columns import scorers_by_column
+from datapruner.scoring.scorer_columns import EMBEDDERS, SCORERS, scorers_by_column
 from datapruner.selection.kept_hash import kept_hash
-from datapruner.selection.select import as_selector
+from datapruner.selection.select import SELECTORS, as_selector
 from datapruner.selection.selection import Selection
-from datapruner.selection.selection_file import Step
+from datapruner.selection.step import Step
+from prunekernels import registry, spec
 
 
 def recipe_text(source: Source, selection: Selection, table: ScoreTable | None, folder: Path) -> str | None:
-    """The recipe of `selection`, to be read in `folder`, as YAML; None for rows in memory, which have no path."""
+    """The recipe of `selection`, to be read in `folder`, as YAML.
+
+    None where no recipe can say it: for rows in memory, which have no path, and for methods of the caller's own.
+    """
     path = _path(source, folder)
-    if path is None:
+    if path is None or not _are_methods_known(selection):
         return None
     used = selection.input["fields"]
     found = Recipe(
@@ -42,6 +46,14 @@ def recipe_text(source: Source, selection: Selection, table: ScoreTable | None, 
         expect=Expected(selection.n_kept, kept_hash(selection)),
     )
     return "# datapruner run recipe.yaml --out FOLDER\n" + recipe_yaml.dump(found)
+
+
+def _are_methods_known(selection: Selection) -> bool:
+    scorers = {column["spec"] for step in selection.steps for column in step["columns"].values()}
+    known = {*registry.names(SCORERS), *registry.names(EMBEDDERS)}
+    return all(spec.parse(text).name in known for text in scorers) and all(
+        spec.parse(step["selector"]).name in registry.names(SELECTORS) for step in selection.steps
+    )
 
 
 def _path(source: Source, folder: Path) -> str | list[str] | None:
@@ -65,12 +77,12 @@ def _scorers(selection: Selection, table: ScoreTable | None) -> list[str]:
             if name in made and name not in specs:
                 specs[name] = made[name]["spec"]
                 waiting += _read_by_scorers({name: specs[name]})
-    return [spec if spec.partition(":")[0] == name else f"{name}={spec}" for name, spec in specs.items()]
+    return [text if spec.parse(text).name == name else f"{name}={text}" for name, text in specs.items()]
 
 
 def _read_by_scorers(specs: Mapping[str, str]) -> list[str]:
     """Columns, or fields of the source, that the scorers read."""
-    built = scorers_by_column([f"{name}={spec}" for name, spec in specs.items()])
+    built = scorers_by_column([f"{name}={text}" for name, text in specs.items()])
     return [name for scorer in built.values() for name in scorer.vectors()]
 
 

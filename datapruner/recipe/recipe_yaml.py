@@ -7,7 +7,7 @@ scores: scores                                         # folder of the score tab
 select:
 - {selector: "threshold:minimum=0.7", by: near_duplicate}
 - {selector: middle, by: {ppl: 0.7, length: 0.3}, keep_ratio: 0.5, per: source, quota: equal}
-out: {path: pruned, overwrite: true, dropped: false}   # or just the path
+out: {path: pruned, dropped: false}                    # or just the path
 expect: {kept: 310, hash: 0123456789abcdef0123456789abcdef}
 """
 
@@ -18,12 +18,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.remote_files import is_url
 from datapruner.corpus.source import Source
 from datapruner.recipe.recipe import Expected, Output, Recipe, Rule
 from datapruner.recipe.rule_options import BUDGET_OPTIONS, options_of_rule, rule_from_options
-from datapruner.scoring.method_spec import text_form
+from prunekernels import spec
+from prunekernels.extras import require
+from prunekernels.io.yaml_files import read_yaml
 
 TOP = ("source", "scorers", "engine", "scores", "select", "out", "expect")
 STEP = ("selector", "by", *BUDGET_OPTIONS, "per", "quota", "counts")
@@ -34,11 +35,8 @@ Made = TypeVar("Made")
 
 def load(path: str | Path) -> Recipe:
     """The recipe in the file `path`; its relative paths start at the file's folder."""
-    yaml, path = require("yaml"), Path(path)
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: want YAML: {' '.join(str(error).split())}") from error
+    path = Path(path)
+    read = read_yaml(path)
     try:
         return _recipe(read, path.parent)
     except ValueError as error:
@@ -49,9 +47,12 @@ def dump(recipe: Recipe) -> str:
     """`recipe` as YAML; what is at its default is left out."""
     out = {} if recipe.out is None else _changed(recipe.out)
     scores = out.pop("scores", None)
+    out.pop("overwrite", None)
     plain = {
         "source": _changed(recipe.source),
-        "scorers": [item if isinstance(item, str) else text_form(item) for item in recipe.scorers],
+        "scorers": [
+            item if isinstance(item, str) else spec.describe(item, every_field=True) for item in recipe.scorers
+        ],
         "engine": None if recipe.engine == "local" else recipe.engine,
         "scores": scores,
         "select": [options_of_rule(step) for step in recipe.select],
@@ -59,7 +60,7 @@ def dump(recipe: Recipe) -> str:
         "expect": _changed(recipe.expect) or None,
     }
     kept = {key: value for key, value in plain.items() if value is not None}
-    return require("yaml").safe_dump(kept, sort_keys=False, allow_unicode=True, width=1000)
+    return require("yaml", "data").safe_dump(kept, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def _changed(item: Source | Output | Expected) -> dict[str, object]:
@@ -100,6 +101,9 @@ def _output(top: dict[str, object], folder: Path) -> Output | None:
         if "scores" in top:
             raise ValueError("the recipe: want out beside scores")
         return None
+    if isinstance(top["out"], dict) and "overwrite" in top["out"]:
+        # it may come from elsewhere: who runs it decides
+        raise ValueError("out.overwrite: a recipe replaces nothing: want --overwrite on the command line")
     out = _section(top["out"], "out", Output)
     if "scores" in top:
         out["scores"] = _text(top["scores"], "scores")
@@ -130,7 +134,7 @@ def _section(read: object, place: str, kind: type) -> dict[str, object]:
         fits = type(value) in plain or (type(value) is int and float in plain)
         if key != "path" and not fits:
             wanted = " or ".join("nothing" if item is type(None) else item.__name__ for item in plain)
-            raise ValueError(f"{place}.{key}: want {wanted}, got {value!r}")
+            raise ValueError(f"{place}.{key}: want {wanted}, got {value!a:.80}")
     return section
 
 
@@ -140,23 +144,23 @@ def _build(kind: type[Made], fields: Mapping[str, object]) -> Made:
 
 def _mapping(read: object, place: str, known: Sequence[str]) -> dict[str, object]:
     if not isinstance(read, dict):
-        raise ValueError(f"{place}: want a mapping with {', '.join(known)}, got {read!r}")
+        raise ValueError(f"{place}: want a mapping with {', '.join(known)}, got {read!a:.80}")
     for key in read:
         if key not in known:
-            raise ValueError(f"{place}: unknown key {key!r}; known: {', '.join(known)}")
+            raise ValueError(f"{place}: unknown key {key!a:.80}; known: {', '.join(known)}")
     return dict(read)
 
 
 def _text(read: object, place: str) -> str:
     if not isinstance(read, str):
-        raise ValueError(f"{place}: want text, got {read!r}")
+        raise ValueError(f"{place}: want text, got {read!a:.80}")
     return read
 
 
 def _texts(read: object, place: str) -> list[str]:
     items = [read] if isinstance(read, str) else read
     if not isinstance(items, list):
-        raise ValueError(f"{place}: want a list of texts, got {read!r}")
+        raise ValueError(f"{place}: want a list of texts, got {read!a:.80}")
     return [_text(item, f"{place}[{number}]") for number, item in enumerate(items)]
 
 

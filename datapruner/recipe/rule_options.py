@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 
 from datapruner.recipe.recipe import Rule
-from datapruner.scoring.method_spec import text_form
 from datapruner.selection.budgets import Budget, Per
+from prunekernels import spec
 
 # the word, and the field of Budget that it fills
 BUDGET_OPTIONS = {
@@ -26,7 +26,7 @@ def rule_from_options(words: Mapping[str, object]) -> Rule:
 
 def options_of_rule(step: Rule) -> dict[str, object]:
     """The words that make `step` again."""
-    selector = step.selector if isinstance(step.selector, str) else text_form(step.selector)
+    selector = step.selector if isinstance(step.selector, str) else spec.describe(step.selector, every_field=True)
     words: dict[str, object] = {"selector": selector}
     if step.by is not None:
         words["by"] = step.by if isinstance(step.by, str) else dict(step.by)

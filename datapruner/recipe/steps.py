@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from datapruner.corpus.source import Source
 from datapruner.recipe.recipe import Recipe, Rule
-from datapruner.scoring.score_table import MANIFEST, ScoreTable
+from datapruner.scoring.manifest import MANIFEST
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer_columns import scorers_by_column
 from datapruner.selection.budgets import Per
 from datapruner.selection.select import as_selector, check_keep_ratio, select

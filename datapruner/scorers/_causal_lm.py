@@ -7,15 +7,16 @@ for the logits themselves, in smaller batches. Safetensors only; no code of a mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from datapruner.corpus.optional_imports import require
-from datapruner.scoring.model_identity import loading_errors
+from datapruner.corpus.token_counter import load_tokenizer
+from prunekernels.extras import require
+from prunekernels.io.checkpoint import Checkpoint, find_checkpoint
+from prunekernels.io.model_loading import check_no_code, load_model, loading_errors
 from prunekernels.token_stats import token_stats
 
 if TYPE_CHECKING:
@@ -73,21 +74,26 @@ class LanguageModel:
 
 def load(name: str, dtype: torch.dtype, device: str) -> LanguageModel:
     """The model and tokenizer `name`, a folder or hub id; raises ValueError where they cannot be loaded."""
-    transformers = require("transformers")
-    with _quiet(), loading_errors(name):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, use_safetensors=True, trust_remote_code=False
-        )
-    model = model.to(device).eval()
+    checkpoint = checked_checkpoint(name)
+    model = load_model(checkpoint, "AutoModelForCausalLM", dtype).to(device).eval()
     vocabulary = model.config.get_text_config().vocab_size
-    return LanguageModel(model, tokenizer, vocabulary, _has_plain_head(model, vocabulary))
+    return LanguageModel(model, load_tokenizer(checkpoint.folder), vocabulary, _has_plain_head(model, vocabulary))
+
+
+def checked_checkpoint(name: str) -> Checkpoint:
+    """The folder of the model `name`; raises ValueError for code, pickles and broken files, before any is loaded."""
+    checkpoint = find_checkpoint(name)
+    check_no_code(checkpoint)
+    # reads the header of each file of weights
+    _ = checkpoint.shapes
+    return checkpoint
 
 
 def longest_window(name: str) -> int | None:
     """How many positions the model has, where its configuration says so."""
-    with loading_errors(name):
-        config = require("transformers").AutoConfig.from_pretrained(name, trust_remote_code=False)
+    checkpoint = checked_checkpoint(name)
+    with loading_errors(checkpoint.folder, "the configuration of a causal language model"):
+        config = require("transformers", "data").AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
@@ -103,16 +109,3 @@ def _has_plain_head(model: PreTrainedModel, vocabulary: int) -> bool:
         return False
     logits = model(input_ids=ids, use_cache=False).logits
     return logits.shape[-1] == head.out_features and torch.allclose(head(hidden), logits, rtol=1e-4, atol=1e-5)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars of transformers while loading: ours is on the screen."""
-    logging = require("transformers").utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.uids import splitmix64
+from prunekernels.extras import require
 
 # kana, CJK with its extensions, Thai and Lao, Khmer, Burmese: each character by itself
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -38,7 +38,7 @@ def shingles(text: str, size: int) -> list[str]:
 def signatures(texts: Sequence[str], size: int, places: int, seed: int) -> np.ndarray:
     """MinHash signatures, uint32 [n, places]."""
     sets = [shingles(text, size) for text in texts]
-    matrix = require("rensa").RMinHash.digest_matrix_from_token_sets(sets, places, seed)
+    matrix = require("rensa", "data").RMinHash.digest_matrix_from_token_sets(sets, places, seed)
     return np.array(matrix.to_rows(), dtype=np.uint32).reshape(len(texts), places)
 
 

@@ -20,9 +20,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
 from datapruner.scorers import _minhash
 from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
+from prunekernels.extras import require
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class NearDuplicate(Scorer):
             raise ValueError(f"near_duplicate wants a seed in [0, 2^64), got {self.seed}")
 
     def identity(self) -> dict[str, str]:
-        return {"minhash": str(require("rensa").RMinHash.ALGORITHM_VERSION)}
+        return {"minhash": str(require("rensa", "data").RMinHash.ALGORITHM_VERSION)}
 
     def fit(self, corpus: Iterable[Batch]) -> State:
         self.check()

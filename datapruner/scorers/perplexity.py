@@ -21,7 +21,6 @@ import torch
 
 from datapruner.scorers import _causal_lm
 from datapruner.scoring import progress
-from datapruner.scoring.model_identity import model_identity
 from datapruner.scoring.scorer import COSMETIC, NOTHING, Batch, Scorer, State
 
 
@@ -54,7 +53,7 @@ class Perplexity(Scorer):
             raise ValueError(f"perplexity.window is {self.window}, {self.model} has {longest} positions")
 
     def identity(self) -> dict[str, str]:
-        return {"model": model_identity(self.model)}
+        return {"model": _causal_lm.checked_checkpoint(self.model).identity}
 
     @torch.inference_mode()
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:

@@ -16,18 +16,19 @@ import numpy as np
 
 from datapruner.corpus.chunks import Chunk, ChunkOffset, save_chunk_offsets
 from datapruner.corpus.fingerprint import FileFingerprint
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.source import Source
 from datapruner.corpus.token_counter import TokenCounter, token_counter
 from datapruner.scoring import progress
-from datapruner.scoring.score_table import ROWS, ScoreTable
+from datapruner.scoring.manifest import ROWS
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Batch, Scorer
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# parts in memory that are not on disk yet
-MOST_WAITING = 8
+# chunks whose parts are in memory and not on disk yet: what a kill costs of cheap scores, beside the chunk at hand
+MOST_WAITING = 4
 
 
 def read_rows(
@@ -47,13 +48,9 @@ def read_rows(
             offsets.append(chunk.offset)
             rows += len(chunk.rows)
             with bar.working(rows):
-                batch = _batch(chunk)
-                if not table.part(ROWS, chunk.index).exists():
-                    write(partial(table.write_part, ROWS, chunk.index, _row_columns(batch, counting)))
-                for name, scorer in cheap.items():
-                    if not table.part(name, chunk.index).exists():
-                        made = scorer.checked(batch), scorer.details(batch)
-                        write(partial(table.write_scores, name, chunk.index, *made))
+                parts = _parts(table, chunk, cheap, counting)
+                if parts:
+                    write(parts)
     if not rows:
         raise ValueError(f"{', '.join(map(str, source.files()))}: want at least one row, got none")
     save_chunk_offsets(table.path, offsets)
@@ -62,19 +59,35 @@ def read_rows(
     table.save()
 
 
+def _parts(
+    table: ScoreTable, chunk: Chunk, cheap: Mapping[str, Scorer], counting: TokenCounter
+) -> list[Callable[[], None]]:
+    """What writes the parts of `chunk` that are not there."""
+    batch = _batch(chunk)
+    parts: list[Callable[[], None]] = []
+    if not table.part(ROWS, chunk.index).exists():
+        parts.append(partial(table.write_part, ROWS, chunk.index, _row_columns(batch, counting)))
+    for name, scorer in cheap.items():
+        if not table.part(name, chunk.index).exists():
+            made = scorer.checked(batch), scorer.details(batch)
+            parts.append(partial(table.write_scores, name, chunk.index, *made))
+    return parts
+
+
 def _batch(chunk: Chunk) -> Batch:
     rows = np.arange(chunk.start, chunk.start + len(chunk.rows), dtype=np.int64)
     return Batch(rows, chunk.uids, chunk.texts, chunk.groups, chunk.labels, chunk.images)
 
 
 @contextmanager
-def _writing() -> Iterator[Callable[[Callable[[], None]], None]]:
-    """Parts are compressed and brought to disk in a thread of their own, a few behind; all are there at the end."""
+def _writing() -> Iterator[Callable[[list[Callable[[], None]]], None]]:
+    """The parts of a chunk are compressed and brought to disk in a thread of their own, a few chunks behind; all are
+    there at the end."""
     with ThreadPoolExecutor(1) as pool:
         waiting: deque[Future[None]] = deque()
 
-        def write(part: Callable[[], None]) -> None:
-            waiting.append(pool.submit(part))
+        def write(parts: list[Callable[[], None]]) -> None:
+            waiting.append(pool.submit(_call_all, parts))
             if len(waiting) > MOST_WAITING:
                 waiting.popleft().result()
 
@@ -83,8 +96,13 @@ def _writing() -> Iterator[Callable[[Callable[[], None]], None]]:
             future.result()
 
 
+def _call_all(parts: list[Callable[[], None]]) -> None:
+    for part in parts:
+        part()
+
+
 def _row_columns(batch: Batch, counting: TokenCounter) -> pa.Table:
-    pa = require("pyarrow")
+    pa = require("pyarrow", "data")
     # without texts there is nothing to count
     missing = [None] * len(batch)
     texts = batch.texts or None

@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
+from prunekernels.io.escape import one_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
 
@@ -29,13 +31,14 @@ class Bar:
     """One line: how far a step is. Without a display it counts, and says so now and then."""
 
     def __init__(self, display: Display, name: str, total: int | None) -> None:
-        self.display, self.name, self.total = display, name, total
+        # columns are named by whoever scores
+        self.display, self.name, self.total = display, one_line(name), total
         self.done, self.skipped, self.tokens = 0.0, 0.0, 0
         self.started: float | None = None
         self.said = time.monotonic()
         self.task: TaskID | None = None
         if display is not None:
-            self.task = display.add_task(name, total=total, rate="")
+            self.task = display.add_task(self.name, total=total, rate="")
 
     def skip(self, until: float) -> None:
         """The rows up to row `until` were done in an earlier run: they do not count for the speed."""
@@ -138,7 +141,7 @@ def display() -> Iterator[Display]:
             return Text(f"{int(task.completed):,}{of} rows")
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         Count(),
         TextColumn("{task.fields[rate]}", style="cyan"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from datapruner.corpus.atomic_files import LOCK, TEMPORARY, folder_lock, remove_leftovers
 from datapruner.corpus.background_hash import BackgroundTask
 from datapruner.corpus.chunks import CHUNKS
 from datapruner.corpus.fingerprint import fingerprint, is_on_disk, stamps, unhashed
@@ -16,9 +15,12 @@ from datapruner.corpus.source import Source, as_source
 from datapruner.scoring.column_passes import check_needs, fill_columns
 from datapruner.scoring.engine import Engine, as_engine
 from datapruner.scoring.first_pass import read_rows
-from datapruner.scoring.score_table import MANIFEST, ROWS, Column, Input, ScoreTable
+from datapruner.scoring.manifest import MANIFEST, ROWS, Column, Input
+from datapruner.scoring.score_table import ScoreTable, remove_column
 from datapruner.scoring.scorer import Scorer
 from datapruner.scoring.scorer_columns import manifest_column, manifest_input, scorers_by_column
+from prunekernels.io.outputs import LOCK, check_not_input, folder_lock, make_parents
+from prunekernels.io.staging import recover_all
 
 
 def score(
@@ -34,6 +36,7 @@ def score(
     are kept. Raises ValueError where `out` holds scores of another input, or a column of the same name made otherwise.
     """
     source, folder = as_source(source), Path(out)
+    check_not_input(folder, source.paths())
     columns, runs = scorers_by_column(scorers), as_engine(engine)
     runs.check()
     check_needs(source, columns)
@@ -44,9 +47,9 @@ def score(
     table_input = manifest_input(source, hashing.result() if waits else unhashed(source))
     _check_folder(folder, table_input, described)
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    with folder_lock(folder):
-        remove_leftovers(folder)
+    make_parents(folder / MANIFEST)
+    with folder_lock(folder, "scoring into it"):
+        recover_all(folder)
         if (folder / MANIFEST).exists():
             table_input["files"] = hashing.result()
         table = _open(folder, table_input, described)
@@ -69,9 +72,11 @@ def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> No
         if table.manifest["rows"] is not None:
             _refuse_mismatch(table, wanted, columns)
     elif folder.is_dir():
-        other = [f.name for f in folder.iterdir() if f.name != LOCK and not f.name.startswith(TEMPORARY)]
+        # a run that was killed, or that begins just now, may have no more than this
+        begun = (LOCK, f".{MANIFEST}.")
+        other = sorted(file.name for file in folder.iterdir() if not file.name.startswith(begun))
         if other:
-            raise ValueError(f"{folder} is no score table and not empty: it has {sorted(other)[0]}")
+            raise ValueError(f"{folder} is no score table and not empty: it has {other[0]}")
 
 
 def _settings(described: Input) -> dict[str, str | int | None]:
@@ -126,10 +131,17 @@ def _register_cheap_columns(
 
 
 def _drop_columns(table: ScoreTable, names: Sequence[str]) -> None:
-    """Remove the parts of columns, and what the manifest says of them."""
+    """Remove the parts of columns, and what the manifest says of them.
+
+    In this order, whenever it is cut off: what is said to be complete is there, parts are of a column that is named.
+    """
     for name in names:
+        if name in table.manifest["columns"]:
+            table.manifest["columns"][name]["complete"] = False
+    table.save()
+    for name in names:
+        remove_column(table.path / name)
         table.manifest["columns"].pop(name, None)
-        shutil.rmtree(table.path / name, ignore_errors=True)
     table.save()
 
 
@@ -153,7 +165,7 @@ def _fill(
         fill_columns(source, table, missing, engine)
     finally:
         # of workers that were stopped
-        remove_leftovers(table.path)
+        recover_all(table.path)
     try:
         _refuse_changed(source, before)
     except ValueError:
@@ -171,7 +183,9 @@ def _remove_unread_table(table: ScoreTable, made: bool) -> None:
     if table.manifest["rows"] is not None and any(table.manifest["columns"]):
         return
     _drop_columns(table, [*table.manifest["columns"], ROWS])
-    for name in (MANIFEST, CHUNKS, LOCK):
+    # without a manifest nothing else may be there
+    for name in (CHUNKS, MANIFEST, LOCK):
         (table.path / name).unlink(missing_ok=True)
     if made:
-        table.path.rmdir()
+        with suppress(OSError):
+            table.path.rmdir()

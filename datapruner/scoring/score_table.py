@@ -7,65 +7,53 @@
     scores/minilm/00000000.parquet      vector (float32 [d]), where the column is an embedder's
     scores/density/fit.safetensors      what `fit` found, where the scorer sees the whole corpus first
 
-Every file appears whole (temporary name, then renamed) and holds no time or place, so that a run which was
-killed and went on leaves the same bytes as one that was not. A column is complete when the manifest says so.
+Every file appears whole and holds no time or place, so that a run which was killed and went on leaves the same
+bytes as one that was not. A column is complete when the manifest says so.
 """
 
 from __future__ import annotations
 
-import json
+import os
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner.corpus.atomic_files import atomic_write
+from datapruner.corpus import checked_parquet
 from datapruner.corpus.fingerprint import FileFingerprint, difference
-from datapruner.corpus.optional_imports import require
-from datapruner.scoring.safetensors_mmap import mmap_safetensors
-from datapruner.scoring.scorer import Value
+from datapruner.corpus.table_files import table_file
+from datapruner.scoring.manifest import FORMAT, MANIFEST, ROWS, Input, Manifest, read_manifest, save_manifest
+from datapruner.scoring.safetensors_mmap import mmap_safetensors, save_safetensors
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
-MANIFEST = "manifest.json"
-ROWS = "rows"
 FIT = "fit.safetensors"
+# what a part holds by these names; others are a scorer's details
+_KINDS = {
+    "row": "int64",
+    "uid": "string",
+    "key": "uint64",
+    "group": "string",
+    "characters": "int64",
+    "tokens": "int64",
+    "score": "float",
+}
 
 
-class Input(TypedDict):
-    """The corpus as the table read it."""
-
-    files: list[FileFingerprint]
-    fields: dict[str, str | None]
-    chunk_rows: int
-    chunk_bytes: int
-
-
-class Column(TypedDict):
-    """How a column was made."""
-
-    method: str
-    spec: str
-    fields: dict[str, Value]
-    version: int
-    identity: dict[str, str]
-    direction: str
-    package: str
-    is_vector: bool
-    complete: bool
-
-
-class Manifest(TypedDict):
-    """What `manifest.json` holds; `rows` and `chunks` are None until the input was read to its end."""
-
-    format: int
-    input: Input
-    rows: int | None
-    chunks: int | None
-    columns: dict[str, Column]
+def remove_column(folder: Path) -> None:
+    """Remove the parts of a column, and its folder where nothing else lies in it: files of others stay."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for file in folder.iterdir():
+        if re.fullmatch(r"\d{8}\.parquet", file.name) or file.name == FIT:
+            file.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 class ScoreTable:
@@ -76,12 +64,11 @@ class ScoreTable:
         file = self.path / MANIFEST
         if not file.is_file():
             raise ValueError(f"{self.path} is no score table: it has no {MANIFEST}")
-        try:
-            self.manifest: Manifest = json.loads(file.read_bytes())
-        except ValueError as error:
-            raise ValueError(f"{file}: want JSON: {error}") from error
-        if not isinstance(self.manifest, dict) or self.manifest.get("format") != FORMAT:
-            raise ValueError(f"{file}: want a manifest of format {FORMAT}")
+        self.manifest = read_manifest(file)
+        wanted = self.manifest["chunks"] or 0
+        found = len(os.listdir(self.path / ROWS)) if wanted and (self.path / ROWS).is_dir() else 0
+        if found < wanted:
+            raise ValueError(f"{self.path / ROWS}: want {wanted:,} parts, got {found:,}")
 
     @classmethod
     def create(cls, path: Path, described: Input) -> ScoreTable:
@@ -147,12 +134,8 @@ class ScoreTable:
 
     def write_state(self, column: str, state: Mapping[str, np.ndarray]) -> None:
         """Keep what the column's `fit` found; it appears whole."""
-        from safetensors.numpy import save_file
-
-        path = self.path / column / FIT
-        path.parent.mkdir(exist_ok=True)
-        with atomic_write(path) as temporary:
-            save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, temporary)
+        with table_file(self.path, f"{column}/{FIT}") as temporary:
+            save_safetensors(state, temporary)
 
     def missing_parts(self, column: str) -> set[int]:
         """The numbers of the chunks that have no part of `column` yet."""
@@ -167,11 +150,11 @@ class ScoreTable:
 
     def part_rows(self, column: str, chunk: int) -> int:
         """How many rows one part has."""
-        return require("pyarrow.parquet").read_metadata(self.part(column, chunk)).num_rows
+        return checked_parquet.n_rows(self.part(column, chunk))
 
     def read(self, column: str, field: str) -> pa.ChunkedArray:
         """One field of every part of `column`, in the order of the rows."""
-        pa = require("pyarrow")
+        pa = require("pyarrow", "data")
         n_rows = self.n_rows
         parts = [self.read_part(column, chunk, field) for chunk in range(self.manifest["chunks"] or 0)]
         joined = pa.chunked_array([chunk for part in parts for chunk in part.chunks])
@@ -180,25 +163,32 @@ class ScoreTable:
         return joined
 
     def read_part(self, column: str, chunk: int, field: str) -> pa.ChunkedArray:
-        """One field of one part."""
-        pa, pq = require("pyarrow"), require("pyarrow.parquet")
+        """One field of one part, as it was written; the group comes as a dictionary."""
         path = self.part(column, chunk)
         try:
-            return pq.read_table(path, columns=[field], partitioning=None).column(0)
-        except (OSError, pa.ArrowException) as error:
+            with checked_parquet.open_checked(path, ("group",) if field == "group" else ()) as file:
+                values = file.read(field)
+        except OSError as error:
             raise ValueError(f"{path}: want a part with a field {field!r}: {error}") from error
+        kind = getattr(values.type, "value_type", values.type)
+        wanted = "float" if field == "vector" else _KINDS.get(field)
+        is_list = hasattr(values.type, "list_size")
+        if (wanted is not None and str(kind) != wanted) or is_list != (field == "vector"):
+            raise ValueError(f"{path}: want {field!r} as {wanted or 'numbers'}, got {values.type}")
+        if field == "score" and not all(
+            np.isfinite(piece.to_numpy(zero_copy_only=False)).all() for piece in values.chunks
+        ):
+            raise ValueError(f"{path}: want finite scores, got others")
+        return values
 
     def write_part(self, column: str, chunk: int, table: pa.Table) -> None:
         """Write one part; it appears whole."""
-        pq = require("pyarrow.parquet")
-        path = self.part(column, chunk)
-        path.parent.mkdir(exist_ok=True)
-        with atomic_write(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        with table_file(self.path, f"{column}/{self.part(column, chunk).name}") as temporary:
+            checked_parquet.write_table(table, temporary)
 
     def write_scores(self, column: str, chunk: int, scores: np.ndarray, details: Mapping[str, np.ndarray]) -> None:
         """Write one part: scores [n] or vectors [n, d], each a list of one length, and `details` [n]."""
-        pa = require("pyarrow")
+        pa = require("pyarrow", "data")
         if scores.ndim == 2:
             vectors = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1)), scores.shape[1])
             self.write_part(column, chunk, pa.table({"vector": vectors, **details}))
@@ -208,10 +198,3 @@ class ScoreTable:
     def save(self) -> None:
         """Write the manifest."""
         save_manifest(self.path, self.manifest)
-
-
-def save_manifest(path: Path, manifest: Manifest) -> None:
-    """Write `manifest` into the folder `path`; it appears whole."""
-    with atomic_write(path / MANIFEST) as temporary:
-        text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")

@@ -15,7 +15,8 @@ from datapruner.corpus.chunks import Chunk, load_chunk_offsets
 from datapruner.corpus.source import Source
 from datapruner.corpus.uids import hash64_bytes
 from datapruner.scoring import progress
-from datapruner.scoring.score_table import ROWS, ScoreTable
+from datapruner.scoring.manifest import ROWS
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import NOTHING, Batch, Scorer
 
 

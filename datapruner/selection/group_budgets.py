@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datapruner.scoring.score_table import ROWS
+from datapruner.scoring.manifest import ROWS
 from datapruner.selection.budgets import Budget, Per, as_budget
 from datapruner.selection.candidates import Candidates
 from datapruner.selection.groups import Groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +15,10 @@ from datapruner.selection.selection import Selection
 
 def check_same_input(source: Source, selection: Selection) -> None:
     """Raise ValueError where `source` is not what the selection was made from."""
+    image = selection.input["fields"].get("image")
+    if image is not None and source.image is None:
+        # files that rows name belong to the input, also for who asks for other fields
+        source = dataclasses.replace(source, image=image)
     reason = difference(selection.input["files"], fingerprint(source))
     if reason is not None:
         raise ValueError(f"the selection is of another input: {reason}")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
 from datapruner.selection.selection import Selection
 from datapruner.selection.uid_column import uid_slices
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,13 +22,13 @@ def kept_hash(selection: Selection) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for start, uids in uid_slices(selection.uids, 0, selection.n_rows):
         kept = np.flatnonzero(selection.codes[start : start + len(uids)] < 0)
-        digest.update(_framed(uids.take(require("pyarrow").array(kept))))
+        digest.update(_framed(uids.take(require("pyarrow", "data").array(kept))))
     return digest.hexdigest()
 
 
 def _framed(uids: pa.Array) -> bytes:
     """The UTF-8 of all uids, each after the number of its bytes (8, little-endian)."""
-    lengths = require("pyarrow.compute").binary_length(uids).to_numpy().astype(np.int64)
+    lengths = require("pyarrow.compute", "data").binary_length(uids).to_numpy().astype(np.int64)
     before = np.cumsum(lengths) - lengths
     rows = np.arange(len(lengths))
     framed = np.empty(int(lengths.sum()) + LENGTH * len(lengths), dtype=np.uint8)

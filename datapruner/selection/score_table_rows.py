@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
+from datapruner.corpus import checked_parquet
 from datapruner.corpus.uids import splitmix64
-from datapruner.scoring.score_table import ROWS, ScoreTable
+from datapruner.scoring.manifest import ROWS
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.groups import Groups, smallest_type
 
 if TYPE_CHECKING:
@@ -103,24 +104,18 @@ class ScoreTableRows:
 
     def part(self, column: str, chunk: int, name: str) -> pa.ChunkedArray:
         """One field of one part, refused where its length is not that of the rows; strings come as a dictionary."""
-        pa, pq = require("pyarrow"), require("pyarrow.parquet")
         path = self.table.part(column, chunk)
-        try:
-            with pq.ParquetFile(path, read_dictionary=[name] if name == "group" else None) as file:
-                values = file.read(columns=[name], use_threads=False).column(0)
-        except (OSError, KeyError, IndexError, pa.ArrowException) as error:
-            raise ValueError(f"{path}: want a part with a field {name!r}: {error}") from error
+        values = self.table.read_part(column, chunk, name)
         wanted = self.starts[chunk + 1] - self.starts[chunk]
         if len(values) != wanted or values.null_count:
             raise ValueError(f"{path}: want {wanted} rows, got {len(values)}, {values.null_count} of them empty")
         return values
 
     def _length(self, chunk: int) -> int:
-        pa, pq = require("pyarrow"), require("pyarrow.parquet")
         path = self.table.part(ROWS, chunk)
         try:
-            return int(pq.read_metadata(path).num_rows)
-        except (OSError, pa.ArrowException) as error:
+            return checked_parquet.n_rows(path)
+        except OSError as error:
             raise ValueError(f"{path}: want a part of the rows: {error}") from error
 
     def _touched(self, at: np.ndarray | None) -> np.ndarray:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datapruner.scoring.method_spec import method_name, text_form
 from datapruner.scoring.score_table import ScoreTable
+from datapruner.scoring.scorer_columns import method_name
 from datapruner.selection import ranking
 from datapruner.selection.budgets import Budget, Per, as_budget, as_per
 from datapruner.selection.candidates import Candidates
@@ -17,8 +17,8 @@ from datapruner.selection.group_budgets import group_counts
 from datapruner.selection.groups import Groups
 from datapruner.selection.score_table_rows import ScoreTableRows
 from datapruner.selection.selection import Selection, join
-from datapruner.selection.selection_file import Step
 from datapruner.selection.selector import Outcome, Selector
+from datapruner.selection.step import Step
 from datapruner.selection.uid_column import TableUidColumn
 from prunekernels import spec
 
@@ -168,7 +168,7 @@ def _step(
     single = len(ranks) == 1 and [*ranks.values()] == [1.0]
     by = None if not ranks else next(iter(ranks)) if single else sum_text(ranks)
     return Step(
-        selector=text_form(rule),
+        selector=spec.describe(rule, every_field=True),
         by=by,
         ranks={} if single else dict(ranks),
         keep_ratio=None if budget is None else budget.ratio,

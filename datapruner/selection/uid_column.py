@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
-from datapruner.scoring.score_table import ROWS, ScoreTable
+from datapruner.corpus.checked_parquet import open_checked
+from datapruner.scoring.manifest import ROWS
+from datapruner.scoring.score_table import ScoreTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,9 +40,8 @@ class TableUidColumn:
     @property
     def starts(self) -> np.ndarray:
         if self._starts is None:
-            pq = require("pyarrow.parquet")
             chunks = range(self.table.manifest["chunks"] or 0)
-            lengths = [pq.read_metadata(self.table.part(ROWS, chunk)).num_rows for chunk in chunks]
+            lengths = [self.table.part_rows(ROWS, chunk) for chunk in chunks]
             self._starts = np.append(0, np.cumsum(lengths, dtype=np.int64))
         return self._starts
 
@@ -57,9 +57,9 @@ class FileUidColumn:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._last: tuple[int, pa.Array] | None = None
-        pq = require("pyarrow.parquet")
-        groups = pq.read_metadata(path)
-        lengths = [groups.row_group(number).num_rows for number in range(groups.num_row_groups)]
+        with open_checked(path) as file:
+            groups = file.metadata
+            lengths = [groups.row_group(number).num_rows for number in range(groups.num_row_groups)]
         self.starts = np.append(0, np.cumsum(lengths, dtype=np.int64))
         self._stamp = self._stat()
 
@@ -67,8 +67,8 @@ class FileUidColumn:
         if self._stat() != self._stamp:
             raise ValueError(f"{self.path} was changed since it was read: want the file as it was")
         if self._last is None or self._last[0] != number:
-            with require("pyarrow.parquet").ParquetFile(self.path) as file:
-                self._last = number, file.read_row_group(number, columns=["uid"]).column(0).combine_chunks()
+            with open_checked(self.path) as file:
+                self._last = number, file.read("uid", number).combine_chunks()
         return self._last[1]
 
     def _stat(self) -> tuple[int, int]:

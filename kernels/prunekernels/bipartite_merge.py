@@ -84,7 +84,9 @@ class Merge(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: torch.Tensor, *_: torch.Tensor):  # type: ignore[no-untyped-def]
         sizes, totals, target = ctx.saved_tensors
-        share = ((1 if sizes is None else sizes) / totals.gather(1, target))[..., None]
+        # a quotient of whole numbers in float32 would be too coarse for a gradient in float64
+        totals = totals.gather(1, target).to(torch.promote_types(gradient.dtype, totals.dtype))
+        share = ((1 if sizes is None else sizes) / totals)[..., None]
         rows = gradient.gather(1, target[..., None].expand(-1, -1, gradient.shape[-1]))
         return (rows * share).to(gradient.dtype), None, None, None, None, None
 

@@ -154,7 +154,7 @@ def _picks_triton(rows: torch.Tensor, strength: torch.Tensor, counts: list[int],
     block = next_power_of_2(n_rows)
     # as many rows at a time as registers hold, of which old GPUs need more
     past = (
-        16 if block <= 1024 else 8 if block <= 4096 and limits(rows).capability >= (8, 0) else 4 if block <= 4096 else 2
+        16 if block <= 1024 else 8 if block <= 4096 and limits(rows).capability > (8, 0) else 4 if block <= 4096 else 2
     )
     _dpp_kernel[(images,)](
         dots, own, strength, on_device(sizes, device), on_device(counts, device), factor, picks, n_rows, n_max,

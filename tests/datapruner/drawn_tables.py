@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from datapruner import Scorer, ScoreTable
 from datapruner.corpus.uids import hash64
-from datapruner.scoring.score_table import ROWS, save_manifest
+from datapruner.scoring.manifest import ROWS, save_manifest
 from datapruner.scoring.scorer_columns import manifest_column
 
 LENGTHS = (3, 1, 5, 2)

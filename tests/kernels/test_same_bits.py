@@ -50,7 +50,8 @@ def _flat(result: object) -> list[torch.Tensor]:
     return [result] if isinstance(result, torch.Tensor) else [*result]
 
 
-@pytest.mark.parametrize("name", CALLS)
+# functions with a file of their own name: test_surroundings.py
+@pytest.mark.parametrize("name", ["top", "middle", "sample", "reduce", "allocate"])
 @pytest.mark.parametrize(
     "around",
     [
@@ -59,7 +60,7 @@ def _flat(result: object) -> list[torch.Tensor]:
     ],
     ids=["autocast", "bfloat16", "float64", "device"],
 )  # fmt: skip
-def test_surroundings(name: str, around: Callable[[], AbstractContextManager]) -> None:
+def test_surroundings_change_no_pick(name: str, around: Callable[[], AbstractContextManager]) -> None:
     run, inputs = CALLS[name]
     plain = _flat(run(*inputs))
     with around():

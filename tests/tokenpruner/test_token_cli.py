@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -13,47 +14,14 @@ pytest.importorskip("PIL")
 from PIL import Image  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
-from tests.tokenpruner.conftest import build  # noqa: E402
+from prunekernels import spec  # noqa: E402
+from tests.tokenpruner.saved_llava import CHAT, PLAIN_CHAT, save  # noqa: E402
 from tokenpruner.base.token_method import method_from_text  # noqa: E402
 from tokenpruner.cli import app  # noqa: E402
+from tokenpruner.methods.atp import ATP  # noqa: E402
 from tokenpruner.methods.divprune import DivPrune  # noqa: E402
-from tokenpruner.models import loading  # noqa: E402
-from tokenpruner.models.loading import load_picture  # noqa: E402
-
-WORDS = ["<pad>", "<s>", "</s>", "<unk>", "what", "<image>", "is", "this", "user", ":"]
-# the content of a message as a list of parts, as processors of vision-language models have it
-CHAT = (
-    "{% for m in messages %}user : {% for p in m['content'] %}"
-    "{% if p['type'] == 'image' %}<image> {% else %}{{ p['text'] }}{% endif %}{% endfor %}{% endfor %}"
-)
-# and as a text, as text models have it
-PLAIN_CHAT = "{% for m in messages %}{{ 'user : ' + m['content'] }}{% endfor %}"
-
-
-def save(folder, chat=None):
-    """The LLaVA of the other tests, 16 tokens an image, and a tokenizer of ten words and numbers."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
-
-    words = WORDS + [str(number) for number in range(len(WORDS), 64)]
-    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", additional_special_tokens=["<image>"]
-    )
-    crop = {"height": 16, "width": 16}
-    processor = LlavaProcessor(
-        CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=crop),
-        fast,
-        patch_size=4,
-        vision_feature_select_strategy="default",
-        image_token="<image>",
-        chat_template=chat,
-        num_additional_image_tokens=1,
-    )
-    processor.save_pretrained(folder)
-    build().to(torch.float32).save_pretrained(folder)
-    return folder
+from tokenpruner.models import adapter, loading  # noqa: E402
+from tokenpruner.models.pictures import load_picture  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +120,9 @@ def test_chat_forms(tmp_path, photo, chat):
         (("--method", "divprune:n_keep=4", "--n-keep", 3), "want n_keep once, got divprune:n_keep=4 and n_keep=3"),
         (("--method", "fastv", "--n-keep", 3), "fastv has"),
         (("--method", "tome"), "is a vision-language model"),
-        (("--out", "nowhere/kept.png"), "nowhere: want a folder that is there"),
+        (("--out", "nowhere/kept.png"), "cannot write nowhere/kept.png: there is no folder nowhere"),
+        (("--out", "kept.jpg"), "kept.jpg: want a name that ends in .png"),
+        (("--device", "nope"), "device nope: want one that is there"),
         (("--image", "missing.png"), "missing.png: No such file"),
     ],
 )
@@ -185,6 +155,96 @@ def test_models_that_do_not_fit(saved, photo, tmp_path):
     assert "safetensors" in done.stderr
 
 
+def test_an_output_is_never_an_input(saved, photo, tmp_path):
+    before, weights = photo.read_bytes(), (saved / "model.safetensors").read_bytes()
+    link = tmp_path / "link.png"
+    link.symlink_to(photo)
+    for out in (photo, link):
+        done = run(saved, photo, "--n-keep", 4, "--out", out)
+        assert done.exit_code == 2
+        assert "is the input" in done.stderr
+        assert not done.stdout
+    # the second drawing too
+    second = tmp_path / "kept-2.png"
+    second.write_bytes(before)
+    done = run(saved, photo, "--image", second, "--n-keep", 4, "--out", tmp_path / "kept.png")
+    assert (done.exit_code, "is the input" in done.stderr) == (2, True)
+    done = run(saved, photo, "--n-keep", 4, "--out", saved / "kept.png")
+    assert (done.exit_code, "lies in the input" in done.stderr) == (2, True)
+    assert photo.read_bytes() == second.read_bytes() == before
+    assert (saved / "model.safetensors").read_bytes() == weights
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept-2.png", "link.png", "photo.png"]
+
+
+def test_only_a_drawing_is_replaced(saved, photo, tmp_path):
+    out = tmp_path / "kept.png"
+    Image.new("RGB", (5, 5)).save(out)
+    before = out.read_bytes()
+    done = run(saved, photo, "--n-keep", 4, "--out", out)
+    assert done.exit_code == 2
+    assert "is there already, and nothing that may be replaced" in done.stderr
+    assert out.read_bytes() == before
+    out.unlink()
+    for n_keep in (4, 2):
+        assert run(saved, photo, "--n-keep", n_keep, "--out", out).exit_code == 0
+    assert Image.open(out).format == "PNG"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.png", "photo.png"]
+
+
+@pytest.mark.timeout(60)
+def test_pipes_are_neither_read_nor_waited_for(saved, photo, tmp_path):
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    done = run(saved, pipe)
+    assert (done.exit_code, "pipe.png: want a file, got a pipe" in done.stderr) == (2, True)
+    assert run(saved, photo, "--n-keep", 4, "--out", pipe).exit_code == 2
+    assert run(saved, "/dev/zero").exit_code == 2
+
+
+def test_what_a_model_says_does_not_steer_the_terminal(tmp_path, photo):
+    prefix = "\x1b[31m\x9b2J\x7f\u202e"
+    model, out = save(tmp_path / "model", prefix=prefix), tmp_path / "a\x1b[2J.png"
+    done = run(model, photo, "--n-keep", 4, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "\u241b[31m" in done.stdout
+    assert "kept patches: " in done.stdout
+    steers = ("\x1b", "\x9b", "\x7f", "\u202e")
+    assert not any(letter in done.output for letter in steers)
+    done = run(model, photo, "--n-keep", 4, "--json")
+    assert not any(letter in done.output for letter in steers)
+    assert prefix in json.loads(done.stdout)["answer"]
+
+
+def test_ctrl_c_is_a_line(saved, photo, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loading, "load", stop)
+    done = run(saved, photo)
+    assert (done.exit_code, done.stderr) == (130, "tokenpruner: stopped\n")
+
+
+def test_a_method_that_fails_on_import_is_named(tmp_path, monkeypatch):
+    info = tmp_path / "more-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: more\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        "[tokenpruner.methods]\nbroken = broken_tokens\nfastv = broken_tokens\n"
+        "[tokenpruner.adapters]\nbroken = broken_tokens\n"
+    )
+    (tmp_path / "broken_tokens.py").write_text("raise RuntimeError('no \\x1b[31m luck')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = CliRunner().invoke(app, ["methods"])
+    assert done.exit_code == 0, done.output
+    assert "divprune" in done.stdout
+    assert "broken" not in done.stdout
+    assert "'broken', an entry point of more, fails on import: RuntimeError: no \u241b[31m luck" in done.stderr
+    assert "tokenpruner.methods has a 'fastv' of its own, which stays" in done.stderr
+    with pytest.warns(UserWarning, match="'broken', an entry point of more, fails on import"):
+        kinds = adapter.kinds()
+    assert [kind.__name__ for kind in kinds] == ["Idefics", "Generic"]
+
+
 def test_methods_are_listed():
     done = CliRunner().invoke(app, ["methods"])
     lines = done.stdout.splitlines()
@@ -201,3 +261,14 @@ def test_the_budget_beside_the_method():
     assert method_from_text("divprune", 0.25) == DivPrune(keep_ratio=0.25)
     assert method_from_text("divprune:positions=compact", None, 3) == DivPrune(n_keep=3, positions="compact")
     assert method_from_text("divprune:n_keep_row=9") == DivPrune(n_keep_row=9)
+    # what stands between quotes is a value, whatever it looks like
+    with pytest.raises(ValueError, match="has no 'a,n_keep=2'"):
+        method_from_text('spatial:method="a,n_keep=2"', None, 3)
+    with pytest.raises(ValueError, match="want n_keep once"):
+        method_from_text('spatial:method="stride",n_keep=2', None, 3)
+    assert method_from_text("divprune:", None, 3) == DivPrune(n_keep=3)
+
+
+def test_a_path_with_a_comma_and_quotes_is_a_text_form():
+    method = ATP(weights='a,b="c"/atp.safetensors')
+    assert method_from_text(spec.describe(method)) == method

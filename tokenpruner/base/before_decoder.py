@@ -13,6 +13,8 @@ from typing import ClassVar, Literal, get_args
 import torch
 
 from prunekernels import select
+from prunekernels._finite import refuse_where
+from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores, described, real_tensor
 from tokenpruner.base.token_budget import Budget
 from tokenpruner.base.token_method import Positions, TokenMethod
 from tokenpruner.models.image_layouts import Grid
@@ -57,18 +59,20 @@ class Merge:
 
     def check(self, name: str, picks: torch.Tensor, size: int) -> None:
         """Raise ValueError unless this fits `size` tokens of which `picks` [n] are kept; `name` is the method's."""
-        target, n = self.target, len(picks)
-        if target.shape != (size,) or target.dtype != torch.int64:
-            raise ValueError(f"{name}: want a merge target int64 [{size}], got {target.dtype} {[*target.shape]}")
+        target, n = checked_indices(self.target, (size,), f"{name}: want a merge target int64 [{size}]"), len(picks)
         if not ((target >= -1) & (target < n)).all():
             raise ValueError(f"{name}: want merge targets from -1 to {n - 1}, got {target.min()} to {target.max()}")
         strays = (target[picks] != torch.arange(n, device=target.device)).nonzero()
         if len(strays):
             place = int(strays[0])
             raise ValueError(f"{name}: want kept token {place} to go into itself, got {int(target[picks[place]])}")
-        weight = self.weight
-        if weight is not None and not (weight.shape == (size,) and bool((weight.isfinite() & (weight > 0)).all())):
-            raise ValueError(f"{name}: want positive merge weights [{size}], got {[*weight.shape]}")
+        if self.weight is None:
+            return
+        wanted = f"{name}: want positive merge weights, float32 [{size}]"
+        weight = real_tensor(self.weight, wanted)
+        # tokens are averaged in float32, where float64 may be 0 or infinite
+        if weight.shape != (size,) or weight.dtype.is_complex or not _is_positive(weight.float()):
+            raise ValueError(f"{wanted}, got {described(weight)}")
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,7 @@ class Method(Budget, TokenMethod):
 
     def keep(self, context: Context, n: int) -> torch.Tensor:
         """Pick `n` of the image's tokens; int64 [n], distinct, ascending. By default the most important ones."""
-        scores = self.importance(context)
-        if scores.shape != (context.size,):
-            raise ValueError(f"{type(self).__name__}: want importance [{context.size}], got {[*scores.shape]}")
-        return select.top(scores.float(), n)
+        return select.top(checked_scores(self.importance(context), (context.size,), type(self).__name__), n)
 
     def merge(self, context: Context, picks: torch.Tensor) -> Merge | None:
         """Which tokens go into which of the kept ones, `picks` [n]; None where the others are just dropped."""
@@ -107,22 +108,19 @@ class Method(Budget, TokenMethod):
             return torch.arange(n, device=context.visual.device)
         for need in sorted(self.needs):
             _check_finite(need, context)
-        picks = self.keep(context, n)
-        ordered = picks.dtype == torch.int64 and picks.shape == (n,) and bool((picks.diff() > 0).all())
-        if not ordered or picks[0] < 0 or picks[-1] >= context.size:
-            raise ValueError(
-                f"{type(self).__name__}: want {n} distinct ascending int64 indices below {context.size}, "
-                f"got {picks.dtype} {[*picks.shape]}"
-            )
-        return picks
+        wanted = f"{type(self).__name__}: want {n} distinct ascending int64 indices below {context.size}"
+        return check_ascending(checked_indices(self.keep(context, n), (n,), wanted), context.size, wanted)
+
+
+def _is_positive(weight: torch.Tensor) -> bool:
+    return bool((weight.isfinite() & (weight > 0)).all())
 
 
 def _check_finite(need: Need, context: Context) -> None:
     embeddings = context.visual if need == "visual" else context.text
     if embeddings is None:
         raise ValueError(f"want {need} embeddings for image {context.image} of row {context.row}, got none")
-    finite = embeddings.isfinite().all(-1)
-    if not finite.all():
-        token = int((~finite).nonzero()[0])
-        place = f"image {context.image} of row {context.row}"
-        raise ValueError(f"{need} embedding {token} of {place} has NaN or infinity")
+    place = f"image {context.image} of row {context.row}"
+    refuse_where(
+        ~embeddings.isfinite().all(-1), lambda token: f"{need} embedding {token[0]} of {place} has NaN or infinity"
+    )

@@ -16,6 +16,8 @@ from typing import Literal, get_args
 import torch
 
 from prunekernels import budget, select
+from prunekernels._finite import refuse_where
+from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores
 from tokenpruner.base.token_method import Positions, TokenMethod
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.image_layouts import Grid
@@ -104,11 +106,9 @@ class LayerMethod(TokenMethod):
 
     def keep(self, context: LayerContext, n: int) -> torch.Tensor:
         """Pick `n` of the N tokens; int64 [n], distinct, ascending. By default the most important ones."""
-        scores = self.importance(context)
-        if scores.shape != (context.n_tokens,):
-            raise ValueError(f"{type(self).__name__}: want importance [{context.n_tokens}], got {[*scores.shape]}")
+        scores = checked_scores(self.importance(context), (context.n_tokens,), type(self).__name__)
         check_finite(scores, context, self)
-        return select.top(scores.float(), n)
+        return select.top(scores, n)
 
     def select(self, context: LayerContext) -> torch.Tensor:
         """The tokens that go on, any number of the N; int64, distinct, ascending. By default as the stage says."""
@@ -139,17 +139,14 @@ def check_stages(stages: tuple[Stage, ...], n_layers: int) -> None:
 
 def check_finite(scores: torch.Tensor, context: LayerContext, method: LayerMethod) -> None:
     """Raise ValueError where one of the scores [N] of the context's tokens is no number."""
-    if not scores.isfinite().all():
-        token = int((~scores.isfinite()).nonzero()[0])
-        place = f"image {context.image} of row {context.row} before layer {context.stage.layer}"
-        raise ValueError(f"{type(method).__name__}: importance of token {token} of {place} is NaN or infinite")
+    name = type(method).__name__
+    place = f"image {context.image} of row {context.row} before layer {context.stage.layer}"
+    refuse_where(
+        ~scores.isfinite(), lambda token: f"{name}: importance of token {token[0]} of {place} is NaN or infinite"
+    )
 
 
-def check_picks(picks: torch.Tensor, context: LayerContext, method: LayerMethod) -> None:
-    """Raise ValueError unless `picks` are distinct ascending indices of the context's tokens."""
-    good = picks.dtype == torch.int64 and picks.ndim == 1 and bool((picks.diff() > 0).all())
-    if not good or (len(picks) and (picks[0] < 0 or picks[-1] >= context.n_tokens)):
-        raise ValueError(
-            f"{type(method).__name__}: want distinct ascending int64 indices below {context.n_tokens}, "
-            f"got {picks.dtype} {[*picks.shape]}"
-        )
+def check_picks(picks: object, context: LayerContext, method: LayerMethod) -> torch.Tensor:
+    """`picks` where they are distinct ascending indices of the context's tokens; raises ValueError otherwise."""
+    wanted = f"{type(method).__name__}: want distinct ascending int64 indices below {context.n_tokens}"
+    return check_ascending(checked_indices(picks, (-1,), wanted), context.n_tokens, wanted)

@@ -34,8 +34,8 @@ def method_from_text(text: str, keep_ratio: float | None = None, n_keep: int | N
     if len(more) > 1:
         raise ValueError(f"want one of keep_ratio and n_keep, got {' and '.join(more)}")
     if more:
-        name = more[0].partition("=")[0]
-        if any(pair.partition("=")[0].strip() == name for pair in text.partition(":")[2].split(",")):
+        (name, _, value), parts = more[0].partition("="), spec.parse(text)
+        if name in parts.fields:
             raise ValueError(f"want {name} once, got {text} and {more[0]}")
-        text = f"{text},{more[0]}" if ":" in text else f"{text}:{more[0]}"
+        text = str(parts._replace(fields=parts.fields | {name: value}))
     return spec.build(METHODS, text, TokenMethod)

@@ -17,8 +17,10 @@ from typing import ClassVar, Literal, NamedTuple
 
 import torch
 
+from prunekernels._finite import refuse_where
 from prunekernels.attention_received import attention_received
 from prunekernels.page_rank import page_rank
+from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores, described, real_tensor
 from tokenpruner.base.token_method import TokenMethod
 
 Read = Literal["queries", "keys"]
@@ -104,23 +106,18 @@ class BlockMethod(TokenMethod):
 
     def keep(self, context: BlockContext, n: int) -> torch.Tensor:
         """Pick `n` patches of each image; int64 [B, n], distinct, ascending. By default the most important ones."""
-        scores = self.importance(context)
         wanted = (len(context.hidden), context.n_patches)
-        if scores.shape != wanted:
-            raise ValueError(f"{type(self).__name__}: want importance {[*wanted]}, got {[*scores.shape]}")
-        return top(scores, n)
+        return top(checked_scores(self.importance(context), wanted, type(self).__name__), n)
 
     def reduce(self, context: BlockContext, n: int) -> Reduced:
         """Take `n` tokens away from each image. By default those that `keep` does not pick are dropped."""
-        wanted = context.n_patches - n
-        picks = self.keep(context, wanted)
-        ordered = picks.dtype == torch.int64 and picks.shape == (len(context.hidden), wanted)
-        if not ordered or (picks.numel() and _is_wrong(picks, context.n_patches)):
-            raise ValueError(
-                f"{type(self).__name__}: want {wanted} distinct ascending int64 indices below {context.n_patches} for "
-                f"each of {len(context.hidden)} images, got {picks.dtype} {[*picks.shape]}"
-            )
-        return dropped(context, picks)
+        images, n_kept, n_patches = len(context.hidden), context.n_patches - n, context.n_patches
+        wanted = (
+            f"{type(self).__name__}: want {n_kept} distinct ascending int64 indices below {n_patches} "
+            f"for each of {images} images"
+        )
+        picks = checked_indices(self.keep(context, n_kept), (images, n_kept), wanted)
+        return dropped(context, check_ascending(picks, n_patches, wanted))
 
 
 def dropped(context: BlockContext, picks: torch.Tensor) -> Reduced:
@@ -136,11 +133,38 @@ def dropped(context: BlockContext, picks: torch.Tensor) -> Reduced:
 
 def top(scores: torch.Tensor, n: int) -> torch.Tensor:
     """The `n` highest of each row of `scores` [B, P], ties to the lower index; int64 [B, n], ascending."""
-    bad = scores.isnan().any(-1)
-    if bad.any():
-        raise ValueError(f"image {int(bad.nonzero()[0])} has scores that are NaN")
+    refuse_where(scores.isnan().any(-1), lambda place: f"image {place[0]} has scores that are NaN")
     return scores.sort(dim=-1, descending=True, stable=True).indices[:, :n].sort(-1).values
 
 
-def _is_wrong(picks: torch.Tensor, n_patches: int) -> bool:
-    return bool((picks.diff(dim=-1) <= 0).any() | (picks.min() < 0) | (picks.max() >= n_patches))
+def checked_removals(removals: object, method: BlockMethod) -> Sequence[int]:
+    """What `method.removals` gave where it is counts; raises ValueError for anything else."""
+    if not isinstance(removals, Sequence) or not all(type(count) is int and count >= 0 for count in removals):
+        raise ValueError(f"{type(method).__name__}: want removals as counts of at least 0, got {removals!r:.80}")
+    return removals
+
+
+def checked_reduced(reduced: object, context: BlockContext, n: int, method: BlockMethod) -> Reduced:
+    """What `method.reduce` gave where its tensors fit each other and at most `n` tokens are gone; else ValueError.
+
+    Their numbers are not looked at, which would wait for the device.
+    """
+    name = type(method).__name__
+    if not isinstance(reduced, Reduced):
+        raise ValueError(f"{name}: want Reduced of reduce, got {described(reduced)}")
+    images, n_tokens, width = context.hidden.shape
+    dtype = context.hidden.dtype
+    wanted = f"{name}: want reduced hidden states {dtype} {[images, n_tokens - n, width]}"
+    hidden = real_tensor(reduced.hidden, wanted)
+    # pairs may be too few for all that was asked
+    left = hidden.shape[1] if hidden.ndim == 3 and n_tokens - n <= hidden.shape[1] <= n_tokens else n_tokens - n
+    if hidden.shape != (images, left, width) or hidden.dtype != dtype:
+        raise ValueError(f"{wanted}, got {described(hidden)}")
+    checked_indices(reduced.target, (images, n_tokens), f"{name}: want a target int64 {[images, n_tokens]}")
+    checked_indices(reduced.kept, (images, left), f"{name}: want kept int64 {[images, left]}")
+    if reduced.sizes is not None:
+        wanted = f"{name}: want sizes of floats {[images, left]}"
+        sizes = real_tensor(reduced.sizes, wanted)
+        if sizes.shape != (images, left) or not sizes.is_floating_point():
+            raise ValueError(f"{wanted}, got {described(sizes)}")
+    return reduced

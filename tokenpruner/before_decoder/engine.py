@@ -119,4 +119,4 @@ class BeforeDecoderEngine(DecoderHooks):
         if current.record is not None:
             elapsed = clock(self.costs.device) - current.started
             with self.lock:
-                self.report.prefills.append(replace(current.record, prefill_ms=1000 * elapsed))
+                self.report.add(replace(current.record, prefill_ms=1000 * elapsed))

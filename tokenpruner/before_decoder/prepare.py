@@ -72,9 +72,7 @@ def prepared_inputs(adapter: Adapter, method: Method, report: Report | None, inp
     _check_generate(adapter, handed, wanted, real)
     if report is not None:
         report.method = spec.describe(method)
-        report.prefills.append(
-            PrefillCosts.of(adapter.backbone).record(selected.images, mask, selected.dropped, (0, 0), seconds)
-        )
+        report.add(PrefillCosts.of(adapter.backbone).record(selected.images, mask, selected.dropped, (0, 0), seconds))
     return handed
 
 

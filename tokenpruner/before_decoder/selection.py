@@ -16,8 +16,10 @@ from itertools import groupby
 
 import torch
 
+from prunekernels._finite import raise_pending, refuse_where
 from prunekernels._sums import sum_rows
 from tokenpruner.base.before_decoder import Context, Merge, Method
+from tokenpruner.base.method_output import described
 from tokenpruner.models.image_tokens import GridOf, ImageTokens, views_of
 from tokenpruner.report.records import KeptImage
 
@@ -64,11 +66,15 @@ def select_tokens(
         kept_images.append(_kept(context, image, picks))
         merge = method.merge(context, picks) if 0 < n < context.size else None
         if merge is not None:
+            if not isinstance(merge, Merge):
+                raise ValueError(f"{type(method).__name__}: want a Merge or None of merge, got {described(merge)}")
             merge.check(type(method).__name__, picks, context.size)
             merges.append(MergedTokens.of(merge, picks, image.row * mask.shape[1] + image.columns))
     selected, hidden = Selection(dropped, tuple(kept_images), concatenated(merges)), (visual & ~mask).any(1)
-    if not selected.is_whole and hidden.any():
-        raise ValueError(f"row {int(hidden.nonzero()[0])}: want attention_mask 1 on image tokens, got 0")
+    if not selected.is_whole:
+        refuse_where(hidden, lambda row: f"row {row[0]}: want attention_mask 1 on image tokens, got 0")
+    # once for all images, where the lengths are waited for anyway
+    raise_pending()
     return selected
 
 

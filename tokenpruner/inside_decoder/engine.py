@@ -17,6 +17,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from prunekernels._finite import refuse_where
 from tokenpruner.base.inside_decoder import LayerMethod, Stage
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import DEEPSTACK, BackboneInputs, check_per_token
@@ -137,9 +138,9 @@ class InsideDecoderEngine(DecoderHooks):
         return None if current.deepstack is None else (args, kwargs | {DEEPSTACK[0]: None})
 
     def _entered(self, images: list[ImageTokens], mask: torch.Tensor) -> list[RemainingImage]:
-        for image in images:
-            if not self.keeps_all and not bool(mask[image.row, image.columns].all()):
-                raise ValueError(f"row {image.row}: want attention_mask 1 on image tokens, got 0")
+        for image in images if not self.keeps_all else ():
+            message = f"row {image.row}: want attention_mask 1 on image tokens, got 0"
+            refuse_where(~mask[image.row, image.columns], functools.partial(_same, message))
         return [RemainingImage.of(image) for image in images]
 
     def _before_layer(
@@ -234,7 +235,7 @@ class InsideDecoderEngine(DecoderHooks):
         if current.images:
             record = self._record(current, 1000 * (clock(self.costs.device) - current.started))
             with self.lock:
-                self.report.prefills.append(record)
+                self.report.add(record)
 
     def _record(self, current: DecoderPass, prefill_ms: float) -> Prefill:
         """The numbers of a pass, layer by layer."""
@@ -252,3 +253,7 @@ class InsideDecoderEngine(DecoderHooks):
         if self.skips:
             record = self.costs.with_skipped(record, pasts)
         return replace(record, prefill_ms=prefill_ms, cuts=tuple(current.kept_images))
+
+
+def _same(message: str, place: tuple[int, ...]) -> str:
+    return message

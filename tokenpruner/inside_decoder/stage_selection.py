@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from prunekernels._finite import raise_pending
 from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage, check_picks, check_stages
 from tokenpruner.decoder.kept_tokens import KeptTokens
 from tokenpruner.models.attention import Attention
@@ -25,6 +26,8 @@ WAY_OUT = "all layers have to hold the same tokens, take a method before the dec
 def checked_stages(layers: DecoderLayers, method: LayerMethod) -> tuple[Stage, ...]:
     """The stages of `method` in a decoder; raises ValueError where they cannot be had."""
     stages = method.stages(len(layers.modules))
+    if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
+        raise ValueError(f"{type(method).__name__}: want stages as a tuple of Stage, got {stages!r:.80}")
     check_stages(stages, len(layers.modules))
     for stage in stages:
         if stage.reads is not None and attention_of(layers.modules[stage.reads]) is None:
@@ -131,6 +134,8 @@ def select_at_stage(
         # scores in the precision that the method takes, whatever the model runs in
         with torch.autocast(context.hidden.device.type, enabled=False):
             picks = method.select(context)
-        check_picks(picks, context, method)
+        picks = check_picks(picks, context, method)
         found.append(replace(image, kept=image.kept[picks], columns=image.columns[picks]))
+    # once for all images, where the cut waits anyway
+    raise_pending()
     return found

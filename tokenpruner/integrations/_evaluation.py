@@ -33,14 +33,13 @@ class Totals:
 
     def take(self, report: Report) -> None:
         """Add a call's numbers, and free them: a benchmark has many calls."""
-        self.n_calls += len(report.calls_ms)
-        self.n_images += len(report.images)
+        self.n_calls += report.n_calls
+        self.n_images += report.n_images
         self.visual_before += report.visual_before
         self.visual_after += report.visual_after
         self.selection_ms += report.selection_ms
         self.total_ms += report.total_ms
-        report.prefills.clear()
-        report.calls_ms.clear()
+        report.clear()
 
 
 @contextmanager
@@ -50,17 +49,19 @@ def pruned_generate(model: nn.Module, method: TokenMethod) -> Iterator[Totals]:
     Raises RuntimeError at the end where a generate() failed and the harness went on; warns where calls were made
     and no image was seen.
     """
-    failed: list[Exception] = []
+    # the first one alone: each holds what its frames did
+    n_failed, first_error = 0, None
     totals = Totals()
     with prune(model, method) as report:
 
         def noted(generate: Callable[..., object]) -> Callable[..., object]:
             @functools.wraps(generate)
             def wrapped(*args: object, **kwargs: object) -> object:
+                nonlocal n_failed, first_error
                 try:
                     return generate(*args, **kwargs)
                 except Exception as error:
-                    failed.append(error)
+                    n_failed, first_error = n_failed + 1, first_error or error
                     raise
                 finally:
                     totals.take(report)
@@ -69,7 +70,7 @@ def pruned_generate(model: nn.Module, method: TokenMethod) -> Iterator[Totals]:
 
         with method_wrapped(model, "generate", noted):
             yield totals
-    if failed:
-        raise RuntimeError(f"generate() failed {len(failed)} times, first with: {failed[0]}") from failed[0]
+    if n_failed:
+        raise RuntimeError(f"generate() failed {n_failed} times, first with: {first_error}") from first_error
     if totals.n_calls and not totals.n_images:
         warnings.warn(f"{report.method}: no image was seen in {totals.n_calls} calls, nothing was pruned", stacklevel=3)

@@ -48,7 +48,7 @@ def pruned(base: type) -> type:
         """The model of the harness, its visual tokens pruned."""
 
         def __init__(self, method: str = "divprune", **model_args: Argument) -> None:
-            self.pruning = method_from_text(method.strip("'\""))
+            self.pruning = method_from_text(_unquoted(method))
             super().__init__(**model_args)
             # what does not fit the model is said before the first task
             with prune(self.model, self.pruning):
@@ -81,6 +81,12 @@ def __getattr__(name: str) -> type:
     from lmms_eval.models import MODEL_REGISTRY_V2
 
     return pruned(MODEL_REGISTRY_V2.get_model_class(model, force_simple=kind == "simple"))
+
+
+def _unquoted(method: str) -> str:
+    """`method` without the quotes around the whole of it; those of a value stay."""
+    is_quoted = len(method) > 1 and method[0] in "'\"" and method[-1] == method[0]
+    return method[1:-1] if is_quoted else method
 
 
 def _lmms_eval() -> tuple[dict[str, str], dict[str, str], type[ModelManifest]]:

@@ -6,6 +6,7 @@ An adapter is one file in `adapters/`; `generic` works through transformers' pub
 from __future__ import annotations
 
 import threading
+import warnings
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -96,15 +97,21 @@ def find(model: nn.Module) -> Adapter:
     """The adapter of `model`; raises ValueError where it has no visual tokens that could be found."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"want a transformers model, got {type(model).__name__}")
-    special = [name for name in registry.names(PACKAGE) if name != GENERIC]
-    for name in [*special, GENERIC]:
-        kind = registry.load(PACKAGE, name, Adapter)  # type: ignore[type-abstract]
+    for kind in kinds():
         if kind.matches(model):
             return kind(model)
     raise ValueError(
         f"{type(model).__name__} has no visual tokens: want a vision-language model, which has "
         "get_image_features, get_placeholder_mask and a text backbone"
     )
+
+
+def kinds() -> list[type[Adapter]]:
+    """All adapters, the generic one last; one of another package that cannot be loaded is warned of and passed over."""
+    found, failed = registry.methods(PACKAGE, Adapter)  # type: ignore[type-abstract]
+    for reason in failed.values():
+        warnings.warn(reason, stacklevel=3)
+    return [*(kind for name, kind in found.items() if name != GENERIC), found[GENERIC]]
 
 
 def config_number(config: object, name: str) -> int | None:

@@ -38,6 +38,7 @@ __all__ = [
     "cache_of",
     "cache_of_output",
     "check_cached",
+    "checkpoint_is_reentrant",
     "checkpoint_reruns_hooks",
     "looks_up_attention",
     "not_supported",
@@ -113,6 +114,12 @@ def checkpoint_reruns_hooks(layer: nn.Module) -> bool:
     """Whether gradient checkpointing of `layer` runs its hooks again, behind the pass: older releases wrap the call."""
     is_wrapped = any("__call__" in vars(kind) for kind in type(layer).__mro__ if kind is not nn.Module)
     return is_wrapped and _is_checkpointed(layer)
+
+
+def checkpoint_is_reentrant(layer: nn.Module) -> bool:
+    """Whether gradient checkpointing of `layer` runs it without a graph at first."""
+    settings = getattr(getattr(layer, "_gradient_checkpointing_func", None), "keywords", {})
+    return _is_checkpointed(layer) and bool(settings.get("use_reentrant", True))
 
 
 def supported_releases() -> str:

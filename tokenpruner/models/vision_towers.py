@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from prunekernels import registry
-from tokenpruner.models.adapter import PACKAGE, Adapter
+from tokenpruner.models import adapter as adapters
 
 # parameters of the embeddings, and how many tokens each one puts in front; None: as many as it has rows
 FIRST: dict[str, int | None] = {
@@ -98,8 +97,7 @@ def find(model: nn.Module) -> Tower:
 
 
 def _check_alone(model: nn.Module) -> None:
-    kinds = [registry.load(PACKAGE, name, Adapter) for name in registry.names(PACKAGE)]  # type: ignore[type-abstract]
-    if any(kind.matches(model) for kind in kinds):
+    if any(kind.matches(model) for kind in adapters.kinds()):
         raise ValueError(
             f"{type(model).__name__} is a vision-language model, whose projector wants every patch in its place: "
             "prune behind the projector, for example with DivPrune(keep_ratio=0.5)"

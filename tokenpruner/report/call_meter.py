@@ -34,7 +34,7 @@ class Meter:
     """Measures one model into one report."""
 
     def __init__(self, model: nn.Module, report: Report) -> None:
-        self.model, self.report, self.local = model, report, Local()
+        self.model, self.report, self.local, self.lock = model, report, Local(), threading.Lock()
         self.device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
 
     @contextmanager
@@ -52,12 +52,12 @@ class Meter:
     def _before(self, module: nn.Module, args: tuple[object, ...]) -> None:
         # not waiting for the device: whatever was pruned before has been waited for
         self.local.started = None if self.local.is_generating else time.perf_counter()
-        self.local.n_before = len(self.report.prefills)
+        self.local.n_before = self.report.n_passes
 
     def _after(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         started, self.local.started = self.local.started, None
         # the hook is called without output where the pass raised
-        if started is not None and output is not None and len(self.report.prefills) > self.local.n_before:
+        if started is not None and output is not None and self.report.n_passes > self.local.n_before:
             self._note(started)
 
     def _measured(self, generate: Callable[..., object]) -> Callable[..., object]:
@@ -76,6 +76,8 @@ class Meter:
         return measured
 
     def _note(self, started: float) -> None:
-        self.report.calls_ms.append(1000 * (clock(self.device) - started))
+        milliseconds = 1000 * (clock(self.device) - started)
+        with self.lock:
+            self.report.add_call(milliseconds)
         if self.device.type == "cuda":
             self.report.peak_bytes = torch.cuda.max_memory_allocated(self.device)

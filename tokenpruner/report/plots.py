@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from prunekernels.extras import require
 from tokenpruner.models.image_layouts import Grid
 from tokenpruner.report.records import KeptImage, Prefill
 
@@ -156,11 +157,7 @@ def _cropped(text: str, width: int, points: int) -> str:
 
 
 def _pillow():  # type: ignore[no-untyped-def]  # noqa: ANN202
-    try:
-        from PIL import Image, ImageDraw
-    except ImportError as error:
-        raise ImportError('drawing needs Pillow: pip install "prunekit[tokens]"') from error
-    return Image, ImageDraw
+    return require("PIL.Image", "tokens"), require("PIL.ImageDraw", "tokens")
 
 
 def _font(size: int):  # type: ignore[no-untyped-def]  # noqa: ANN202

@@ -2,18 +2,21 @@
 
 A forward pass is recorded where images enter the part of the model that is pruned, its text decoder or its vision
 transformer: once per generate() with a cache, once per step without one. Beams and returned sequences are rows of
-their own, as the decoder sees them.
+their own, as the decoder sees them. A report adds all of them up and holds the records of the last `LAST` only, so
+that a server may stay in one `with` for ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from tokenpruner.models.image_layouts import Grid
 
 Part = Literal["decoder", "vision transformer"]
+# records and calls that a report holds: some megabytes of pictures, under 100 of long videos
+LAST = 256
 
 
 @dataclass(frozen=True)
@@ -59,25 +62,6 @@ class Prefill:
     cuts: tuple[tuple[KeptImage, ...], ...] = ()
     part: Part = "decoder"
 
-
-@dataclass
-class Report:
-    """All pruned forward passes of one `method`, its text form; the properties add them up.
-
-    `calls_ms` are the milliseconds of each call of the model as a whole, generate() or a forward pass that was pruned
-    outside of it; `peak_bytes` is the most memory that was allocated on a CUDA device, None on any other.
-    """
-
-    method: str = ""
-    prefills: list[Prefill] = field(default_factory=list)
-    calls_ms: list[float] = field(default_factory=list)
-    peak_bytes: int | None = None
-
-    @property
-    def images(self) -> list[KeptImage]:
-        """Every image that was pruned, in order."""
-        return [image for prefill in self.prefills for image in prefill.images]
-
     @property
     def visual_before(self) -> int:
         """Visual tokens that came."""
@@ -88,58 +72,85 @@ class Report:
         """Visual tokens that stayed."""
         return sum(len(image.kept) for image in self.images)
 
-    @property
-    def tokens_before(self) -> int:
-        """Tokens of all rows that came, text included, padding not."""
-        return sum(sum(prefill.tokens_before) for prefill in self.prefills)
+
+@dataclass
+class Report:
+    """All pruned forward passes of one `method`, its text form, added up; `prefills` and `calls_ms` are the last ones.
+
+    The numbers below are sums over all passes and calls since the report was made or cleared. Visual tokens are those
+    that came and that stayed, tokens those of all rows, text included, padding not. `selection_ms` are the
+    milliseconds of choosing and gathering, `prefill_ms` those of the part that was pruned, to which the estimated FLOPs
+    and bytes of keys and values belong. `layers` are the tokens that each layer would have seen, and saw.
+
+    `calls_ms` are the milliseconds of each call of the model as a whole, generate() or a forward pass that was pruned
+    outside of it, and `total_ms` their sum; `peak_bytes` is the most memory that was allocated on a CUDA device, None
+    on any other.
+    """
+
+    method: str = ""
+    prefills: list[Prefill] = field(default_factory=list)
+    calls_ms: list[float] = field(default_factory=list)
+    peak_bytes: int | None = None
+    n_passes: int = field(default=0, init=False)
+    n_images: int = field(default=0, init=False)
+    n_calls: int = field(default=0, init=False)
+    visual_before: int = field(default=0, init=False)
+    visual_after: int = field(default=0, init=False)
+    tokens_before: int = field(default=0, init=False)
+    tokens_after: int = field(default=0, init=False)
+    flops_before: int = field(default=0, init=False)
+    flops_after: int = field(default=0, init=False)
+    kv_bytes_before: int = field(default=0, init=False)
+    kv_bytes_after: int = field(default=0, init=False)
+    selection_ms: float = field(default=0.0, init=False)
+    prefill_ms: float = field(default=0.0, init=False)
+    total_ms: float = field(default=0.0, init=False)
+    layers: list[tuple[int, int]] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        prefills, calls_ms = self.prefills, self.calls_ms
+        self.prefills, self.calls_ms = [], []
+        for prefill in prefills:
+            self.add(prefill)
+        for milliseconds in calls_ms:
+            self.add_call(milliseconds)
 
     @property
-    def tokens_after(self) -> int:
-        """Tokens of all rows that the decoder saw."""
-        return sum(sum(prefill.tokens_after) for prefill in self.prefills)
+    def images(self) -> list[KeptImage]:
+        """Every image of the passes that are held, in order."""
+        return [image for prefill in self.prefills for image in prefill.images]
 
-    @property
-    def layers(self) -> list[tuple[int, int]]:
-        """Tokens that each layer of the decoder, or of the vision transformer, would have seen, and those it saw."""
-        passes = [prefill for prefill in self.prefills if prefill.layers]
-        n_layers = max((len(prefill.layers) for prefill in passes), default=0)
-        found = []
-        for layer in range(n_layers):
-            own = [prefill for prefill in passes if layer < len(prefill.layers)]
-            found.append((sum(sum(one.tokens_before) for one in own), sum(sum(one.layers[layer]) for one in own)))
-        return found
+    def add(self, prefill: Prefill) -> None:
+        """Count a pass, and hold it until `LAST` others have come."""
+        self.n_passes += 1
+        self.n_images += len(prefill.images)
+        self.visual_before += prefill.visual_before
+        self.visual_after += prefill.visual_after
+        self.tokens_before += sum(prefill.tokens_before)
+        self.tokens_after += sum(prefill.tokens_after)
+        self.flops_before += prefill.flops_before
+        self.flops_after += prefill.flops_after
+        self.kv_bytes_before += prefill.kv_bytes_before
+        self.kv_bytes_after += prefill.kv_bytes_after
+        self.selection_ms += prefill.selection_ms
+        self.prefill_ms += prefill.prefill_ms or 0.0
+        self.layers += [(0, 0)] * (len(prefill.layers) - len(self.layers))
+        came = sum(prefill.tokens_before)
+        for number, rows in enumerate(prefill.layers):
+            before, after = self.layers[number]
+            self.layers[number] = (before + came, after + sum(rows))
+        self.prefills.append(prefill)
+        del self.prefills[:-LAST]
 
-    @property
-    def total_ms(self) -> float:
-        """Milliseconds of all calls of the model, generated tokens included."""
-        return sum(self.calls_ms)
+    def add_call(self, milliseconds: float) -> None:
+        """Count a call of the model as a whole."""
+        self.n_calls += 1
+        self.total_ms += milliseconds
+        self.calls_ms.append(milliseconds)
+        del self.calls_ms[:-LAST]
 
-    @property
-    def selection_ms(self) -> float:
-        """Milliseconds of choosing and gathering."""
-        return sum(prefill.selection_ms for prefill in self.prefills)
-
-    @property
-    def prefill_ms(self) -> float:
-        """Milliseconds of the part that was pruned: the text backbone, or the vision transformer."""
-        return sum(prefill.prefill_ms or 0.0 for prefill in self.prefills)
-
-    @property
-    def flops_before(self) -> int:
-        """Estimated FLOPs of that part without pruning."""
-        return sum(prefill.flops_before for prefill in self.prefills)
-
-    @property
-    def flops_after(self) -> int:
-        """Estimated FLOPs of that part as it ran."""
-        return sum(prefill.flops_after for prefill in self.prefills)
-
-    @property
-    def kv_bytes_before(self) -> int:
-        """Estimated bytes of keys and values without pruning."""
-        return sum(prefill.kv_bytes_before for prefill in self.prefills)
-
-    @property
-    def kv_bytes_after(self) -> int:
-        """Estimated bytes of keys and values as they were."""
-        return sum(prefill.kv_bytes_after for prefill in self.prefills)
+    def clear(self) -> None:
+        """Begin anew with the same method; the peak of the memory stays."""
+        fresh = Report(self.method, peak_bytes=self.peak_bytes)
+        for number in fields(self):
+            setattr(self, number.name, getattr(fresh, number.name))

@@ -42,12 +42,12 @@ def times(report: Report) -> list[str]:
     took = f"selection {report.selection_ms:,.1f} ms"
     if not report.prefills or any(prefill.prefill_ms is not None for prefill in report.prefills):
         took += f", {part} {report.prefill_ms:,.1f} ms"
-    seen = len(report.images)
+    seen = report.n_images
     images = f"{seen} images and frames" if any(one.frame for one in report.images) else _count(seen, "image")
-    said = [f"{took} ({images} in {_count(len(report.prefills), 'pass', 'passes')})"]
+    said = [f"{took} ({images} in {_count(report.n_passes, 'pass', 'passes')})"]
     if report.calls_ms:
         peak = "" if report.peak_bytes is None else f", peak memory {report.peak_bytes / 1e9:.2f} GB"
-        said.append(f"the model as a whole {report.total_ms:,.1f} ms ({_count(len(report.calls_ms), 'call')}){peak}")
+        said.append(f"the model as a whole {report.total_ms:,.1f} ms ({_count(report.n_calls, 'call')}){peak}")
     return said
 
 

@@ -5,8 +5,7 @@
         loss = model(**batch).loss + ATPLoss()(masks.kept)
     model.atp.save("folder"); prune(model, ATP(weights="folder"))
 
-Methods that do not learn need nothing of this: a model trains through `prune()` as it runs. Its report remembers
-every pass, so that a long training wants `report.prefills.clear()` now and then.
+Methods that do not learn need nothing of this: a model trains through `prune()` as it runs.
 """
 
 from tokenpruner.methods.atp import ATPModules

@@ -37,7 +37,7 @@ from tokenpruner.models.attention import Attention, causal
 from tokenpruner.models.attention_probe import AttentionInputs, attention_of_row
 from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
 from tokenpruner.models.image_tokens import ImageTokens, views_of
-from tokenpruner.models.transformers_api import Kwargs, cache_of
+from tokenpruner.models.transformers_api import Kwargs, cache_of, checkpoint_is_reentrant
 from tokenpruner.report.records import Report
 from tokenpruner.training.atp_losses import Kept
 
@@ -200,10 +200,8 @@ def soften(model: nn.Module, method: ATP, modules: ATPModules, temperature: floa
 def _check_checkpointing(layer: nn.Module) -> None:
     """Raise ValueError where the masks' gradients would be lost on the way through a checkpointed layer."""
     check_recomputed(layer)
-    is_checkpointed = layer.training and getattr(layer, "gradient_checkpointing", False)
-    settings = getattr(getattr(layer, "_gradient_checkpointing_func", None), "keywords", {})
-    if is_checkpointed and settings.get("use_reentrant", True):
-        raise ValueError('want gradient_checkpointing_kwargs={"use_reentrant": False} with soft masks, got reentrant')
+    if checkpoint_is_reentrant(layer):
+        raise ValueError('want checkpointing with the setting "use_reentrant": False with soft masks, got reentrant')
 
 
 def with_log_masks(given: object, current: Pass) -> torch.Tensor:

@@ -22,7 +22,14 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
-from tokenpruner.base.vision_transformer import BlockContext, BlockMethod, Read
+from prunekernels._finite import raise_pending
+from tokenpruner.base.vision_transformer import (
+    BlockContext,
+    BlockMethod,
+    Read,
+    checked_reduced,
+    checked_removals,
+)
 from tokenpruner.models import vision_towers
 from tokenpruner.models.transformers_api import Kwargs, checkpoint_reruns_hooks
 from tokenpruner.models.vision_towers import Block
@@ -45,7 +52,7 @@ class VisionTransformerEngine:
         self.name = type(model).__name__
         self.local, self.lock = Local(), threading.Lock()
         # asked once, so that a schedule that does not fit is refused before anything is changed
-        self.method.removals(2, len(self.tower.blocks))
+        checked_removals(self.method.removals(2, len(self.tower.blocks)), method)
         if method.weighs and not method.keeps_all:
             self._check_masks()
 
@@ -137,7 +144,7 @@ class VisionTransformerEngine:
             )
         current.n_images = len(hidden)
         if not self.method.keeps_all:
-            current.removals = self.method.removals(n_patches, len(self.tower.blocks))
+            current.removals = checked_removals(self.method.removals(n_patches, len(self.tower.blocks)), self.method)
 
     def _n_removed(self, current: TowerPass, number: int) -> int:
         """How many tokens go behind block `number`; at least one patch stays."""
@@ -167,7 +174,7 @@ class VisionTransformerEngine:
                 sizes=None if current.sizes is None else current.sizes.to(output.device),
             )
             current.read = {}
-            reduced = self.method.reduce(context, n_removed)
+            reduced = checked_reduced(self.method.reduce(context, n_removed), context, n_removed, self.method)
             follow(current, reduced)
         return reduced.hidden
 
@@ -189,12 +196,14 @@ class VisionTransformerEngine:
             return None
         record = self._record(current)
         with self.lock:
-            self.report.prefills.append(record)
+            self.report.add(record)
         return spread(output, current) if self.tower.is_averaged else None
 
     def _record(self, current: TowerPass) -> Prefill:
         """The numbers of one pass."""
         elapsed = clock(current.selection.device) - current.started
+        # all is done by now, and checks on their way have arrived
+        raise_pending()
         n_images, n_tokens = current.n_images, current.lengths[0]
         cuts = [self._images(current, kept) for kept in current.kept]
         whole = torch.arange(n_tokens).expand(n_images, -1)

@@ -22,7 +22,7 @@ from contextpruner.units.unit import Kind, Link, Unit
 CONTEXT = 4
 
 # a string that never ends is one up to the end of its line
-MARK = re.compile(r'"(?:[^"\\\n]|\\.)*+"?|[\[\]{},]', re.DOTALL)
+MARK = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*"?|[\[\]{},]', re.DOTALL)
 SPACE = re.compile(r"\s*+")
 OPENING, CLOSING = "[{", "]}"
 

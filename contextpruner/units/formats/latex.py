@@ -34,7 +34,7 @@ def latex_blocks(text: str) -> list[Block]:
     reader = _LatexReader()
     for line in text.splitlines(keepends=True):
         reader.read(line)
-    begun = reader.begun
+    begun = reader.begun or [(0, "prose", 0)]
     starts = [0, *(start for start, _, _ in begun[1:]), len(text)]
     edges = zip(starts, starts[1:], begun, strict=False)
     return [Block(start, end, kind, level) for start, end, (_, kind, level) in edges if start < end]

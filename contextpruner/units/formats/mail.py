@@ -42,6 +42,7 @@ def mail_blocks(text: str) -> list[Block]:
         was_blank = not line.strip()
         position += len(line)
     begun += _body(text, body, position)
+    begun = begun or [(0, "prose", 0)]
     starts = [0, *(start for start, _, _ in begun[1:]), len(text)]
     edges = zip(starts, starts[1:], begun, strict=False)
     return [Block(start, end, kind, level) for start, end, (_, kind, level) in edges if start < end]

@@ -31,4 +31,4 @@ def subtitle_blocks(text: str) -> list[Block]:
     starts = [0, *(start for start, _ in begun[1:]), len(text)]
     kinds = [kind for _, kind in begun] or ["cue"]
     edges = zip(starts, starts[1:], kinds, strict=False)
-    return [Block(start, end, kind) for start, end, kind in edges if start < end]  # type: ignore[arg-type]
+    return [Block(start, end, kind) for start, end, kind in edges if start < end]

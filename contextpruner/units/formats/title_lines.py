@@ -1,7 +1,8 @@
 """Titles in plain text: a short line alone above a paragraph heads it.
 
 It stands between blank lines or at the head of the text, begins with no small letter, has at most `WORDS` words and
-`CHARACTERS` characters no stop, and no comma or colon at its end; behind it stands a paragraph of sentences.
+`CHARACTERS` characters, no stop, and no comma or colon at its end; behind it stands a paragraph of sentences, or a
+lead-in.
 """
 
 from __future__ import annotations
@@ -50,4 +51,5 @@ def _is_title(text: str, block: Block) -> bool:
 
 
 def _is_prose(text: str, block: Block) -> bool:
-    return STOPPED.search(text, block.start, min(block.end, block.start + HEAD)) is not None
+    head = text[block.start : min(block.end, block.start + HEAD)].rstrip()
+    return STOPPED.search(head) is not None or head.endswith((":", "："))

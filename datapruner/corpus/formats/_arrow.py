@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datapruner.corpus.format import Begin, Limits, Note, Rows, free_name
-from datapruner.corpus.optional_imports import require
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,7 @@ class ArrowRows:
         return [self._values(name) for name in names]
 
     def _values(self, name: str) -> list[object]:
-        pa = require("pyarrow")
+        pa = require("pyarrow", "data")
         column = self.table.column(name)
         try:
             # through numpy strings come several times faster
@@ -54,7 +54,7 @@ class ArrowRows:
             raise ValueError(f"{self.location(0)} and after: want UTF-8 in field {name!r}: {error}") from error
 
     def vectors(self, name: str) -> np.ndarray | None:
-        pa = require("pyarrow")
+        pa = require("pyarrow", "data")
         check_columns(self.source, self.table.column_names, [name])
         column = self.table.column(name)
         lists = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
@@ -100,7 +100,7 @@ class Writer:
     """Appends rows in the schema of the first of them; notes about `noted` scores become one more struct column."""
 
     def __init__(self, path: Path, schema: pa.Schema, noted: Sequence[str] | None = None) -> None:
-        pa, pq = require("pyarrow"), require("pyarrow.parquet")
+        pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
         self.schema = schema
         self.note = None
         if noted is not None:
@@ -115,7 +115,7 @@ class Writer:
     def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:
         if not isinstance(rows, ArrowRows):
             raise TypeError(f"want rows of a table, got {type(rows).__name__}")
-        pa = require("pyarrow")
+        pa = require("pyarrow", "data")
         if not indices:
             return
         table = rows.table.take(pa.array(indices, pa.int64()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from datapruner.corpus.format import Begin
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.remote_files import AnyFile, open_file
+from prunekernels.extras import require
 
 BLOCK = 1 << 20
+# of a line, where chunks are smaller than it
+LONGEST_LINE = 64 << 20
 LINE_FEED, SPACE = 10, 32
 CODECS = {".gz": "gzip", ".zst": "zstd"}
 
@@ -52,14 +55,23 @@ class Lines:
         return tuple(Lines(self.lines[s], self.numbers[s], self.ends[s]) for s in (slice(n), slice(n, None)))  # type: ignore[return-value]
 
 
-def read_lines(file: AnyFile, begin: Begin) -> Iterator[Lines]:
-    """All lines from `begin` on, as many at a time as a block holds."""
+def read_lines(file: AnyFile, begin: Begin, longest: int = LONGEST_LINE) -> Iterator[Lines]:
+    """All lines from `begin` on, as many at a time as a block holds, without a byte order mark before the first.
+
+    Raises ValueError for a line of more than `longest` bytes before it is read to its end.
+    """
     number, offset = begin.number, begin.offset
     parts: list[bytes] = []
     for block in _blocks(file, begin):
+        if not offset and not parts and block.startswith(BOM_UTF8):
+            block, offset = block[len(BOM_UTF8) :], len(BOM_UTF8)
         end = block.rfind(b"\n") + 1
         if not end:
             parts.append(block)
+            if sum(map(len, parts)) > longest:
+                raise ValueError(
+                    f"{file}, line {number}: want at most {longest:,} bytes, got more; a larger chunk_bytes takes them"
+                )
             continue
         whole, rest = b"".join([*parts, block[:end]]), block[end:]
         found, n_lines = _split(whole, number, offset)
@@ -99,7 +111,7 @@ def _blocks(file: AnyFile, begin: Begin) -> Iterator[bytes]:
             while block := opened.read(BLOCK):
                 yield block
             return
-        stream = require("pyarrow").CompressedInputStream(opened, codec)
+        stream = require("pyarrow", "data").CompressedInputStream(opened, codec)
         while block := _decompressed(stream, file, number):
             number += block.count(b"\n")
             skipped = min(left, len(block))
@@ -126,7 +138,7 @@ class LineWriter:
         self.file = open(path, "wb")  # noqa: SIM115
         self.stream: Sink = self.file
         if codec is not None:
-            self.stream = require("pyarrow").CompressedOutputStream(self.file, codec)
+            self.stream = require("pyarrow", "data").CompressedOutputStream(self.file, codec)
 
     def write(self, data: bytes) -> None:
         self.stream.write(data)

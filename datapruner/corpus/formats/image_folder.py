@@ -18,10 +18,12 @@ import numpy as np
 
 from datapruner.corpus.format import START, Begin, Limits, Note, Rows
 from datapruner.corpus.formats import _arrow
+from prunekernels.io.paths import path_inside, read_regular
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 FIELDS = ("image", "file", "folder")
 METADATA = "metadata.jsonl"
+LARGEST_IMAGE = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,15 @@ class ImageFolder:
         """The paths of the images in the folder, with forward slashes, sorted."""
         found = [path for path in (*self.path.glob("*"), *self.path.glob("*/*")) if path.suffix.lower() in SUFFIXES]
         hidden = [path for path in found if path.name.startswith(".") or path.parent.name.startswith(".")]
-        return sorted(path.relative_to(self.path).as_posix() for path in found if path not in hidden and path.is_file())
+        names = [path.relative_to(self.path).as_posix() for path in found if path not in hidden and path.is_file()]
+        for name in names:
+            # a link may show what lies elsewhere, and `write` would copy it
+            path_inside(self.path, name, str(self.path))
+        return sorted(names)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one image."""
+        return read_regular(self.path / name, LARGEST_IMAGE)
 
 
 @dataclass(frozen=True)
@@ -70,14 +80,18 @@ class ImageRows:
 
     def _value(self, name: str, file: str) -> object:
         if name == "image":
-            return (self.folder.path / file).read_bytes()
+            return self.folder.read(file)
         return file if name == "file" else file.rpartition("/")[0]
+
+    @property
+    def source(self) -> ImageFolder:
+        return self.folder
 
     def vectors(self, name: str) -> np.ndarray | None:
         return None
 
     def contents(self) -> list[bytes]:
-        return [(self.folder.path / file).read_bytes() for file in self.files]
+        return [self.folder.read(file) for file in self.files]
 
 
 def read(
@@ -112,7 +126,7 @@ class Writer:
             target = self.path / name
             target.parent.mkdir(exist_ok=True)
             # not shutil.copy: a copy must not take over rights, which may forbid to delete it
-            target.write_bytes((rows.folder.path / name).read_bytes())
+            target.write_bytes(rows.folder.read(name))
             line: dict[str, object] = {"file_name": name}
             if "/" in name:
                 line["label"] = name.partition("/")[0]

@@ -14,7 +14,7 @@ import numpy as np
 from datapruner.corpus.format import START, Begin, Limits
 from datapruner.corpus.formats import _arrow
 from datapruner.corpus.formats._arrow import ArrowRows
-from datapruner.corpus.optional_imports import require
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import datasets
@@ -48,7 +48,7 @@ class HubDataset:
 @lru_cache(maxsize=8)
 def _load(hub: HubDataset) -> datasets.Dataset | datasets.IterableDataset:
     files = list(hub.files) if isinstance(hub.files, tuple) else hub.files
-    return require("datasets").load_dataset(
+    return require("datasets", "data").load_dataset(
         hub.path, hub.name, data_files=files, split=hub.split, revision=hub.revision, streaming=hub.streaming
     )
 
@@ -66,7 +66,7 @@ class InMemoryDataset:
     def opened(self) -> pa.Table | datasets.Dataset | datasets.IterableDataset:
         """The rows themselves; data sets give Arrow tables."""
         rows = self.rows.load() if isinstance(self.rows, HubDataset) else self.rows
-        return rows if isinstance(rows, require("pyarrow").Table) else rows.with_format("arrow")
+        return rows if isinstance(rows, require("pyarrow", "data").Table) else rows.with_format("arrow")
 
 
 def as_in_memory(given: object) -> InMemoryDataset | None:
@@ -92,7 +92,7 @@ def _is_dataset(given: object, *names: str) -> bool:
 
 
 def _table(arrays: Arrays) -> pa.Table:
-    pa = require("pyarrow")
+    pa = require("pyarrow", "data")
     if not arrays:
         raise ValueError("want at least one array, got none")
     lengths = {name: len(values) for name, values in arrays.items()}
@@ -102,7 +102,7 @@ def _table(arrays: Arrays) -> pa.Table:
 
 
 def _column(name: str, values: Sequence[object] | np.ndarray) -> pa.Array:
-    pa = require("pyarrow")
+    pa = require("pyarrow", "data")
     try:
         if isinstance(values, np.ndarray) and values.ndim == 2:
             flat = pa.array(np.ascontiguousarray(values).reshape(-1))
@@ -146,7 +146,7 @@ def _slices(rows: pa.Table | datasets.Dataset, limits: Limits, begin: Begin) -> 
 
 def _stream(rows: datasets.IterableDataset, limits: Limits, begin: Begin) -> Iterator[pa.Table]:
     """Always read from its start: a stream begun elsewhere would come in other steps."""
-    join = require("pyarrow").concat_tables
+    join = require("pyarrow", "data").concat_tables
     waiting: list[pa.Table] = []
     first = 0
     for table in _steps(rows, limits):

@@ -1,5 +1,5 @@
-"""JSON lines: one object a line, UTF-8, plain or compressed. Blank lines are skipped; every other line is kept
-byte for byte.
+"""JSON lines: one object a line, UTF-8, plain or compressed. Blank lines are skipped, and so is a byte order mark
+before the first, which amid an output would be no JSON; every other line is kept byte for byte.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from datapruner.corpus.format import START, Begin, Limits, Note, Rows, free_name
-from datapruner.corpus.formats._lines import CODECS, Lines, LineWriter, codec_of, read_lines
-from datapruner.corpus.optional_imports import require
+from datapruner.corpus.formats._lines import CODECS, LONGEST_LINE, Lines, LineWriter, codec_of, read_lines
 from datapruner.corpus.remote_files import AnyFile
+from prunekernels.extras import require
 
 PLAIN = (".jsonl", ".ndjson")
 SUFFIXES = tuple(plain + packed for plain in PLAIN for packed in ("", *CODECS))
@@ -55,7 +55,7 @@ class JsonlRows:
 
     def _plain(self, names: Sequence[str]) -> list[list[object]]:
         """The fields by the fast parser; raises where a line is no object for it, or a number is not what it says."""
-        loads, get = require("orjson").loads, itemgetter(*names)
+        loads, get = require("orjson", "data").loads, itemgetter(*names)
         # each object goes as soon as its fields are out: thousands together would keep the garbage collector at work
         found = [get(loads(line)) for line in self.lines]
         columns = [found] if len(names) == 1 else [[*column] for column in zip(*found, strict=True)]
@@ -63,6 +63,10 @@ class JsonlRows:
         if any(type(value) is float and abs(value) >= 2**63 for column in columns for value in column):
             raise ValueError("want the exact parser for numbers beyond 64 bits")
         return columns
+
+    @property
+    def source(self) -> AnyFile:
+        return self.path
 
     def vectors(self, name: str) -> np.ndarray | None:
         return None
@@ -73,9 +77,7 @@ class JsonlRows:
     def parsed(self, index: int) -> dict[str, object]:
         """The object in line `index`."""
         try:
-            # only the very first line of a file may carry a byte order mark
-            text = self.lines[index].decode("utf-8-sig" if self.numbers[index] == 1 else "utf-8")
-            row = json.loads(text)
+            row = json.loads(self.lines[index].decode())
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{self.location(index)}: want UTF-8, got byte {error.object[error.start]:#04x}"
@@ -95,7 +97,7 @@ def read(
     The bytes of a chunk are those from its begin to the end of its last line.
     """
     waiting = Lines([], np.empty(0, np.int64), np.empty(0, np.int64))
-    for lines in read_lines(path, begin):
+    for lines in read_lines(path, begin, max(limits.bytes, LONGEST_LINE)):
         waiting += lines
         # one line more than fits has to be there before it is known that it does not
         while (n := _fitting(waiting, limits, begin)) < len(waiting):
@@ -141,5 +143,8 @@ def _with_note(rows: JsonlRows, index: int, note: Note) -> bytes:
     name = free_name(list(rows.parsed(index))) if b"prunekit" in line or b"\\u00" in line else free_name([])
     body = line.rstrip()
     # not asdict: its copies take as long as all else
-    added = f", {json.dumps(name)}: {json.dumps(vars(note), ensure_ascii=False)}}}"
-    return body[:-1].rstrip() + added.encode() + line[len(body) :]
+    head = body[:-1].rstrip()
+    # an object without fields has nothing that a comma would part
+    comma = "" if head.endswith(b"{") and not json.loads(body) else ", "
+    added = f"{comma}{json.dumps(name)}: {json.dumps(vars(note), ensure_ascii=False)}}}"
+    return head + added.encode() + line[len(body) :]

@@ -19,6 +19,8 @@ from datapruner.selection.selection import Selection
 
 # rows on each side of all cuts together, and pairs of duplicates
 MOST_EXAMPLES, MOST_PAIRS = 12, 20
+# steps and columns that have examples
+MOST_SIDES, MOST_COLUMNS = 8, 4
 # of the pairs, so many may be of equal texts: the others say more
 MOST_EQUAL = 4
 # characters that are kept of a text, of which the page shows a window
@@ -114,7 +116,7 @@ class ExampleTexts:
 def choose_examples(selection: Selection, statistics: Statistics, table: ScoreTable | None) -> ExampleRows:
     """Which rows to show, always the same ones."""
     ranked = [(n, rows, by) for n, rows in enumerate(statistics.steps, start=1)
-              if (by := column_of(rows.step, selection.scores)) and rows.dropped.any()]  # fmt: skip
+              if (by := column_of(rows.step, selection.scores)) and rows.dropped.any()][:MOST_SIDES]  # fmt: skip
     most = max(3, MOST_EXAMPLES // max(len(ranked), 1))
     sides = tuple(_side(selection, rows, (n, by), statistics.groups, most) for n, rows, by in ranked)
     found = () if table is None else tuple(_duplicates(selection, table))
@@ -167,7 +169,8 @@ def _distances(values: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _duplicates(selection: Selection, table: ScoreTable) -> list[Duplicates]:
-    return [_pairs(selection, table, name) for name in table.score_columns if has_field(table, name, "nearest_row")]
+    names = [name for name in table.score_columns if has_field(table, name, "nearest_row")]
+    return [_pairs(selection, table, name) for name in names[:MOST_COLUMNS]]
 
 
 def _pairs(selection: Selection, table: ScoreTable, name: str) -> Duplicates:

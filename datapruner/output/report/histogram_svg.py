@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datapruner.output.report.html_text import escaped, number
+from datapruner.output.report.html_words import name, number
 from datapruner.output.report.statistics import Histogram
 
 # the drawing's own units: it is stretched to the width of the page
@@ -27,7 +27,7 @@ def histogram(drawn: Histogram) -> str:
     label = f"Histogram of {drawn.name}, kept and dropped rows"
     under, over = ("≤ " if drawn.tails[0] else ""), ("≥ " if drawn.tails[1] else "")
     broken = "" if top == most else ", drawn shorter"
-    drawing = f'viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{escaped(label)}"'
+    drawing = f'viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{name(label)}"'
     return f"""<figure><div class="plot"><span class="top">{most:,} rows{broken}</span>
 <svg {drawing}>{bars}{lines}</svg></div>
 <div class="axis"><span>{under}{number(low)}</span><span>{number((low + high) / 2)}</span>\
@@ -66,4 +66,4 @@ def _caption(drawn: Histogram) -> str:
         words.append(f"median dropped {number(dropped)}")
     if drawn.cuts:
         words.append("cut at " + " and ".join(map(number, drawn.cuts)))
-    return escaped(", ".join(words))
+    return name(", ".join(words))

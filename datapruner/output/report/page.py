@@ -7,23 +7,27 @@ beginnings of those that are shown are kept.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapruner.corpus.atomic_files import atomic_write
 from datapruner.corpus.source import Source
 from datapruner.output.report import sections
 from datapruner.output.report.example_rows import ExampleRows, ExampleTexts, choose_examples
-from datapruner.output.report.html_text import escaped
+from datapruner.output.report.html_words import figure, name
 from datapruner.output.report.statistics import Statistics, statistics_of
 from datapruner.output.report.stylesheet import STYLE
-from datapruner.scoring.score_table import Column, ScoreTable
+from datapruner.scoring.manifest import Column
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.kept_hash import kept_hash
 from datapruner.selection.selection import Selection
-from datapruner.selection.selection_file import Step
+from datapruner.selection.step import Step
+from prunekernels.io.escape import GENERATOR, GENERATOR_TAG, POLICY_TAG
+from prunekernels.io.marks import has_mark
+from prunekernels.io.outputs import atomic_text, check_file, make_parents
 
-# files that are listed by name
-MOST_FILES = 20
+# what is told of each kind: of the others their number
+MOST_FILES, MOST_STEPS, MOST_COLUMNS = 20, 20, 20
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ def page_html(data: PageData, texts: ExampleTexts | None) -> str:
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
+{POLICY_TAG}
+{GENERATOR_TAG}
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title} - datapruner</title>
@@ -98,47 +104,66 @@ def page_html(data: PageData, texts: ExampleTexts | None) -> str:
 """
 
 
-def save(page: str, path: Path) -> None:
-    """Write `page` to `path`; it appears whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+def check_page(path: Path, inputs: Sequence[str | Path]) -> None:
+    """Raise ValueError where `save` would refuse `path`, before a page is made for it."""
+    if path.exists():
+        check_file(path, replaces=_is_page, inputs=inputs)
+
+
+def save(page: str, path: Path, inputs: Sequence[str | Path] = ()) -> None:
+    """Write `page` to `path`; it appears whole. Raises ValueError where what is there is an input, or no page of ours.
+
+    `inputs` are the paths that it was made from.
+    """
+    make_parents(path)
+    with atomic_text(path, replaces=_is_page, inputs=inputs) as file:
+        file.write(page)
+
+
+def _is_page(path: Path) -> bool:
+    return path.is_file() and has_mark(GENERATOR.encode())(path)
 
 
 def _how(selection: Selection) -> str:
-    steps = "".join(f"<li>{_step(step)}</li>" for step in selection.steps)
-    fields = ", ".join(f"{escaped(key)} <code>{escaped(str(name))}</code>"
-                       for key, name in selection.input["fields"].items() if name is not None)  # fmt: skip
+    steps = "".join(f"<li>{_step(step)}</li>" for step in selection.steps[:MOST_STEPS])
+    steps += _more(len(selection.steps) - MOST_STEPS, "steps", "li")
+    known = [(key, field) for key, field in selection.input["fields"].items() if field is not None][:MOST_COLUMNS]
+    fields = ", ".join(f"{name(key)} <code>{name(field)}</code>" for key, field in known)
     files = selection.input["files"]
     lines = "".join(
-        f'<tr><td class="name">{escaped(file["name"])}</td><td class="n">{file["bytes"]:,}</td>'
-        f"<td><code>{file['blake2b']}</code></td></tr>"
+        f'<tr><td class="name">{name(file["name"])}</td><td class="n">{figure(file["bytes"])}</td>'
+        f"<td><code>{name(file['blake2b'])}</code></td></tr>"
         for file in files[:MOST_FILES]
     )
-    more = f"<p class='soft'>and {len(files) - MOST_FILES:,} more files</p>" if len(files) > MOST_FILES else ""
     return f"""<h2>How it was made</h2>
 <ol>{steps}</ol>
 <p>Kept set: {selection.n_kept:,} rows, BLAKE2b of their uids in order <code>{kept_hash(selection)}</code></p>
 <p class="soft">Fields: {fields}</p>
 <div class="wide"><table><thead><tr><th>file</th><th class="n">bytes</th><th>BLAKE2b</th></tr></thead>
-<tbody>{lines}</tbody></table></div>{more}"""
+<tbody>{lines}</tbody></table></div>{_more(len(files) - MOST_FILES, "files")}"""
+
+
+def _more(others: int, kind: str, tag: str = "p") -> str:
+    return f'<{tag} class="soft">and {others:,} more {kind}</{tag}>' if others > 0 else ""
 
 
 def _step(step: Step) -> str:
-    by = "" if step["by"] is None else f" by <code>{escaped(str(step['by']))}</code>"
-    budget = "".join(f", {escaped(name)} {value:,}" for name, value in step["budget"].items())
-    per = "" if step["per"] is None else f", inside each <code>{escaped(str(step['per']))}</code>"
-    quota = "" if step["quota"] in (None, "kept") else f", quota {escaped(str(step['quota']))}"
-    text = (
-        f"<code>{escaped(step['selector'])}</code>{by}{budget}{per}{quota}: {step['kept']:,} of {step['rows']:,} rows"
-    )
-    return text + "".join(_column(name, column) for name, column in step["columns"].items())
+    by = "" if step["by"] is None else f" by <code>{name(step['by'])}</code>"
+    budget = "".join(f", {name(key)} {figure(value)}" for key, value in [*step["budget"].items()][:MOST_COLUMNS])
+    per = "" if step["per"] is None else f", inside each <code>{name(step['per'])}</code>"
+    quota = "" if step["quota"] in (None, "kept") else f", quota {name(step['quota'])}"
+    rows = f"{figure(step['kept'])} of {figure(step['rows'])} rows"
+    columns = [*step["columns"].items()]
+    more = _more(len(columns) - MOST_COLUMNS, "columns", "span")
+    text = f"<code>{name(step['selector'])}</code>{by}{budget}{per}{quota}: {rows}"
+    return text + "".join(_column(key, column) for key, column in columns[:MOST_COLUMNS]) + (more and f"<br>{more}")
 
 
-def _column(name: str, column: Column) -> str:
-    hashes = "".join(f", {escaped(name)} <code>{escaped(value)}</code>" for name, value in column["identity"].items())
+def _column(column_name: str, column: Column) -> str:
+    known = [*column["identity"].items()][:MOST_COLUMNS]
+    hashes = "".join(f", {name(key)} <code>{name(value)}</code>" for key, value in known)
     return (
-        f'<br><span class="soft">{escaped(name)}: <code>{escaped(column["spec"])}</code>, '
-        f"{escaped(column['direction'])}; version {column['version']}, "
-        f"prunekit {escaped(column['package'])}{hashes}</span>"
+        f'<br><span class="soft">{name(column_name)}: <code>{name(column["spec"])}</code>, '
+        f"{name(column['direction'])}; version {name(column['version'])}, "
+        f"prunekit {name(column['package'])}{hashes}</span>"
     )

@@ -1,10 +1,10 @@
-"""The sections of a report as HTML; every text of the corpus is escaped here or in html_text."""
+"""The sections of a report as HTML; every text that is no constant is escaped here or in html_words."""
 
 from __future__ import annotations
 
 from datapruner.output.report import histogram_svg
 from datapruner.output.report.example_rows import READ, Duplicates, Example, ExampleRows, Pair, Side
-from datapruner.output.report.html_text import beginning, compared, escaped, number, share
+from datapruner.output.report.html_words import beginning, compared, name, number, share
 from datapruner.output.report.statistics import Group, Histogram, Size, Statistics
 from datapruner.selection.selection import Selection
 
@@ -40,7 +40,9 @@ def warnings(texts: list[str]) -> str:
     """A box with what should be known before training on this."""
     if not texts:
         return ""
-    return f'<div class="warn" role="note">{"".join(f"<p>{escaped(text)}</p>" for text in texts)}</div>'
+    told = [name(text, 1000) for text in texts[:MOST_LINES]]
+    told += [f"{len(texts) - MOST_LINES:,} more warnings"] if len(texts) > MOST_LINES else []
+    return f'<div class="warn" role="note">{"".join(f"<p>{text}</p>" for text in told)}</div>'
 
 
 LEGEND = (
@@ -54,12 +56,14 @@ def histograms(statistics: Statistics) -> str:
     if not statistics.histograms:
         return ""
     figures = "".join(_figure(item) for item in statistics.histograms)
-    return f'<h2>Scores</h2>{LEGEND}<div class="charts">{figures}</div>'
+    others = statistics.other_scores
+    more = f'<p class="soft">and {others:,} more scores</p>' if others else ""
+    return f'<h2>Scores</h2>{LEGEND}<div class="charts">{figures}</div>{more}'
 
 
 def _figure(item: Histogram) -> str:
-    about = "" if item.column is None else f'<p class="soft">{escaped(item.column["direction"])}</p>'
-    return f"<article><h3>{escaped(item.name)}</h3>{about}{histogram_svg.histogram(item)}</article>"
+    about = "" if item.column is None else f'<p class="soft">{name(item.column["direction"])}</p>'
+    return f"<article><h3>{name(item.name)}</h3>{about}{histogram_svg.histogram(item)}</article>"
 
 
 def mix(statistics: Statistics) -> str:
@@ -70,8 +74,8 @@ def mix(statistics: Statistics) -> str:
     moved = sum(abs(g.before / before - g.after / max(after, 1)) for g in statistics.mix) / 2
     lines, others = list(statistics.mix[:MOST_LINES]), statistics.mix[MOST_LINES:]
     if others:
-        name = f"{len(others):,} other groups"
-        lines.append(Group(name, sum(g.before for g in others), sum(g.after for g in others)))
+        rest = f"{len(others):,} other groups"
+        lines.append(Group(rest, sum(g.before for g in others), sum(g.after for g in others)))
     most = max(max(g.before / before, g.after / max(after, 1)) for g in lines)
     body = "".join(_group(group, before, max(after, 1), most) for group in lines)
     return f"""<h2>Groups before and after</h2>
@@ -86,7 +90,7 @@ def _group(group: Group, before: int, after: int, most: float) -> str:
         for style, part in (("", group.before / before), (" kept", group.after / after))
     )
     return (
-        f'<tr><td class="name" dir="auto">{escaped(group.name[:200])}</td>'
+        f'<tr><td class="name" dir="auto">{name(group.name)}</td>'
         f'<td class="n">{group.before:,} <small>{share(group.before, before)}</small></td>'
         f'<td class="n">{group.after:,} <small>{share(group.after, after)}</small></td>'
         f'<td class="bars">{bars}</td></tr>'
@@ -105,7 +109,7 @@ def reasons(selection: Selection) -> str:
     most = max(count for _, count in lines)
     body = "".join(
         f'<tr><td class="n">{count:,}</td><td class="n">{share(count, selection.n_rows)}</td>'
-        f'<td class="name" dir="auto">{escaped(text[:300])}</td><td class="bars">'
+        f'<td class="name" dir="auto">{name(text, 300)}</td><td class="bars">'
         f'<span class="bar" style="width:{100 * count / most:.1f}%"></span></td></tr>'
         for text, count in lines
     )
@@ -120,7 +124,7 @@ def duplicates(rows: ExampleRows, texts: dict[int, str] | None) -> str:
 
 
 def _duplicates(item: Duplicates, texts: dict[int, str] | None) -> str:
-    title = f"<h2>Nearest duplicates by {escaped(item.column)}</h2>"
+    title = f"<h2>Nearest duplicates by {name(item.column)}</h2>"
     if not item.pairs:
         return title + "<p>No row resembles another one.</p>"
     pairs = [_pair(pair, texts) for pair in item.pairs]
@@ -140,7 +144,7 @@ def _pair(pair: Pair, texts: dict[int, str] | None) -> str:
         sides = compared(one, two)
         same = "" if one != two else "<span>equal texts</span>" if len(one) < READ else "<span>equal so far</span>"
     halves = "".join(
-        f'<div><p class="facts">{_state(kept)}<span dir="auto">{escaped(uid[:120])}</span><span>row {row:,}</span></p>'
+        f'<div><p class="facts">{_state(kept)}<span dir="auto">{name(uid, 120)}</span><span>row {row:,}</span></p>'
         f"{_text(side, texts)}</div>"
         for side, uid, kept, row in zip(sides, pair.uids, pair.kept, (pair.row, pair.nearest), strict=True)
     )
@@ -158,7 +162,7 @@ def _side(side: Side, texts: dict[int, str] | None) -> str:
         f'<div class="list">{"".join(_example(side.by, item, texts) for item in items) or _nothing(word)}</div>'
         for word, items in (("kept", side.kept), ("dropped", side.dropped))
     )
-    return f"""<h2>Both sides of the cut: {escaped(side.by)}</h2>
+    return f"""<h2>Both sides of the cut: {name(side.by)}</h2>
 <p class="soft">Step {side.number}: the kept rows whose score is nearest to a dropped one, and the other way round.</p>
 <div class="two">{columns}</div>"""
 
@@ -168,11 +172,11 @@ def _nothing(word: str) -> str:
 
 
 def _example(by: str, item: Example, texts: dict[int, str] | None) -> str:
-    reason = "" if item.reason is None else f'<p class="soft" dir="auto">{escaped(item.reason[:300])}</p>'
+    reason = "" if item.reason is None else f'<p class="soft" dir="auto">{name(item.reason, 300)}</p>'
     text = "" if texts is None else beginning(texts[item.row])
     return (
-        f'<article><p class="facts">{_state(item.reason is None)}<span>{escaped(by)} {number(item.score)}</span>'
-        f'<span dir="auto">{escaped(item.uid[:120])}</span><span>row {item.row:,}</span></p>{reason}'
+        f'<article><p class="facts">{_state(item.reason is None)}<span>{name(by)} {number(item.score)}</span>'
+        f'<span dir="auto">{name(item.uid, 120)}</span><span>row {item.row:,}</span></p>{reason}'
         f"{_text(text, texts)}</article>"
     )
 

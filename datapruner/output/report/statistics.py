@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datapruner.corpus.optional_imports import require
 from datapruner.corpus.token_counter import ESTIMATE
-from datapruner.scoring.score_table import ROWS, Column, ScoreTable
+from datapruner.scoring.manifest import ROWS, Column
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.groups import BLOCK, Groups
 from datapruner.selection.selection import Selection
-from datapruner.selection.selection_file import Step
+from datapruner.selection.step import Step
+from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BINS = 48
+# scores that are drawn
+MOST_HISTOGRAMS = 20
 # bins span these quantiles and the outer ones take the tails: one giant row does not flatten the picture
 TAILS = (0.005, 0.995)
 
@@ -70,25 +73,28 @@ class StepRows:
 
 @dataclass(frozen=True)
 class Statistics:
-    """All numbers of a report; `mix` is empty where no group is known."""
+    """All numbers of a report; `mix` is empty where no group is known, `other_scores` are too many to be drawn."""
 
     sizes: tuple[Size, ...]
     histograms: tuple[Histogram, ...]
     mix: tuple[Group, ...]
     groups: Groups | None
     steps: tuple[StepRows, ...]
+    other_scores: int = 0
 
 
 def statistics_of(selection: Selection, table: ScoreTable | None) -> Statistics:
     """The statistics about `selection`; without the table of its scores no sizes and groups, and fewer histograms."""
     kept, steps = selection.codes < 0, steps_of(selection)
     groups = None if table is None else _groups(table)
+    names = _score_names(selection, table, steps)
     return Statistics(
         sizes=(Size("rows", selection.n_rows, selection.n_kept), *_sizes(kept, table)),
-        histograms=tuple(_histograms(selection, table, steps)),
+        histograms=tuple(_histograms(selection, table, steps, names[:MOST_HISTOGRAMS])),
         mix=() if groups is None else _mix(kept, groups),
         groups=groups,
         steps=steps,
+        other_scores=max(0, len(names) - MOST_HISTOGRAMS),
     )
 
 
@@ -129,7 +135,7 @@ def _sizes(kept: np.ndarray, table: ScoreTable | None) -> list[Size]:
 def has_field(table: ScoreTable, column: str, field: str) -> bool:
     """Whether the parts of `column` have `field`."""
     part = table.part(column, 0)
-    return part.exists() and field in require("pyarrow.parquet").read_schema(part).names
+    return part.exists() and field in require("pyarrow.parquet", "data").read_schema(part).names
 
 
 def _groups(table: ScoreTable) -> Groups | None:
@@ -148,13 +154,17 @@ def _mix(kept: np.ndarray, groups: Groups) -> tuple[Group, ...]:
     return tuple(sorted(found, key=lambda group: (-group.before, group.name)))
 
 
-def _histograms(selection: Selection, table: ScoreTable | None, steps: tuple[StepRows, ...]) -> list[Histogram]:
+def _score_names(selection: Selection, table: ScoreTable | None, steps: tuple[StepRows, ...]) -> list[str]:
     """Scores that were selected by come first, in the order of the steps; then the table's other ones."""
+    used = (name for rows in steps if (name := column_of(rows.step, selection.scores)))
+    return [*dict.fromkeys([*used, *selection.scores, *([] if table is None else table.score_columns)])]
+
+
+def _histograms(
+    selection: Selection, table: ScoreTable | None, steps: tuple[StepRows, ...], names: list[str]
+) -> list[Histogram]:
     columns = {} if table is None else table.manifest["columns"]
-    used = {name: column_info for step in selection.steps if (name := column_of(step, selection.scores))
-            for column_info in [step["column"]]}  # fmt: skip
-    others = [name for name in ([] if table is None else table.score_columns) if name not in selection.scores]
-    names = [*used, *(name for name in selection.scores if name not in used), *others]
+    used = {name: rows.step["column"] for rows in steps if (name := column_of(rows.step, selection.scores))}
     found = []
     for name in names:
         values = selection.scores[name] if name in selection.scores else _scores(table, name)

@@ -146,7 +146,7 @@ def atomic_folder(
     inputs = [*inputs]
     recover(out)
     check_folder(out, kind, overwrite=overwrite, inputs=inputs)
-    _make_parents(out)
+    make_parents(out)
     with staging(out) as partial:
         with errors_name(out):
             yield partial
@@ -155,6 +155,14 @@ def atomic_folder(
             check_folder(out, kind, overwrite=overwrite, inputs=inputs)
             _place_folder(partial, out, kind)
         sync_path(out.parent)
+
+
+def make_parents(out: Path) -> None:
+    """Make the folders above `out` that are missing; they are on disk then."""
+    missing = [parent for parent in out.parents if not parent.exists()]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for parent in missing:
+        sync_path(parent.parent)
 
 
 @contextmanager
@@ -225,13 +233,6 @@ def _exchange_in_two_steps(partial: Path, out: Path, kind: str) -> None:
             rename_folder(old, out)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _make_parents(out: Path) -> None:
-    missing = [parent for parent in out.parents if not parent.exists()]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for parent in missing:
-        sync_path(parent.parent)
 
 
 def _descriptor(path: Path) -> int | None:

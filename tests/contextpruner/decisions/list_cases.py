@@ -104,6 +104,12 @@ NESTED = {
         ("- Berlin", "closed in August."),
         ("Bonn",),
     ),
+    "an article of law": Case(
+        "Artikel 5\n\nVerboten ist:\n\n(a) Rauchen;\n(b) Singen.\n\nArtikel 6\n\nTanzen ist erlaubt.\n",
+        "Ist Singen ein Problem?",
+        ("Artikel 5\n\nVerboten ist:", "(b) Singen."),
+        ("Tanzen", "Artikel 6"),
+    ),
     "a clause of law": Case(
         "(1) Dogs may enter.\n\n(2) The following pay no fee:\n\na) schools;\n\nb) hospitals.\n\n(3) Due in May.\n",
         "Do hospitals pay?",
@@ -167,6 +173,21 @@ INTRODUCED = {
         "Quel est le tarif ?",
         ("Dix euros",),
         ("café",),
+    ),
+    "numbered questions": Case(
+        "1. How do I pay?\n\nBy card. Or cash.\n\n2. How do I return it?\n\nBy post.\n",
+        "How do I pay?",
+        ("1. How do I pay?\n\nBy card. Or cash.",),
+        ("post",),
+    ),
+    "a question above its answer": Case(
+        "<p>How do I pay?</p><p>By card.</p><p>Bread.</p>", "How do I pay?", ("pay?\nBy card.",), ("Bread",), "html"
+    ),
+    "une question et une ligne": Case(
+        "Qui a bâti la coupole ?\nPersonne ne le sait.\n\nLe pain est bon.\n",
+        "Qui a bâti la coupole ?",
+        ("Qui a bâti la coupole ?\nPersonne",),
+        ("pain",),
     ),
     "terms": Case(
         "<dl><dt>Latency</dt><dd>The time a packet takes.</dd><dt>Jitter</dt><dd>Its variance.</dd></dl>",

@@ -50,7 +50,7 @@ def test_links_are_those_of_what_is_seen() -> None:
     assert seen.texts == [text for text in document.texts if text]
     for unit, whole in zip(seen.units, [unit for unit in document.units if unit.kind != "markup"], strict=True):
         for link in RELATIONS:
-            there, here = getattr(whole, link), unit.link(link)
+            there, here = whole.link(link), unit.link(link)
             assert (None if here is None else seen.texts[here]) == (None if there is None else document.texts[there])
     assert [unit.link("heading") for unit in seen.units] == [None, 0, 0, 0, 0]
     assert seen.seen is seen

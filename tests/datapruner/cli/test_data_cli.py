@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from datapruner.cli import app
 from datapruner.scoring import progress
+from datapruner.scoring.manifest import read_manifest, save_manifest
 from tests.datapruner.conftest import make_rows, write_jsonl
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -193,9 +194,9 @@ def test_inspect_tells_coverage_and_lineage(corpus: Path, tmp_path: Path) -> Non
     assert "fields: group source, text text, tokens estimate: utf-8 bytes / 4, rounded up, uid id" in shown
     assert "length: 103 of 103 rows; version 1, prunekit " in shown
     # a run that was stopped after two of six parts
-    manifest = json.loads((tmp_path / "t" / "manifest.json").read_text())
+    manifest = read_manifest(tmp_path / "t" / "manifest.json")
     manifest["columns"]["near_duplicate"]["complete"] = False
-    (tmp_path / "t" / "manifest.json").write_text(json.dumps(manifest))
+    save_manifest(tmp_path / "t", manifest)
     for part in sorted((tmp_path / "t" / "near_duplicate").glob("*.parquet"))[2:]:
         part.unlink()
     shown = run("inspect", tmp_path / "t").output

@@ -15,6 +15,7 @@ import pytest
 from datapruner import Source, score
 from datapruner.corpus.chunk_reader import ChunkReader
 from datapruner.corpus.chunks import Chunk, ChunkOffset, load_chunk_offsets
+from datapruner.corpus.formats import _lines, jsonl
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.corpus_forms import FORMS, given, rows_of
 from tests.datapruner.folders import folder_bytes
@@ -80,14 +81,14 @@ def test_a_reader_is_opened_again_where_it_arrives(corpus: Path, tmp_path: Path)
 
 
 def test_ascending_numbers_go_once_through_a_compressed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from datapruner.corpus.formats import _lines, jsonl
-
     path = tmp_path / "c.jsonl.gz"
     source = Source(given("jsonl.gz", tmp_path), chunk_rows=10)
     read = ChunkReader(source, tuple(load_chunk_offsets(score(source, "length", tmp_path / "scores").path)))
     begun: list[int] = []
     plain = _lines.read_lines
-    monkeypatch.setattr(jsonl, "read_lines", lambda file, begin: begun.append(begin.offset) or plain(file, begin))
+    monkeypatch.setattr(
+        jsonl, "read_lines", lambda file, begin, longest: begun.append(begin.offset) or plain(file, begin, longest)
+    )
     for index in (0, 1, 4, 9):
         read(index)
     assert path.exists()

@@ -142,7 +142,7 @@ def test_images_in_columns(tmp_path: Path) -> None:
         found.append(both.uids)
     assert found[0] == found[1] == found[2]
     assert found[0] != chunk.uids
-    for value, got in ((None, "null"), (b"", "none"), ({"bytes": None, "path": "/nowhere/a.png"}, "cannot be read")):
+    for value, got in ((None, "null"), (b"", "none"), ({"bytes": None, "path": "nowhere.png"}, "cannot be read")):
         pq.write_table(pa.table({"image": pa.array([value])}), tmp_path / "bad.parquet")
         with pytest.raises(ValueError, match=f"bad.parquet, row 1: .*field 'image'.*{got}"):
             _chunks(Source(tmp_path / "bad.parquet", text=None, image="image"))
@@ -186,7 +186,7 @@ def test_a_tokenizer_counts(tmp_path: Path) -> None:
         score(corpus, "length", tmp_path / "t")
     smaller = str(_save_tokenizer(tmp_path / "smaller", 400))
     assert token_counter(smaller).described != said
-    with pytest.raises(ValueError, match="want the folder or hub id of a tokenizer"):
+    with pytest.raises(ValueError, match="want a tokenizer, got none"):
         score(Source(corpus, tokens=str(tmp_path / "t")), "length", tmp_path / "other")
 
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapruner import Output, ScoreTable, Source, prune, score, select, write
-from datapruner.corpus.atomic_files import atomic_folder
 from datapruner.output.report.page import render
+from prunekernels.io.outputs import atomic_folder
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import folder_bytes
 
@@ -31,6 +31,7 @@ def test_jsonl_is_written_byte_for_byte(tmp_path: Path) -> None:
     selection = select(table, "bottom", keep_ratio=0.4)
     out = write(source, selection, tmp_path / "pruned")
     assert sorted(path.name for path in out.iterdir()) == [
+        ".prunekit.json",
         "README.md",
         "dropped.jsonl",
         "kept.jsonl",
@@ -110,7 +111,7 @@ def test_a_write_that_fails_leaves_nothing(
     selection = select(table, "top", "length", 0.2)
     out = write(corpus, selection, tmp_path / "pruned")
     before = folder_bytes(tmp_path)
-    (tmp_path / ".pruned.partial-abandoned").mkdir()
+    (tmp_path / ".pruned.partial-0123456789abcdef").mkdir()
 
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
@@ -126,11 +127,11 @@ def test_a_write_that_fails_leaves_nothing(
 
 
 def test_a_write_that_is_under_way_is_left_alone(corpus: Path, table: ScoreTable, tmp_path: Path) -> None:
-    with atomic_folder(tmp_path / "pruned", overwrite=True) as partial:
+    with atomic_folder(tmp_path / "pruned", "datapruner output", overwrite=True) as partial:
         (partial / "half").write_text("done")
         write(corpus, select(table, "top", "length", 0.2), tmp_path / "pruned")
         assert (partial / "half").exists()
-    assert [path.name for path in (tmp_path / "pruned").iterdir()] == ["half"]
+    assert sorted(path.name for path in (tmp_path / "pruned").iterdir()) == [".prunekit.json", "half"]
     assert not list(tmp_path.glob(".*"))
 
 
@@ -167,7 +168,7 @@ def test_prune_refuses_before_it_scores(corpus: Path, tmp_path: Path) -> None:
         ((corpus, "length", "top", 0.5, out, "source"), "want the source's group column"),
         ((corpus, "length", "top", 0.5, tmp_path / "full"), "is not empty"),
         ((corpus, "lengths", "top", 0.5, out), "has no 'lengths'"),
-        ((corpus, "perplexity:model=/nowhere/at/all", "top", 0.5, out), "hub id of a causal language model"),
+        ((corpus, "perplexity:model=/nowhere/at/all", "top", 0.5, out), "want the folder or hub id of a checkpoint"),
         ((Source(corpus, uid="source"), "length", "top", 0.5, out), "was already used in"),
         ((Source(corpus, text="body"), "length", "top", 0.5, out), "want a field 'body'"),
     ):

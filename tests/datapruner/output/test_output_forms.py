@@ -19,6 +19,7 @@ import pytest
 import zstandard
 
 from datapruner import Output, ScoreTable, Source, score, select, write
+from datapruner.output.report import page
 from datapruner.selection.selection import Selection
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.corpus_forms import given, rows_of
@@ -143,7 +144,8 @@ CHILD = """
     import resource, signal, sys
     from pathlib import Path
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    from datapruner import Output, Selection, Source, score, write
+    from datapruner import Output, Selection, Source, score, select, write
+    from datapruner.output.report import page
     kind, path, selection, out, limit = sys.argv[1:]
     source = Source(path, chunk_rows=50, label=None)
     if kind == "write":
@@ -152,6 +154,10 @@ CHILD = """
     try:
         if kind == "score":
             score(source, "length", out)
+        elif kind == "select":
+            select(selection, "top", "length", 0.4).save(out)
+        elif kind == "report":
+            page.save(page.render(Selection.load(selection), source), Path(out), [path])
         else:
             write(source, selection, Output(out, overwrite=True, report=False, index=True))
     except OSError as error:
@@ -212,10 +218,46 @@ def test_no_more_room_for_scores(tmp_path: Path) -> None:
     assert done.returncode == 28, done.stderr
     assert str(out) in done.stdout
     assert "could not be written" in done.stdout
-    assert not list(tmp_path.rglob("*.tmp-*"))
+    assert not list(tmp_path.rglob("*.partial-*"))
     # with room again the same call ends as if nothing had been
     score(Source(path, chunk_rows=50), "length", out)
     assert folder_bytes(out) == wanted
+
+
+def test_no_more_room_for_an_image(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    for number in range(4):
+        noise = np.random.default_rng(number).integers(0, 256, (120, 120, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(tmp_path / "photos" / "cat" / f"{number}.png")
+    selection = select(score(tmp_path / "photos", "random", tmp_path / "scores"), "top", "random", 0.5)
+    selection.save(tmp_path / "selection.parquet")
+    out = write(tmp_path / "photos", selection, tmp_path / "pruned")
+    before = folder_bytes(tmp_path)
+    for target in (out, tmp_path / "new"):
+        done = _run("write", tmp_path / "photos", tmp_path / "selection.parquet", target, 30_000)
+        assert done.returncode == 28, done.stderr
+        assert "could not be written" in done.stdout
+    assert folder_bytes(tmp_path) == before
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(("kind", "name", "limit"), [("select", "selection.parquet", 3000), ("report", "p.html", 5000)])
+def test_no_more_room_for_a_selection_or_a_report(kind: str, name: str, limit: int, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "c.jsonl", make_rows(400))
+    table = score(Source(path, chunk_rows=50), "length", tmp_path / "scores")
+    selection = select(table, "top", "length", 0.5)
+    selection.save(tmp_path / "selection.parquet")
+    page.save(page.render(selection), tmp_path / "p.html")
+    before = folder_bytes(tmp_path)
+    given = table.path if kind == "select" else tmp_path / "selection.parquet"
+    for target in (tmp_path / name, tmp_path / f"new-{name}"):
+        done = _run(kind, path, given, target, limit)
+        assert done.returncode == 28, done.stderr
+        assert f"{target} could not be written" in done.stdout
+    assert folder_bytes(tmp_path) == before
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("file", ["kept_rows.npy", "selection.parquet", "README.md"])

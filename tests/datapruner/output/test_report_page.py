@@ -11,7 +11,7 @@ import pytest
 
 from datapruner import Output, ScoreTable, Source, prune, score, select
 from datapruner.output.report.example_rows import MOST_EXAMPLES, MOST_PAIRS, READ, ExampleTexts, choose_examples
-from datapruner.output.report.html_text import WINDOW, beginning, compared, escaped
+from datapruner.output.report.html_words import WINDOW, beginning, compared
 from datapruner.output.report.page import render
 from datapruner.output.report.statistics import statistics_of, steps_of
 from datapruner.selection.input_check import check_same_input
@@ -239,7 +239,6 @@ def test_differences_beyond_the_beginning_are_shown() -> None:
     assert "<mark>there</mark>" in right
     assert left.startswith("… ")
     assert compared("a b", "a b") == ("a b", "a b")
-    assert escaped("a\r\nb\x00") == "a\nb\u2400"
 
 
 def test_the_same_bytes_whatever_the_chunks(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_scorer_that_cannot_be_measured_says_why(corpus: Path) -> None:
 def test_it_refuses_what_the_run_would(corpus: Path) -> None:
     for scorer, message in (
         ("prototypicality", "line 1: want a field 'embedding'"),
-        ("perplexity:model=/nowhere", "hub id of a causal language model"),
+        ("perplexity:model=/nowhere", "want the folder or hub id of a checkpoint"),
         ("near_duplicate:bands=7", "wants permutations that its bands divide"),
     ):
         with pytest.raises(ValueError, match=message):

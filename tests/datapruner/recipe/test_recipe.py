@@ -63,7 +63,7 @@ def test_reads_every_word(tmp_path: Path) -> None:
 )
 def test_what_is_written_reads_back(rule: Rule, tmp_path: Path) -> None:
     source = Source(["/a/x.jsonl", "/a/y.jsonl"], text="body", uid="id", label="l", tokens="gpt2", chunk_bytes=1000)
-    out = Output("/o/p", overwrite=True, dropped=False, scores="/o/s", report=False)
+    out = Output("/o/p", dropped=False, scores="/o/s", report=False)
     recipe = Recipe(source, ("length", "m=random:seed=4"), (rule,), out, "local:workers=2", Expected(5, "00ff"))
     (tmp_path / "r.yaml").write_text(dump(recipe))
     assert load(tmp_path / "r.yaml") == recipe
@@ -175,7 +175,9 @@ GOOD = {"source": "corpus.jsonl", "scorers": ["length"], "select": [{"selector":
         ({"select": [{"keep_ratio": 0.5, "by": "lengths"}]}, "want by=<column>, one of length, got 'lengths'"),
         ({"select": [{"keep_ratio": 0.5, "per": "source"}]}, "want the source's group column as per"),
         ({"scorers": ["length", "random"]}, "want by=<column>, one of length, random"),
-        ({"out": {"path": "o", "overwrite": "yes"}}, "out.overwrite: want bool, got 'yes'"),
+        ({"out": {"path": "o", "report": "yes"}}, "out.report: want bool, got 'yes'"),
+        ({"out": {"path": "o", "overwrite": True}}, "out.overwrite: a recipe replaces nothing"),
+        ({"out": {"path": "o", "overwrite": False}}, "out.overwrite: a recipe replaces nothing"),
         ({"out": {"dropped": False}}, "out: want a key 'path'"),
         ({"expect": {"kept": 5, "sha": ""}}, "expect: unknown key 'sha'; known: kept, hash"),
         ({"engine": 5}, "engine: want text, got 5"),
@@ -194,7 +196,7 @@ def test_refuses_with_the_place(change: dict[str, object], message: str, corpus:
 @pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "!!python/object/apply:os.system ['true']", "a: 1\na: \x00"])
 def test_refuses_what_is_no_recipe(text: str, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(text)
-    with pytest.raises(ValueError, match="r.yaml: ") as refused:
+    with pytest.raises(ValueError, match=r"r\.yaml:") as refused:
         load(tmp_path / "r.yaml")
     assert "\n" not in str(refused.value)
 

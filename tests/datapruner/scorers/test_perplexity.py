@@ -166,8 +166,8 @@ def test_refuses_what_cannot_work(tiny_model: Callable[[str], Path], tmp_path: P
         (Perplexity(model=folder, window=1), "window of at least 2"),
         (Perplexity(model=folder, window=4096), "window is 4096, .* has 2048 positions"),
         (Perplexity(model=folder, dtype="int8"), "float32 or bfloat16, got 'int8'"),  # type: ignore[arg-type]
-        (Perplexity(model=str(tmp_path / "nowhere")), "hub id of a causal language model, got .*nowhere"),
-        (Perplexity(model=str(tmp_path)), "hub id of a causal language model, got"),
+        (Perplexity(model=str(tmp_path / "nowhere")), "hub id of a checkpoint, got .*nowhere"),
+        (Perplexity(model=str(tmp_path)), "want a checkpoint with a config.json, got none"),
     ):
         with pytest.raises(ValueError, match=message):
             scorer.check()
@@ -176,7 +176,7 @@ def test_refuses_what_cannot_work(tiny_model: Callable[[str], Path], tmp_path: P
     config = json.loads((Path(folder) / "config.json").read_text())
     (tmp_path / "pickled" / "config.json").write_text(json.dumps(config))
     (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n")
-    with pytest.raises(ValueError, match="with .safetensors weights"):
+    with pytest.raises(ValueError, match="got pytorch_model.bin, a pickle, which is never read"):
         Perplexity(model=str(tmp_path / "pickled")).identity()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from datapruner import Source, score
-from datapruner.corpus.optional_imports import require
+from prunekernels.extras import require
 from tests.datapruner.scoring.engine_scorers import Logged
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,7 +62,7 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 
 def main(corpus: str, log: str) -> None:
     for module in ("pyarrow.parquet", "rensa", "safetensors.numpy"):
-        require(module)
+        require(module, "data")
     print("ready", flush=True)
     for line in sys.stdin:
         folder, engine = line.split()

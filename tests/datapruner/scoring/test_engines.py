@@ -89,7 +89,7 @@ def test_an_error_says_which_rows_and_goes_on_later(corpus: Path, tmp_path: Path
     assert not ScoreTable(tmp_path / "t").columns
     # of the rows before it at most those are missing that the other worker had in its hands
     assert len(list((tmp_path / "t" / "engine_scorers").glob("*.parquet"))) >= 4 - (workers - 1)
-    assert not list((tmp_path / "t").rglob(".tmp-*"))
+    assert not list((tmp_path / "t").rglob(".*partial*"))
     score(source, Failing(how="not"), tmp_path / "t")
     whole = score(source, Failing(how="not"), tmp_path / "whole")
     assert folder_bytes(tmp_path / "t" / "engine_scorers") == folder_bytes(whole.path / "engine_scorers")
@@ -99,12 +99,14 @@ def test_what_a_stopped_worker_left_half_written_goes(corpus: Path, tmp_path: Pa
     @dataclasses.dataclass(frozen=True)
     class Leaving(Failing):
         def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
-            (tmp_path / "t" / "rows" / ".tmp-1-00000000.parquet").write_bytes(b"PAR1")
+            left = tmp_path / "t" / "rows" / ".00000000.parquet.partial-0123456789abcdef"
+            left.mkdir()
+            (left / "00000000.parquet").write_bytes(b"PAR1")
             return super().score(batch)
 
     with pytest.raises(ValueError, match="something else"):
         score(corpus, Leaving(), tmp_path / "t")
-    assert not list((tmp_path / "t").rglob(".tmp-*"))
+    assert not list((tmp_path / "t").rglob(".*partial*"))
 
 
 def test_a_worker_that_dies_is_told_and_nothing_is_lost(corpus: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ import pytest
 
 import datapruner
 from datapruner import Batch, Scorer, Source, prune, score, select, write
-from datapruner.corpus.atomic_files import folder_lock
+from datapruner.scoring.manifest import read_manifest, save_manifest
 from datapruner.scoring.scorer import NOTHING, State
+from prunekernels.io.outputs import folder_lock
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import Counting, folder_bytes
 
@@ -23,7 +23,7 @@ def test_refuses_two_writers(corpus: Path, tmp_path: Path) -> None:
     score(corpus, "length", tmp_path / "t")
     before = folder_bytes(tmp_path / "t")
     with (
-        folder_lock(tmp_path / "t"),
+        folder_lock(tmp_path / "t", "scoring into it"),
         pytest.raises(BlockingIOError, match="in use: another process is scoring into it"),
     ):
         score(corpus, "random", tmp_path / "t")
@@ -101,7 +101,7 @@ def test_refuses_folders_that_are_no_table(corpus: Path, tmp_path: Path) -> None
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match="no score table and not empty: it has thesis.tex"):
         score(corpus, "length", tmp_path / "mine")
-    with pytest.raises(ValueError, match="want a folder for the scores, got the file"):
+    with pytest.raises(ValueError, match="is the input"):
         score(corpus, "length", corpus)
     with pytest.raises(ValueError, match="is no score table"):
         select(tmp_path / "mine", "top", keep_ratio=0.5)
@@ -118,9 +118,9 @@ def test_a_mended_input_is_not_held_up_by_a_killed_first_pass(corpus: Path, tmp_
     table = score(Source(corpus, chunk_rows=10), "length", tmp_path / "whole")
     killed = tmp_path / "t"
     (killed / "rows").mkdir(parents=True)
-    manifest = json.loads((table.path / "manifest.json").read_text())
+    manifest = read_manifest(table.path / "manifest.json")
     manifest["input"]["files"][0]["blake2b"] = "0" * 32
-    (killed / "manifest.json").write_text(json.dumps({**manifest, "rows": None, "chunks": None, "columns": {}}))
+    save_manifest(killed, {**manifest, "rows": None, "chunks": None, "columns": {}})
     (killed / "rows" / "00000000.parquet").write_bytes(b"of the other input")
     score(Source(corpus, chunk_rows=10), "length", killed)
     assert folder_bytes(killed) == folder_bytes(table.path)
@@ -178,9 +178,9 @@ def test_a_pass_that_was_killed_before_the_input_was_hashed_begins_anew(corpus: 
     shutil.copytree(table.path, killed)
     (killed / "chunks.parquet").unlink()
     (killed / "rows" / "00000000.parquet").write_bytes(b"of who knows what")
-    manifest = json.loads((table.path / "manifest.json").read_text())
+    manifest = read_manifest(table.path / "manifest.json")
     manifest["input"]["files"][0]["blake2b"] = ""
-    (killed / "manifest.json").write_text(json.dumps({**manifest, "rows": None, "chunks": None}))
+    save_manifest(killed, {**manifest, "rows": None, "chunks": None})
     score(Source(corpus, chunk_rows=10), "length", killed)
     assert folder_bytes(killed) == folder_bytes(table.path)
 

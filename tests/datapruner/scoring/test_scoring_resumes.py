@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import datapruner
 from datapruner import ScoreTable, Source, score
+from datapruner.scorers.length import Length
+from datapruner.scoring.first_pass import MOST_WAITING
+from datapruner.scoring.scorer import Batch, State
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.folders import SEEN, Counting, folder_bytes
 
@@ -121,12 +125,37 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path) ->
         kills += process.wait() == -signal.SIGKILL
     assert kills >= 2
     # what a write leaves when it is cut off in the middle
-    (tmp_path / "t" / "length").mkdir(parents=True, exist_ok=True)
-    (tmp_path / "t" / "length" / ".tmp-1-00000000.parquet").write_bytes(b"PAR1")
+    left = tmp_path / "t" / "length" / ".00000000.parquet.partial-0123456789abcdef"
+    left.mkdir(parents=True)
+    (left / "00000000.parquet").write_bytes(b"PAR1")
     assert _start(corpus, tmp_path / "t", log).wait() == 0
     assert folder_bytes(tmp_path / "t") == folder_bytes(tmp_path / "whole")
-    # a chunk is scored once, but for those in which a kill fell
-    assert len(log.read_text().split()) <= 60 + kills
+    # a chunk is scored once, but for those that were not on disk when a kill fell: in line, and the one at hand
+    assert 60 <= len(log.read_text().split()) <= 60 + kills * (MOST_WAITING + 1)
+
+
+def test_cheap_scores_are_few_chunks_ahead_of_the_disk(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[int] = []
+    ahead: list[int] = []
+    plain, real = Length.score, ScoreTable.write_part
+
+    def counted(self: Length, batch: Batch, state: State) -> np.ndarray:
+        scored.append(len(batch))
+        return plain(self, batch, state)
+
+    def slowly(self: ScoreTable, column: str, chunk: int, table: pa.Table) -> None:
+        # the disk is so slow that the next chunks are scored as far as they may be
+        time.sleep(0.03)
+        real(self, column, chunk, table)
+        ahead.append(len(scored) - chunk)
+
+    monkeypatch.setattr(Length, "score", counted)
+    monkeypatch.setattr(ScoreTable, "write_part", slowly)
+    score(Source(corpus, chunk_rows=5), "length", tmp_path / "t")
+    # what a kill before this part would have cost
+    assert max(ahead) == MOST_WAITING + 1
 
 
 def test_parts_hold_no_time_and_no_place(corpus: Path, tmp_path: Path) -> None:

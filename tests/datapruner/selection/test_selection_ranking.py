@@ -10,7 +10,7 @@ import pytest
 
 from datapruner import select
 from datapruner.corpus.uids import hash64, splitmix64
-from datapruner.scoring.score_table import ROWS
+from datapruner.scoring.manifest import ROWS
 from datapruner.selection import groups, ranking
 from datapruner.selection.group_budgets import rows_for_tokens
 from datapruner.selection.score_table_rows import ScoreTableRows

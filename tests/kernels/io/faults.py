@@ -5,7 +5,7 @@ import errno
 import io
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from prunekernels.io import renames
@@ -18,10 +18,14 @@ OPERATIONS = [
 
 
 @contextmanager
-def fault_at(number: int, fault: Callable[[], None]) -> Iterator[list[str]]:
-    """Call `fault` before operation `number`, counted from 0; yields the names of the operations so far."""
+def fault_at(number: int, fault: Callable[[], None], more: Sequence[tuple[object, str]] = ()) -> Iterator[list[str]]:
+    """Call `fault` before operation `number`, counted from 0; yields the names of the operations so far.
+
+    `more` are operations beside the usual ones: a module or class, and the name of a function in it.
+    """
     seen: list[str] = []
-    real = [getattr(module, name) for module, name in OPERATIONS]
+    operations = [*OPERATIONS, *more]
+    real = [getattr(module, name) for module, name in operations]
 
     def counted(name: str, call: Callable[..., object]) -> Callable[..., object]:
         def operation(*args: object, **options: object) -> object:
@@ -32,12 +36,12 @@ def fault_at(number: int, fault: Callable[[], None]) -> Iterator[list[str]]:
 
         return operation
 
-    for (module, name), call in zip(OPERATIONS, real, strict=True):
+    for (module, name), call in zip(operations, real, strict=True):
         setattr(module, name, counted(name, call))
     try:
         yield seen
     finally:
-        for (module, name), call in zip(OPERATIONS, real, strict=True):
+        for (module, name), call in zip(operations, real, strict=True):
             setattr(module, name, call)
 
 

@@ -92,7 +92,10 @@ def test_a_blend_by_hand():
         (Merge(torch.tensor([0, 2, 1, 1])), "want merge targets from -1 to 1, got 0 to 2"),
         (Merge(torch.tensor([0, -2, 1, 1])), "want merge targets from -1 to 1, got -2 to 1"),
         (Merge(torch.tensor([1, 1, 1, 1])), "want kept token 0 to go into itself, got 1"),
-        (Merge(torch.tensor([0, 1, 1, 1]), torch.ones(3)), r"want positive merge weights \[4\], got \[3\]"),
+        (
+            Merge(torch.tensor([0, 1, 1, 1]), torch.ones(3)),
+            r"want positive merge weights, float32 \[4\], got torch.float32 \[3\]",
+        ),
         (Merge(torch.tensor([0, 1, 1, 1]), torch.tensor([1.0, 0, 1, 1])), "want positive merge weights"),
         (Merge(torch.tensor([0, 1, 1, 1]), torch.tensor([1.0, torch.nan, 1, 1])), "want positive merge weights"),
     ],

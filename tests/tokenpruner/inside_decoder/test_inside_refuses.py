@@ -92,7 +92,7 @@ def test_too_few_layers_for_the_stages(model):
     ("method", "why"),
     [
         (Broken(says="nan"), "importance of token 0 of image 0 of row 0 before layer 1 is NaN"),
-        (Broken(says="long"), r"want importance \[16\], got \[17\]"),
+        (Broken(says="long"), r"want importance float32 \[16\], got torch.float32 \[17\]"),
         (Broken(says="twice"), "want distinct ascending int64 indices below 16"),
         (Broken(), "division by zero"),
     ],

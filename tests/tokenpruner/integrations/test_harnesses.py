@@ -6,8 +6,11 @@ call the real model's generate(). What was run with the harnesses themselves is 
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib.util
 import sys
+import weakref
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -70,6 +73,37 @@ def test_the_text_form_may_be_quoted():
     kind = lmms_eval.pruned(Harness)
     assert kind(method="'divprune:n_keep=2,positions=compact'").pruning == DivPrune(n_keep=2, positions="compact")
     assert kind().pruning == DivPrune()
+
+
+def test_quotes_of_a_value_stay():
+    kind = lmms_eval.pruned(Harness)
+    with pytest.raises(ValueError, match="spatial.method wants|has no 'a,b'"):
+        kind(method='spatial:method="a,b"')
+    assert lmms_eval._unquoted("""'spatial:method="a,b"'""") == 'spatial:method="a,b"'
+
+
+class WatchedError(ValueError):
+    """One that can be watched."""
+
+
+def test_errors_are_counted_and_only_the_first_is_held():
+    model, seen = build(), []
+
+    def fail(*_):
+        error = WatchedError(f"no {len(seen)}")
+        seen.append(weakref.ref(error))
+        raise error
+
+    model.register_forward_pre_hook(fail)
+    with (  # noqa: PT012
+        pytest.raises(RuntimeError, match="failed 3 times, first with: no 0"),
+        pruned_generate(model, Stride(n_keep=2)),
+    ):
+        for _ in range(3):
+            with contextlib.suppress(ValueError):
+                model.generate(**encode([[2, "I", 3]]), **KIND)
+        gc.collect()
+        assert [error() is None for error in seen] == [False, True, True]
 
 
 def test_a_method_that_does_not_fit_is_refused_when_the_model_is_made():

@@ -14,8 +14,9 @@ from tokenpruner import Report, prune
 from tokenpruner.methods.fastv import FastV
 from tokenpruner.methods.pyramiddrop import PyramidDrop
 from tokenpruner.methods.stride import Stride
+from tokenpruner.report import records
 from tokenpruner.report.flops import DecoderSizes
-from tokenpruner.report.records import KeptImage, Prefill
+from tokenpruner.report.records import LAST, KeptImage, Prefill
 from tokenpruner.report.text_table import summary
 
 
@@ -172,6 +173,36 @@ def prefill(**changes):
         layers=((6,),) * 4,
     )
     return dataclasses.replace(known, **changes)
+
+
+def test_a_report_of_a_long_run_is_bounded():
+    report, wanted = Report("stride"), 3 * LAST + 7
+    for number in range(wanted):
+        report.add(prefill(flops_before=number))
+        report.add_call(0.5)
+    assert (len(report.prefills), len(report.images), len(report.calls_ms)) == (LAST, LAST, LAST)
+    assert report.prefills[0].flops_before == wanted - LAST
+    # the sums are of all of them
+    assert (report.n_passes, report.n_images, report.n_calls) == (wanted, wanted, wanted)
+    assert (report.visual_before, report.visual_after) == (16 * wanted, 2 * wanted)
+    assert (report.tokens_before, report.tokens_after) == (20 * wanted, 6 * wanted)
+    assert report.flops_before == sum(range(wanted))
+    assert (report.kv_bytes_before, report.total_ms) == (3_000_000 * wanted, 0.5 * wanted)
+    assert report.layers == [(20 * wanted, 6 * wanted)] * 4
+    assert f"({wanted} images in {wanted} passes)" in summary(report)
+    assert f"({wanted} calls)" in summary(report)
+    report.clear()
+    assert report == Report("stride")
+
+
+def test_a_pruned_model_fills_a_bounded_report(model, prompt, monkeypatch):
+    monkeypatch.setattr(records, "LAST", 2)
+    inputs = prompt([[2, "I", 3]])
+    with torch.no_grad(), prune(model, Stride(keep_ratio=0.25)) as report:
+        for _ in range(4):
+            model(**inputs)
+    assert (len(report.prefills), len(report.calls_ms)) == (2, 2)
+    assert (report.n_passes, report.n_calls, report.visual_after) == (4, 4, 16)
 
 
 def test_the_summary():

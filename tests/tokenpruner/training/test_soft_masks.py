@@ -87,7 +87,7 @@ def test_gradient_checkpointing_changes_nothing(model, prompt, modules, method, 
         assert (own is None and got is None) or torch.equal(got, own)
     no_checkpoint(model)
     checkpoint(model, True)
-    with soften(model, method, modules), pytest.raises(ValueError, match="want gradient_checkpointing_kwargs="):
+    with soften(model, method, modules), pytest.raises(ValueError, match="want checkpointing with the setting"):
         model(**inputs, use_cache=False)
 
 

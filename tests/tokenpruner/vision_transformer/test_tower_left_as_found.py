@@ -116,7 +116,7 @@ def test_wrong_scores_are_refused():
 
     model, images = vision.build("vit"), vision.pixels()
     for kind, reason in (
-        ("long", r"Scores: want importance \[2, 16\], got \[2, 17\]"),
+        ("long", r"Scores: want importance float32 \[2, 16\], got torch.float32 \[2, 17\]"),
         ("nan", "image 0 has scores that are NaN"),
         ("unread", "want queries: a method names them in `reads`"),
     ):

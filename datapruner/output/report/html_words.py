@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
-from html import escape
 from itertools import zip_longest
+
+from prunekernels.io.escape import html_text, one_line
 
 # characters that the page shows of a text, and how many of them stand before the first difference
 WINDOW, BEFORE = 420, 120
 
-PICTURES = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {
-    127: "\u2421",
-    **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
-    # these turn the direction of the text that follows
-    **dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"),
-}
+
+def name(value: object, most: int = 200) -> str:
+    """What a file calls something, for a page, whatever it is: in one line of at most `most` characters."""
+    return html_text(one_line(str(value), most))
 
 
-def escaped(text: str) -> str:
-    """`text` for a page: escaped, control characters as pictures."""
-    return escape(text.replace("\r\n", "\n").translate(PICTURES))
+def figure(value: object) -> str:
+    """A number out of a file, thousands apart; what should be one and is not is shown as a name."""
+    return f"{value:,}" if isinstance(value, int | float) else name(value)
 
 
 def number(value: float) -> str:
@@ -37,7 +36,7 @@ def share(part: float, whole: float) -> str:
 
 def beginning(text: str) -> str:
     """The first characters of `text`, for a page."""
-    return _dots(text, 0, escaped(_window(text, 0)))
+    return _dots(text, 0, html_text(_window(text, 0)))
 
 
 def compared(one: str, two: str) -> tuple[str, str]:
@@ -50,7 +49,7 @@ def compared(one: str, two: str) -> tuple[str, str]:
     marked: tuple[list[str], list[str]] = ([], [])
     for kind, *ends in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
         for side, words, span in zip(marked, (left, right), (ends[:2], ends[2:]), strict=True):
-            part = escaped("".join(words[span[0] : span[1]]))
+            part = html_text("".join(words[span[0] : span[1]]))
             side.append(part if kind == "equal" or not part.strip() else f"<mark>{part}</mark>")
     found = [_dots(text, start, "".join(side)) for text, side in zip((one, two), marked, strict=True)]
     return found[0], found[1]

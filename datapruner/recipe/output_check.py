@@ -1,0 +1,34 @@
+"""What an output may be: never what it is made from, and in place of nothing that we did not write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datapruner.corpus.source import Source
+from datapruner.recipe.recipe import Output
+from prunekernels.io.outputs import check_folder
+
+# what the mark of an output folder says
+KIND = "datapruner output"
+
+
+def check_output(output: Output, source: Source) -> list[str]:
+    """Raise ValueError where `write` would refuse the output; returns what it would replace."""
+    out = Path(output.path)
+    if output.scores is not None:
+        _check_apart(out, Path(output.scores))
+    return check_folder(out, KIND, overwrite=output.overwrite, inputs=output_inputs(output, source))
+
+
+def output_inputs(output: Output, source: Source) -> list[Path]:
+    """What the output is made from, as far as it lies on this machine."""
+    return [*source.paths(), *([] if output.scores is None else [Path(output.scores)])]
+
+
+def _check_apart(out: Path, scores: Path) -> None:
+    """Raise where one lies in the other, also where they are not made yet."""
+    inside, table = out.resolve(), scores.resolve()
+    if table.is_relative_to(inside):
+        raise ValueError(f"the output {out} holds the input {scores}: want another folder")
+    if inside.is_relative_to(table):
+        raise ValueError(f"the output {out} lies in the scores {scores}: want another folder")
