@@ -110,10 +110,10 @@ def _kept(item: Asked, values: Sequence[np.ndarray], share: float, with_closure:
     """Shares at a budget of `share` of the characters."""
     total = sum(len(document.document.text) for document in item.documents)
     closure = DEPENDENCIES if with_closure else ()
-    best = _taken(item, values, Policy(top_k=1, closure=closure))
+    best = _taken(item, values, Policy(top_k=1, threshold=0, closure=closure))
     sizes = np.array([unit.end - unit.start for document in item.documents for unit in document.units])
     budget = max(int(share * total), int(sizes[best].sum()))
-    return _shares(item, _taken(item, values, Policy(max_tokens=budget, closure=closure)))
+    return _shares(item, _taken(item, values, Policy(max_tokens=budget, threshold=0, closure=closure)))
 
 
 def _shares(item: Asked, kept: np.ndarray) -> tuple[float, float, float]:
