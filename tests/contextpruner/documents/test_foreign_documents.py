@@ -91,7 +91,7 @@ def test_the_text_of_a_result_is_ready_for_a_prompt() -> None:
         {"text": "Domes and bread\n\nA dome.", "title": "Domes and bread"},
         "One dome.",
     ]
-    result = ContextPruner("bm25").prune("dome?", documents, threshold=0.1)
+    result = ContextPruner("bm25:use_title=false").prune("dome?", documents, threshold=0.1)
     assert result.documents[1].text == ""
     first, rest = result.text.split("\n\n", 1)
     assert first == "Domes\nThe dome is tall."
