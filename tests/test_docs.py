@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import operator
 import re
 import subprocess
@@ -52,11 +53,20 @@ def test_snippets_print_what_the_page_shows(page: Path, tmp_path: Path, monkeypa
         assert shown.getvalue().strip() == printed.strip()
 
 
-@pytest.mark.parametrize("page", ["methods", "families"])
+@pytest.mark.parametrize("page", ["methods", "families", "compatibility"])
 def test_generated_page_is_up_to_date(page: str) -> None:
     script = ROOT / "docs" / f"make_{page}.py"
     done = subprocess.run([sys.executable, script, "--check"], cwd=ROOT, env=_environment())
     assert done.returncode == 0, f"run python docs/make_{page}.py"
+
+
+def test_pyproject_allows_no_release_that_is_not_tested() -> None:
+    newest = json.loads((ROOT / "benchmarks/results/compatibility.json").read_text("utf-8"))
+    tested = [row["releases"] for run in newest for row in run["rows"] if not row["failed"]]
+    for name in ("transformers", "sentence-transformers"):
+        last = max([*map(int, releases[name].split("."))] for releases in tested if name in releases)
+        (bound,) = re.findall(rf'"{name}>=[\d.]+,<([\d.]+)"', (ROOT / "pyproject.toml").read_text("utf-8"))
+        assert [*map(int, bound.split("."))] == [last[0], last[1] + 1]
 
 
 def test_readme_counts_the_families_that_are_run() -> None:
