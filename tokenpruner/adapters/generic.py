@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
+from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.image_layouts import Grid, layouts_of, square, with_last_newline
 from tokenpruner.models.overrides import Wrap, method_wrapped
 
@@ -57,7 +58,7 @@ class Generic(Adapter):
                     recorder.layouts[kind] = recorder.memory.of(output, self._newline())
 
         with ExitStack() as stack:
-            stack.callback(self.merger.register_forward_pre_hook(before, with_kwargs=True).remove)
+            stack.callback(before_forward(self.merger, before).remove)
             for kind in KINDS:
                 # generate() reads the signature of get_image_features
                 if hasattr(self.merger, f"get_{kind}_features"):

@@ -23,6 +23,7 @@ from tokenpruner.decoder.attention_masks import is_made_ahead
 from tokenpruner.decoder.backbone_inputs import PER_TOKEN, BackboneInputs, check_per_token
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder, config_number
+from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.transformers_api import Kwargs
 from tokenpruner.report.prefill_record import PrefillCosts
 from tokenpruner.report.records import Report
@@ -136,8 +137,8 @@ def _backbone_call(adapter: Adapter, recorder: VisualTokenRecorder, inputs: Tens
     with ExitStack() as stack:
         stack.enter_context(adapter.watch(recorder))
         stack.enter_context(_without_memory(adapter.merger))
-        stack.callback(adapter.merger.register_forward_pre_hook(note, with_kwargs=True).remove)
-        stack.callback(adapter.backbone.register_forward_pre_hook(stop, with_kwargs=True).remove)
+        stack.callback(before_forward(adapter.merger, note).remove)
+        stack.callback(before_forward(adapter.backbone, stop).remove)
         try:
             generate(**inputs, **ONE_STEP)
         except BackboneReached:

@@ -20,6 +20,7 @@ from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.cache_state import STATIC, WAY_OUT
 from tokenpruner.decoder.loss_labels import LabelCut, has_replaceable_loss, with_cut_labels
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
+from tokenpruner.models.forward_hooks import after_forward, before_forward
 from tokenpruner.models.overrides import method_wrapped
 from tokenpruner.models.transformers_api import Kwargs, cache_of
 from tokenpruner.report.prefill_record import PrefillCosts
@@ -67,11 +68,11 @@ class DecoderHooks(ABC):
         with ExitStack() as stack:
             stack.enter_context(self.adapter.watch(self.recorder))
             for handle in (
-                model.register_forward_pre_hook(self._before_model, with_kwargs=True),
-                merger.register_forward_pre_hook(self._before_merger, with_kwargs=True),
-                merger.register_forward_hook(self._after_merger, with_kwargs=True, always_call=True),
-                backbone.register_forward_pre_hook(self._before_backbone, with_kwargs=True),
-                backbone.register_forward_hook(self._after_backbone, with_kwargs=True, always_call=True),
+                before_forward(model, self._before_model),
+                before_forward(merger, self._before_merger),
+                after_forward(merger, self._after_merger),
+                before_forward(backbone, self._before_backbone),
+                after_forward(backbone, self._after_backbone),
             ):
                 stack.callback(handle.remove)
             stack.enter_context(self.attached_inside())

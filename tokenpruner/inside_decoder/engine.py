@@ -36,6 +36,7 @@ from tokenpruner.inside_decoder.stage_selection import RemainingImage, StageInpu
 from tokenpruner.models import attention_probe
 from tokenpruner.models.adapter import Adapter
 from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
+from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.image_tokens import ImageTokens
 from tokenpruner.models.transformers_api import Kwargs, cache_of, cache_of_output, check_cached
 from tokenpruner.report.records import Prefill, Report
@@ -79,7 +80,7 @@ class InsideDecoderEngine(DecoderHooks):
             for number, layer in enumerate(self.layers.modules):
                 before = functools.partial(self._before_layer, number)
                 after = functools.partial(self._after_layer, number)
-                stack.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
+                stack.callback(before_forward(layer, before).remove)
                 stack.callback(layer.register_forward_hook(after).remove)
             yield
 

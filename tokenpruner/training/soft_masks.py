@@ -36,6 +36,7 @@ from tokenpruner.models.adapter import Adapter
 from tokenpruner.models.attention import Attention, causal
 from tokenpruner.models.attention_probe import AttentionInputs, attention_of_row
 from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
+from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.image_tokens import ImageTokens, views_of
 from tokenpruner.models.transformers_api import Kwargs, cache_of, checkpoint_is_reentrant
 from tokenpruner.report.records import Report
@@ -94,7 +95,7 @@ class SoftMaskEngine(DecoderHooks):
         with ExitStack() as stack:
             for number, layer in enumerate(self.layers.modules):
                 before = functools.partial(self._before_layer, number)
-                stack.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
+                stack.callback(before_forward(layer, before).remove)
             yield
 
     def _guarded(self, generate: Callable[..., object]) -> Callable[..., object]:

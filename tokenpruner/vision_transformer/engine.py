@@ -31,6 +31,7 @@ from tokenpruner.base.vision_transformer import (
     checked_removals,
 )
 from tokenpruner.models import vision_towers
+from tokenpruner.models.forward_hooks import after_forward, before_forward
 from tokenpruner.models.transformers_api import Kwargs, checkpoint_reruns_hooks
 from tokenpruner.models.vision_towers import Block
 from tokenpruner.report.flops import tower_flops
@@ -71,14 +72,14 @@ class VisionTransformerEngine:
         """While open, every pass of the tower is pruned, whichever thread runs it; then all is as it was."""
         with ExitStack() as stack:
             handles = [
-                self.core.register_forward_pre_hook(self._before_tower, with_kwargs=True),
-                self.core.register_forward_hook(self._after_tower, with_kwargs=True, always_call=True),
+                before_forward(self.core, self._before_tower),
+                after_forward(self.core, self._after_tower),
                 self.tower.patches.register_forward_hook(self._after_patches),
             ]
             for number, block in enumerate(self.tower.blocks):
                 handles += self._on_block(number, block)
             if self.tower.pooler is not None:
-                handles.append(self.tower.pooler.register_forward_pre_hook(self._before_pooler, with_kwargs=True))
+                handles.append(before_forward(self.tower.pooler, self._before_pooler))
             for handle in handles:
                 stack.callback(handle.remove)
             yield
@@ -91,7 +92,7 @@ class VisionTransformerEngine:
             return self._after_block(number, output)
 
         handles = [
-            block.module.register_forward_pre_hook(before, with_kwargs=True),
+            before_forward(block.module, before),
             # ahead of the hooks that collect hidden states, which then are what the next block gets
             block.module.register_forward_hook(after, prepend=True),
         ]
