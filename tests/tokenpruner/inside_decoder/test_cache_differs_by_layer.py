@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from tests.tokenpruner.caches import cache_from, with_cache
+from tests.tokenpruner.caches import cache_from, followed, likely, with_cache
 from tests.tokenpruner.inside_decoder.layer_replay import Cut, replay
 from tokenpruner import prune
 from tokenpruner.methods.fastv import FastV
@@ -23,19 +23,6 @@ RAGGED = [[2, "I", 3], [4], ["I", 2, "I", 1]]
 
 def close(got, wanted):
     torch.testing.assert_close(got.double(), wanted.double(), rtol=0, atol=2e-5)
-
-
-def likely(out):
-    """The next token, any but the one that stands for images."""
-    return int(out.logits[0, -1].index_fill(0, torch.tensor(5), -torch.inf).argmax())
-
-
-def followed(model, inputs, out, more):
-    """The inputs of a second turn: prompt, answer and the tokens `more` [B, T], by full length."""
-    ids = torch.cat([out.sequences, more], 1)
-    added = ids.shape[1] - inputs["attention_mask"].shape[1]
-    mask = torch.nn.functional.pad(inputs["attention_mask"], (0, added), value=1)
-    return {"input_ids": ids, "attention_mask": mask, **with_cache(model, cache_from(out))}
 
 
 def test_lengths_by_hand(model, prompt):
