@@ -12,6 +12,7 @@ import numpy as np
 from datapruner.corpus.format import Rows
 from datapruner.corpus.formats.image_folder import LARGEST_IMAGE
 from datapruner.corpus.named_files import MOST_BYTES, named_file
+from datapruner.corpus.picture_check import problem_of
 from datapruner.corpus.text_fields import joined_messages
 from prunekernels.io.paths import read_regular
 
@@ -69,6 +70,9 @@ def images(rows: Rows, name: str, values: Sequence[object]) -> list[bytes]:
         if not isinstance(content, bytes) or not content:
             got = "none" if content == b"" else _kind(content)
             raise ValueError(f"{rows.location(index)}: want an encoded image in field {name!r}, got {got}")
+        problem = problem_of(content)
+        if problem is not None:
+            raise ValueError(f"{rows.location(index)}: want a whole image in field {name!r}, got {problem}")
         found.append(content)
     return found
 

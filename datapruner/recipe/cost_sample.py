@@ -112,7 +112,7 @@ class CostSample:
     def _share(self, step: Rule) -> float | None:
         for size in reversed(self.sizes):
             try:
-                table = ScoreTable(self._table(size))
+                table = ScoreTable(self._table(size), self.sources[size])
                 return select(table, step.selector, step.by, None, step.per).n_kept / size
             except ValueError:
                 continue
