@@ -61,6 +61,7 @@ def score(
             _remove_unread_table(table, made)
             raise
         _fill(source, table, columns, described, before, runs)
+    table.source = source
     return table
 
 
