@@ -55,7 +55,7 @@ def path_inside(root: Path, relative: object, place: str, *, links_may_leave: bo
 
 
 def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As os.walk, but OSError for a folder that cannot be listed, which os.walk passes over; one that is gone is none."""
+    """As os.walk, but a folder that cannot be listed is an OSError, not passed over; one that is gone is none."""
 
     def failed(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
