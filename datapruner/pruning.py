@@ -23,12 +23,14 @@ from prunekernels.io.staging import recover
 def prune(
     source: CorpusLike | Source,
     scorer: str | Scorer | Sequence[str | Scorer],
-    selector: str | Selector | Rule,
+    selector: str | Selector | Rule | None,
     keep_ratio: float | Budget | None,
     out: str | Path | Output,
     per: str | Per | None = None,
 ) -> Selection:
     """Write what `selector` keeps of `source` by the scores of `scorer` into `out`; returns the selection.
+
+    No selector is the one that the score is for, as in prune("c.jsonl", "near_duplicate", None, None, "out").
 
     With several scorers a `Rule` says what to select by, as in Rule("top", by="length"). The score table stays
     beside the output (`Output.scores`), so that a killed run goes on and another keep_ratio scores nothing again.

@@ -56,7 +56,10 @@ KeepRows = Annotated[int | None, typer.Option(help="Rows that are kept.")]
 KeepTokens = Annotated[int | None, typer.Option(help="Tokens that are kept, at most.")]
 KeepTokenRatio = Annotated[float | None, typer.Option(help="Fraction of the tokens that is kept, in (0, 1].")]
 By = Annotated[str | None, typer.Option(help='Column to select by, or weights of ranks as in "a=0.7,b=-0.3".')]
-Selector = Annotated[str, typer.Option("--selector", help='Selector, as in "middle" or "threshold:minimum=0.2".')]
+Selector = Annotated[
+    str | None,
+    typer.Option("--selector", help='Selector, as in "middle" or "top:seed=1"; default: what the scorer is for.'),
+]
 Per = Annotated[str | None, typer.Option(help="Group field: select inside each group.")]
 Quota = Annotated[str, typer.Option(help='How groups share what is kept: "kept", "equal" or "web=0.5,book=0.5".')]
 Counts = Annotated[str | None, typer.Option(help='Rows that each group keeps, as in "web=500,book=200".')]
@@ -98,7 +101,7 @@ def score(
 def select(
     table: Annotated[Path, typer.Argument(help="Folder that `score` wrote.")],
     out: Annotated[Path, typer.Option(help="Selection to write, a Parquet file.")],
-    selector: Selector = "middle",
+    selector: Selector = None,
     by: By = None,
     keep_ratio: KeepRatio = None,
     keep_rows: KeepRows = None,
@@ -145,7 +148,7 @@ def prune(
     files: Files,
     scorer: Scorers,
     out: Annotated[Path, typer.Option(help="Folder for kept and dropped rows, selection, report, card and recipe.")],
-    selector: Selector = "middle",
+    selector: Selector = None,
     by: By = None,
     keep_ratio: KeepRatio = None,
     keep_rows: KeepRows = None,
@@ -248,7 +251,7 @@ def methods() -> None:
 
 
 def _rule(
-    selector: str,
+    selector: str | None,
     by: str | None,
     keep: tuple[float | None, int | None, int | None, float | None],
     groups: tuple[str | None, str, str | None],

@@ -21,7 +21,7 @@ from datapruner.selection.selector import Selector
 class Rule:
     """One step of selecting, in the words of `select`; a later step chooses among what the earlier ones keep."""
 
-    selector: str | Selector = "middle"
+    selector: str | Selector | None = None
     by: str | Mapping[str, float] | None = None
     keep: float | Budget | None = None
     per: str | Per | None = None

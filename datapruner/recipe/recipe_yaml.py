@@ -22,7 +22,8 @@ from datapruner.corpus.remote_files import is_url
 from datapruner.corpus.source import Source
 from datapruner.recipe.recipe import Expected, Output, Recipe, Rule
 from datapruner.recipe.rule_options import BUDGET_OPTIONS, options_of_rule, rule_from_options
-from prunekernels import spec
+from datapruner.scoring.scorer import Scorer
+from datapruner.scoring.scorer_columns import scorers_by_column, text_form
 from prunekernels.extras import require
 from prunekernels.io.yaml_files import read_yaml
 
@@ -50,9 +51,7 @@ def dump(recipe: Recipe) -> str:
     out.pop("overwrite", None)
     plain = {
         "source": _changed(recipe.source),
-        "scorers": [
-            item if isinstance(item, str) else spec.describe(item, every_field=True) for item in recipe.scorers
-        ],
+        "scorers": [_scorer(item) for item in recipe.scorers],
         "engine": None if recipe.engine == "local" else recipe.engine,
         "scores": scores,
         "select": [options_of_rule(step) for step in recipe.select],
@@ -61,6 +60,13 @@ def dump(recipe: Recipe) -> str:
     }
     kept = {key: value for key, value in plain.items() if value is not None}
     return require("yaml", "data").safe_dump(kept, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _scorer(item: str | Scorer) -> str:
+    """The text form of a scorer; raises ValueError for a class of somebody's own, which no other run could make."""
+    text = item if isinstance(item, str) else text_form(item)
+    scorers_by_column(text)
+    return text
 
 
 def _changed(item: Source | Output | Expected) -> dict[str, object]:

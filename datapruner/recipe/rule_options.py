@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from datapruner.recipe.recipe import Rule
 from datapruner.selection.budgets import Budget, Per
+from datapruner.selection.select import SELECTORS
 from prunekernels import spec
 
 # the word, and the field of Budget that it fills
@@ -21,13 +22,17 @@ BUDGET_OPTIONS = {
 def rule_from_options(words: Mapping[str, object]) -> Rule:
     """The step that `words` say; a word that is None is not said. Raises ValueError where they do not fit together."""
     said = {word: value for word, value in words.items() if value is not None}
-    return Rule(_text(said, "selector") or "middle", _by(said.get("by")), _keep(said), _per(said))
+    return Rule(_text(said, "selector"), _by(said.get("by")), _keep(said), _per(said))
 
 
 def options_of_rule(step: Rule) -> dict[str, object]:
     """The words that make `step` again."""
-    selector = step.selector if isinstance(step.selector, str) else spec.describe(step.selector, every_field=True)
-    words: dict[str, object] = {"selector": selector}
+    words: dict[str, object] = {}
+    if step.selector is not None:
+        given = step.selector
+        words["selector"] = (
+            given if isinstance(given, str) else spec.describe(given, package=SELECTORS, every_field=True)
+        )
     if step.by is not None:
         words["by"] = step.by if isinstance(step.by, str) else dict(step.by)
     if isinstance(step.keep, Budget):

@@ -11,7 +11,7 @@ from datapruner.scoring.manifest import MANIFEST
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer_columns import scorers_by_column
 from datapruner.selection.budgets import Per
-from datapruner.selection.select import as_selector, check_keep_ratio, select
+from datapruner.selection.select import as_selector, check_keep_ratio, default_rule, select
 from datapruner.selection.selection import Selection
 
 
@@ -26,30 +26,37 @@ def select_in_steps(table: ScoreTable, steps: Sequence[Rule]) -> Selection:
 
 
 def with_named_columns(recipe: Recipe) -> Recipe:
-    """`recipe` with every step's column named; raises ValueError for what cannot work, before anything is read."""
+    """`recipe` with the column and selector of every step; raises ValueError, before anything is read, for what cannot
+    work."""
     columns = scorers_by_column(recipe.scorers)
-    scores = [name for name, scorer in columns.items() if not scorer.is_vector]
     path = None if recipe.out is None else recipe.out.table_path
-    there = [] if path is None or not (path / MANIFEST).exists() else ScoreTable(path).score_columns
+    table = ScoreTable(path) if path is not None and (path / MANIFEST).exists() else None
+    defaults = (
+        {} if table is None else {name: table.manifest["columns"][name]["selector"] for name in table.score_columns}
+    )
+    made = {name: scorer.default_selector for name, scorer in columns.items() if not scorer.is_vector}
     if not recipe.select:
         raise ValueError("want at least one step of selecting, got none")
-    steps = tuple(_with_named_column(step, scores, there, recipe.source) for step in recipe.select)
+    steps = tuple(_named(step, [*made], {**defaults, **made}, recipe.source) for step in recipe.select)
     return dataclasses.replace(recipe, select=steps)
 
 
-def _with_named_column(step: Rule, scores: Sequence[str], there: Sequence[str], source: Source) -> Rule:
-    rule = as_selector(step.selector)
-    check_keep_ratio(rule, step.keep, step.per)
+def _named(step: Rule, made: Sequence[str], defaults: Mapping[str, str], source: Source) -> Rule:
+    """`step` with its column, one of those that are `made` now where it names none, and its selector."""
+    wanted = [*step.by] if isinstance(step.by, Mapping) else [] if step.by is None else [step.by]
+    for name in wanted:
+        if name not in defaults:
+            raise ValueError(f"want by=<column>, one of {', '.join(defaults) or 'none'}, got {name!r}")
+    by = step.by
+    given = None if step.selector is None else as_selector(step.selector)
+    if by is None and (given is None or (given.needs_scores and given.default_by() is None)):
+        if len(made) != 1:
+            raise ValueError(f"want by=<column>, one of {', '.join(made) or 'none'}")
+        by = made[0]
+    if given is None:
+        given = default_rule("top" if isinstance(by, Mapping) else defaults[str(by)], step.keep, step.per)
+    check_keep_ratio(given, step.keep, step.per)
     column = step.per.column if isinstance(step.per, Per) else step.per
     if column is not None and column != source.group:
         raise ValueError(f"want the source's group column as per, got per={column!r} and group={source.group!r}")
-    wanted = [*step.by] if isinstance(step.by, Mapping) else [] if step.by is None else [step.by]
-    for name in wanted:
-        if name not in scores and name not in there:
-            known = ", ".join(dict.fromkeys([*scores, *there])) or "none"
-            raise ValueError(f"want by=<column>, one of {known}, got {name!r}")
-    if wanted or not rule.needs_scores or rule.default_by() is not None:
-        return step
-    if len(scores) != 1:
-        raise ValueError(f"want by=<column>, one of {', '.join(scores) or 'none'}")
-    return dataclasses.replace(step, by=scores[0])
+    return dataclasses.replace(step, by=by, selector=step.selector or given)

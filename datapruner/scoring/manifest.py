@@ -16,7 +16,7 @@ from datapruner.corpus.table_files import table_file
 from datapruner.scoring.scorer import Value
 from prunekernels.io.json_files import Fields
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 ROWS = "rows"
 # the fields of a row that every input says; others may come
@@ -35,7 +35,7 @@ class Input(TypedDict):
 
 
 class Column(TypedDict):
-    """How a column was made."""
+    """How a column was made; `selector` is the text form of the rule that its kind of score is for."""
 
     method: str
     spec: str
@@ -43,6 +43,7 @@ class Column(TypedDict):
     version: int
     identity: dict[str, str]
     direction: str
+    selector: str
     package: str
     is_vector: bool
     complete: bool
@@ -106,6 +107,7 @@ def read_column(found: Fields) -> Column:
         version=found.integer("version"),
         identity={key: identity.text(key) for key in identity.values},
         direction=found.text("direction"),
+        selector=found.text("selector"),
         package=found.text("package"),
         is_vector=found.flag("is_vector"),
         complete=found.flag("complete"),

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from datapruner.scoring.score_table import ScoreTable
-from datapruner.scoring.scorer_columns import method_name
 from datapruner.selection import ranking
 from datapruner.selection.budgets import Budget, Per, as_budget, as_per
 from datapruner.selection.candidates import Candidates
@@ -20,7 +19,7 @@ from datapruner.selection.selection import Selection, join
 from datapruner.selection.selector import Outcome, Selector
 from datapruner.selection.step import Step
 from datapruner.selection.uid_column import TableUidColumn
-from prunekernels import spec
+from prunekernels import registry, spec
 
 SELECTORS = "datapruner.selectors"
 
@@ -30,7 +29,7 @@ FEW = 0.3
 
 def select(
     table: str | Path | ScoreTable,
-    selector: str | Selector = "middle",
+    selector: str | Selector | None = None,
     by: str | Mapping[str, float] | None = None,
     keep_ratio: float | Budget | None = None,
     per: str | Per | None = None,
@@ -38,13 +37,20 @@ def select(
 ) -> Selection:
     """Keep `keep_ratio` of the rows, or a `Budget`, by the column `by` (which may stay away where there is but one).
 
+    Without a selector it is the one that the column's scorer is for (`Scorer.default_selector`); where that is a
+    threshold and a number of rows is asked, these are the lowest or highest scores.
     A mapping of columns to weights ranks by the weighted sum of their ranks in [0, 1]. `per` names the group
     column: rule and ranks are those inside each group, which keeps its share or gets what `Per` says. `within` is
     an earlier selection: only the rows it keeps compete, `keep_ratio` is of those, and its drops stay with their
     reasons. A selector that decides the count itself, as threshold does, takes no `keep_ratio`.
     """
     table = table if isinstance(table, ScoreTable) else ScoreTable(table)
-    rule, shares = as_selector(selector), None if per is None else as_per(per)
+    shares = None if per is None else as_per(per)
+    if selector is None:
+        by = _only_column(table) if by is None else by
+        rule = default_rule(_default_selector(table, by), keep_ratio, shares)
+    else:
+        rule = as_selector(selector)
     rule.check()
     check_keep_ratio(rule, keep_ratio, shares)
     earlier = within if within is None or isinstance(within, Selection) else Selection.load(within)
@@ -79,9 +85,21 @@ def as_selector(selector: str | Selector) -> Selector:
     return spec.build(SELECTORS, selector, Selector) if isinstance(selector, str) else selector
 
 
+def _name(rule: Selector) -> str:
+    return registry.name_of(SELECTORS, type(rule))
+
+
+def default_rule(default: str, keep_ratio: float | Budget | None, per: str | Per | None = None) -> Selector:
+    """The rule of a scorer's `default_selector`, or where a count is asked and it has none, its ranking."""
+    rule = as_selector(default)
+    asks = keep_ratio is not None or (isinstance(per, Per) and per.counts is not None)
+    ranked = rule.ranked() if asks and not rule.counts else None
+    return rule if ranked is None else as_selector(ranked)
+
+
 def check_keep_ratio(rule: Selector, keep_ratio: float | Budget | None, per: str | Per | None = None) -> None:
     """Raise where a count is asked of a rule that has its own, or none of a rule that needs one."""
-    name, given = method_name(rule), isinstance(per, Per) and per.counts is not None
+    name, given = _name(rule), isinstance(per, Per) and per.counts is not None
     if not rule.counts:
         if keep_ratio is not None or given:
             wanted = keep_ratio if keep_ratio is not None else "counts"
@@ -106,9 +124,22 @@ def _rank_weights(table: ScoreTable, rule: Selector, by: str | Mapping[str, floa
         return {by: 1.0}
     if not rule.needs_scores:
         return {}
+    return {_only_column(table): 1.0}
+
+
+def _only_column(table: ScoreTable) -> str:
     if len(table.score_columns) != 1:
         raise ValueError(f"{table.path}: want by=<column>, one of {', '.join(table.score_columns) or 'none'}")
-    return {table.score_columns[0]: 1.0}
+    return table.score_columns[0]
+
+
+def _default_selector(table: ScoreTable, by: str | Mapping[str, float]) -> str:
+    """That of the column; of a sum of ranks the highest ones, for which its weights are signed."""
+    if isinstance(by, Mapping):
+        return "top"
+    if by not in table.score_columns:
+        raise ValueError(f"{table.path} has no finished column {by!r}; finished: {', '.join(table.score_columns)}")
+    return table.manifest["columns"][by]["selector"]
 
 
 def _groups(rows: ScoreTableRows, per: Per, at: np.ndarray | None) -> Groups:
@@ -168,7 +199,7 @@ def _step(
     single = len(ranks) == 1 and [*ranks.values()] == [1.0]
     by = None if not ranks else next(iter(ranks)) if single else sum_text(ranks)
     return Step(
-        selector=spec.describe(rule, every_field=True),
+        selector=spec.describe(rule, package=SELECTORS, every_field=True),
         by=by,
         ranks={} if single else dict(ranks),
         keep_ratio=None if budget is None else budget.ratio,
@@ -189,7 +220,7 @@ def _finish(step: Step, rule: Selector, outcome: Outcome) -> None:
     step["rows"], step["kept"] = len(outcome.codes), int(np.count_nonzero(outcome.codes < 0))
     if rule.score_only and step["kept"] < FEW * step["rows"]:
         text = (
-            f"{method_name(rule)} keeps {step['kept'] / step['rows']:.1%} of the rows by {step['by']} alone: under "
+            f"{_name(rule)} keeps {step['kept'] / step['rows']:.1%} of the rows by {step['by']} alone: under "
             f"{FEW:.0%} such rules often do worse than random; calibrated or coverage_centric mend it"
         )
         step["warnings"].append(text)

@@ -23,7 +23,7 @@ from prunekernels.io.outputs import atomic_file, make_parents
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
+FORMAT = 2
 # rows of one row group
 ROWS_PER_GROUP = 2**20
 
