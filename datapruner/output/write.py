@@ -18,10 +18,12 @@ the first number that is free.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.fragments import CorpusLike
+from datapruner.corpus.remote_outputs import local_path, remote_copy, url_of
 from datapruner.corpus.source import Source, as_source
 from datapruner.output.dataset_card import dataset_card
 from datapruner.output.report import page
@@ -42,8 +44,8 @@ def write(
     source: CorpusLike | Source,
     selection: str | Path | Selection,
     out: str | Path | Output,
-) -> Path:
-    """Write what `selection` keeps of `source` into the folder `out`, and return it.
+) -> str | Path:
+    """Write what `selection` keeps of `source` into the folder `out`, or to a URL that fsspec knows, and return it.
 
     The report says more where `Output.scores` names the score table. Raises ValueError where the selection is of
     another input, where `out` is or holds what it is made from, or where it is not empty and not to
@@ -51,6 +53,17 @@ def write(
     """
     source, output = as_source(source), as_output(out)
     selection = selection if isinstance(selection, Selection) else Selection.load(selection)
+    if (url := url_of(output.path)) is not None:
+        with remote_copy(url) as made:
+            _write(source, selection, dataclasses.replace(output, path=made), None)
+        return url
+    folder = local_path(output.path)
+    _write(source, selection, dataclasses.replace(output, path=folder), folder)
+    return folder
+
+
+def _write(source: Source, selection: Selection, output: Output, place: Path | None) -> None:
+    """Write into the folder of `output`; `place` is where recipes are read, None: somewhere else."""
     folder, inputs = Path(output.path), output_inputs(output, source)
     if isinstance(selection.uids, FileUidColumn):
         inputs.append(selection.uids.path)
@@ -72,11 +85,10 @@ def write(
             write_index(selection, partial)
         selection.save(partial / "selection.parquet")
         (partial / "README.md").write_text(dataset_card(selection, kept_name(source)), encoding="utf-8")
-        recipe = recipe_text(source, selection, table, folder)
+        recipe = recipe_text(source, selection, table, place)
         if recipe is not None:
             (partial / "recipe.yaml").write_text(recipe, encoding="utf-8")
         if data is not None:
             (partial / "report.html").write_text(page.page_html(data, texts), encoding="utf-8")
         # where the selection was made, should that not have gone
         recover_all(partial)
-    return folder

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from datapruner.corpus.remote_outputs import local_path
 from datapruner.corpus.source import Source
 from datapruner.scoring.scorer import Scorer
 from datapruner.selection.budgets import Budget, Per
@@ -46,7 +47,7 @@ class Output:
     @property
     def table_path(self) -> Path:
         """The folder of the score table."""
-        return Path(f"{self.path}.scores" if self.scores is None else self.scores)
+        return local_path(f"{self.path}.scores" if self.scores is None else self.scores)
 
 
 @dataclass(frozen=True)

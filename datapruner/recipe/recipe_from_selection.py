@@ -24,8 +24,8 @@ from datapruner.selection.step import Step
 from prunekernels import registry, spec
 
 
-def recipe_text(source: Source, selection: Selection, table: ScoreTable | None, folder: Path) -> str | None:
-    """The recipe of `selection`, to be read in `folder`, as YAML.
+def recipe_text(source: Source, selection: Selection, table: ScoreTable | None, folder: Path | None) -> str | None:
+    """The recipe of `selection`, to be read in `folder` (None: elsewhere), as YAML.
 
     None where no recipe can say it: for rows in memory, which have no path, and for methods of the caller's own.
     """
@@ -56,13 +56,17 @@ def _are_methods_known(selection: Selection) -> bool:
     )
 
 
-def _path(source: Source, folder: Path) -> str | list[str] | None:
+def _path(source: Source, folder: Path | None) -> str | list[str] | None:
     """What `source` was given, its paths as `folder` sees them; addresses stay."""
     given = source.path
     if not isinstance(given, str | Path | list | tuple):
         return None
     paths = [given] if isinstance(given, str | Path) else given
-    seen = [str(path) if is_url(path) else Path(os.path.relpath(Path(path), folder)).as_posix() for path in paths]
+
+    def seen_from(path: Path) -> str:
+        return (path.absolute() if folder is None else Path(os.path.relpath(path, folder))).as_posix()
+
+    seen = [str(path) if is_url(path) else seen_from(Path(path)) for path in paths]
     return seen[0] if len(seen) == 1 else seen
 
 

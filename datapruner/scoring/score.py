@@ -11,6 +11,7 @@ from datapruner.corpus.background_hash import BackgroundTask
 from datapruner.corpus.chunks import CHUNKS
 from datapruner.corpus.fingerprint import fingerprint, is_on_disk, stamps, unhashed
 from datapruner.corpus.fragments import CorpusLike
+from datapruner.corpus.remote_outputs import local_path
 from datapruner.corpus.source import Source, as_source
 from datapruner.scoring.column_passes import check_needs, fill_columns, reads_any
 from datapruner.scoring.engine import Engine, as_engine
@@ -32,10 +33,10 @@ def score(
     """Score every row of `source` into the folder `out`; a scorer is an instance or "[name=]method:field=value".
 
     `engine` says where: "local" is this process, "local:workers=4" so many processes, "ray" a Ray cluster; the
-    bytes are the same. What is there already is not scored again: columns and chunks of a finished or killed run
+    bytes are the same; `out` is a folder, not a URL. What is there already is not scored again: columns and chunks of a finished or killed run
     are kept. Raises ValueError where `out` holds scores of another input, or a column of the same name made otherwise.
     """
-    source, folder = as_source(source), Path(out)
+    source, folder = as_source(source), local_path(out)
     check_not_input(folder, source.paths())
     columns, runs = scorers_by_column(scorers), as_engine(engine)
     runs.check()

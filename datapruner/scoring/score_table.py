@@ -25,6 +25,7 @@ import numpy as np
 
 from datapruner.corpus import checked_parquet
 from datapruner.corpus.fingerprint import FileFingerprint, difference
+from datapruner.corpus.remote_outputs import local_path
 from datapruner.corpus.table_files import table_file
 from datapruner.scoring.manifest import FORMAT, MANIFEST, ROWS, Input, Manifest, read_manifest, save_manifest
 from datapruner.scoring.safetensors_mmap import mmap_safetensors, save_safetensors
@@ -63,7 +64,7 @@ class ScoreTable:
     """A score table on disk; raises ValueError where `path` holds none."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = local_path(path)
         file = self.path / MANIFEST
         if not file.is_file():
             raise ValueError(f"{self.path} is no score table: it has no {MANIFEST}")
