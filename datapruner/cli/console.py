@@ -46,7 +46,7 @@ def show_table(table: ScoreTable) -> None:
     shown_names = table.score_columns[:MOST_LINES]
     shown.columns[0].min_width = min(60, max(map(len, shown_names), default=0))
     for name in shown_names:
-        values = np.quantile(table.scores(name), QUANTILES)
+        values = np.nanquantile(table.scores(name), QUANTILES)
         shown.add_row(plain(name, 60), *map(_number, values))
     if shown_names:
         console.print(shown)
@@ -80,7 +80,7 @@ def show_lineage(table: ScoreTable) -> None:
     _say_more(console, len(columns) - MOST_LINES, "columns")
 
 
-def show_selection(selection: Selection, path: Path) -> None:
+def show_selection(selection: Selection, path: str | Path) -> None:
     """How many rows are kept and why the others are not."""
     console = Console()
     rows = selection.n_rows

@@ -6,7 +6,7 @@ noted)`. A fragment is what one format reads from its begin to its end: a file, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -65,17 +65,18 @@ class Rows(Protocol):
 class Writer(Protocol):
     """Makes a writer of rows like those of the fragment `like`."""
 
-    def __call__(self, path: Path, like: object, noted: Sequence[str] | None = None) -> RowWriter: ...
+    def __call__(self, path: Path, like: object, noted: Mapping[str, str] | None = None) -> RowWriter: ...
 
 
 @dataclass(frozen=True)
 class Note:
-    """What is said about a dropped row: it is written beside the row's own fields."""
+    """What is said about a dropped row, written beside the row's own fields: `scores` are those that it was selected by
+    and, as in "near_duplicate.nearest_uid", what their scorers say beside them."""
 
     row: int
     uid: str
     reason: str
-    scores: dict[str, float]
+    scores: dict[str, object]
 
 
 class RowWriter(Protocol):

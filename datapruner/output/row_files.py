@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool
         kept = stack.enter_context(_writer(first, folder / kept_name(source)))
         others = None
         if dropped:
-            noted = [*selection.scores]
+            noted = {**dict.fromkeys(selection.scores, "float"), **_kinds(selection)}
             others = stack.enter_context(_writer(first, folder / f"dropped{output_suffix(first)}", noted))
         with progress.display() as shown:
             bar = progress.Bar(shown, "writing", selection.n_rows)
@@ -61,7 +61,7 @@ def write_index(selection: Selection, folder: Path) -> None:
 
 
 @contextmanager
-def _writer(like: Fragment, path: Path, noted: Sequence[str] | None = None) -> Iterator[RowWriter]:
+def _writer(like: Fragment, path: Path, noted: Mapping[str, str] | None = None) -> Iterator[RowWriter]:
     """A writer that is closed; where something failed, a failing close does not hide it."""
     writer: RowWriter = format_of(like).Writer(path, like, noted)
     try:
@@ -82,11 +82,20 @@ def _uids(selection: Selection) -> Iterator[tuple[int, list[str]]]:
 
 def _notes(selection: Selection, chunk: Chunk, indices: Sequence[int]) -> list[Note]:
     names = selection.uid_range(chunk.start, chunk.start + len(chunk.rows))
+    said = selection.said(chunk.start, chunk.start + len(chunk.rows))
     notes = []
     for index in indices:
         row = chunk.start + index
         # the shortest decimal that reads back as this float32
         # rows dropped before a sum of ranks was taken have none
-        scores = {n: float(str(values[row])) for n, values in selection.scores.items() if not np.isnan(values[row])}
-        notes.append(Note(row, names[index], selection.reason(row) or "", scores))
+        scores: dict[str, object] = {
+            n: float(str(values[row])) for n, values in selection.scores.items() if not np.isnan(values[row])
+        }
+        details = {name: values[index] for name, values in said.items() if values[index] not in (None, "")}
+        notes.append(Note(row, names[index], selection.reason(row) or "", {**scores, **details}))
     return notes
+
+
+def _kinds(selection: Selection) -> dict[str, str]:
+    """What Arrow calls the values of each detail."""
+    return {name: str(column.block(0).type) for name, column in selection.details.items()}

@@ -20,12 +20,16 @@ from datapruner.selection.selector import Selector
 
 @dataclass(frozen=True)
 class Rule:
-    """One step of selecting, in the words of `select`; a later step chooses among what the earlier ones keep."""
+    """One step of selecting, in the words of `select`; a later step chooses among what the earlier ones keep.
+
+    Its own `scorers` score these rows alone.
+    """
 
     selector: str | Selector | None = None
     by: str | Mapping[str, float] | None = None
     keep: float | Budget | None = None
     per: str | Per | None = None
+    scorers: tuple[str | Scorer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,11 @@ class Recipe:
     out: Output | None = None
     engine: str = "local"
     expect: Expected = Expected()
+
+    @property
+    def all_scorers(self) -> tuple[str | Scorer, ...]:
+        """Those of all rows, and then those of the steps."""
+        return (*self.scorers, *(item for step in self.select for item in step.scorers))
 
 
 def as_output(out: str | Path | Output) -> Output:

@@ -27,10 +27,11 @@ from prunekernels import registry, spec
 def recipe_text(source: Source, selection: Selection, table: ScoreTable | None, folder: Path | None) -> str | None:
     """The recipe of `selection`, to be read in `folder` (None: elsewhere), as YAML.
 
-    None where no recipe can say it: for rows in memory, which have no path, and for methods of the caller's own.
+    None where no recipe can say it: for rows in memory, which have no path, for methods of the caller's own, and for a
+    budget that several tables shared.
     """
     path = _path(source, folder)
-    if path is None or not _are_methods_known(selection):
+    if path is None or not _are_methods_known(selection) or any(step["tables"] > 1 for step in selection.steps):
         return None
     used = selection.input["fields"]
     found = Recipe(
@@ -99,4 +100,6 @@ def _read_by_selectors(selection: Selection) -> list[str]:
 def _rule(step: Step) -> Rule:
     asked = {word: step["budget"].get(field) for word, field in BUDGET_OPTIONS.items()}
     by, groups = step["ranks"] or step["by"], {word: step[word] for word in ("per", "quota", "counts")}
-    return rule_from_options({"selector": step["selector"], "by": by, **asked, **groups})
+    return rule_from_options(
+        {"selector": step["selector"], "by": by, **asked, "counted_by": step["counted_by"], **groups}
+    )

@@ -6,7 +6,9 @@ engine: local:workers=4
 scores: scores                                         # folder of the score table; default: out + ".scores"
 select:
 - {selector: "threshold:minimum=0.7", by: near_duplicate}
+- {where: "int_score >= 3"}                            # a field of the rows, or a column
 - {selector: middle, by: {ppl: 0.7, length: 0.3}, keep_ratio: 0.5, per: source, quota: equal}
+- {scorers: ["long=perplexity:window=4096"], by: long, keep_ratio: 0.5}   # scores what is left alone
 out: {path: pruned, dropped: false}                    # or just the path
 expect: {kept: 310, hash: 0123456789abcdef0123456789abcdef}
 """
@@ -21,14 +23,13 @@ from typing import TypeVar
 from datapruner.corpus.remote_files import is_url
 from datapruner.corpus.source import Source
 from datapruner.recipe.recipe import Expected, Output, Recipe, Rule
-from datapruner.recipe.rule_options import BUDGET_OPTIONS, options_of_rule, rule_from_options
+from datapruner.recipe.rule_options import WORDS, condition, options_of_rule, rule_from_options
 from datapruner.scoring.scorer import Scorer
 from datapruner.scoring.scorer_columns import scorers_by_column, text_form
 from prunekernels.extras import require
 from prunekernels.io.yaml_files import read_yaml
 
 TOP = ("source", "scorers", "engine", "scores", "select", "out", "expect")
-STEP = ("selector", "by", *BUDGET_OPTIONS, "per", "quota", "counts")
 # types of fields, as they are written in the dataclasses, that YAML has
 PLAIN = {"str": str, "int": int, "float": float, "bool": bool, "None": type(None)}
 Made = TypeVar("Made")
@@ -122,8 +123,13 @@ def _output(top: dict[str, object], folder: Path) -> Output | None:
 
 
 def _step(read: object, place: str) -> Rule:
-    step = _mapping({"selector": read} if isinstance(read, str) else read, place, STEP)
+    is_condition = isinstance(read, dict) and "where" in read
+    known = ("where", "scorers") if is_condition else (*WORDS, "scorers")
+    step = _mapping({"selector": read} if isinstance(read, str) else read, place, known)
     try:
+        if is_condition:
+            made = condition(_text(step.pop("where"), "where"))
+            return dataclasses.replace(made, scorers=rule_from_options(step).scorers)
         return rule_from_options(step)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error

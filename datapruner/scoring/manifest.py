@@ -35,7 +35,8 @@ class Input(TypedDict):
 
 
 class Column(TypedDict):
-    """How a column was made; `selector` is the text form of the rule that its kind of score is for."""
+    """How a column was made; `selector` is the text form of the rule that its kind of score is for, `rows` a hash of
+    the numbers of the rows that it has, None: all."""
 
     method: str
     spec: str
@@ -47,6 +48,7 @@ class Column(TypedDict):
     package: str
     is_vector: bool
     complete: bool
+    rows: str | None
 
 
 class Manifest(TypedDict):
@@ -111,6 +113,7 @@ def read_column(found: Fields) -> Column:
         package=found.text("package"),
         is_vector=found.flag("is_vector"),
         complete=found.flag("complete"),
+        rows=found.text("rows") if found.has("rows") else None,
     )
 
 

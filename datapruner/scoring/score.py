@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from datapruner.corpus.background_hash import BackgroundTask
 from datapruner.corpus.chunks import CHUNKS
@@ -13,6 +16,7 @@ from datapruner.corpus.fingerprint import fingerprint, is_on_disk, stamps, unhas
 from datapruner.corpus.fragments import CorpusLike
 from datapruner.corpus.remote_outputs import local_path
 from datapruner.corpus.source import Source, as_source
+from datapruner.scoring.chosen_rows import KeptRows, check_takes_some_rows, row_numbers, save_rows
 from datapruner.scoring.column_passes import check_needs, fill_columns, reads_any
 from datapruner.scoring.engine import Engine, as_engine
 from datapruner.scoring.first_pass import read_rows
@@ -23,29 +27,40 @@ from datapruner.scoring.scorer_columns import manifest_column, manifest_input, s
 from prunekernels.io.outputs import LOCK, check_not_input, folder_lock, make_parents
 from prunekernels.io.staging import recover_all
 
+# what has not to be scored again for another one
+WAYS = {
+    "group": 'add the scorer "NAME=group:name=FIELD", and select with per=NAME',
+    "tokens": 'add the scorer "NAME=tokens:tokenizer=MODEL", and spend Budget(..., counted_by=NAME)',
+}
+
 
 def score(
     source: CorpusLike | Source,
     scorers: str | Scorer | Sequence[str | Scorer],
     out: str | Path,
     engine: str | Engine = "local",
+    rows: KeptRows | Sequence[int] | np.ndarray | None = None,
 ) -> ScoreTable:
     """Score every row of `source` into the folder `out`; a scorer is an instance or "[name=]method:field=value".
 
     `engine` says where: "local" is this process, "local:workers=4" so many processes, "ray" a Ray cluster; the
-    bytes are the same; `out` is a folder, not a URL. What is there already is not scored again: columns and chunks of a finished or killed run
-    are kept. Raises ValueError where `out` holds scores of another input, or a column of the same name made otherwise.
+    bytes are the same. `out` is a folder, not a URL. What is there already is not scored again: columns and chunks of a
+    finished or killed run are kept, and read in the chunks that the table has. `rows` are all that the new columns get
+    scores for, a selection or row numbers. Raises ValueError where `out` holds scores of another input, or a column of
+    the same name made otherwise.
     """
     source, folder = as_source(source), local_path(out)
     check_not_input(folder, source.paths())
     columns, runs = scorers_by_column(scorers), as_engine(engine)
     runs.check()
+    source = _in_the_chunks_of(folder, source)
     check_needs(source, columns)
-    described = {name: manifest_column(scorer) for name, scorer in columns.items()}
     before, hashing = stamps(source), BackgroundTask(partial(fingerprint, source))
     # whether a table that is there is of this input must be known first; for a new one the input is hashed meanwhile
     waits = (folder / MANIFEST).exists() or not is_on_disk(source)
     table_input = manifest_input(source, hashing.result() if waits else unhashed(source))
+    chosen = None if rows is None else _chosen_rows(folder, columns, rows)
+    described = {name: manifest_column(scorer, chosen) for name, scorer in columns.items()}
     _check_folder(folder, table_input, described)
     made = not folder.exists()
     make_parents(folder / MANIFEST)
@@ -60,8 +75,31 @@ def score(
         except (ValueError, OSError):
             _remove_unread_table(table, made)
             raise
-        _fill(source, table, columns, described, before, runs)
+        missing = _register(table, columns, described, chosen)
+        _fill(source, table, missing, before, runs)
     return table
+
+
+def _in_the_chunks_of(folder: Path, source: Source) -> Source:
+    """`source`, read in chunks of the size that the table in `folder` has: it is what every column goes by."""
+    if not (folder / MANIFEST).is_file() or (table := ScoreTable(folder)).manifest["rows"] is None:
+        return source
+    made = table.manifest["input"]
+    return dataclasses.replace(source, chunk_rows=made["chunk_rows"], chunk_bytes=made["chunk_bytes"])
+
+
+def _chosen_rows(
+    folder: Path, scorers: Mapping[str, Scorer], rows: KeptRows | Sequence[int] | np.ndarray
+) -> np.ndarray:
+    """The numbers of `rows`; raises ValueError where the table or a scorer has no use for them."""
+    check_takes_some_rows(scorers)
+    if not (folder / MANIFEST).exists():
+        raise ValueError(f"want a table for rows=, got none in {folder}: score a column over all rows first")
+    table = ScoreTable(folder)
+    if not isinstance(rows, Sequence | np.ndarray):
+        table.refuse_other_input(rows.input["files"])
+        rows = rows.kept
+    return row_numbers(rows, table.n_rows)
 
 
 def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> None:
@@ -82,8 +120,7 @@ def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> No
 
 def _settings(described: Input) -> dict[str, str | int | None]:
     """All but the files, which must be the same for a table to go on."""
-    sizes = {"chunk_rows": described["chunk_rows"], "chunk_bytes": described.get("chunk_bytes")}
-    return {**described["fields"], **sizes}
+    return {**described["fields"], "chunk_rows": described["chunk_rows"], "chunk_bytes": described["chunk_bytes"]}
 
 
 def _refuse_mismatch(table: ScoreTable, wanted: Input, columns: dict[str, Column]) -> None:
@@ -91,12 +128,13 @@ def _refuse_mismatch(table: ScoreTable, wanted: Input, columns: dict[str, Column
     made = _settings(table.manifest["input"])
     for key, new in _settings(wanted).items():
         if made.get(key) != new:
-            raise ValueError(f"{table.path} was made with {key}={made.get(key)!r}, wanted is {key}={new!r}")
+            way = f": {WAYS[key]}" if key in WAYS else ""
+            raise ValueError(f"{table.path} was made with {key}={made.get(key)!r}, wanted is {key}={new!r}{way}")
     for name, column in columns.items():
         found = table.manifest["columns"].get(name)
         if found is None:
             continue
-        for key in ("method", "version", "fields", "identity"):
+        for key in ("method", "version", "fields", "identity", "rows"):
             old, new = found[key], column[key]  # type: ignore[literal-required]
             if old != new:
                 raise ValueError(
@@ -147,22 +185,28 @@ def _drop_columns(table: ScoreTable, names: Sequence[str]) -> None:
     table.save()
 
 
+def _register(
+    table: ScoreTable, scorers: dict[str, Scorer], described: dict[str, Column], chosen: np.ndarray | None
+) -> dict[str, Scorer]:
+    """Those of `scorers` whose columns are not complete, said in the manifest before the first part is written: a later
+    run must not go on with other fields or rows."""
+    missing = {name: scorer for name, scorer in scorers.items() if name not in table.columns}
+    if missing:
+        for name in missing:
+            table.manifest["columns"].setdefault(name, described[name])
+        table.save()
+    if chosen is not None:
+        for name in missing:
+            save_rows(table.path, name, chosen)
+    return missing
+
+
 def _fill(
-    source: Source,
-    table: ScoreTable,
-    scorers: dict[str, Scorer],
-    described: dict[str, Column],
-    before: list[tuple[int, int]],
-    engine: Engine,
+    source: Source, table: ScoreTable, missing: dict[str, Scorer], before: list[tuple[int, int]], engine: Engine
 ) -> None:
     """Make the columns that are not complete."""
-    missing = {name: scorer for name, scorer in scorers.items() if name not in table.columns}
     if not missing:
         return
-    # said before the first part is written: a later run must not go on with other fields
-    for name in missing:
-        table.manifest["columns"].setdefault(name, described[name])
-    table.save()
     try:
         fill_columns(source, table, missing, engine)
     finally:

@@ -6,9 +6,12 @@ import re
 from collections.abc import Sequence
 from importlib import metadata
 
+import numpy as np
+
 from datapruner.corpus.fingerprint import FileFingerprint
 from datapruner.corpus.source import Source
 from datapruner.corpus.token_counter import token_counter
+from datapruner.scoring.chosen_rows import rows_hash
 from datapruner.scoring.manifest import ROWS, Column, Input
 from datapruner.scoring.scorer import Embedder, Scorer
 from prunekernels import registry, spec
@@ -27,7 +30,7 @@ def scorers_by_column(scorers: str | Scorer | Sequence[str | Scorer]) -> dict[st
     for item in given:
         name = None
         if isinstance(item, str):
-            match = re.match(r"(?:(\w+)=)?(.*)", item, re.DOTALL)
+            match = re.match(r"(?:([\w.-]+)=)?(.*)", item, re.DOTALL)
             name, text = match.groups() if match else (None, item)
             named = text.partition(":")[0].strip()
             item = spec.build(EMBEDDERS if named in registry.names(EMBEDDERS) else SCORERS, text, Scorer)
@@ -50,8 +53,8 @@ def _column_name(scorer: Scorer) -> str:
     return name if is_known else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(scorer).__name__).lower()
 
 
-def manifest_column(scorer: Scorer) -> Column:
-    """The manifest's entry for a column that is to be made."""
+def manifest_column(scorer: Scorer, rows: np.ndarray | None = None) -> Column:
+    """The manifest's entry for a column that is to be made, of `rows` or all."""
     scorer.check()
     return Column(
         method=method_name(scorer),
@@ -64,6 +67,7 @@ def manifest_column(scorer: Scorer) -> Column:
         package=_package_version(),
         is_vector=scorer.is_vector,
         complete=False,
+        rows=None if rows is None else rows_hash(rows),
     )
 
 

@@ -62,6 +62,13 @@ class Selection(StoredSelection):
         """Why row number `row` is dropped, None where it is kept."""
         return None if self.codes[row] < 0 else self.reasons[self.codes[row]]
 
+    def said(self, start: int, stop: int) -> dict[str, list[object]]:
+        """What scorers say beside their scores of the rows from `start` up to `stop`, by name; None where nothing."""
+        return {
+            name: [value for _, block in uid_slices(column, start, stop) for value in block.to_pylist()]
+            for name, column in self.details.items()
+        }
+
     def counts(self) -> dict[str, int]:
         """How many rows were dropped for each reason."""
         counted = counts(self.codes[self.codes >= 0], len(self.reasons)).tolist()
@@ -100,6 +107,7 @@ def join(earlier: Selection, later: Selection) -> Selection:
         codes=codes,
         reasons=tuple(texts),
         scores={**earlier.scores, **later.scores},
+        details={**earlier.details, **later.details},
         steps=(*earlier.steps, *later.steps),
         weights=_joined(earlier.weights, later.weights, codes < 0),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,14 +116,15 @@ def rows_per_chunk(limits: Limits, row_bytes: float) -> int:
 
 
 class Writer:
-    """Appends rows in the schema of the first of them; notes about `noted` scores become one more struct column."""
+    """Appends rows in the schema of the first of them; notes become one more struct column, whose scores are `noted`
+    with Arrow's names of their types."""
 
-    def __init__(self, path: Path, schema: pa.Schema, noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, noted: Mapping[str, str] | None = None) -> None:
         pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
         self.schema = schema
         self.note = None
         if noted is not None:
-            scores = pa.struct([(name, pa.float32()) for name in noted])
+            scores = pa.struct([(name, pa.type_for_alias(kind)) for name, kind in noted.items()])
             kinds = [("row", pa.int64()), ("uid", pa.string()), ("reason", pa.string())]
             # parquet has no struct without fields
             kind = pa.struct([*kinds, ("scores", scores)] if noted else kinds)

@@ -133,7 +133,7 @@ def _fitting(lines: Lines, limits: Limits, begin: Begin) -> int:
 class Writer:
     """Appends lines as they were read; a note becomes one more field at the end of its line."""
 
-    def __init__(self, path: Path, like: object, noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, like: object, noted: Mapping[str, str] | None = None) -> None:
         self.file = LineWriter(path)
 
     def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -150,5 +150,5 @@ def _opened(path: AnyFile, dictionaries: tuple[str, ...] = ()) -> Iterator[pq.Pa
 class Writer(_arrow.Writer):
     """Appends rows in the schema of the file `like`."""
 
-    def __init__(self, path: Path, like: AnyFile, noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, like: AnyFile, noted: Mapping[str, str] | None = None) -> None:
         super().__init__(path, schema_of(like), noted)

@@ -11,11 +11,13 @@ import numpy as np
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.source import Source
 from datapruner.corpus.uids import splitmix64
-from datapruner.output.report.statistics import Statistics, StepRows, column_of, has_field
+from datapruner.output.report.statistics import Statistics, StepRows, column_of
 from datapruner.scoring import progress
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.groups import BLOCK, Groups, counts
+from datapruner.selection.score_table_rows import ScoreTableRows
 from datapruner.selection.selection import Selection
+from datapruner.selection.step import Step
 
 # rows on each side of all cuts together, and pairs of duplicates
 MOST_EXAMPLES, MOST_PAIRS = 12, 20
@@ -31,7 +33,7 @@ READ = 20_000
 
 @dataclass(frozen=True)
 class Example:
-    """A row near a cut: on which score, why it was dropped where it was, and whose cut it is where groups have theirs."""
+    """A row near a cut: on which score, why it was dropped where it was, and whose cut it is where groups have one."""
 
     row: int
     uid: str
@@ -121,16 +123,26 @@ def choose_examples(selection: Selection, statistics: Statistics, table: ScoreTa
     ranked = [(n, rows, by) for n, rows in enumerate(statistics.steps, start=1)
               if (by := column_of(rows.step, selection.scores)) and rows.dropped.any()][:MOST_SIDES]  # fmt: skip
     most = max(3, MOST_EXAMPLES // max(len(ranked), 1))
-    sides = tuple(_side(selection, rows, (n, by), statistics.groups, most) for n, rows, by in ranked)
+    sides = tuple(_side(selection, rows, (n, by), _groups_of(rows.step, table), most) for n, rows, by in ranked)
     found = () if table is None else tuple(_duplicates(selection, table))
     return ExampleRows(sides, found)
+
+
+def _groups_of(step: Step, table: ScoreTable | None) -> Groups | None:
+    """The groups that the step went by, which need not be those of the input; None where it or the table has none."""
+    if table is None or step["per"] is None:
+        return None
+    try:
+        return ScoreTableRows(table).groups_by(step["per"])
+    except ValueError:
+        return None
 
 
 def _side(selection: Selection, rows: StepRows, named: tuple[int, str], groups: Groups | None, most: int) -> Side:
     number, by = named
     kept = rows.left & (selection.codes < 0)
     found: list[list[Example]] = [[], []]
-    for group, members in _with_a_cut(rows, kept, None if rows.step["per"] is None else groups):
+    for group, members in _with_a_cut(rows, kept, groups):
         # what is shown is shared by the groups, and each has some
         few = most if groups is None or group is None else max(2, most // min(len(groups.names), MOST_GROUPS))
         for side, (of, to) in zip(found, ((kept, rows.dropped), (rows.dropped, rows.left)), strict=True):
@@ -182,7 +194,7 @@ def _distances(values: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _duplicates(selection: Selection, table: ScoreTable) -> list[Duplicates]:
-    names = [name for name in table.score_columns if has_field(table, name, "nearest_row")]
+    names = [name for name in table.score_columns if table.has_detail(name, "nearest_row")]
     return [_pairs(selection, table, name) for name in names[:MOST_COLUMNS]]
 
 
