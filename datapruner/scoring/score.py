@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from datapruner.corpus.background_hash import BackgroundTask
+from datapruner.corpus.bad_rows import SKIPPED
 from datapruner.corpus.chunks import CHUNKS
 from datapruner.corpus.fingerprint import fingerprint, is_on_disk, stamps, unhashed
 from datapruner.corpus.fragments import CorpusLike
@@ -230,7 +231,7 @@ def _remove_unread_table(table: ScoreTable, made: bool) -> None:
         return
     _drop_columns(table, [*table.manifest["columns"], ROWS])
     # without a manifest nothing else may be there
-    for name in (CHUNKS, MANIFEST, LOCK):
+    for name in (CHUNKS, SKIPPED, MANIFEST, LOCK):
         (table.path / name).unlink(missing_ok=True)
     if made:
         with suppress(OSError):
