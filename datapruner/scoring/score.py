@@ -21,8 +21,9 @@ from datapruner.scoring.chosen_rows import KeptRows, check_takes_some_rows, row_
 from datapruner.scoring.column_passes import check_needs, fill_columns, reads_any
 from datapruner.scoring.engine import Engine, as_engine
 from datapruner.scoring.first_pass import read_rows
+from datapruner.scoring.grow_table import drop_columns, grow, is_grown, was_read
 from datapruner.scoring.manifest import MANIFEST, ROWS, Column, Input
-from datapruner.scoring.score_table import ScoreTable, remove_column
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Scorer
 from datapruner.scoring.scorer_columns import manifest_column, manifest_input, scorers_by_column
 from prunekernels.io.outputs import LOCK, check_not_input, folder_lock, make_parents
@@ -46,9 +47,9 @@ def score(
 
     `engine` says where: "local" is this process, "local:workers=4" so many processes, "ray" a Ray cluster; the
     bytes are the same. `out` is a folder, not a URL. What is there already is not scored again: columns and chunks of a
-    finished or killed run are kept, and read in the chunks that the table has. `rows` are all that the new columns get
-    scores for, a selection or row numbers. Raises ValueError where `out` holds scores of another input, or a column of
-    the same name made otherwise.
+    finished or killed run are kept, also where more files came behind those of the table; it keeps its size of chunks.
+    `rows` are all that the new columns get scores for, a selection or row numbers. Raises ValueError where `out` holds
+    scores of another input, or a column of the same name made otherwise.
     """
     source, folder = as_source(source), local_path(out)
     check_not_input(folder, source.paths())
@@ -83,7 +84,7 @@ def score(
 
 def _in_the_chunks_of(folder: Path, source: Source) -> Source:
     """`source`, read in chunks of the size that the table in `folder` has: it is what every column goes by."""
-    if not (folder / MANIFEST).is_file() or (table := ScoreTable(folder)).manifest["rows"] is None:
+    if not (folder / MANIFEST).is_file() or not was_read(table := ScoreTable(folder)):
         return source
     made = table.manifest["input"]
     return dataclasses.replace(source, chunk_rows=made["chunk_rows"], chunk_bytes=made["chunk_bytes"])
@@ -109,7 +110,7 @@ def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> No
         raise ValueError(f"want a folder for the scores, got the file {folder}")
     if (folder / MANIFEST).exists():
         table = ScoreTable(folder)
-        if table.manifest["rows"] is not None:
+        if was_read(table):
             _refuse_mismatch(table, wanted, columns)
     elif folder.is_dir():
         # a run that was killed, or that begins just now, may have no more than this
@@ -125,7 +126,8 @@ def _settings(described: Input) -> dict[str, str | int | None]:
 
 
 def _refuse_mismatch(table: ScoreTable, wanted: Input, columns: dict[str, Column]) -> None:
-    table.refuse_other_input(wanted["files"])
+    if not is_grown(table, wanted["files"]):
+        table.refuse_other_input(wanted["files"])
     made = _settings(table.manifest["input"])
     for key, new in _settings(wanted).items():
         if made.get(key) != new:
@@ -147,14 +149,16 @@ def _refuse_mismatch(table: ScoreTable, wanted: Input, columns: dict[str, Column
 def _open(folder: Path, wanted: Input, columns: dict[str, Column]) -> ScoreTable:
     """The table of `folder`, begun where there is none; checked again, now that nobody else writes."""
     table = ScoreTable(folder) if (folder / MANIFEST).exists() else ScoreTable.create(folder, wanted)
-    if table.manifest["rows"] is None:
+    if not was_read(table):
         # killed while it read: there is little to lose, nothing of another input or other columns stays
         same_input = table.manifest["input"] == wanted
-        _drop_columns(table, [name for name, made in table.manifest["columns"].items() if made != columns.get(name)])
+        drop_columns(table, [name for name, made in table.manifest["columns"].items() if made != columns.get(name)])
         if not same_input:
-            _drop_columns(table, [*table.manifest["columns"], ROWS])
+            drop_columns(table, [*table.manifest["columns"], ROWS])
             table = ScoreTable.create(folder, wanted)
     _refuse_mismatch(table, wanted, columns)
+    if was_read(table) and (table.manifest["rows"] is None or is_grown(table, wanted["files"])):
+        grow(table)
     return table
 
 
@@ -169,21 +173,6 @@ def _register_cheap_columns(
     table.manifest["columns"].update({name: described[name] for name in cheap})
     table.save()
     return cheap
-
-
-def _drop_columns(table: ScoreTable, names: Sequence[str]) -> None:
-    """Remove the parts of columns, and what the manifest says of them.
-
-    In this order, whenever it is cut off: what is said to be complete is there, parts are of a column that is named.
-    """
-    for name in names:
-        if name in table.manifest["columns"]:
-            table.manifest["columns"][name]["complete"] = False
-    table.save()
-    for name in names:
-        remove_column(table.path / name)
-        table.manifest["columns"].pop(name, None)
-    table.save()
 
 
 def _register(
@@ -216,7 +205,7 @@ def _fill(
     try:
         _refuse_changed(source, before)
     except ValueError:
-        _drop_columns(table, [*missing])
+        drop_columns(table, [*missing])
         raise
 
 
@@ -227,9 +216,9 @@ def _refuse_changed(source: Source, before: list[tuple[int, int]]) -> None:
 
 def _remove_unread_table(table: ScoreTable, made: bool) -> None:
     """Remove a table whose input could not be read to its end; one that already was holds scores and stays."""
-    if table.manifest["rows"] is not None and any(table.manifest["columns"]):
+    if was_read(table) and any(table.manifest["columns"]):
         return
-    _drop_columns(table, [*table.manifest["columns"], ROWS])
+    drop_columns(table, [*table.manifest["columns"], ROWS])
     # without a manifest nothing else may be there
     for name in (CHUNKS, SKIPPED, MANIFEST, LOCK):
         (table.path / name).unlink(missing_ok=True)
