@@ -18,7 +18,7 @@ from datapruner.scoring import progress
 from datapruner.selection.selection import Selection
 
 ChunkCallback = Callable[[Chunk], None]
-KEPT_ROWS, KEPT_UIDS = "kept_rows.npy", "kept_uids.txt"
+KEPT_ROWS, KEPT_UIDS, KEPT_WEIGHTS = "kept_rows.npy", "kept_uids.txt", "kept_weights.npy"
 
 
 def kept_name(source: Source) -> str:
@@ -49,6 +49,12 @@ def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool
                         others.write(chunk.rows, goes, _notes(selection, chunk, goes))
     if end != selection.n_rows:
         raise ValueError(f"want the {selection.n_rows} rows that were selected from, got {end}")
+
+
+def write_weights(selection: Selection, folder: Path) -> None:
+    """Write the weights of the kept rows, float32 in their order, into `folder`, where a selector gave any."""
+    if selection.weights is not None:
+        np.save(folder / KEPT_WEIGHTS, selection.weights[selection.kept].astype(np.float32), allow_pickle=False)
 
 
 def write_index(selection: Selection, folder: Path) -> None:

@@ -3,6 +3,7 @@
     kept.jsonl | kept.parquet        the kept rows as they stood: JSON lines byte for byte, Parquet in its schema
     dropped.jsonl | dropped.parquet  the dropped rows with one more field "prunekit": row, uid, reason, scores
     kept_rows.npy, kept_uids.txt     row numbers (int64) and uids of the kept rows, on request
+    kept_weights.npy                 how many rows each kept one stands for (float32), where a selector says so
     selection.parquet                the decision for every row
     README.md                        a dataset card with numbers and lineage
     report.html                      pictures, groups, reasons and examples, see report/page.py
@@ -30,7 +31,7 @@ from datapruner.corpus.source import Source, as_source
 from datapruner.output.dataset_card import dataset_card
 from datapruner.output.report import page
 from datapruner.output.report.example_rows import ExampleTexts
-from datapruner.output.row_files import kept_name, write_index, write_rows
+from datapruner.output.row_files import kept_name, write_index, write_rows, write_weights
 from datapruner.recipe.output_check import KIND, output_inputs
 from datapruner.recipe.recipe import Output, as_output
 from datapruner.recipe.recipe_from_selection import recipe_text
@@ -86,6 +87,7 @@ def _write(source: Source, selection: Selection, output: Output, place: Path | N
                 texts.collect(chunk)
 
         write_rows(source, selection, partial, output.dropped, on_chunk)
+        write_weights(selection, partial)
         if output.index:
             write_index(selection, partial)
         selection.save(partial / "selection.parquet")
