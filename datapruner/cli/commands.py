@@ -45,7 +45,10 @@ app = typer.Typer(
 )
 
 Files = Annotated[
-    list[str], typer.Argument(help="JSONL or Parquet files of one format, a folder of them or of images, or a URL.")
+    list[str],
+    typer.Argument(
+        help="Files of one format (JSONL, JSON, Parquet, CSV, Arrow, text), folders of them or of images, globs, URLs."
+    ),
 ]
 Scorers = Annotated[
     list[str],
@@ -107,6 +110,7 @@ def select(
     within: Annotated[
         list[str] | None, typer.Option(help="Earlier selection: only the rows it keeps compete; one for each table.")
     ] = None,
+    source: Annotated[list[str] | None, typer.Option(help="The corpus, for vectors that only it has.")] = None,
 ) -> None:
     """Decide from the scores which rows are kept; takes seconds, reads no text."""
     with _clear_errors():
@@ -123,7 +127,8 @@ def select(
         for rule in rules:
             if len(tables) == 1:
                 only = None if kept is None else kept[0]
-                kept = [datapruner.select(tables[0], rule.selector, rule.by, rule.keep, rule.per, only)]
+                scores = datapruner.ScoreTable(tables[0], source or None)
+                kept = [datapruner.select(scores, rule.selector, rule.by, rule.keep, rule.per, only)]
             else:
                 kept = [*datapruner.select_together(tables, rule.selector, rule.by, rule.keep, rule.per, kept)]
         for selection, path in zip(kept or [], out, strict=True):
@@ -138,11 +143,12 @@ def write(
     selection: Annotated[str, typer.Option(help="File that `select` wrote.")],
     out: Folder,
     output: Words,
+    nested: Annotated[bool, typer.Option("--nested", help="Enter the folders inside a folder.")] = False,
 ) -> None:
     """Write the kept rows as they stood, and the dropped ones with their reasons."""
     with _clear_errors():
         decided = datapruner.Selection.load(selection)
-        datapruner.write(datapruner.Source([*files]), decided, output_of(out, output))
+        datapruner.write(datapruner.Source([*files], nested=nested), decided, output_of(out, output))
         console.show_selection(decided, out)
 
 

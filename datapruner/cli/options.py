@@ -27,14 +27,17 @@ Command = TypeVar("Command", bound=Callable[..., None])
 Made = TypeVar("Made")
 
 SOURCE = {
-    "text": "Field with the text.",
+    "text": 'Field with the text, a path as in "messages.0.content", or a template as in "{prompt}\\n{answer}".',
     "uid": "Field with a unique id; without it, content hash and occurrence.",
-    "group": "Field with the group (domain or class) of a row.",
+    "group": 'Field with the group (domain or class) of a row; "@file", "@folder": that it is in.',
     "label": "Field with the label of a row.",
     "image": "Field with an encoded image.",
     "tokens": "Tokenizer that counts tokens; without it they are estimated.",
     "chunk_rows": "Rows per chunk: what is read at once, and what a killed run may lose.",
     "chunk_bytes": "Bytes per chunk, at most.",
+    "nested": "Enter the folders inside a folder.",
+    "text_rows": 'What a row of a text file is, "line" or "file".',
+    "on_error": 'Rows that cannot be used: "refuse", or "skip" and write them apart (skipped.jsonl).',
 }
 STEP = {
     "selector": 'Selector, as in "middle" or "threshold:minimum=0.2"; default: what the score is for.',
@@ -102,7 +105,9 @@ def of_fields(kind: type, says: Mapping[str, str]) -> dict[str, Option]:
     found = {}
     for name, text in says.items():
         # of a path the text: `Path` would spoil a URL
-        hints = [PLAIN[hint] for hint in str(made[name].type).split(" | ") if hint in PLAIN]
+        hint = str(made[name].type)
+        # what a choice may be its class says
+        hints = [str] if hint.startswith("Literal") else [PLAIN[part] for part in hint.split(" | ") if part in PLAIN]
         default, flag = made[name].default, None
         if hints == [bool]:
             flag = f"--{'no-' if default else ''}{name.replace('_', '-')}"
@@ -116,8 +121,11 @@ def of_words(words: Mapping[str, type], says: Mapping[str, str]) -> dict[str, Op
 
 
 def source_of(files: Sequence[str], given: Mapping[str, object]) -> Source:
-    """The source of the options."""
-    return _made(Source, {"path": [*files], **given})
+    """The source of the options; in a template a backslash and n, which shells leave alone, is a line break."""
+    text = given.get("text")
+    plain = {"text": text.replace("\\n", "\n")} if isinstance(text, str) and "{" in text else {}
+    turned = {name: given[name] != SOURCE_OPTIONS[name].default for name in given if SOURCE_OPTIONS[name].flag}
+    return _made(Source, {"path": [*files], **given, **plain, **turned})
 
 
 def output_of(out: str, given: Mapping[str, object]) -> Output:

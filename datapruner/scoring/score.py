@@ -79,6 +79,7 @@ def score(
             raise
         missing = _register(table, columns, described, chosen)
         _fill(source, table, missing, before, runs)
+    table.source = source
     return table
 
 

@@ -181,7 +181,9 @@ class Writer:
             self.note = pa.field(free_name(self.schema.names), kind)
             self.schema = self.schema.append(self.note)
         self.file = pq.ParquetWriter(path, self.schema, compression="zstd")
+        # what the next row group has by now
         self.waiting: list[ArrowTable] = []
+        self.rows = self.bytes = 0
 
     def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:
         if not isinstance(rows, ArrowRows):
@@ -194,18 +196,19 @@ class Writer:
             values = [{"row": n.row, "uid": n.uid, "reason": n.reason, "scores": n.scores} for n in notes]
             table = table.append_column(self.note, pa.array(values, self.note.type))
         try:
-            self.waiting.append(fitted(table, self.schema))
+            fitting = fitted(table, self.schema)
         except (pa.ArrowException, ValueError) as error:
             raise ValueError(f"{rows.location(0)} and after: want values of the joint columns: {error}") from error
-        rows_waiting, size = sum(map(len, self.waiting)), sum(part.nbytes for part in self.waiting)
-        if rows_waiting >= GROUP_ROWS or size >= GROUP_BYTES:
+        self.waiting.append(fitting)
+        self.rows, self.bytes = self.rows + len(fitting), self.bytes + fitting.nbytes
+        if self.rows >= GROUP_ROWS or self.bytes >= GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if self.waiting:
             table = require("pyarrow", "data").concat_tables(self.waiting)
             self.file.write_table(table, row_group_size=len(table))
-        self.waiting = []
+        self.waiting, self.rows, self.bytes = [], 0, 0
 
     def close(self) -> None:
         try:

@@ -134,9 +134,7 @@ def test_files_of_other_columns_are_refused(tmp_path: Path) -> None:
     folder.mkdir()
     pq.write_table(pa.table({"text": ["a"] * 3, "n": [1, 2, 3]}), folder / "a.parquet")
     pq.write_table(pa.table({"text": ["a"] * 3, "n": ["x", "y", "z"]}), folder / "b.parquet")
-    with pytest.raises(
-        ValueError, match="b.parquet: want the columns of .*a.parquet, in any order, .*'?n'? has incomp"
-    ):
+    with pytest.raises(ValueError, match="b.parquet: want the columns of .*a.parquet.* n has incompatible types"):
         _longest(Source(folder), tmp_path / "scores", 1.0)
     assert not (tmp_path / "scores").exists()
 
