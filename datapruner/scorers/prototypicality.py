@@ -39,6 +39,7 @@ class Prototypicality(Scorer):
     seed: int = 0
 
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_some_rows: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is farther from its cluster's centroid: harder; in [0, 2]"
 
     def check(self) -> None:

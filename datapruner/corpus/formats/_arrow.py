@@ -166,15 +166,15 @@ def _steps(tables: Iterable[pa.Table], options: ReadOptions) -> Iterator[pa.Tabl
 
 
 class Writer:
-    """Appends rows in `schema`, in row groups of a useful size; notes about `noted` scores become one more struct
-    column."""
+    """Appends rows in `schema`, in row groups of a useful size; notes become one more struct column, whose scores are
+    `noted` with Arrow's names of their types."""
 
-    def __init__(self, path: Path, schema: pa.Schema, noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, noted: Mapping[str, str] | None = None) -> None:
         pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
         self.schema = schema
         self.note = None
         if noted is not None:
-            scores = pa.struct([(name, pa.float32()) for name in noted])
+            scores = pa.struct([(name, pa.type_for_alias(kind)) for name, kind in noted.items()])
             kinds = [("row", pa.int64()), ("uid", pa.string()), ("reason", pa.string())]
             # parquet has no struct without fields
             kind = pa.struct([*kinds, ("scores", scores)] if noted else kinds)

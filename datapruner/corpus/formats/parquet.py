@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -196,5 +196,5 @@ def _opened(
 class Writer(_arrow.Writer):
     """Appends rows in the joint schema of the files `like`."""
 
-    def __init__(self, path: Path, like: Sequence[AnyFile], noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, like: Sequence[AnyFile], noted: Mapping[str, str] | None = None) -> None:
         super().__init__(path, joint_schema_of(like), noted)
