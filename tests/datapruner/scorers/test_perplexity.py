@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from datapruner import Batch
-from datapruner.scorers.perplexity import Perplexity, _batches, _Window, _windows
+from datapruner.scorers._windows import Window, batches_of, windows_of
+from datapruner.scorers.perplexity import Perplexity
 from tests.datapruner.tiny_models import VOCABULARY
 
 KINDS = {"llama": True, "gpt2": True, "phi": True, "gemma2": False, "granite": False, "cohere": False}
@@ -104,14 +105,14 @@ def test_windows_score_every_token_but_the_first_once() -> None:
     for n in range(40):
         for size in (2, 3, 7, 13):
             ids = list(range(n))
-            windows = list(_windows(0, ids, size))
+            windows = list(windows_of(0, ids, size))
             assert [token for window in windows for token in window.ids[1:]] == ids[1:]
             assert all(2 <= len(window.ids) <= size for window in windows)
 
 
 def test_batches_keep_to_their_tokens() -> None:
-    windows = [_Window(i, [0] * n) for i, n in enumerate([5, 100, 2, 7, 7, 30, 2, 64])]
-    batches = list(_batches(windows, 64))
+    windows = [Window(i, [0] * n) for i, n in enumerate([5, 100, 2, 7, 7, 30, 2, 64])]
+    batches = list(batches_of(windows, 64))
     assert sorted(window.document for batch in batches for window in batch) == list(range(8))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(len(window.ids) for window in batch) <= 64

@@ -1,0 +1,73 @@
+"""DSIR: data selection with importance resampling (Xie et al. 2023, arXiv:2302.03169).
+
+    score = sum over words and word pairs of log p_target(bucket) - log p_corpus(bucket)
+
+Words and pairs are hashed into 10,000 buckets; p is a bucket's share of all words and pairs of the target examples, and
+of the corpus, plus 1e-8. Higher is more like the target and less like the corpus at large. The sum is the log of a
+document's importance weight, so long documents have the largest scores of both signs; `per="word"` takes the mean
+instead, which is another method. The paper does not keep the top: it draws without replacement with these weights,
+which the selector `gumbel` does. What is hashed here and how is ours, so scores differ from other implementations by
+which words share a bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from datapruner.corpus.second_corpus import SecondCorpus
+from datapruner.scorers._hashed_words import bucket_counts, hashed_words
+from datapruner.scoring.scorer import COSMETIC, NOTHING, Batch, Scorer, State
+
+# keeps the logarithm of an empty bucket finite
+SMOOTHING = 1e-8
+
+
+@dataclass(frozen=True)
+class Dsir(Scorer):
+    """Paper: Xie et al. 2023 (arXiv:2302.03169); log importance weight of hashed words and pairs.
+
+    `target` is the corpus of examples, a path as sources take it, with its texts in the field `target_text`.
+    """
+
+    target: str = field(default="", metadata=COSMETIC)
+    target_text: str = "text"
+    buckets: int = 10_000
+    per: Literal["document", "word"] = "document"
+
+    direction: ClassVar[str] = "higher is more like the target"
+
+    def check(self) -> None:
+        if self.buckets < 2 or self.per not in ("document", "word"):
+            raise ValueError(
+                f"dsir wants at least 2 buckets and per document or word, got {self.buckets} and {self.per!r}"
+            )
+        self._examples.check()
+
+    def identity(self) -> dict[str, str]:
+        return {"target": self._examples.fingerprint()}
+
+    def fit(self, corpus: Iterable[Batch]) -> State:
+        target = sum(bucket_counts(texts, self.buckets) for texts in self._examples.texts())
+        raw = sum((bucket_counts(batch.texts, self.buckets) for batch in corpus), np.zeros(self.buckets, np.int64))
+        shares = [counts / max(counts.sum(), 1) + SMOOTHING for counts in (target, raw)]
+        return {"log_ratio": np.log(shares[0]) - np.log(shares[1])}
+
+    def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
+        if "log_ratio" not in state:
+            raise ValueError("dsir wants the state that fit(corpus) returned")
+        total = np.zeros(len(batch))
+        for block in hashed_words(batch.texts, self.buckets):
+            n = block.texts.stop - block.texts.start
+            sums = np.bincount(block.owners, state["log_ratio"][block.buckets], minlength=n)
+            if self.per == "word":
+                sums /= np.bincount(block.owners, minlength=n).clip(1)
+            total[block.texts] = sums
+        return total.astype(np.float32)
+
+    @property
+    def _examples(self) -> SecondCorpus:
+        return SecondCorpus(self.target, "dsir.target", self.target_text)
