@@ -74,6 +74,7 @@ class Perplexity(LanguageModelScorer):
     seed: int = 0
 
     direction: ClassVar[str] = "higher is harder for the model"
+    default_selector: ClassVar[str] = "middle"
 
     def check(self) -> None:
         if self.reference == "train":
