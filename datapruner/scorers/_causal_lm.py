@@ -43,6 +43,11 @@ class LanguageModel:
     def is_on_cpu(self) -> bool:
         return self.model.device.type == "cpu"
 
+    @property
+    def width(self) -> int:
+        """Numbers of a hidden state."""
+        return self.model.config.get_text_config().hidden_size
+
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens."""
         if not texts:
@@ -78,7 +83,7 @@ class LanguageModel:
         return logits[:, [*words]].float().cpu()
 
     def continued(self, prompts: Sequence[Sequence[int]], n: int) -> torch.Tensor:
-        """The `n` likeliest next tokens behind each of `prompts`, one after another, all of one length; [prompts, n]."""
+        """The `n` likeliest next tokens behind each of `prompts`, all of one length, one by one; [prompts, n]."""
         ids, cache, found = torch.tensor(prompts, device=self.model.device), None, []
         for step in range(n):
             made = self.model(input_ids=ids, past_key_values=cache, use_cache=step < n - 1, logits_to_keep=1)

@@ -19,10 +19,11 @@ MOST_BINS, LEAST = 16, 32
 def fit_bins(lengths: np.ndarray, values: np.ndarray) -> State:
     """Bins from a sample, `lengths` and `values` [n]: edges, the values sorted in each bin, and where a bin begins."""
     n_bins = max(1, min(MOST_BINS, len(lengths) // LEAST))
-    edges = np.unique(np.quantile(lengths, np.arange(1, n_bins) / n_bins, method="lower")) if n_bins > 1 else []
-    edges = np.asarray(edges, dtype=np.float64)
-    # below the first edge there is somebody
-    edges = edges[edges > lengths.min()] if len(lengths) else edges
+    edges = np.zeros(0)
+    if n_bins > 1:
+        edges = np.unique(np.quantile(lengths, np.arange(1, n_bins) / n_bins, method="lower")).astype(np.float64)
+        # below the first edge there is somebody
+        edges = edges[edges > lengths.min()]
     bins = np.searchsorted(edges, lengths, "right")
     order = np.lexsort([values, bins])
     starts = np.searchsorted(bins[order], np.arange(len(edges) + 2))

@@ -13,7 +13,7 @@ import torch
 from datapruner.scorers import _causal_lm
 from datapruner.scorers._windows import Window, batches_of, windows_of
 from datapruner.scoring import progress
-from datapruner.scoring.scorer import COSMETIC, Batch, Scorer
+from datapruner.scoring.scorer import COSMETIC, Scorer
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,3 @@ class LanguageModelScorer(Scorer):
                 sums[window.document] += float(kept.double().sum())
                 tokens[window.document] += len(kept)
         return sums, tokens
-
-    def _documents(self, batch: Batch) -> list[list[int]]:
-        return self._loaded.tokenize(batch.texts)

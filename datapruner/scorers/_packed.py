@@ -1,87 +1,89 @@
 """Documents packed into sequences of one length, as a language model is trained on them.
 
 Documents stand one after another in the order of their keys and are cut every `size` tokens, wherever that falls.
-Tokens lie in a nameless temporary file, 4 bytes each; memory is 32 bytes a row and 8 a sequence.
+Their tokens are views of files, so that memory is some 40 bytes a document and 8 a sequence.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-# sequences that are scored in one call
-TOGETHER = 64
+# sequences that are scored in one step, which a killed run has to do again at most
+TOGETHER = 256
 
 
+def tokens_of(documents: Sequence[list[int]], end: int | None) -> dict[str, np.ndarray]:
+    """Token ids of `documents`, int32 [m], with `end` behind each where there is one, and their lengths, int64 [n]."""
+    ends = [] if end is None else [end]
+    flat = [token for ids in documents for token in (*ids, *ends)]
+    lengths = [len(ids) + len(ends) for ids in documents]
+    return {"tokens": np.array(flat, dtype=np.int32), "lengths": np.array(lengths, dtype=np.int64)}
+
+
+@dataclass(frozen=True)
 class Packed:
-    """The documents of a corpus; a context manager, whose end removes the file."""
+    """Documents in `parts` as `tokens_of` gives them, each with "keys" uint64 [n] beside."""
 
-    def __init__(self, size: int) -> None:
-        self.size, self.file = size, tempfile.TemporaryFile()  # noqa: SIM115 - closed by the context manager
-        self.rows, self.keys, self.lengths = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    size: int
+    parts: Sequence[Mapping[str, np.ndarray]]
 
-    def __enter__(self) -> Packed:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.file.close()
-
-    @property
-    def n_rows(self) -> int:
-        return sum(map(len, self.rows))
-
-    def add(self, rows: np.ndarray, keys: np.ndarray, documents: Sequence[list[int]], ends: list[int]) -> None:
-        """`rows` int64 and `keys` uint64 [n] of documents of token ids; `ends` stand behind each."""
-        self.rows.append(rows)
-        self.keys.append(keys)
-        self.lengths.append(np.array([len(ids) + len(ends) for ids in documents], dtype=np.int64))
-        self.file.write(np.array([token for ids in documents for token in (*ids, *ends)], dtype=np.int32).tobytes())
-
-    def row_means(self, means: Callable[[list[list[int]]], list[float]]) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers, and for each the mean over its tokens of `means` of the sequences they are in, float64.
-
-        `means` takes sequences of at least 2 tokens. NaN for a row without tokens, and where there is no sequence.
-        """
-        rows, keys, lengths = map(np.concatenate, (self.rows, self.keys, self.lengths))
-        order = np.argsort(keys, kind="stable")
-        starts = np.append(0, np.cumsum(lengths))
-        found: list[float] = []
+    def groups(self) -> Iterator[list[list[int]]]:
+        """The sequences in order, some at a time; a last one of a single token, which predicts nothing, is left out."""
         waiting: list[list[int]] = []
-        for sequence in self._sequences(starts[order], lengths[order]):
-            # a single token predicts nothing: it goes with the sequence before it
-            if len(sequence) > 1:
-                waiting.append(sequence)
+        for sequence in self._sequences():
+            waiting.append(sequence)
             if len(waiting) == TOGETHER:
-                found += means(waiting)
+                yield waiting
                 waiting = []
-        found += means(waiting) if waiting else []
-        if not found:
-            return rows, np.full(len(rows), np.nan)
+        if waiting and len(waiting[-1]) < 2:
+            waiting.pop()
+        if waiting:
+            yield waiting
+
+    def document_means(self, means: np.ndarray) -> np.ndarray:
+        """For each document the mean over its tokens of `means` [sequences], which its sequences have; float64 [n].
+
+        NaN for a document without tokens, and where there is no sequence.
+        """
+        lengths, order = self._lengths(), self._order()
+        result = np.full(len(lengths), np.nan)
+        if not len(means):
+            return result
         ends = np.cumsum(lengths[order])
-        sums = self._integral(np.array(found), ends) - self._integral(np.array(found), ends - lengths[order])
-        result = np.full(len(rows), np.nan)
-        has_tokens = lengths[order] > 0
-        result[order[has_tokens]] = sums[has_tokens] / lengths[order][has_tokens]
-        return rows, result
+        sums = self._before(means, ends) - self._before(means, ends - lengths[order])
+        known = lengths[order] > 0
+        result[order[known]] = sums[known] / lengths[order][known]
+        return result
 
-    def _integral(self, found: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """The sum over all tokens before each of `places` of the mean of their sequence."""
-        number = np.minimum(places // self.size, len(found) - 1)
-        before = np.append(0, np.cumsum(found * self.size))
-        return before[number] + (places - number * self.size) * found[number]
+    def _before(self, means: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """The sum, over all tokens before each of `places`, of the mean of their sequence."""
+        # what is left over counts as of the last one
+        number = np.minimum(places // self.size, len(means) - 1)
+        whole = np.append(0, np.cumsum(means * self.size))
+        return whole[number] + (places - number * self.size) * means[number]
 
-    def _sequences(self, starts: np.ndarray, lengths: np.ndarray) -> Iterator[list[int]]:
-        self.file.flush()
-        if not lengths.sum():
-            return
-        tokens, held = np.memmap(self.file, np.int32, "r"), np.zeros(0, np.int32)
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            held = np.concatenate([held, tokens[start : start + length]])
-            while len(held) >= self.size:
-                yield held[: self.size].tolist()
-                held = held[self.size :]
-        if len(held):
-            yield held.tolist()
+    def _lengths(self) -> np.ndarray:
+        return np.concatenate([np.zeros(0, np.int64), *(part["lengths"] for part in self.parts)])
+
+    def _order(self) -> np.ndarray:
+        return np.argsort(
+            np.concatenate([np.zeros(0, np.uint64), *(part["keys"] for part in self.parts)]), kind="stable"
+        )
+
+    def _sequences(self) -> Iterator[list[int]]:
+        sizes = [len(part["lengths"]) for part in self.parts]
+        numbers = np.repeat(np.arange(len(sizes)), sizes)
+        starts = [np.cumsum(part["lengths"]) - part["lengths"] for part in self.parts]
+        places, lengths = np.concatenate([np.zeros(0, np.int64), *starts]), self._lengths()
+        held: list[int] = []
+        for document in self._order().tolist():
+            start = int(places[document])
+            held += self.parts[numbers[document]]["tokens"][start : start + int(lengths[document])].tolist()
+            whole = len(held) // self.size * self.size
+            yield from (held[at : at + self.size] for at in range(0, whole, self.size))
+            held = held[whole:]
+        if held:
+            yield held

@@ -12,15 +12,15 @@ which words share a bucket.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from datapruner.corpus.second_corpus import SecondCorpus
+from datapruner.corpus.second_corpus import SECOND_CORPUS, SecondCorpus
 from datapruner.scorers._hashed_words import bucket_counts, hashed_words
-from datapruner.scoring.scorer import COSMETIC, NOTHING, Batch, Scorer, State
+from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 
 # keeps the logarithm of an empty bucket finite
 SMOOTHING = 1e-8
@@ -33,7 +33,7 @@ class Dsir(Scorer):
     `target` is the corpus of examples, a path as sources take it, with its texts in the field `target_text`.
     """
 
-    target: str = field(default="", metadata=COSMETIC)
+    target: str = field(default="", metadata=SECOND_CORPUS)
     target_text: str = "text"
     buckets: int = 10_000
     per: Literal["document", "word"] = "document"
@@ -51,10 +51,8 @@ class Dsir(Scorer):
         return {"target": self._examples.fingerprint()}
 
     def fit(self, corpus: Iterable[Batch]) -> State:
-        target = sum(bucket_counts(texts, self.buckets) for texts in self._examples.texts())
-        raw = sum((bucket_counts(batch.texts, self.buckets) for batch in corpus), np.zeros(self.buckets, np.int64))
-        shares = [counts / max(counts.sum(), 1) + SMOOTHING for counts in (target, raw)]
-        return {"log_ratio": np.log(shares[0]) - np.log(shares[1])}
+        target = self._log_shares(self._examples.texts())
+        return {"log_ratio": target - self._log_shares(batch.texts for batch in corpus)}
 
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         if "log_ratio" not in state:
@@ -64,9 +62,16 @@ class Dsir(Scorer):
             n = block.texts.stop - block.texts.start
             sums = np.bincount(block.owners, state["log_ratio"][block.buckets], minlength=n)
             if self.per == "word":
-                sums /= np.bincount(block.owners, minlength=n).clip(1)
+                sums = sums / np.bincount(block.owners, minlength=n).clip(1)
             total[block.texts] = sums
         return total.astype(np.float32)
+
+    def _log_shares(self, texts: Iterable[Sequence[str]]) -> np.ndarray:
+        """The log of each bucket's share of all words and pairs, smoothed, float64 [buckets]."""
+        total = np.zeros(self.buckets, dtype=np.int64)
+        for some in texts:
+            total += bucket_counts(some, self.buckets)
+        return np.log(total / max(total.sum(), 1) + SMOOTHING)
 
     @property
     def _examples(self) -> SecondCorpus:

@@ -8,7 +8,7 @@ cost. Text without letters, say a table of numbers, is no language's: its probab
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, ClassVar
@@ -34,6 +34,7 @@ class Language(Scorer):
     characters: int = 2000
 
     direction: ClassVar[str] = "higher is more surely in a wanted language; in [0, 1]"
+    default_selector: ClassVar[str] = "threshold:minimum=0.5"
 
     def check(self) -> None:
         if self.characters < 1:

@@ -34,6 +34,7 @@ class Memorization(LanguageModelScorer):
     continuation: int = 32
 
     direction: ClassVar[str] = "higher is more memorized; in [0, 1]"
+    default_selector: ClassVar[str] = "middle"
 
     def _check_fields(self) -> None:
         super()._check_fields()

@@ -35,13 +35,16 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from datapruner.corpus.uids import hash64, splitmix64
-from datapruner.scorers import _causal_lm, _reference_lm
+from datapruner.corpus.uids import splitmix64
+from datapruner.scorers._causal_lm import LanguageModel
+from datapruner.scorers._cross_fit import halves, references, train_references
 from datapruner.scorers._drawn import Drawn
 from datapruner.scorers._length_bins import fit_bins, quantiles
 from datapruner.scorers._lm_scorer import LanguageModelScorer
-from datapruner.scorers._packed import Packed
+from datapruner.scorers._packed import Packed, tokens_of
+from datapruner.scorers._reference_lm import Training
 from datapruner.scoring.scorer import NOTHING, Batch, State
+from datapruner.scoring.workspace import Workspace
 
 CHOICES = {
     "level": ("document", "sequence"),
@@ -86,45 +89,47 @@ class Perplexity(LanguageModelScorer):
     def identity(self) -> dict[str, str]:
         return {} if self.reference == "train" else super().identity()
 
-    def fit(self, corpus: Iterable[Batch]) -> State:
+    def fit(self, corpus: Iterable[Batch], workspace: Workspace | None = None) -> State:
         state: dict[str, np.ndarray] = {}
+        workspace = workspace or Workspace()
         if self.reference == "train":
-            state |= self._trained(corpus)
+            state |= train_references(corpus, self._training, workspace)
         if self.level == "sequence":
-            state["sequence_loss"] = self._sequence_losses(corpus, state)
+            state["sequence_loss"] = self._sequence_losses(corpus, state, workspace)
         if self.correct == "length":
             state |= {f"bins.{name}": array for name, array in self._bins(corpus, state).items()}
         return state
 
-    @torch.inference_mode()
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         if self.level == "sequence":
-            return np.exp(np.minimum(state["sequence_loss"][batch.rows], LARGEST)).astype(np.float32)
-        logs, tokens = self._log_perplexities(batch.texts, batch.uids, state)
+            if "sequence_loss" not in state:
+                raise ValueError("perplexity wants the state that fit(corpus) returned")
+            return np.exp(np.minimum(state["sequence_loss"][batch.rows], LARGEST))
+        logs, tokens = self._logs(batch.texts, batch.uids, state)
         if self.correct == "length":
             bins = {name.removeprefix("bins."): array for name, array in state.items() if name.startswith("bins.")}
             return quantiles(bins, tokens, logs)
         return (np.exp(np.minimum(logs, LARGEST)) if self.unit == "perplexity" else logs).astype(np.float32)
 
-    def _log_perplexities(
-        self, texts: Sequence[str], uids: Sequence[str], state: State
-    ) -> tuple[np.ndarray, np.ndarray]:
+    @torch.inference_mode()
+    def _logs(self, texts: Sequence[str], uids: Sequence[str], state: State) -> tuple[np.ndarray, np.ndarray]:
         """Log perplexity of each text, or its bits per byte, float64 [n], and its number of scored tokens."""
         found, scored = np.zeros(len(texts)), np.zeros(len(texts), dtype=np.int64)
-        for rows, model in self._models(texts, state):
-            documents = model.tokenize([texts[row] for row in rows])
-            whole = np.array([len(ids) for ids in documents])
-            sums, tokens = self._sums(model, self._with_bos(model, documents), [uids[row] for row in rows], "nll")
-            means = sums / tokens.clip(1)
+        models = self._models(state)
+        for places, model in zip(self._places(texts), models, strict=True):
+            own = [texts[place] for place in places]
+            documents = model.tokenize(own)
+            whole = np.array([len(ids) for ids in documents], dtype=np.int64)
+            sums, tokens = self._sums(model, self._begun(model, documents), [uids[place] for place in places], "nll")
+            means, unknown = sums / tokens.clip(1), math.log(model.vocabulary)
             if self.unit == "bits_per_byte":
-                sizes = np.array([len(texts[row].encode()) for row in rows])
-                known, unknown = means * whole / sizes.clip(1) / math.log(2), 8.0
-            else:
-                known, unknown = means, math.log(model.vocabulary)
-            found[rows], scored[rows] = np.where(tokens > 0, known, unknown), tokens
+                sizes = np.array([len(text.encode()) for text in own], dtype=np.int64)
+                means, unknown = means * whole / sizes.clip(1) / math.log(2), 8.0
+            found[places], scored[places] = np.where(tokens > 0, means, unknown), tokens
         return found, scored
 
-    def _with_bos(self, model: _causal_lm.LanguageModel, documents: Sequence[list[int]]) -> Sequence[list[int]]:
+    def _begun(self, model: LanguageModel, documents: Sequence[list[int]]) -> Sequence[list[int]]:
+        """`documents` with a BOS where one is wanted."""
         if self.bos == "none":
             return documents
         first = model.tokenizer.bos_token_id
@@ -132,61 +137,63 @@ class Perplexity(LanguageModelScorer):
             raise ValueError(f"perplexity.bos: want a tokenizer with a BOS token, {self.model} has none")
         return [[first, *ids] for ids in documents]
 
+    def _places(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Which of `texts` each model scores."""
+        return [np.arange(len(texts))] if self.reference == "model" else halves(texts, self.seed)
+
+    def _models(self, state: State) -> list[LanguageModel]:
+        """The model, or the two that were trained, which are made once of a state."""
+        if self.reference == "model":
+            return [self._loaded]
+        known = vars(self).get("_trained")
+        if known is None or known[0] is not state.get("reference0.config"):
+            models = references(state, getattr(torch, self.dtype), self._torch_device)
+            known = vars(self)["_trained"] = (state["reference0.config"], models)
+        return known[1]
+
     def _bins(self, corpus: Iterable[Batch], state: State) -> State:
-        """Bins of length from the rows whose uids are drawn."""
+        """Bins of length, from the rows whose uids are drawn."""
         drawn: Drawn[tuple[str, str]] = Drawn(self.sample)
         for batch in corpus:
             drawn.add(splitmix64(batch.keys, self.seed), [*zip(batch.texts, batch.uids, strict=True)])
-        texts, uids = [text for text, _ in drawn.items()], [uid for _, uid in drawn.items()]
-        with torch.inference_mode():
-            logs, tokens = self._log_perplexities(texts, uids, state)
+        rows = drawn.items()
+        logs, tokens = self._logs([text for text, _ in rows], [uid for _, uid in rows], state)
         return fit_bins(tokens, logs)
 
-    def _trained(self, corpus: Iterable[Batch]) -> dict[str, np.ndarray]:
-        """The two references; that of half i has learned from the other one."""
-        halves: list[Drawn[str]] = [Drawn(self._training.characters, len) for _ in range(2)]
-        for batch in corpus:
-            for half, rows in enumerate(self._halves(batch.texts)):
-                texts = [batch.texts[row] for row in rows]
-                halves[half].add(splitmix64(hash64(texts), self.seed), texts)
-        state: dict[str, np.ndarray] = {}
-        for half in range(2):
-            arrays = _reference_lm.train(halves[1 - half].items(), self._training)
-            state |= {f"reference{half}.{name}": array for name, array in arrays.items()}
-        return state
+    def _sequence_losses(self, corpus: Iterable[Batch], state: State, workspace: Workspace) -> np.ndarray:
+        """The mean loss of the sequences of each row, float32 by row number; each model has sequences of its own."""
+        models = self._models(state)
+        parts = [*workspace.each("tokens", corpus, partial(self._tokens, models))]
+        losses = np.zeros(sum(len(part[f"rows{half}"]) for part in parts for half in range(len(models))), np.float32)
+        for half, model in enumerate(models):
+            own = [{name: part[f"{name}{half}"] for name in ("tokens", "lengths", "rows", "keys")} for part in parts]
+            packed = Packed(self.window, own)
+            found = workspace.each(f"losses{half}", packed.groups(), partial(self._sequence_means, model))
+            means = packed.document_means(np.concatenate([np.zeros(0), *(each["means"] for each in found)]))
+            rows = np.concatenate([np.zeros(0, np.int64), *(part["rows"] for part in own)])
+            losses[rows] = np.where(np.isnan(means), math.log(model.vocabulary), means)
+        return losses
 
-    def _halves(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The places of the texts of each half."""
-        # another draw than the order in which a half is learned
-        is_second = (splitmix64(hash64(texts), self.seed + 1) & np.uint64(1)).astype(bool)
-        return np.flatnonzero(~is_second), np.flatnonzero(is_second)
+    def _tokens(self, models: Sequence[LanguageModel], batch: Batch) -> dict[str, np.ndarray]:
+        """What each model is to read of a batch."""
+        found: dict[str, np.ndarray] = {}
+        for half, (model, places) in enumerate(zip(models, self._places(batch.texts), strict=True)):
+            documents = model.tokenize([batch.texts[place] for place in places])
+            made = tokens_of(documents, model.tokenizer.eos_token_id)
+            made |= {"rows": batch.rows[places], "keys": splitmix64(batch.keys[places], self.seed)}
+            found |= {f"{name}{half}": array for name, array in made.items()}
+        return found
 
-    def _models(self, texts: Sequence[str], state: State) -> list[tuple[np.ndarray, _causal_lm.LanguageModel]]:
-        """Places of `texts`, and the model that scores them."""
-        if self.reference == "model":
-            return [(np.arange(len(texts)), self._loaded)]
-        models = self._references(state)
-        return [(rows, model) for rows, model in zip(self._halves(texts), models, strict=True) if len(rows)]
-
-    def _references(self, state: State) -> list[_causal_lm.LanguageModel]:
-        """The trained models of `state`, made once."""
-        known = vars(self).get("_made_references")
-        if known is not None and known[0] is state.get("reference0.config"):
-            return known[1]
-        if "reference0.config" not in state:
-            raise ValueError("perplexity wants the state that fit(corpus) returned")
-        dtype, models = getattr(torch, self.dtype), []
-        for half in range(2):
-            prefix = f"reference{half}."
-            own = {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
-            models.append(_reference_lm.restored(own, dtype, self._torch_device))
-        vars(self)["_made_references"] = (state["reference0.config"], models)
-        return models
+    @torch.inference_mode()
+    def _sequence_means(self, model: LanguageModel, sequences: list[list[int]]) -> dict[str, np.ndarray]:
+        """The mean loss of each sequence, float64."""
+        sums, tokens = self._sums(model, sequences, [f"sequence {i}" for i in range(len(sequences))], "nll")
+        return {"means": sums / tokens}
 
     @property
-    def _training(self) -> _reference_lm.Training:
+    def _training(self) -> Training:
         sizes = (self.window, self.vocabulary, self.width, self.layers, self.tokens)
-        return _reference_lm.Training(*sizes, self.seed, self._torch_device)
+        return Training(*sizes, self.seed, self._torch_device)
 
     def _check_fields(self) -> None:
         super()._check_fields()
@@ -197,26 +204,3 @@ class Perplexity(LanguageModelScorer):
             raise ValueError("perplexity of level sequence wants bos none, unit perplexity and correct none")
         if self.sample < 1:
             raise ValueError(f"perplexity.sample wants at least 1, got {self.sample}")
-
-    @torch.inference_mode()
-    def _sequence_losses(self, corpus: Iterable[Batch], state: State) -> np.ndarray:
-        """The mean loss of each row's sequences, float32 by row number; each half has its own sequences."""
-        packed = [Packed(self.window) for _ in range(1 if self.reference == "model" else 2)]
-        with packed[0], packed[-1]:
-            models = [self._loaded] if self.reference == "model" else self._references(state)
-            for batch in corpus:
-                places = [np.arange(len(batch))] if self.reference == "model" else self._halves(batch.texts)
-                for rows, model, part in zip(places, models, packed, strict=True):
-                    documents = model.tokenize([batch.texts[row] for row in rows])
-                    ends = [] if model.tokenizer.eos_token_id is None else [model.tokenizer.eos_token_id]
-                    part.add(batch.rows[rows], splitmix64(batch.keys[rows], self.seed), documents, ends)
-            losses = np.zeros(sum(part.n_rows for part in packed), dtype=np.float32)
-            for part, model in zip(packed, models, strict=True):
-                rows, means = part.row_means(partial(self._means, model))
-                losses[rows] = np.where(np.isnan(means), math.log(model.vocabulary), means)
-        return losses
-
-    def _means(self, model: _causal_lm.LanguageModel, sequences: list[list[int]]) -> list[float]:
-        """The mean loss of each sequence."""
-        sums, tokens = self._sums(model, sequences, [f"sequence {i}" for i in range(len(sequences))], "nll")
-        return (sums / tokens).tolist()

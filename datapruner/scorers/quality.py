@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from datapruner.corpus.second_corpus import SecondCorpus
+from datapruner.corpus.second_corpus import SECOND_CORPUS, SecondCorpus
 from datapruner.corpus.uids import hash64, splitmix64
 from datapruner.scorers._drawn import Drawn
 from datapruner.scorers._hashed_words import hashed_words
@@ -40,10 +40,10 @@ class Quality(Scorer):
     itself stands for it. `classifier` is the fit.safetensors of an earlier column. `c` is the inverse of the penalty.
     """
 
-    positive: str = field(default="", metadata=COSMETIC)
-    negative: str = field(default="", metadata=COSMETIC)
+    positive: str = field(default="", metadata=SECOND_CORPUS)
+    negative: str | None = field(default=None, metadata=SECOND_CORPUS)
     text: str = "text"
-    classifier: str = field(default="", metadata=COSMETIC)
+    classifier: str | None = field(default=None, metadata=COSMETIC)
     buckets: int = 1 << 18
     rows: int = 100_000
     c: float = 10.0
@@ -99,7 +99,7 @@ class Quality(Scorer):
         return (found + state["bias"][0]).astype(np.float32)
 
     def _corpus(self, name: str) -> SecondCorpus:
-        return SecondCorpus(getattr(self, name), f"quality.{name}", self.text)
+        return SecondCorpus(getattr(self, name) or "", f"quality.{name}", self.text)
 
     def _drawn(self, texts: Iterable[Sequence[str]] | Iterator[Sequence[str]]) -> list[str]:
         drawn: Drawn[str] = Drawn(self.rows)
@@ -116,4 +116,4 @@ class Quality(Scorer):
         return require("sklearn.preprocessing", "data").normalize(sparse.vstack(parts, format="csr"))
 
     def _saved(self) -> State:
-        return checked_head(Path(self.classifier), "quality.classifier", self.buckets)
+        return checked_head(Path(self.classifier or ""), "quality.classifier", self.buckets)

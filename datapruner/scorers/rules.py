@@ -43,6 +43,7 @@ class Rules(Scorer):
     sets: str = "gopher+gopher_repetition+c4+fineweb"
 
     direction: ClassVar[str] = "higher passes more rules; 1 passes all"
+    default_selector: ClassVar[str] = "threshold:minimum=1"
 
     def check(self) -> None:
         unknown = [name for name in self.sets.split("+") if name not in SETS]
@@ -56,9 +57,7 @@ class Rules(Scorer):
     def details(self, batch: Batch, state: State = NOTHING) -> dict[str, np.ndarray]:
         """`failed`: the names of the rules that the row fails, joined by commas."""
         passed = last_batch(self, batch, self._passed)
-        failed = [
-            ",".join(name for name, each in passed.items() if not each[row]) for row in range(len(batch))
-        ]
+        failed = [",".join(name for name, each in passed.items() if not each[row]) for row in range(len(batch))]
         return {"failed": np.array(failed, dtype=str)}
 
     def _passed(self, batch: Batch) -> dict[str, np.ndarray]:
