@@ -8,6 +8,7 @@ no mask is needed. Safetensors only; no code of a model folder is ever run.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -54,64 +55,74 @@ class LanguageModel:
             return []
         return self.tokenizer([*texts], add_special_tokens=False, verbose=False)["input_ids"]
 
-    def per_token(self, windows: Sequence[Sequence[int]], statistic: Statistic) -> list[torch.Tensor]:
-        """For each window of at least 2 tokens `statistic` of all but its first, given those before; float32, CPU.
+    def per_token(
+        self, windows: Sequence[Sequence[int]], statistic: Statistic, firsts: Sequence[int]
+    ) -> list[torch.Tensor]:
+        """For each window `statistic` of its tokens from number firsts[i] >= 1 on, given those before; float32, CPU.
 
         "nll" is -log p in nats, "el2n" the length of p - onehot over the vocabulary.
         """
         if not self.plain_head:
             step = max(1, _LOGITS // (max(map(len, windows)) * self.vocabulary))
-            batches = [windows[i : i + step] for i in range(0, len(windows), step)]
-            return [found for batch in batches for found in self._from_logits(batch, statistic)]
+            batches = [slice(start, start + step) for start in range(0, len(windows), step)]
+            return [found for some in batches for found in self._from_logits(windows[some], statistic, firsts[some])]
         ids = self._padded(windows)
         hidden = self._hidden(ids)
         head = self.model.get_output_embeddings()
-        # neither pads nor last tokens, which predict nothing, reach the vocabulary
+        # pads, last tokens, which predict nothing, and those that nobody asks for do not reach the vocabulary
         lengths = torch.tensor([len(window) for window in windows], device=ids.device)
-        predicts = torch.arange(1, ids.shape[1], device=ids.device) < lengths[:, None]
+        predicted = torch.arange(1, ids.shape[1], device=ids.device)
+        begins = torch.tensor([*firsts], device=ids.device)
+        predicts = (predicted < lengths[:, None]) & (predicted >= begins[:, None])
         stats = token_stats(hidden[:, :-1][predicts], head.weight, ids[:, 1:][predicts], head.bias)
-        return list(getattr(stats, statistic).cpu().split([len(window) - 1 for window in windows]))
+        counts = [max(0, len(window) - first) for window, first in zip(windows, firsts, strict=True)]
+        return list(getattr(stats, statistic).cpu().split(counts))
 
     def hidden(self, windows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
         """The last hidden states of each window, float32 [tokens, d]."""
         found = self._hidden(self._padded(windows))
         return [states[: len(window)].float() for states, window in zip(found, windows, strict=True)]
 
-    def last_logits(self, windows: Sequence[Sequence[int]], words: Sequence[int]) -> torch.Tensor:
-        """The logits of the tokens `words` behind each window, float32 [windows, words] on the CPU."""
-        logits = self._logits_at(windows, [len(window) - 1 for window in windows])
+    def last_logits(self, windows: Sequence[Sequence[int]], said: Sequence[int], words: Sequence[int]) -> torch.Tensor:
+        """The logits of the tokens `words` behind each window and `said`, float32 [windows, words] on the CPU."""
+        whole = [[*window, *said] for window in windows]
+        ids, rows = self._padded(whole), torch.arange(len(whole), device=self.model.device)
+        at = torch.tensor([len(window) - 1 for window in whole], device=self.model.device)
+        if self.plain_head:
+            head = self.model.get_output_embeddings()
+            logits = torch.nn.functional.linear(
+                self._hidden(ids)[rows, at], head.weight[[*words]], None if head.bias is None else head.bias[[*words]]
+            )
+            return logits.float().cpu()
+        # of each batch only the places that are asked for
+        wanted, inverse = at.unique(return_inverse=True)
+        logits = self.model(input_ids=ids, use_cache=False, logits_to_keep=wanted).logits[rows, inverse]
         return logits[:, [*words]].float().cpu()
 
     def continued(self, prompts: Sequence[Sequence[int]], n: int) -> torch.Tensor:
         """The `n` likeliest next tokens behind each of `prompts`, all of one length, one by one; [prompts, n]."""
-        ids, cache, found = torch.tensor(prompts, device=self.model.device), None, []
+        ids, cache, found = torch.tensor([*prompts], device=self.model.device), None, []
+        # releases before 5.24 know the cache by another name
+        name = "cache" if "cache" in inspect.signature(self.model.forward).parameters else "past_key_values"
         for step in range(n):
-            made = self.model(input_ids=ids, past_key_values=cache, use_cache=step < n - 1, logits_to_keep=1)
-            ids, cache = made.logits[:, -1:].argmax(-1), made.past_key_values
+            made = self.model(input_ids=ids, use_cache=step < n - 1, logits_to_keep=1, **{name: cache})
+            ids, cache = made.logits[:, -1:].argmax(-1), made.get(name)
             found.append(ids)
         return torch.cat(found, 1).cpu()
 
-    def _from_logits(self, windows: Sequence[Sequence[int]], statistic: Statistic) -> list[torch.Tensor]:
+    def _from_logits(
+        self, windows: Sequence[Sequence[int]], statistic: Statistic, firsts: Sequence[int]
+    ) -> list[torch.Tensor]:
         ids = self._padded(windows)
         logits = self.model(input_ids=ids, use_cache=False).logits
         found = []
-        for row, window in enumerate(windows):
-            own, labels = logits[row, : len(window) - 1].float(), ids[row, 1 : len(window)]
+        for row, (window, first) in enumerate(zip(windows, firsts, strict=True)):
+            own, labels = logits[row, first - 1 : len(window) - 1].float(), ids[row, first : len(window)]
             if statistic == "el2n":
                 found.append(el2n(own, labels).cpu())
             else:
                 found.append(-own.log_softmax(-1).gather(1, labels[:, None]).flatten().cpu())
         return found
-
-    def _logits_at(self, windows: Sequence[Sequence[int]], places: Sequence[int]) -> torch.Tensor:
-        """The logits at one place of each window, [windows, vocabulary]."""
-        ids, rows = self._padded(windows), torch.arange(len(windows), device=self.model.device)
-        at = torch.tensor([*places], device=self.model.device)
-        if self.plain_head:
-            return self.model.get_output_embeddings()(self._hidden(ids)[rows, at])
-        # of each batch only the places that are asked for
-        wanted, inverse = at.unique(return_inverse=True)
-        return self.model(input_ids=ids, use_cache=False, logits_to_keep=wanted).logits[rows, inverse]
 
     def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
         return self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state

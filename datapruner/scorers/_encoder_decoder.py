@@ -38,15 +38,15 @@ class EncoderDecoder:
             return []
         return self.tokenizer([*texts], add_special_tokens=False, verbose=False)["input_ids"]
 
-    def last_logits(self, windows: Sequence[Sequence[int]], words: Sequence[int]) -> torch.Tensor:
-        """The logits of the tokens `words` as the first that is said of each window, float32 [windows, words], CPU."""
+    def last_logits(self, windows: Sequence[Sequence[int]], said: Sequence[int], words: Sequence[int]) -> torch.Tensor:
+        """The logits of `words` as what is said of each window behind `said`, float32 [windows, words], CPU."""
         device, longest = self.model.device, max(map(len, windows))
         ids = torch.tensor([[*window, *[0] * (longest - len(window))] for window in windows], device=device)
         lengths = torch.tensor([len(window) for window in windows], device=device)
         mask = torch.arange(longest, device=device) < lengths[:, None]
-        start = torch.full((len(windows), 1), self.model.config.decoder_start_token_id, device=device)
+        start = torch.tensor([[self.model.config.decoder_start_token_id, *said]] * len(windows), device=device)
         made = self.model(input_ids=ids, attention_mask=mask.long(), decoder_input_ids=start, use_cache=False)
-        return made.logits[:, 0, [*words]].float().cpu()
+        return made.logits[:, -1, [*words]].float().cpu()
 
 
 def load_encoder_decoder(name: str, dtype: torch.dtype, device: str) -> EncoderDecoder:

@@ -85,13 +85,15 @@ class LanguageModelScorer(Scorer):
         The first token has nothing before it and is not scored; with `starts` nor are those before number starts[i].
         """
         windows = [window for i, ids in enumerate(documents) for window in windows_of(i, ids, self.window)]
+        if starts is not None:
+            windows = [window for window in windows if window.start + len(window.ids) > starts[window.document]]
         sums, tokens = np.zeros(len(documents)), np.zeros(len(documents), dtype=np.int64)
         for some in self._batches(windows, language_model.is_on_cpu):
-            found = language_model.per_token([window.ids for window in some], statistic)
+            firsts = [1 if starts is None else max(1, starts[window.document] - window.start) for window in some]
+            found = language_model.per_token([window.ids for window in some], statistic, firsts)
             for window, values in zip(some, found, strict=True):
                 if not values.isfinite().all():
                     raise ValueError(f"{self._name}: the model's loss is not finite on {uids[window.document]!r}")
-                kept = values if starts is None else values[max(0, starts[window.document] - window.start - 1) :]
-                sums[window.document] += float(kept.double().sum())
-                tokens[window.document] += len(kept)
+                sums[window.document] += float(values.double().sum())
+                tokens[window.document] += len(values)
         return sums, tokens

@@ -31,15 +31,13 @@ class Packed:
     parts: Sequence[Mapping[str, np.ndarray]]
 
     def groups(self) -> Iterator[list[list[int]]]:
-        """The sequences in order, some at a time; a last one of a single token, which predicts nothing, is left out."""
+        """The sequences in order, some at a time."""
         waiting: list[list[int]] = []
         for sequence in self._sequences():
             waiting.append(sequence)
             if len(waiting) == TOGETHER:
                 yield waiting
                 waiting = []
-        if waiting and len(waiting[-1]) < 2:
-            waiting.pop()
         if waiting:
             yield waiting
 
@@ -74,6 +72,7 @@ class Packed:
         )
 
     def _sequences(self) -> Iterator[list[int]]:
+        """All of them; a last one of a single token, which predicts nothing, is left out."""
         sizes = [len(part["lengths"]) for part in self.parts]
         numbers = np.repeat(np.arange(len(sizes)), sizes)
         starts = [np.cumsum(part["lengths"]) - part["lengths"] for part in self.parts]
@@ -85,5 +84,5 @@ class Packed:
             whole = len(held) // self.size * self.size
             yield from (held[at : at + self.size] for at in range(0, whole, self.size))
             held = held[whole:]
-        if held:
+        if len(held) > 1:
             yield held

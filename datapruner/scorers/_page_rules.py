@@ -62,7 +62,8 @@ def _repeated(parts: Sequence[str]) -> tuple[float, float]:
     """Shares of the parts, and of their characters, that are in a part which came before."""
     characters = sum(map(len, parts))
     unique = dict.fromkeys(parts)
-    return 1 - len(unique) / max(len(parts), 1), (characters - sum(map(len, unique))) / max(characters, 1)
+    repeated = len(parts) - len(unique)
+    return repeated / max(len(parts), 1), (characters - sum(map(len, unique))) / max(characters, 1)
 
 
 def _stop_words(page: Page) -> int:

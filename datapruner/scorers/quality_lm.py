@@ -28,7 +28,8 @@ from datapruner.scoring.scorer import NOTHING, Batch, State
 class QualityLm(LanguageModelScorer):
     """Paper: Chang et al. 2024, QualT5 (arXiv:2407.12170); log probability of "true" against "false".
 
-    `prompt` has {} where the text comes; of `positive` and `negative` the first token counts.
+    `prompt` has {} where the text comes; of `positive` and `negative` the first token counts in which they differ,
+    behind those that both begin with.
     """
 
     window: int = 512
@@ -48,7 +49,7 @@ class QualityLm(LanguageModelScorer):
         reader, found = self._reader, np.zeros(len(batch), dtype=np.float32)
         windows = [Window(row, ids) for row, ids in enumerate(self._prompts(batch.texts))]
         for some in self._batches(windows, reader.is_on_cpu):
-            logits = reader.last_logits([window.ids for window in some], self._words)
+            logits = reader.last_logits([window.ids for window in some], self._shared, self._words)
             found[[window.document for window in some]] = logits.log_softmax(-1)[:, 0].numpy()
         return found
 
@@ -56,21 +57,29 @@ class QualityLm(LanguageModelScorer):
         """The tokens of each prompt, its text cut to fit."""
         tail = self._reader.tokenize([self.prompt.partition("{}")[2]])[0]
         end = [] if isinstance(self._reader, LanguageModel) else self._reader.ends
-        most, room = self.window - len(end), self.window - len(end) - len(tail)
+        most = self.window - len(end) - len(self._shared)
+        room = most - len(tail)
         if room < 1:
             raise ValueError(f"quality_lm.window is {self.window}, the prompt alone has more tokens")
         whole = self._reader.tokenize([self.prompt.replace("{}", text) for text in texts])
         return [[*(ids if len(ids) <= most else [*ids[:room], *tail]), *end] for ids in whole]
 
-    @cached_property
+    @property
+    def _shared(self) -> list[int]:
+        return self._tokens[0]
+
+    @property
     def _words(self) -> list[int]:
-        """The tokens of true and false."""
-        found = [ids[0] for ids in self._reader.tokenize([self.positive, self.negative]) if ids]
-        if len({*found}) != 2:
-            raise ValueError(
-                f"quality_lm wants words that begin with two tokens, got {self.positive!r} and {self.negative!r}"
-            )
-        return found
+        return self._tokens[1]
+
+    @cached_property
+    def _tokens(self) -> tuple[list[int], list[int]]:
+        """What both words begin with, and the two tokens in which they differ first."""
+        pairs = [*zip(*self._reader.tokenize([self.positive, self.negative]), strict=False)]
+        differ = next((place for place, (positive, negative) in enumerate(pairs) if positive != negative), None)
+        if differ is None:
+            raise ValueError(f"quality_lm wants words of unlike tokens, got {self.positive!r} and {self.negative!r}")
+        return [shared for shared, _ in pairs[:differ]], [*pairs[differ]]
 
     @cached_property
     def _reader(self) -> LanguageModel | EncoderDecoder:
