@@ -39,6 +39,7 @@ class Dsir(Scorer):
     per: Literal["document", "word"] = "document"
 
     direction: ClassVar[str] = "higher is more like the target"
+    default_selector: ClassVar[str] = "gumbel"
 
     def check(self) -> None:
         if self.buckets < 2 or self.per not in ("document", "word"):

@@ -137,7 +137,7 @@ def weights(strategy: str, ranks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     if strategy == "best":
         return is_best.astype(np.float64)
     if strategy == "best_worst":
-        return (is_best + is_worst) / 2
+        return np.where(sizes == 1, 1, (is_best | is_worst) / 2)
     others = 1 / (2 * (sizes - 1)).clip(1)
     return np.where(sizes == 1, 1, np.where(is_best, 0.5, others))
 
