@@ -36,12 +36,11 @@ Row = tuple[str, str, str]
 class Ifd(LanguageModelScorer):
     """Paper: Li et al. 2023 (arXiv:2308.12032); loss of an answer with its prompt over the loss without.
 
-    `prompt` and `answer` name the fields of a row; `separator` stands behind the prompt.
+    `prompt` and `answer` name the fields of a row; a line end stands between them.
     """
 
     prompt: str = "prompt"
     answer: str = "answer"
-    separator: str = "\n"
     above_one: Literal["last", "kept"] = "last"
     control: Literal["none", "length"] = "none"
     sample: int = 4096
@@ -83,7 +82,7 @@ class Ifd(LanguageModelScorer):
     @torch.inference_mode()
     def _ifd(self, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
         """ifd of each row, float64 [n], and the number of tokens that count, int64 [n]."""
-        prompts = self._loaded.tokenize([f"{prompt}{self.separator}" for prompt, _, _ in rows])
+        prompts = self._loaded.tokenize([f"{prompt}\n" for prompt, _, _ in rows])
         answers = self._loaded.tokenize([answer for _, answer, _ in rows])
         uids = [uid for _, _, uid in rows]
         prompts = [self._cut(prompt, len(answer)) for prompt, answer in zip(prompts, answers, strict=True)]
