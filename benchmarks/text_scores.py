@@ -32,7 +32,7 @@ from datapruner.scorers.ifd import Ifd
 from datapruner.scorers.length import Length
 from datapruner.scorers.perplexity import Perplexity
 
-ROUNDS = 3
+ROUNDS = 2
 WINDOW = 1024
 BUCKETS = 10_000
 
@@ -95,7 +95,8 @@ def padded_loop(scorer: Perplexity, texts: Sequence[str]) -> np.ndarray:
         inputs = tokenizer([*texts[start : start + 8]], return_tensors="pt", padding=True)
         logits = model(**inputs).logits[:, :-1]
         labels, mask = inputs["input_ids"][:, 1:], inputs["attention_mask"][:, 1:]
-        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        losses = losses.view_as(labels)
         found += ((losses * mask).sum(1) / mask.sum(1)).tolist()
     return np.array(found)
 
