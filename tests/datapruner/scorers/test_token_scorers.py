@@ -80,13 +80,13 @@ def greedy(model: Any, ids: list[int], n: int) -> list[int]:
 def test_memorization_agrees_with_a_plain_loop(kind: str, tiny_model: Callable[[str], Path]) -> None:
     model, tokenize = loaded(tiny_model(kind))
     numbers = {tokenize(letter)[0]: letter for letter in map(chr, range(33, 127))}
-    texts = []
+    known = []
     for first in [*numbers.values()][::2]:
         said = greedy(model, tokenize(f"ab{first}"), 4)
-        right = "".join(numbers[token] for token in itertools.takewhile(numbers.__contains__, said))
-        # by heart up to a place that differs from row to row
-        texts.append(f"ab{first}{right}{'é' * 3}")
-    texts = sorted(texts, key=len)[::-6]
+        known.append((first, [numbers[token] for token in itertools.takewhile(numbers.__contains__, said)]))
+    known = sorted(known, key=lambda pair: -len(pair[1]))[:6]
+    # by heart up to a place that differs from row to row
+    texts = [f"ab{first}{''.join(right[: i % 3])}{'é' * 3}" for i, (first, right) in enumerate(known)]
     texts += ["", "abc", "abcd", "a long text that goes on and on"]
     scorer = Memorization(str(tiny_model(kind)), prompt=3, continuation=6, batch_tokens=30)
     scorer.check()
