@@ -72,9 +72,9 @@ class Ifd(LanguageModelScorer):
         return np.where((found > 1) & (self.above_one == "last"), -scores, scores)
 
     def details(self, batch: Batch, state: State = NOTHING) -> dict[str, np.ndarray]:
-        """`ifd` as printed, float32, and `tokens`: how many it is the mean of, int32."""
+        """`ifd` as printed, float32, and `tokens`: how many it is the mean of, int64."""
         found, tokens = last_batch(self, batch, lambda some: self._ifd(self._rows(some)))
-        return {"ifd": found.astype(np.float32), "tokens": tokens.astype(np.int32)}
+        return {"ifd": found.astype(np.float32), "tokens": tokens}
 
     def _rows(self, batch: Batch) -> list[Row]:
         return [*zip(batch.fields[self.prompt], batch.fields[self.answer], batch.uids, strict=True)]
