@@ -35,7 +35,7 @@ def candidates(scores: list[float]) -> Candidates:
     centroids = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     rows = ArrayRows(
         keys=hash64([f"u{i}" for i in range(n)]),
-        fields={"prototypicality": clusters},
+        fields={"prototypicality": clusters, "dual": {"mean": draw.random(n, dtype=np.float32)}},
         # rows in pairs: half of the vectors are equal to another
         arrays={"embedding": draw.normal(size=(n, 3)).astype(np.float32)[np.arange(n) // 2]},
         states={"prototypicality": {"centroids": centroids}},
