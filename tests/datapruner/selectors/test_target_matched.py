@@ -84,3 +84,16 @@ def test_reads_the_table_of_the_target(tmp_path: Path) -> None:
     make_table(tmp_path / "narrow", {"embedding": {"vector": vectors[:, :1]}})
     with pytest.raises(ValueError, match=r"want vectors of 2 numbers, got \[4, 1\]"):
         select(table, f"target_matched:target={tmp_path / 'narrow'}", keep_ratio=0.5)
+
+
+def test_every_group_of_the_union_has_a_row_where_the_count_allows() -> None:
+    # 97 rows and three groups of one: in proportion the small ones would have none of 10
+    groups = np.array([0] * 97 + [1, 2, 3])
+    vectors = np.random.default_rng(0).normal(size=(100, 2))
+    given = given_rows(vectors=vectors, fields={"prototypicality": {"cluster": groups}})
+    for n in (80, 98, 10):
+        outcome = TargetMatched().select(given, n)
+        outside = {
+            int(groups[row]) for row, code in enumerate(outcome.codes) if code >= 0 and "union" in outcome.reasons[code]
+        }
+        assert set(groups[outcome.kept].tolist()) == {0, 1, 2, 3} - outside
