@@ -31,6 +31,7 @@ class El2n(Scorer):
 
     needs: ClassVar[tuple[str, ...]] = ("labels",)
     direction: ClassVar[str] = "higher is harder; in [0, sqrt(2)]"
+    cost: ClassVar[str] = "a softmax a row and run; the forward passes are those that saved the logits"
 
     def check(self) -> None:
         if not all(self.vectors()):

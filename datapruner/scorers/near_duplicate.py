@@ -35,6 +35,7 @@ class NearDuplicate(Scorer):
     seed: int = 0
 
     direction: ClassVar[str] = "higher is more unlike every longer text of the corpus; 0 is a duplicate"
+    cost: ClassVar[str] = "a hash a shingle and permutation, then a comparison for each pair that shares a band"
     default_selector: ClassVar[str] = "threshold:minimum=0.2"
 
     def check(self) -> None:

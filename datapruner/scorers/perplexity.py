@@ -39,6 +39,7 @@ class Perplexity(Scorer):
     device: str = field(default="auto", metadata=COSMETIC)
 
     direction: ClassVar[str] = "higher is harder for the model"
+    cost: ClassVar[str] = "one forward pass: 2 P FLOP a token for P parameters"
     default_selector: ClassVar[str] = "middle"
 
     def check(self) -> None:

@@ -40,6 +40,7 @@ class Prototypicality(Scorer):
 
     needs: ClassVar[tuple[str, ...]] = ()
     direction: ClassVar[str] = "higher is farther from its cluster's centroid: harder; in [0, 2]"
+    cost: ClassVar[str] = "fit: 2 n k d FLOP an iteration for n training rows; 2 k d a row"
 
     def check(self) -> None:
         if self.k < 0 or self.iterations < 1 or self.train_rows < max(1, self.k):

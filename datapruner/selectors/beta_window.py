@@ -39,6 +39,9 @@ class BetaWindow(Selector):
     concentration: float = 15.0
     c: float = 4.0
 
+    reads: ClassVar[str] = "scores and the mean probability of the label"
+    direction: ClassVar[str] = "high, in a window that moves to easy rows"
+    cost: ClassVar[str] = "a hash a row and a partition: O(N)"
     nested: ClassVar[bool] = False
 
     def check(self) -> None:

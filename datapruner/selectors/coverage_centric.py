@@ -37,6 +37,9 @@ class CoverageCentric(Selector):
     strata: int = 50
     hardness: str = ""
 
+    reads: ClassVar[str] = "scores; another column for the cut, where named"
+    direction: ClassVar[str] = "all of the range but the hardest"
+    cost: ClassVar[str] = "a pass for the bins, a draw for each: O(N)"
     nested: ClassVar[bool] = False
 
     def check(self) -> None:

@@ -39,6 +39,9 @@ class DensityBased(Selector):
     least: float = 0.5
     neighbours: int = 20
 
+    reads: ClassVar[str] = "scores, clusters and centroids"
+    direction: ClassVar[str] = "high, the farthest of each cluster"
+    cost: ClassVar[str] = "a partition for each of K clusters, 2 K^2 d FLOP for their distances"
     nested: ClassVar[bool] = False
 
     def check(self) -> None:

@@ -37,6 +37,9 @@ class FacilityLocation(Selector):
 
     features: str = "embedding"
 
+    reads: ClassVar[str] = "vectors"
+    direction: ClassVar[str] = "none: near to all others"
+    cost: ClassVar[str] = "2 N d FLOP an evaluation, a few a pick; up to 8,192 rows 2 N^2 d once; weights 2 N n d"
     needs_scores: ClassVar[bool] = False
     nested: ClassVar[bool] = True
 

@@ -28,6 +28,9 @@ class FarthestPoint(Selector):
     metric: Literal["cosine", "euclidean"] = "cosine"
     start: Literal["uid", "isolated"] = "uid"
 
+    reads: ClassVar[str] = "vectors"
+    direction: ClassVar[str] = "none: far from each other"
+    cost: ClassVar[str] = "2 N d FLOP a pick, one number a row beside the vectors"
     needs_scores: ClassVar[bool] = False
     nested: ClassVar[bool] = True
 

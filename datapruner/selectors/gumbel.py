@@ -34,6 +34,9 @@ class Gumbel(Selector):
     scale: Literal["log", "linear"] = "log"
     temperature: float = 1.0
 
+    reads: ClassVar[str] = "scores"
+    direction: ClassVar[str] = "high, by chance"
+    cost: ClassVar[str] = "a hash a row and a partition: O(N)"
     nested: ClassVar[bool] = True
 
     def check(self) -> None:

@@ -31,6 +31,9 @@ class Herding(Selector):
     features: str = "embedding"
     metric: Literal["euclidean", "cosine"] = "euclidean"
 
+    reads: ClassVar[str] = "vectors"
+    direction: ClassVar[str] = "none: the mean stays"
+    cost: ClassVar[str] = "2 N d FLOP a pick; the vectors in float64"
     needs_scores: ClassVar[bool] = False
     nested: ClassVar[bool] = True
 

@@ -33,6 +33,9 @@ class LogDeterminant(Selector):
     features: str = "embedding"
     quality: str = ""
 
+    reads: ClassVar[str] = "vectors; another column as quality, where named"
+    direction: ClassVar[str] = "none: the most volume"
+    cost: ClassVar[str] = "2 n N d + 2 n^2 N FLOP, 4 n N bytes"
     needs_scores: ClassVar[bool] = False
     nested: ClassVar[bool] = True
 

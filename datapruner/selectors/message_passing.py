@@ -42,6 +42,9 @@ class MessagePassing(Selector):
     forward: float = 1.0
     metric: Literal["euclidean", "cosine"] = "euclidean"
 
+    reads: ClassVar[str] = "scores and vectors"
+    direction: ClassVar[str] = "high, less beside kept ones"
+    cost: ClassVar[str] = "2 N^2 d FLOP for the neighbours, then O((N + n k) log N)"
     nested: ClassVar[bool] = True
 
     def check(self) -> None:

@@ -36,6 +36,9 @@ class Moderate(Selector):
     features: str = "embedding"
     classes: str = ""
 
+    reads: ClassVar[str] = "vectors and classes, or scores"
+    direction: ClassVar[str] = "middle"
+    cost: ClassVar[str] = "N d for medians and distances, then a partition"
     nested: ClassVar[bool] = True
 
     # a score is looked at in one of the two readings only

@@ -35,6 +35,9 @@ class Prototypes(Selector):
     balance: float = 0.5
     scarce: float = 0.2
 
+    reads: ClassVar[str] = "scores and classes"
+    direction: ClassVar[str] = "high (hard) or low (easy)"
+    cost: ClassVar[str] = "a partition for each class and one of the rest: O(N)"
     nested: ClassVar[bool] = False
 
     def check(self) -> None:

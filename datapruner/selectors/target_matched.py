@@ -39,6 +39,9 @@ class TargetMatched(Selector):
     features: str = "embedding"
     clusters: str = "prototypicality/cluster"
 
+    reads: ClassVar[str] = "vectors and clusters, and the vectors of another table"
+    direction: ClassVar[str] = "none: like the target"
+    cost: ClassVar[str] = "4 N d^2 FLOP and 2 K eigenvalue problems of d x d, then 2 N d a pick of each cluster"
     needs_scores: ClassVar[bool] = False
     nested: ClassVar[bool] = False
 
