@@ -61,8 +61,14 @@ class FacilityLocation(Selector):
 
 def _represented(unit: torch.Tensor, picks: torch.Tensor) -> np.ndarray:
     """For each of `picks` [n] how many of the rows `unit` [N, d] are nearest to it, int64 [n]."""
-    height = max(1, BLOCK_PAIRS // len(picks))
-    nearest = torch.cat([(block @ unit[picks].T).argmax(1) for block in unit.split(height)])
+    kept = unit[picks].T
+    height = min(len(unit), max(1, BLOCK_PAIRS // len(picks)))
+    # one block for all turns, or the heap grows by one a turn
+    products = torch.empty(height, len(picks))
+    nearest = torch.empty(len(unit), dtype=torch.int64)
+    for start in range(0, len(unit), height):
+        block = unit[start : start + height]
+        torch.argmax(torch.mm(block, kept, out=products[: len(block)]), 1, out=nearest[start : start + height])
     # a pick stands for itself, also where an equal row was picked before it
     nearest[picks] = torch.arange(len(picks))
     return torch.bincount(nearest, minlength=len(picks)).numpy()

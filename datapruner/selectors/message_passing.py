@@ -75,21 +75,24 @@ class MessagePassing(Selector):
 
 def nearest(vectors: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The `k` nearest others of each of `vectors` [N, d] (all, where there are fewer), by place int64 and distance."""
-    k = min(k, len(vectors) - 1)
+    n = len(vectors)
+    k = min(k, n - 1)
     half = vectors.square().sum(1) / 2
-    found = []
-    for rows in torch.arange(len(vectors)).split(max(1, BLOCK_PAIRS // max(1, len(vectors)))):
+    height = min(n, max(1, BLOCK_PAIRS // n))
+    # one block for all turns, or the heap grows by one a turn
+    products = torch.empty(height, n)
+    places = torch.empty(n, k, dtype=torch.int64)
+    distances = torch.empty(n, k, dtype=torch.float64)
+    for start in range(0, n, height):
+        block = vectors[start : start + height]
         # x.y - |y|^2 / 2 orders the others as minus the distance does
-        closeness = torch.addmm(-half, vectors[rows], vectors.T)
+        closeness = torch.addmm(-half, block, vectors.T, out=products[: len(block)])
         # itself by place: an equal row is a neighbour
-        closeness[torch.arange(len(rows)), rows] = -torch.inf
-        found.append(closeness.topk(k).indices)
-    places = torch.cat(found)
-    distances = [
-        (vectors[rows, None] - vectors[places[rows]]).double().norm(dim=-1)
-        for rows in torch.arange(len(vectors)).split(max(1, BLOCK_PAIRS // max(1, k * vectors.shape[1])))
-    ]
-    return places.numpy(), torch.cat(distances).numpy()
+        closeness.diagonal(start).fill_(-torch.inf)
+        places[start : start + height] = closeness.topk(k).indices
+        for column, others in enumerate(places[start : start + height].T):
+            distances[start : start + height, column] = (block - vectors[others]).double().norm(dim=-1)
+    return places.numpy(), distances.numpy()
 
 
 def pick(scores: np.ndarray, places: np.ndarray, discounts: np.ndarray, n: int) -> list[int]:

@@ -6,7 +6,8 @@
 The published code ranks distances to the class's median feature, over all classes at once; of N rows
 floor((N - n) / 2) are dropped below. The paper's text takes any score and keeps what is nearest to its median:
 where a score is skewed that is another set than the middle ranks. Ends are what both drop. A smaller keep_ratio
-keeps a subset of what a larger one keeps. Memory: the vectors of a group; time O(N d).
+keeps a subset of what a larger one keeps. Memory: the vectors of a group in float64;
+time O(N d).
 """
 
 from __future__ import annotations
