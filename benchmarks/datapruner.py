@@ -131,7 +131,7 @@ def compare(comparison: Comparison) -> list[Row]:
 def why(package: str, error: Exception) -> str:
     """What a peer's row says where it did not run."""
     if isinstance(error, ImportError):
-        return f"not installed: pip install {package}"
+        return f"not installed: pip install {error.name or package}"
     return f"failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
 
 

@@ -69,8 +69,7 @@ def recording(folder: Path, scale: float) -> Comparison:
         for epoch, batches in zip(logits, orders, strict=True):
             for rows in batches:
                 recorder.log(rows.tolist(), epoch[rows], labels[rows])
-        found = recorded_aum(recorder, n)
-        return quality(found)
+        return quality(recorded_aum(recorder, n))
 
     def datacull() -> Quality:
         from datacull.data import DCDataset
@@ -100,12 +99,10 @@ def recording(folder: Path, scale: float) -> Comparison:
     return Comparison("recording AUM", f"{n:,} rows, 10 epochs", ours, peers)
 
 
-def recorded_aum(recorder: object, n: int) -> np.ndarray:
+def recorded_aum(recorder: DynamicsRecorder, n: int) -> np.ndarray:
     """AUM of the rows 0 to n from a recorder."""
     from datapruner.training.uid_slots import uid_keys
 
-    columns = recorder.record.columns()  # type: ignore[attr-defined]
-    keys = recorder.record.keys()  # type: ignore[attr-defined]
-    place = {int(key): at for at, key in enumerate(keys)}
-    at = [place[int(key)] for key in uid_keys(range(n)).view(np.uint64)]  # type: ignore[arg-type]
-    return (columns["margin_sum"] / columns["presentations"])[at]
+    arrays = recorder.record.arrays()
+    slots = recorder.record.slots.find_or_add(uid_keys(range(n)).view(np.uint64))
+    return (arrays["margin_sum"] / arrays["presentations"])[slots]

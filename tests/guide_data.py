@@ -1,0 +1,78 @@
+"""The files that docs/filtering_a_corpus.md speaks of, tiny: a crawl, instructions, vectors of pictures, logits."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datapruner import score
+from tests.datapruner.tiny_models import save_tiny_model
+
+WORDS = (
+    "river stone market letter garden window winter morning teacher engine harbour village bridge forest kitchen "
+    "history paper island summer doctor music silver journey castle mountain question answer people water light"
+).split()
+
+
+def make_files(folder: Path) -> None:
+    """Everything into `folder`."""
+    draw = random.Random(0)
+    pages = [sentences(draw, 12) for _ in range(80)]
+    crawl = [
+        {"id": f"w{i}", "text": text, "source": "book" if i % 4 == 0 else "web", "int_score": i % 5}
+        for i, text in enumerate([*pages, *pages[:10]])
+    ]
+    lines(folder / "web.jsonl", crawl)
+    lines(
+        folder / "new.jsonl", ({"id": f"n{i}", "text": pages[i] if i < 5 else sentences(draw, 12)} for i in range(20))
+    )
+    lines(folder / "liked.jsonl", ({"text": sentences(draw, 12, WORDS[:12])} for _ in range(10)))
+    lines(folder / "benchmark.jsonl", ({"text": pages[i]} for i in range(3)))
+    answers = ({"id": f"i{i}", "instruction": sentences(draw, 1), "output": sentences(draw, 2)} for i in range(40))
+    lines(folder / "instructions.jsonl", answers)
+    lines(folder / "rows.jsonl", ({"id": str(i), "text": f"row {i}"} for i in range(90)))
+    save_tiny_model(folder / "reference")
+    _vectors(folder)
+
+
+def sentences(draw: random.Random, n: int, words: Iterable[str] = WORDS) -> str:
+    """`n` English sentences of five to twelve words, on a line each."""
+    made = []
+    for _ in range(n):
+        chosen = draw.choices([*words], k=draw.randint(3, 9))
+        made.append(f"The {' and the '.join(chosen[:2])} of the {' '.join(chosen[2:])} was with that.")
+    return "\n".join(made)
+
+
+def lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+def _vectors(folder: Path) -> None:
+    draw = np.random.default_rng(0)
+    classes = np.arange(60) % 3
+    vectors = (np.eye(8)[classes] * 4 + draw.normal(size=(60, 8))).astype(np.float32)
+    rows = {
+        "file": [f"{i}.jpg" for i in range(60)],
+        "text": [f"picture {i}" for i in range(60)],
+        "class": [("cat", "dog", "horse")[number] for number in classes],
+        "class_number": classes,
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 8),
+    }
+    pq.write_table(pa.table(rows), folder / "photos.parquet")
+    pq.write_table(pa.table(rows).slice(0, 12), folder / "wanted.parquet")
+    # a scorer that reads the vectors makes them a column of the table
+    score(str(folder / "wanted.parquet"), ["prototypicality:k=2"], folder / "wanted.scores")
+    labels = np.arange(80) % 4
+    logits = (np.eye(4)[labels] * 3 + draw.normal(size=(80, 4))).astype(np.float32)
+    wrong = np.where(np.arange(80) < 6, (labels + 1) % 4, labels)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), 4)
+    names = [str(i) for i in range(80)]
+    pq.write_table(pa.table({"id": names, "text": names, "label": wrong, "logits": column}), folder / "logits.parquet")
