@@ -15,9 +15,10 @@ from datapruner import score
 from tests.datapruner.tiny_models import save_tiny_model
 
 WORDS = (
-    "river stone market letter garden window winter morning teacher engine harbour village bridge forest kitchen "
-    "history paper island summer doctor music silver journey castle mountain question answer people water light"
-).split()
+    "river", "stone", "market", "letter", "garden", "window", "winter", "morning", "teacher", "engine", "harbour",
+    "village", "bridge", "forest", "kitchen", "history", "paper", "island", "summer", "doctor", "music", "silver",
+    "journey", "castle", "mountain", "question", "answer", "people", "water", "light",
+)  # fmt: skip
 
 
 def make_files(folder: Path) -> None:

@@ -51,6 +51,7 @@ def label_errors(folder: Path, scale: float) -> Comparison:
 def recording(folder: Path, scale: float) -> Comparison:
     """AUM while training goes on: ten epochs in another order each, and how far the result is from float64."""
     from datapruner.training.recorder import DynamicsRecorder
+    from datapruner.training.uid_slots import uid_keys
 
     draw, n, classes, epochs = np.random.default_rng(0), int(10_000 * scale), 10, 10
     labels = torch.from_numpy(draw.integers(0, classes, n))
@@ -69,7 +70,8 @@ def recording(folder: Path, scale: float) -> Comparison:
         for epoch, batches in zip(logits, orders, strict=True):
             for rows in batches:
                 recorder.log(rows.tolist(), epoch[rows], labels[rows])
-        return quality(recorded_aum(recorder, n))
+        arrays, keys = recorder.record.arrays(), uid_keys(range(n)).view(np.uint64)
+        return quality((arrays["margin_sum"] / arrays["presentations"])[recorder.record.slots.find_or_add(keys)])
 
     def datacull() -> Quality:
         from datacull.data import DCDataset
@@ -97,12 +99,3 @@ def recording(folder: Path, scale: float) -> Comparison:
     note = "takes the margin of probabilities, and keeps all logits"
     peers = [Peer("datacull", datacull, None, note)]
     return Comparison("recording AUM", f"{n:,} rows, 10 epochs", ours, peers)
-
-
-def recorded_aum(recorder: DynamicsRecorder, n: int) -> np.ndarray:
-    """AUM of the rows 0 to n from a recorder."""
-    from datapruner.training.uid_slots import uid_keys
-
-    arrays = recorder.record.arrays()
-    slots = recorder.record.slots.find_or_add(uid_keys(range(n)).view(np.uint64))
-    return (arrays["margin_sum"] / arrays["presentations"])[slots]
