@@ -36,7 +36,9 @@ def near(folder: Path, scale: float) -> Comparison:
     def ours() -> Quality:
         source = datapruner.Source(corpus, uid="uid")
         table = datapruner.score(source, ["near_duplicate"], folder / f"near{next(counter)}")
-        return quality(set(datapruner.select(table, by="near_duplicate").dropped.tolist()))
+        return quality(
+            set(datapruner.select(table, f"threshold:maximum={SIMILARITY}", "near_duplicate").dropped.tolist())
+        )
 
     def shingles(text: str) -> list[str]:
         words = text.split()
@@ -80,7 +82,7 @@ def near(folder: Path, scale: float) -> Comparison:
 
 def semantic(folder: Path, scale: float) -> Comparison:
     """Vectors of 200 topics; three in ten are near another row (cosine of .95 and more)."""
-    vectors, copies = _vectors(int(20_000 * scale))
+    vectors, copies = _vectors(int(50_000 * scale))
     path = folder / "vectors.parquet"
     embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
     texts = [str(i) for i in range(len(vectors))]

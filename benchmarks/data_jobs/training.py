@@ -34,7 +34,7 @@ def label_errors(folder: Path, scale: float) -> Comparison:
     def ours() -> Quality:
         source = datapruner.Source(path, uid="uid", label="label")
         table = datapruner.score(source, ["label_error"], folder / f"errors{next(counter)}")
-        return recall_precision(datapruner.select(table, by="label_error").dropped.tolist(), wrong)
+        return recall_precision(datapruner.select(table, "threshold:minimum=0", "label_error").dropped.tolist(), wrong)
 
     def cleanlab() -> Quality:
         from cleanlab.filter import find_label_issues
