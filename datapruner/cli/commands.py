@@ -14,6 +14,23 @@ import typer
 import datapruner
 from datapruner import pruning
 from datapruner.cli import console
+from datapruner.cli.source_options import (
+    CHUNK_BYTES,
+    CHUNK_ROWS,
+    ChunkBytes,
+    ChunkRows,
+    Files,
+    Group,
+    Image,
+    Label,
+    Nested,
+    OnError,
+    Text,
+    TextRows,
+    Tokens,
+    Uid,
+    unescaped,
+)
 from datapruner.output.report import page
 from datapruner.recipe import recipe_yaml
 from datapruner.recipe.dry_run import plan
@@ -33,23 +50,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Files = Annotated[
-    list[str], typer.Argument(help="JSONL or Parquet files of one format, a folder of them or of images, or a URL.")
-]
 Scorers = Annotated[
     list[str],
     typer.Option(
         "--scorer", help='[name=]method:field=value,... as in "perplexity:window=512"; embedders too; may be repeated.'
     ),
 ]
-Text = Annotated[str, typer.Option(help="Field with the text.")]
-Uid = Annotated[str | None, typer.Option(help="Field with a unique id; without it, content hash and occurrence.")]
-Group = Annotated[str | None, typer.Option(help="Field with the group (domain or class) of a row.")]
-Label = Annotated[str | None, typer.Option(help="Field with the label of a row.")]
-Image = Annotated[str | None, typer.Option(help="Field with an encoded image.")]
-Tokens = Annotated[str | None, typer.Option(help="Tokenizer that counts tokens; without it they are estimated.")]
-ChunkRows = Annotated[int, typer.Option(help="Rows per chunk: what is read at once, and what a killed run may lose.")]
-ChunkBytes = Annotated[int, typer.Option(help="Bytes per chunk, at most.")]
 Engine = Annotated[str, typer.Option(help='What runs the scorers, as in "local:workers=4".')]
 KeepRatio = Annotated[float | None, typer.Option(help="Fraction of the rows that is kept, in (0, 1].")]
 KeepRows = Annotated[int | None, typer.Option(help="Rows that are kept.")]
@@ -65,7 +71,6 @@ NoDropped = Annotated[bool, typer.Option("--no-dropped", help="Do not write the 
 Index = Annotated[bool, typer.Option("--index", help="List the row numbers and uids of the kept rows, too.")]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write report.html.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and what it may cost; do nothing.")]
-CHUNK_ROWS, CHUNK_BYTES = 4096, 64 << 20
 
 
 @app.command()
@@ -81,12 +86,16 @@ def score(
     tokens: Tokens = None,
     chunk_rows: ChunkRows = CHUNK_ROWS,
     chunk_bytes: ChunkBytes = CHUNK_BYTES,
+    nested: Nested = False,
+    text_rows: TextRows = "line",
+    on_error: OnError = "refuse",
     engine: Engine = "local",
     dry_run: DryRun = False,
 ) -> None:
     """Score every row into a table; a killed run goes on where it stopped."""
     with _clear_errors():
-        source = datapruner.Source([*files], text, uid, group, label, chunk_rows, image, tokens, chunk_bytes)
+        fields = (unescaped(text), uid, group, label, chunk_rows, image, tokens, chunk_bytes)
+        source = datapruner.Source([*files], *fields, nested, text_rows, on_error)
         if dry_run:
             output = datapruner.Output(out, scores=out)
             console.show_plan(plan(Recipe(source, tuple(scorer), (), output, engine)))
@@ -108,13 +117,15 @@ def select(
     quota: Quota = "kept",
     counts: Counts = None,
     within: Annotated[Path | None, typer.Option(help="Earlier selection: only the rows it keeps compete.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="The corpus, for vectors that only it has.")] = None,
 ) -> None:
     """Decide from the scores which rows are kept; takes seconds, reads no text."""
     with _clear_errors():
         rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), (per, quota, counts))
         if out.exists() or out.parent.is_dir():
             check_file(out, replaces=is_selection, inputs=[table, *([] if within is None else [within])])
-        selection = datapruner.select(table, rule.selector, rule.by, rule.keep, rule.per, within)
+        scores = datapruner.ScoreTable(table, source or None)
+        selection = datapruner.select(scores, rule.selector, rule.by, rule.keep, rule.per, within)
         selection.save(out)
         console.show_selection(selection, out)
 
@@ -131,12 +142,13 @@ def write(
     no_dropped: NoDropped = False,
     no_report: NoReport = False,
     index: Index = False,
+    nested: Nested = False,
 ) -> None:
     """Write the kept rows as they stood, and the dropped ones with their reasons."""
     with _clear_errors():
         decided = datapruner.Selection.load(selection)
         output = datapruner.Output(out, overwrite, not no_dropped, scores, not no_report, index)
-        datapruner.write(datapruner.Source([*files]), decided, output)
+        datapruner.write(datapruner.Source([*files], nested=nested), decided, output)
         console.show_selection(decided, out)
 
 
@@ -162,6 +174,9 @@ def prune(
     tokens: Tokens = None,
     chunk_rows: ChunkRows = CHUNK_ROWS,
     chunk_bytes: ChunkBytes = CHUNK_BYTES,
+    nested: Nested = False,
+    text_rows: TextRows = "line",
+    on_error: OnError = "refuse",
     engine: Engine = "local",
     scores: Annotated[Path | None, typer.Option(help="Folder of the score table; default: OUT.scores.")] = None,
     overwrite: Overwrite = False,
@@ -172,7 +187,8 @@ def prune(
 ) -> None:
     """Score, select and write in one go."""
     with _clear_errors():
-        source = datapruner.Source([*files], text, uid, group or per, label, chunk_rows, image, tokens, chunk_bytes)
+        fields = (unescaped(text), uid, group or per, label, chunk_rows, image, tokens, chunk_bytes)
+        source = datapruner.Source([*files], *fields, nested, text_rows, on_error)
         output = datapruner.Output(out, overwrite, not no_dropped, scores, not no_report, index)
         rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), (per, quota, counts))
         _run(Recipe(source, tuple(scorer), (rule,), output, engine), dry_run)

@@ -126,15 +126,26 @@ def is_url(path: str | Path) -> bool:
     return isinstance(path, str) and "://" in path
 
 
-def list_files(url: str) -> list[RemoteFile | Path]:
-    """The file at `url`, or the files of the folder there, by name; a local file comes back as its path."""
+def list_files(url: str, nested: bool = False) -> list[RemoteFile | Path]:
+    """The file at `url`, or the files of the folder there, by name; a local file comes back as its path.
+
+    A star in the URL stands for what the file system's own globs say. `nested`: folders inside are entered.
+    """
     filesystem, path = _filesystem(url)
     protocol = filesystem.protocol if isinstance(filesystem.protocol, str) else filesystem.protocol[0]
     if protocol == "file":
         return [Path(path)]
     with server_errors(url):
         # the page of a web server is no folder that could be relied on
-        if protocol not in ("http", "https") and filesystem.isdir(path):
+        listed = protocol not in ("http", "https")
+        if listed and "*" in path:
+            names = [name for name in filesystem.glob(path) if filesystem.isfile(name)]
+            if not names:
+                raise FileNotFoundError(url)
+            return [RemoteFile(filesystem.unstrip_protocol(name)) for name in sorted(names)]
+        if listed and filesystem.isdir(path):
+            if nested:
+                return [RemoteFile(filesystem.unstrip_protocol(name)) for name in sorted(filesystem.find(path))]
             names = [entry["name"] for entry in filesystem.ls(path, detail=True) if entry["type"] == "file"]
             return [RemoteFile(filesystem.unstrip_protocol(name)) for name in sorted(names)]
         filesystem.info(path)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from datapruner.corpus import bad_rows
+from datapruner.corpus.bad_rows import SKIPPED, SkippedFile
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.format import Note, RowWriter
-from datapruner.corpus.fragments import Fragment, format_of, output_suffix
+from datapruner.corpus.fragments import Fragment, open_writer, output_suffix
 from datapruner.corpus.source import Source
 from datapruner.scoring import progress
 from datapruner.selection.selection import Selection
@@ -26,16 +28,17 @@ def kept_name(source: Source) -> str:
 
 def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool, on_chunk: ChunkCallback) -> None:
     """Write the kept rows of `source` into `folder`, the `dropped` ones where asked for; `on_chunk` sees each chunk."""
-    first, end = source.files()[0], 0
+    files, end = source.files(), 0
+    skipped = bad_rows.ignore if source.on_error == "refuse" else SkippedFile(folder / SKIPPED).add
     with ExitStack() as stack:
-        kept = stack.enter_context(_writer(first, folder / kept_name(source)))
+        kept = stack.enter_context(_writer(files, folder / kept_name(source)))
         others = None
         if dropped:
             noted = [*selection.scores]
-            others = stack.enter_context(_writer(first, folder / f"dropped{output_suffix(first)}", noted))
+            others = stack.enter_context(_writer(files, folder / f"dropped{output_suffix(files[0])}", noted))
         with progress.display() as shown:
             bar = progress.Bar(shown, "writing", selection.n_rows)
-            for chunk in source.raw_chunks():
+            for chunk in source.raw_chunks(on_skip=skipped):
                 end = chunk.start + len(chunk.rows)
                 with bar.working(end):
                     on_chunk(chunk)
@@ -61,9 +64,9 @@ def write_index(selection: Selection, folder: Path) -> None:
 
 
 @contextmanager
-def _writer(like: Fragment, path: Path, noted: Sequence[str] | None = None) -> Iterator[RowWriter]:
+def _writer(like: Sequence[Fragment], path: Path, noted: Sequence[str] | None = None) -> Iterator[RowWriter]:
     """A writer that is closed; where something failed, a failing close does not hide it."""
-    writer: RowWriter = format_of(like).Writer(path, like, noted)
+    writer = open_writer(like, path, noted)
     try:
         yield writer
     except BaseException:

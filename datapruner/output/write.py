@@ -7,9 +7,11 @@
     README.md                        a dataset card with numbers and lineage
     report.html                      pictures, groups, reasons and examples, see report/page.py
     recipe.yaml                      what `datapruner run` makes the same kept rows from
+    skipped.jsonl                    rows that could not be used: place, reason and row, where the source skips such
 
-Compressed JSON lines are written with the same compression (kept.jsonl.gz, kept.jsonl.zst), data sets and arrays as
-Parquet, images as files in the folders kept/ and dropped/, each with a metadata.jsonl that has the notes. The
+Compressed JSON lines are written with the same compression (kept.jsonl.gz, kept.jsonl.zst), CSV as CSV, other JSON
+and text files as JSON lines, data sets, arrays and Arrow files as Parquet, images as files in the folders kept/ and
+dropped/, each with a metadata.jsonl that has the notes. The
 folder is one that `datasets.load_dataset` takes: the card names the kept rows.
 
 Where a row (JSONL) or the schema (Parquet) has a field "prunekit" already, the new one is called "prunekit_2", or
@@ -51,6 +53,9 @@ def write(
     """
     source, output = as_source(source), as_output(out)
     selection = selection if isinstance(selection, Selection) else Selection.load(selection)
+    if selection.input["fields"].get("on_error") is not None:
+        # which rows are skipped hangs on what is wanted of them
+        source = source.as_recorded(selection.input["fields"])
     folder, inputs = Path(output.path), output_inputs(output, source)
     if isinstance(selection.uids, FileUidColumn):
         inputs.append(selection.uids.path)

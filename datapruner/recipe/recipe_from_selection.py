@@ -32,15 +32,14 @@ def recipe_text(source: Source, selection: Selection, table: ScoreTable | None, 
     path = _path(source, folder)
     if path is None or not _are_methods_known(selection):
         return None
-    used = selection.input["fields"]
     found = Recipe(
         source=Source(
             path,
-            **{name: used[name] for name in used.keys() & {"text", "uid", "group", "label", "image"}},
             chunk_rows=selection.input["chunk_rows"],
             tokens=source.tokens,
             chunk_bytes=selection.input.get("chunk_bytes", source.chunk_bytes),
-        ),
+            nested=source.nested,
+        ).as_recorded(selection.input["fields"]),
         scorers=tuple(_scorers(selection, table)),
         select=tuple(_rule(step) for step in selection.steps),
         expect=Expected(selection.n_kept, kept_hash(selection)),

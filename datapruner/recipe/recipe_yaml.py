@@ -129,7 +129,8 @@ def _section(read: object, place: str, kind: type) -> dict[str, object]:
     section = _mapping({"path": read} if isinstance(read, str | list) and "path" in known else read, place, known)
     hints = {field.name: str(field.type).split(" | ") for field in dataclasses.fields(kind)}
     for key, value in section.items():
-        plain = [PLAIN[hint] for hint in hints[key] if hint in PLAIN]
+        # which words a field takes, who has it checks
+        plain = [PLAIN.get(hint, str) for hint in hints[key] if hint in PLAIN or hint.startswith("Literal[")]
         # true is no number here, and a number no truth
         fits = type(value) in plain or (type(value) is int and float in plain)
         if key != "path" and not fits:

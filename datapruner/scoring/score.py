@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from datapruner.corpus.background_hash import BackgroundTask
+from datapruner.corpus.bad_rows import SKIPPED
 from datapruner.corpus.chunks import CHUNKS
 from datapruner.corpus.fingerprint import fingerprint, is_on_disk, stamps, unhashed
 from datapruner.corpus.fragments import CorpusLike
@@ -60,6 +61,7 @@ def score(
             _remove_unread_table(table, made)
             raise
         _fill(source, table, columns, described, before, runs)
+    table.source = source
     return table
 
 
@@ -185,7 +187,7 @@ def _remove_unread_table(table: ScoreTable, made: bool) -> None:
         return
     _drop_columns(table, [*table.manifest["columns"], ROWS])
     # without a manifest nothing else may be there
-    for name in (CHUNKS, MANIFEST, LOCK):
+    for name in (CHUNKS, SKIPPED, MANIFEST, LOCK):
         (table.path / name).unlink(missing_ok=True)
     if made:
         with suppress(OSError):

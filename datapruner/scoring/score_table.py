@@ -25,6 +25,8 @@ import numpy as np
 
 from datapruner.corpus import checked_parquet
 from datapruner.corpus.fingerprint import FileFingerprint, difference
+from datapruner.corpus.fragments import CorpusLike
+from datapruner.corpus.source import Source, as_source
 from datapruner.corpus.table_files import table_file
 from datapruner.scoring.manifest import FORMAT, MANIFEST, ROWS, Input, Manifest, read_manifest, save_manifest
 from datapruner.scoring.safetensors_mmap import mmap_safetensors, save_safetensors
@@ -60,10 +62,14 @@ def remove_column(folder: Path) -> None:
 
 
 class ScoreTable:
-    """A score table on disk; raises ValueError where `path` holds none."""
+    """A score table on disk; raises ValueError where `path` holds none.
 
-    def __init__(self, path: str | Path) -> None:
+    With the `source` that was scored, vectors that are no column can be selected by.
+    """
+
+    def __init__(self, path: str | Path, source: CorpusLike | Source | None = None) -> None:
         self.path = Path(path)
+        self.source = None if source is None else as_source(source)
         file = self.path / MANIFEST
         if not file.is_file():
             raise ValueError(f"{self.path} is no score table: it has no {MANIFEST}")
@@ -125,7 +131,8 @@ class ScoreTable:
     def _refuse_unknown(self, kind: str, column: str, columns: Sequence[str]) -> None:
         if column not in columns:
             known = ", ".join(columns) or "none"
-            raise ValueError(f"{self.path} has no finished {kind} {column!r}; finished: {known}")
+            hint = "; a field of the source is read where the table is given it" if kind == "vector column" else ""
+            raise ValueError(f"{self.path} has no finished {kind} {column!r}; finished: {known}{hint}")
 
     def has_state(self, column: str) -> bool:
         """Whether the column's `fit` is done."""

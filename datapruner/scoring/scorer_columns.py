@@ -58,7 +58,7 @@ def manifest_column(scorer: Scorer) -> Column:
 
 def manifest_input(source: Source, files: list[FileFingerprint]) -> Input:
     """The manifest's entry for the input."""
-    fields = {**source.fields(), "tokens": token_counter(source.tokens).described}
+    fields = {**source.fields(), **source.reading(), "tokens": token_counter(source.tokens).described}
     return Input(files=files, fields=fields, chunk_rows=source.chunk_rows, chunk_bytes=source.chunk_bytes)
 
 

@@ -103,7 +103,7 @@ def batch_of(source: Source, table: ScoreTable, chunk: Chunk, scorers: Mapping[s
     names = table.read_part(ROWS, chunk.index, "uid").to_pylist()
     if len(names) != len(chunk.rows):
         raise ValueError(f"{table.part(ROWS, chunk.index)}: want {len(chunk.rows)} rows, got {len(names)}")
-    _refuse_others(parsed, names)
+    refuse_other_rows(parsed, names)
     made = [name for scorer in scorers.values() for name in scorer.vectors() if name in table.vector_columns]
     batch = source_batch(source, replace(parsed, uids=names), scorers, made)
     return replace(batch, vectors={**batch.vectors, **{name: table.vectors(name, chunk.index) for name in made}})
@@ -126,7 +126,7 @@ def source_batch(source: Source, parsed: Chunk, scorers: Mapping[str, Scorer], m
     )
 
 
-def _refuse_others(chunk: Chunk, names: list[str]) -> None:
+def refuse_other_rows(chunk: Chunk, names: list[str]) -> None:
     """Raise where the rows are not those that were read first: another node may see another file."""
     given = chunk.uids or [f"{key:016x}" for key in hash64_bytes(chunk.contents())]
     for index, (found, name) in enumerate(zip(given, names, strict=True)):

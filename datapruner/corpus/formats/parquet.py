@@ -8,9 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datapruner.corpus.format import START, Begin, Limits
+from datapruner.corpus.format import START, Begin, ReadOptions
 from datapruner.corpus.formats import _arrow
 from datapruner.corpus.formats._arrow import ArrowRows
+from datapruner.corpus.formats._schema import check_names, joint_schema, plain_schema, plain_table
 from datapruner.corpus.remote_files import AnyFile, RemoteFile
 from prunekernels.extras import require
 
@@ -24,7 +25,7 @@ LARGEST_ROW = 1 << 30
 
 
 def read(
-    path: AnyFile, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
+    path: AnyFile, options: ReadOptions, columns: Sequence[str] | None = None, begin: Begin = START
 ) -> Iterator[ArrowRows]:
     """The rows of `path` from `begin` on, with `columns` only where they are named.
 
@@ -33,10 +34,12 @@ def read(
     """
     arrow = require("pyarrow", "data")
     with _opened(path) as file:
-        schema = file.schema_arrow
+        schema = plain_schema(file.schema_arrow)
+        check_names(path, schema)
         # no column at all would be no rows at all
         wanted = _arrow.check_columns(path, schema, columns or ()) or None
-        n_rows, first = rows_per_chunk(path, file, limits), begin.offset
+        largest, first = _largest_row(path, file, options), begin.offset
+        n_rows = _arrow.rows_per_chunk(options, largest)
         groups, skipped = _groups_from(file, first)
         batches: list[pa.RecordBatch] = []
         try:
@@ -45,25 +48,39 @@ def read(
                 skipped -= min(skipped, len(batch))
                 while sum(map(len, batches)) >= n_rows:
                     whole = arrow.Table.from_batches(batches)
-                    yield ArrowRows(path, whole.slice(0, n_rows), Begin(first, first + 1), schema)
+                    table = plain_table(whole.slice(0, n_rows))
+                    yield ArrowRows(path, table, Begin(first, first + 1), _arrow.size_of(n_rows, largest))
                     first, batches = first + n_rows, whole.slice(n_rows).to_batches()
         except (arrow.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise ValueError(f"{path}: cannot be read as Parquet after row {first}: {error}") from error
-        if sum(map(len, batches)):
-            yield ArrowRows(path, arrow.Table.from_batches(batches), Begin(first, first + 1), schema)
+        if left := sum(map(len, batches)):
+            table = plain_table(arrow.Table.from_batches(batches))
+            yield ArrowRows(path, table, Begin(first, first + 1), _arrow.size_of(left, largest))
 
 
-def rows_per_chunk(path: AnyFile, file: pq.ParquetFile, limits: Limits) -> int:
-    """How many rows a chunk of `file` has; does not hang on the columns that are read."""
+def check(paths: Sequence[AnyFile], columns: Sequence[str]) -> None:
+    """Raise ValueError unless the files have one schema together, and each of them `columns`."""
+    joint_schema_of(paths)
+    for path in paths:
+        _arrow.check_columns(path, schema_of(path), columns)
+
+
+def joint_schema_of(paths: Sequence[AnyFile]) -> pa.Schema:
+    """The schema of all of `paths`."""
+    return joint_schema((path, schema_of(path)) for path in paths)
+
+
+def _largest_row(path: AnyFile, file: pq.ParquetFile, options: ReadOptions) -> float:
+    """Mean bytes of a row, decoded, in the row group where they are most; hangs on no column that is read."""
     # a short dictionary of long texts decodes to far more than it takes
     long = [
         (group, leaf)
         for group, leaf, chunk in _column_chunks(file)
         if chunk.physical_type == "BYTE_ARRAY"
         and chunk.has_dictionary_page
-        and limits.rows * chunk.total_uncompressed_size > limits.bytes
+        and options.rows * chunk.total_uncompressed_size > options.bytes
     ]
     longest = _longest_entries(path, _stamp(path), tuple(long)) if long else {}
     sizes = [0.0] * file.num_row_groups
@@ -75,7 +92,7 @@ def rows_per_chunk(path: AnyFile, file: pq.ParquetFile, limits: Limits) -> int:
     largest = max(means, default=1)
     if largest > LARGEST_ROW:
         raise ValueError(f"{path}: want rows of at most {LARGEST_ROW:,} bytes, got {largest:,.0f} decoded")
-    return _arrow.rows_per_chunk(limits, largest)
+    return largest
 
 
 def _column_chunks(file: pq.ParquetFile) -> Iterator[tuple[int, int, pq.ColumnChunkMetaData]]:
@@ -115,8 +132,13 @@ def _stamp(path: AnyFile) -> object:
 
 def schema_of(path: AnyFile) -> pa.Schema:
     """The Arrow schema of `path`."""
+    return _schema(path, _stamp(path))
+
+
+@lru_cache(maxsize=1 << 14)
+def _schema(path: AnyFile, stamp: object) -> pa.Schema:
     with _opened(path) as file:
-        return file.schema_arrow
+        return plain_schema(file.schema_arrow)
 
 
 def _groups_from(file: pq.ParquetFile, row: int) -> tuple[list[int], int]:
@@ -148,7 +170,7 @@ def _opened(path: AnyFile, dictionaries: tuple[str, ...] = ()) -> Iterator[pq.Pa
 
 
 class Writer(_arrow.Writer):
-    """Appends rows in the schema of the file `like`."""
+    """Appends rows in the joint schema of the files `like`."""
 
-    def __init__(self, path: Path, like: AnyFile, noted: Sequence[str] | None = None) -> None:
-        super().__init__(path, schema_of(like), noted)
+    def __init__(self, path: Path, like: Sequence[AnyFile], noted: Sequence[str] | None = None) -> None:
+        super().__init__(path, joint_schema_of(like), noted)

@@ -89,7 +89,9 @@ class ExampleTexts:
     def __init__(self, source: Source, selection: Selection, rows: Collection[int]) -> None:
         # under the field names with which it was scored: who only writes does not name them again
         used = selection.input["fields"]
-        self.source = dataclasses.replace(source, text=used["text"], uid=None, group=None, label=None, image=None)
+        self.source = source.as_recorded(used)
+        if used.get("on_error") is None:
+            self.source = dataclasses.replace(self.source, uid=None, group=None, label=None, image=None)
         self.found: dict[int, str] | None = {} if self.source.has("texts") else None
         self.wanted = np.array(sorted(rows), dtype=np.int64)
 
@@ -99,7 +101,7 @@ class ExampleTexts:
             return
         first, last = np.searchsorted(self.wanted, [chunk.start, chunk.start + len(chunk.rows)])
         for row in self.wanted[first:last].tolist():
-            alone = dataclasses.replace(chunk, rows=chunk.rows.only(row - chunk.start))
+            alone = dataclasses.replace(chunk, rows=chunk.rows.take([row - chunk.start]))
             self.found[row] = self.source.parsed(alone).texts[0][:READ]
 
     def read(self) -> None:
