@@ -50,36 +50,38 @@ def links(pairs: Callable[[], Iterable[Pairs]], rank: np.ndarray, semantics: Sem
     return closest(pairs(), rank, gone_by_greed(pairs(), rank, threshold) if semantics == "greedy" else None)
 
 
-def closest(pairs: Iterable[Pairs], rank: np.ndarray, gone: np.ndarray | None = None) -> Links:
+def closest(pairs: Iterable[Pairs], rank: np.ndarray, gone: np.ndarray | None = None, least: float = 0.0) -> Links:
     """The most similar earlier row of each, of equally similar ones the first by `rank` int64 [n].
 
-    `gone` bool [n]: rows that do not count as earlier ones.
+    `gone` bool [n]: rows that do not count as earlier ones; `least` is the similarity of no pair.
     """
-    links = Links(np.zeros(len(rank), np.float32), np.full(len(rank), -1, np.int64))
+    links = Links(np.full(len(rank), least, np.float32), np.full(len(rank), -1, np.int64))
     for block in pairs:
-        later, earlier, similarity = block if gone is None else _of(block, ~gone[block.earlier])
+        later, earlier, similarity = block if gone is None else of(block, ~gone[block.earlier])
         # the last of each row is its best
         order = np.lexsort([-rank[earlier], similarity, later])
         last = order[np.append(np.diff(later[order]) != 0, True)] if len(order) else order
         later, earlier, similarity = later[last], earlier[last], similarity[last]
         before = links.nearest[later]
         same = (similarity == links.similarity[later]) & ((before < 0) | (rank[earlier] < rank[before]))
-        better = (similarity > 0) & ((similarity > links.similarity[later]) | same)
+        better = (similarity > least) & ((similarity > links.similarity[later]) | same)
         links.similarity[later[better]], links.nearest[later[better]] = similarity[better], earlier[better]
     return links
 
 
 def gone_by_greed(pairs: Iterable[Pairs], rank: np.ndarray, threshold: float) -> np.ndarray:
     """Which rows go: those more similar than `threshold` to an earlier one that stays; bool [n]."""
-    found = [_of(block, block.similarity > np.float32(threshold)) for block in pairs]
+    found = [of(block, block.similarity > np.float32(threshold)) for block in pairs]
     later = np.concatenate([block.later for block in found] or [np.zeros(0, np.int64)])
     earlier = np.concatenate([block.earlier for block in found] or [np.zeros(0, np.int64)])
     order = rank[later].argsort(kind="stable")
     gone = bytearray(len(rank))
     # by rank of the later one: whether the earlier one stays is known by then
-    for row, other in zip(later[order].tolist(), earlier[order].tolist(), strict=True):
-        if not gone[other]:
-            gone[row] = 1
+    for start in range(0, len(order), MOST_PAIRS):
+        some = order[start : start + MOST_PAIRS]
+        for row, other in zip(later[some].tolist(), earlier[some].tolist(), strict=True):
+            if not gone[other]:
+                gone[row] = 1
     return np.frombuffer(gone, np.uint8).astype(bool)
 
 
@@ -103,7 +105,7 @@ def elders(edges: Pairs, rank: np.ndarray) -> Links:
     sides = (side[order].tolist() for side in edges)
     parent: dict[int, int] = {}
 
-    def first_of(row: int) -> int:
+    def firstof(row: int) -> int:
         while (above := parent.get(row, row)) != row:
             # every other step is cut out for the next time
             parent[row] = row = parent.get(above, above)
@@ -111,7 +113,7 @@ def elders(edges: Pairs, rank: np.ndarray) -> Links:
 
     joined: list[tuple[int, int, float]] = []
     for later, earlier, similarity in zip(*sides, strict=True):
-        one, other = first_of(later), first_of(earlier)
+        one, other = firstof(later), firstof(earlier)
         if one != other:
             elder, younger = (one, other) if rank[one] < rank[other] else (other, one)
             parent[younger] = elder
@@ -119,6 +121,23 @@ def elders(edges: Pairs, rank: np.ndarray) -> Links:
     for younger, elder, similarity in joined:
         links.similarity[younger], links.nearest[younger] = similarity, elder
     return _level(links)
+
+
+def equal_rows(hashes: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose hash an earlier row has, and the first of those, int64 both; `hashes` uint64 [n]."""
+    order = rank.argsort()
+    rows, starts = buckets(hashes[order], order)
+    repeated = starts != np.arange(len(rows))
+    return rows[repeated], rows[starts[repeated]]
+
+
+def buckets(keys: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of `order`, whose keys are `keys`, by key and then as they were; and where each one's bucket starts."""
+    by_key = np.argsort(keys, kind="stable")
+    ordered, places = keys[by_key], np.arange(len(keys))
+    begins = np.ones(len(keys), dtype=bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    return order[by_key], np.maximum.accumulate(np.where(begins, places, 0))
 
 
 def clusters(links: Links, threshold: float) -> np.ndarray:
@@ -157,7 +176,8 @@ def _forest(blocks: list[Pairs], n: int) -> Pairs:
     return Pairs(tree.col.astype(np.int64), tree.row.astype(np.int64), (2 - tree.data).astype(np.float32))
 
 
-def _of(pairs: Pairs, which: np.ndarray) -> Pairs:
+def of(pairs: Pairs, which: np.ndarray) -> Pairs:
+    """Those of the pairs for which `which` bool [m] is true."""
     return Pairs(pairs.later[which], pairs.earlier[which], pairs.similarity[which])
 
 

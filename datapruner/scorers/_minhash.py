@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datapruner.corpus.uids import splitmix64
-from datapruner.scorers._copies import Pairs
+from datapruner.scorers._copies import Pairs, buckets
 from datapruner.scorers._words import ngrams
 from prunekernels.extras import require
 
@@ -59,15 +59,6 @@ def pairs(signatures: np.ndarray, order: np.ndarray, bands: int, n: int) -> Iter
                 one, other = later[start : start + PAIRS], earlier[start : start + PAIRS]
                 equal = (signatures[one] == signatures[other]).mean(1, dtype=np.float32)
                 yield Pairs(one, other, equal)
-
-
-def buckets(keys: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of `order`, whose keys are `keys`, by key and then as they were; and where each one's bucket starts."""
-    by_key = np.argsort(keys, kind="stable")
-    ordered, places = keys[by_key], np.arange(len(keys))
-    begins = np.ones(len(keys), dtype=bool)
-    begins[1:] = ordered[1:] != ordered[:-1]
-    return order[by_key], np.maximum.accumulate(np.where(begins, places, 0))
 
 
 def _keys(signatures: np.ndarray, first: int, last: int) -> np.ndarray:

@@ -132,7 +132,8 @@ def _ascii_words() -> re.Pattern[str]:
 @cache
 def _words() -> re.Pattern[str]:
     """Python's \\w has no marks: they are looked up once."""
-    marks, codes = [], [code for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M"]
+    marks: list[list[int]] = []
+    codes = [code for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M"]
     for code in codes:
         if marks and marks[-1][1] == code - 1:
             marks[-1][1] = code

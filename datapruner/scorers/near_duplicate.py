@@ -85,10 +85,11 @@ class NearDuplicate(Scorer):
     def fit(self, corpus: Iterable[Batch], workspace: Workspace | None = None) -> State:
         self.check()
         workspace = workspace or Workspace()
-        older = self._older.chunks() if self.against is not None else ()
+        older: Iterable[Batch | Chunk] = self._older.chunks() if self.against is not None else ()
+        given: tuple[tuple[str, Iterable[Batch | Chunk]], ...] = (("signed", corpus), ("older", older))
         with tempfile.TemporaryFile() as file:
             columns, n = [], 0
-            for name, rows in (("signed", corpus), ("older", older)):
+            for name, rows in given:
                 for block in workspace.each(name, rows, self._signed):
                     file.write(block["signatures"].tobytes())
                     columns.append({key: values for key, values in block.items() if key != "signatures"})
@@ -127,9 +128,7 @@ class NearDuplicate(Scorer):
     def _links(self, signatures: np.ndarray, wholes: np.ndarray, order: np.ndarray, n: int) -> Links:
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
-        rows, starts = _minhash.buckets(wholes[order], order)
-        is_copy = starts != np.arange(len(rows))
-        copies, firsts = rows[is_copy], rows[starts[is_copy]]
+        copies, firsts = _copies.equal_rows(wholes, rank)
         different = np.ones(len(order), dtype=bool)
         different[copies] = False
 
