@@ -14,7 +14,7 @@ import numpy as np
 
 from datapruner.corpus.uids import splitmix64
 from datapruner.scorers._copies import Pairs, buckets
-from datapruner.scorers._words import ngrams
+from datapruner.scorers._words import WORD, runs, tokens
 from prunekernels.extras import require
 
 # in a bucket a row is compared with this many rows before it, and with the first of the bucket
@@ -34,10 +34,9 @@ def signed(texts: Sequence[str], n: int, places: int, seed: int) -> Signed:
     """Sign the n-grams of `texts`; each text that comes again has the first one's signature."""
     rmin = require("rensa", "data").RMinHash
     found, wholes = np.zeros((len(texts), places), np.uint32), np.zeros(len(texts), np.uint64)
-    for block in ngrams(texts, n):
-        wholes[block.texts] = block.wholes
-        starts = block.starts.astype(np.uint64)
-        matrix = rmin.digest_matrix_from_flat_token_hashes(block.hashes, starts, places, seed)
+    for block in tokens(texts):
+        wholes[block.texts], grams = block.wholes, runs(block, n * WORD)
+        matrix = rmin.digest_matrix_from_flat_token_hashes(grams.hashes, grams.starts.astype(np.uint64), places, seed)
         found[block.texts] = np.array(matrix.to_rows(), dtype=np.uint32).reshape(-1, places)
     return Signed(found, wholes)
 

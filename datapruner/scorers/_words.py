@@ -54,59 +54,73 @@ def words(text: str) -> list[str]:
     return found or [character for character in plain if not character.isspace()] or [""]
 
 
-class Grams(NamedTuple):
-    """n-grams of the texts `texts`: hashes uint64 [m] in their order, repeated ones included, of each at least one;
-    `starts` int64 [texts + 1] says where each text's begin.
+class Tokens(NamedTuple):
+    """The tokens of the texts `texts`, one text after another: hashes uint64 [m] and parts of a word int64 [m].
 
-    `first` and `last` int64 [m] are the tokens that a gram covers, counted in its text, the last one excluded; `sizes`
-    int64 [texts] are the numbers of tokens, `wholes` uint64 [texts] hashes of all tokens.
+    `sizes` int64 [texts] are their numbers, `wholes` uint64 [texts] hashes of all tokens of a text.
     """
 
     texts: slice
     wholes: np.ndarray
     hashes: np.ndarray
-    starts: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
+    parts: np.ndarray
     sizes: np.ndarray
 
 
-def ngrams(texts: Sequence[str], n: int) -> Iterator[Grams]:
-    """The n-grams of `texts`, a block at a time; a text of fewer than n words has one, of all it has."""
+class Grams(NamedTuple):
+    """Runs of tokens: hashes uint64 [m] text by text, in order, repeated ones included, of each text at least one.
+
+    `starts` int64 [texts + 1] says where each text's begin; `first` and `last` int64 [m] are the tokens of the block
+    that a run covers, the last one excluded.
+    """
+
+    hashes: np.ndarray
+    starts: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+
+def tokens(texts: Sequence[str]) -> Iterator[Tokens]:
+    """The tokens of `texts`, a block of texts at a time; each different one is hashed once."""
     start = 0
     while start < len(texts):
         end, characters = start, 0
         while end < len(texts) and (end == start or characters + len(texts[end]) <= BLOCK_CHARACTERS):
             characters += len(texts[end])
             end += 1
-        yield _block(slice(start, end), [words(text) for text in texts[start:end]], n)
+        found = [words(text) for text in texts[start:end]]
+        flat = [token for each in found for token in each]
+        numbers = {token: number for number, token in enumerate(dict.fromkeys(flat))}
+        which = np.fromiter(map(numbers.__getitem__, flat), np.int64, len(flat))
+        parts = np.array([_parts(token) for token in numbers], np.int64)
+        sizes = np.array([len(each) for each in found], np.int64)
+        wholes = hash64([" ".join(each) for each in found])
+        yield Tokens(slice(start, end), wholes, hash64(numbers)[which], parts[which], sizes)
         start = end
 
 
-def _block(texts: slice, tokens: Sequence[Sequence[str]], n: int) -> Grams:
-    """Each different token is hashed once; a run's hash comes from sums of powers, so that any run costs the same."""
-    flat = [token for each in tokens for token in each]
-    numbers = {token: number for number, token in enumerate(dict.fromkeys(flat))}
-    which = np.fromiter(map(numbers.__getitem__, flat), np.int64, len(flat))
-    hashes, parts = hash64(numbers)[which], np.array([_parts(token) for token in numbers], np.int64)[which]
-    sizes = np.array([len(each) for each in tokens], np.int64)
-    ends = sizes.cumsum()
-    begins = np.repeat(ends - sizes, sizes)
-    places = np.arange(len(flat))
-    reach = np.concatenate([[0], parts.cumsum()])
+def runs(block: Tokens, parts: int) -> Grams:
+    """From each token on the shortest run of at least `parts` parts of a word, `WORD` to the word, inside its text.
+
+    A text that has fewer is one run.
+    """
+    ends = block.sizes.cumsum()
+    begins = np.repeat(ends - block.sizes, block.sizes)
+    places = np.arange(len(block.hashes))
+    reach = np.concatenate([[0], block.parts.cumsum()])
     # the first token behind a run that begins here and has enough, and the end of the text where none does
-    stop = np.searchsorted(reach, reach[:-1] + WORD * n)
-    end = np.repeat(ends, sizes)
-    is_gram = (stop <= end) | (places == begins)
-    first, last = places[is_gram], np.minimum(stop, end)[is_gram]
-    starts = np.concatenate([[0], is_gram.cumsum()[ends - 1]])
-    offset = begins[is_gram]
-    wholes = hash64([" ".join(each) for each in tokens])
-    return Grams(texts, wholes, _run_hashes(hashes, first, last), starts, first - offset, last - offset, sizes)
+    stop, end = np.searchsorted(reach, reach[:-1] + parts), np.repeat(ends, block.sizes)
+    is_run = (stop <= end) | (places == begins)
+    first, last = places[is_run], np.minimum(stop, end)[is_run]
+    starts = np.concatenate([[0], is_run.cumsum()[ends - 1]])
+    return Grams(_run_hashes(block.hashes, first, last), starts, first, last)
 
 
 def _run_hashes(hashes: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """sum of hashes[j] base^(j - first) over each run, modulo 2^64, mixed: base is odd and so has an inverse."""
+    """The sum of hashes[j] base^(j - first) over each run, modulo 2^64, mixed: base is odd and so has an inverse.
+
+    From sums of powers, so that a run of any length costs the same.
+    """
     base = 0x9E3779B97F4A7C15
     powers = np.full(len(hashes) + 1, base, np.uint64)
     inverse = np.full(len(hashes) + 1, pow(base, -1, 2**64), np.uint64)

@@ -82,7 +82,7 @@ def _text(name: str, model: Path) -> str:
 def _second_corpus(folder: Path) -> Path:
     """Some of TEXTS, whole and in part, with vectors and labels."""
     path = folder / "second.jsonl"
-    texts = [TEXTS[0], "quick brown fox jumps over the lazy dog", TEXTS[8], "another text, about nothing"]
+    texts = [TEXTS[0], "The quick brown fox jumps", TEXTS[8], "another text, about nothing"]
     rows = [
         {"text": text, "label": i % 2, "embedding": VECTORS[i].tolist(), "logits": VECTORS[i].tolist()}
         for i, text in enumerate(texts)
