@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import os
 import random
 import re
@@ -68,9 +69,26 @@ FIELDS = sorted({field for name in NAMES for field in _class(name)().fields()})
 
 
 def _text(name: str, model: Path) -> str:
-    """The text form with defaults; a scorer with a field `model` gets the tiny one."""
-    fields = {field.name for field in dataclasses.fields(_class(name))}
-    return f"{name}:model={model}" if "model" in fields else name
+    """The text form with defaults; a scorer gets the tiny model, and a second corpus where it cannot do without."""
+    given = []
+    for field in dataclasses.fields(_class(name)):
+        if field.name == "model":
+            given.append(f"model={model}")
+        if field.metadata.get("is_second_corpus") and field.default == "":
+            given.append(f"{field.name}={_second_corpus(model.parent)}")
+    return f"{name}:{','.join(given)}" if given else name
+
+
+def _second_corpus(folder: Path) -> Path:
+    """Some of TEXTS, whole and in part, with vectors and labels."""
+    path = folder / "second.jsonl"
+    texts = [TEXTS[0], "The quick brown fox jumps", TEXTS[8], "another text, about nothing"]
+    rows = [
+        {"text": text, "label": i % 2, "embedding": VECTORS[i].tolist(), "logits": VECTORS[i].tolist()}
+        for i, text in enumerate(texts)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
 
 
 @pytest.fixture(params=NAMES)
