@@ -105,7 +105,8 @@ def batch_of(order: list[int]) -> Batch:
         ["g"] * len(order),
         [i % 3 for i in order],
         vectors={"embedding": VECTORS[order], "logits": VECTORS[order], "score": VECTORS[order][:, :1]},
-        fields={name: [TEXTS[i - 1] for i in order] for name in FIELDS},
+        # rows share a question
+        fields={name: [TEXTS[i % 2 if name == "question" else i - 1] for i in order] for name in FIELDS},
     )
 
 
@@ -144,7 +145,8 @@ def test_scores_are_float32_finite_and_one_a_row(scorer: Scorer) -> None:
     scores = fitted(scorer, batch)
     assert scores.dtype == np.float32
     assert scores.shape == (12,)
-    assert len(set(scores.tolist())) > 2
+    # a model of random weights knows nothing by heart
+    assert len(set(scores.tolist())) > 2 or isinstance(scorer, _class("memorization"))
     for name, values in scorer.detailed(batch, scorer.fit([batch])).items():
         assert name != "score"
         assert len(values) == 12
