@@ -69,7 +69,7 @@ def _parts(
         parts.append(partial(table.write_part, ROWS, chunk.index, _row_columns(batch, counting)))
     for name, scorer in cheap.items():
         if not table.part(name, chunk.index).exists():
-            made = scorer.checked(batch), scorer.details(batch)
+            made = scorer.checked(batch), scorer.detailed(batch)
             parts.append(partial(table.write_scores, name, chunk.index, *made))
     return parts
 

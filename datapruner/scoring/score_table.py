@@ -6,6 +6,7 @@
     scores/perplexity/00000000.parquet  score (float32), and details where the scorer has them
     scores/minilm/00000000.parquet      vector (float32 [d]), where the column is an embedder's
     scores/density/fit.safetensors      what `fit` found, where the scorer sees the whole corpus first
+    scores/density/workspace/           what `fit` keeps while it works
 
 Every file appears whole and holds no time or place, so that a run which was killed and went on leaves the same
 bytes as one that was not. A column is complete when the manifest says so.
@@ -27,6 +28,7 @@ from datapruner.corpus.fingerprint import FileFingerprint, difference
 from datapruner.corpus.table_files import table_file
 from datapruner.scoring.manifest import FORMAT, MANIFEST, ROWS, Input, Manifest, read_manifest, save_manifest
 from datapruner.scoring.safetensors_mmap import mmap_safetensors, save_safetensors
+from datapruner.scoring.workspace import WORKSPACE, Workspace
 from prunekernels.extras import require
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def remove_column(folder: Path) -> None:
     for file in folder.iterdir():
         if re.fullmatch(r"\d{8}\.parquet", file.name) or file.name == FIT:
             file.unlink()
+    Workspace(folder / WORKSPACE).remove()
     with suppress(OSError):
         folder.rmdir()
 

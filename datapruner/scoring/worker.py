@@ -69,7 +69,7 @@ class Worker:
             for name, scorer in todo.items():
                 with progress.share(count, len(batch), len(todo)):
                     scores = scorer.checked(batch, self.states[name])
-                    self.table.write_scores(name, index, scores, scorer.details(batch, self.states[name]))
+                    self.table.write_scores(name, index, scores, scorer.detailed(batch, self.states[name]))
         return ChunkCounts(len(batch), tokens)
 
 

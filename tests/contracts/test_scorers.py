@@ -120,7 +120,7 @@ def test_scores_are_float32_finite_and_one_a_row(scorer: Scorer) -> None:
     assert scores.dtype == np.float32
     assert scores.shape == (12,)
     assert len(set(scores.tolist())) > 2
-    for name, values in scorer.details(batch, scorer.fit([batch])).items():
+    for name, values in scorer.detailed(batch, scorer.fit([batch])).items():
         assert name != "score"
         assert len(values) == 12
 
@@ -129,7 +129,7 @@ def test_empty_batch_and_one_row(scorer: Scorer) -> None:
     for order in ([], [0], [1]):
         batch = batch_of(order)
         assert fitted(scorer, batch).shape == (len(order),)
-        assert all(len(values) == len(order) for values in scorer.details(batch, scorer.fit([batch])).values())
+        assert all(len(values) == len(order) for values in scorer.detailed(batch, scorer.fit([batch])).values())
 
 
 def test_batching_and_neighbours_change_nothing(scorer: Scorer) -> None:
