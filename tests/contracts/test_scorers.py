@@ -20,6 +20,7 @@ from datapruner import Batch, Scorer
 from datapruner.scoring.scorer_columns import SCORERS
 from prunekernels import registry, spec
 from tests.datapruner.tiny_models import save_tiny_model
+from tests.datapruner.tiny_records import save_tiny_record
 
 NAMES = registry.names(SCORERS)
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +46,10 @@ TEXTS = (
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
+    """A folder with a language model, and below it what scorers of other kinds read."""
+    folder = save_tiny_model(tmp_path_factory.mktemp("model"))
+    save_tiny_record(folder / "dynamics.safetensors", [f"u{i}" for i in range(len(TEXTS))])
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +68,11 @@ def _class(name: str) -> type[Scorer]:
 
 
 def _text(name: str, model: Path) -> str:
-    """The text form with defaults; a scorer with a field `model` gets the tiny one."""
+    """The text form with defaults; a scorer with a field `model` gets the tiny one, one with `record` a small one."""
+    places = {"model": model, "record": model / "dynamics.safetensors"}
     fields = {field.name for field in dataclasses.fields(_class(name))}
-    return f"{name}:model={model}" if "model" in fields else name
+    given = ",".join(f"{field}={place}" for field, place in places.items() if field in fields)
+    return f"{name}:{given}" if given else name
 
 
 @pytest.fixture(params=NAMES)
