@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from datapruner.scoring.scorer import COSMETIC, NOTHING, Batch, Scorer, State
+from datapruner.scoring.scorer import COSMETIC, Batch, Scorer, State
 from datapruner.training.ensemble import Ensemble
 from prunekernels.io.json_files import Fields, read_object
 from prunekernels.io.paths import read_regular
@@ -29,14 +29,15 @@ _LONGEST_LIST = 1 << 24
 class ClassifierScorer(Scorer):
     """`logits`: the field or column with a row's logits, [C]; several runs are joined by "+": "run0+run1".
 
-    `ensemble`: a folder of `train_ensemble`, instead of logits. `classes`: the classes of the logits in their order; a
-    single one names a file with a class a line, or a checkpoint's folder, whose id2label says them.
+    `ensemble`: a folder of `train_ensemble`, instead of logits. `classes`: the classes of the logits in their order;
+    `class_list`: the file that has them, a class a line, or a checkpoint's folder, whose id2label says them.
     """
 
     logits: str = "logits"
     ensemble: str = field(default="", metadata=COSMETIC)
     # what they are stands in the identity, wherever they were read
     classes: tuple[str, ...] = field(default=(), metadata=COSMETIC)
+    class_list: str = field(default="", metadata=COSMETIC)
 
     needs: ClassVar[tuple[str, ...]] = ("labels",)
 
@@ -126,26 +127,21 @@ class ClassifierScorer(Scorer):
 
     @cached_property
     def _given_classes(self) -> tuple[str, ...]:
-        if len(self.classes) != 1:
-            names = self.classes
-        else:
-            names = _listed(Path(self.classes[0]), f"{self._name}.classes")
+        if self.classes and self.class_list:
+            raise ValueError(f"{self._name} wants classes or a class_list, got both")
+        names = _listed(Path(self.class_list)) if self.class_list else self.classes
         if len(set(names)) < len(names):
             raise ValueError(f"{self._name}.classes wants each class once, got {', '.join(names):.200}")
         return names
 
 
-def _listed(path: Path, place: str) -> tuple[str, ...]:
+def _listed(path: Path) -> tuple[str, ...]:
     """The classes that a file, or a checkpoint's folder, names."""
     if path.is_dir():
         names = Fields(read_object(path / "config.json"), str(path / "config.json")).fields("id2label")
         return tuple(names.text(str(number)) for number in range(len(names.values)))
     if not path.is_file():
-        raise ValueError(f"{place} wants several classes, or a file or checkpoint that lists them, got {str(path)!r}")
-    return _lines(path)
-
-
-def _lines(path: Path) -> tuple[str, ...]:
+        raise ValueError(f"want a file with a class a line, or a checkpoint's folder, got {str(path)!r}")
     try:
         lines = read_regular(path, _LONGEST_LIST).decode().splitlines()
     except UnicodeDecodeError as error:

@@ -54,7 +54,9 @@ class RecordedScorer(Scorer):
         files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
         if not files or not all(file.is_file() for file in files):
             name = type(self).__module__.rpartition(".")[2]
-            raise ValueError(f"{name}.record wants a record of training dynamics, or a folder of them, got {self.record!r}")
+            raise ValueError(
+                f"{name}.record wants a record of training dynamics, or a folder of them, got {self.record!r}"
+            )
         return [Record(file) for file in files]
 
     def refuse_short(self, record: Record, places: np.ndarray, uids: Sequence[str], least: int) -> np.ndarray:

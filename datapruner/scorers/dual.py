@@ -2,9 +2,9 @@
 
     dual = mean over windows of J presentations of  std(p) (1 - mean(p)),    p the probability of the label
 
-with J - 1 below the variance, as in Dyn-Unc. High are rows that are wrong and waver. The paper takes J = 10 and the first
-30 epochs of 200: record no more, or save the record there. At low keep ratios the highest are the mislabeled ones, and
-the paper draws around a lower score instead: selector `beta_window`.
+with J - 1 below the variance, as in Dyn-Unc. High are rows that are wrong and waver. The paper takes J = 10 and the
+first 30 epochs of 200: record no more, or save the record there. At low keep ratios the highest are the mislabeled
+ones, and the paper draws around a lower score instead: selector `beta_window`.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     el2n = || softmax(logits) - onehot(label) ||_2,    the mean over the runs whose logits are given
 
-Higher means harder. The paper takes logits early in training, in evaluation mode, without augmentation, and the
-mean of about ten runs: one run's ranking is noisy. The sum over the epochs of one run, in training mode, goes by
-the same name elsewhere and is another score: `el2n_dynamics`. The hardest rows are often wrong labels: offsets that drop
-them first help where labels are noisy.
+Higher means harder. The paper takes logits early in training, in evaluation mode, without augmentation, and the mean
+of about ten runs: one run's ranking is noisy. The sum over the epochs of one run, in training mode, goes by the same
+name elsewhere and is another score: `el2n_dynamics`. The hardest rows are often wrong labels: offsets that drop them
+first help where labels are noisy.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@
     train_ensemble(train, source, seeds=range(10), out="runs")
     datapruner.score(source, "el2n:ensemble=runs", out="scores")
 
-Each run is a file of the folder, `run-<seed>.safetensors`, with a checksum; a run that is there is not trained again, so
-that a killed ensemble goes on with the next seed. Scores of one run are noisy: Paul et al. 2021 (arXiv:2107.07075) take
-about ten. For `label_error` the predictions must be out of sample: let `train` leave out a fold and predict it.
+Each run is a file of the folder, `run-<seed>.safetensors`, with a checksum; a run that is there is not trained again,
+so that a killed ensemble goes on with the next seed. Scores of one run are noisy: Paul et al. 2021 (arXiv:2107.07075)
+take about ten. For `label_error` the predictions must be out of sample: let `train` leave out a fold and predict it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def train_ensemble(
             arrays = _predicted(train(source, seed), source, vectors)
             name = f"{getattr(train, '__module__', '')}.{getattr(train, '__qualname__', type(train).__qualname__)}"
             with atomic_file(file) as temporary:
-                save_safetensors({**arrays, "trained_by": np.frombuffer(json.dumps(name).encode(), np.uint8)}, temporary)
+                trained_by = np.frombuffer(json.dumps(name).encode(), np.uint8)
+                save_safetensors({**arrays, "trained_by": trained_by}, temporary)
     return Ensemble(folder)
 
 
@@ -83,7 +84,8 @@ class Ensemble:
         found = {seed: mmap_safetensors(files[seed]) for seed in sorted(files)}
         first = next(iter(found.values()))
         for seed, arrays in found.items():
-            if not {"key", "logits", "trained_by"} <= arrays.keys() or arrays["logits"].shape[1:] != first["logits"].shape[1:]:
+            is_whole = {"key", "logits", "trained_by"} <= arrays.keys()
+            if not is_whole or arrays["logits"].shape[1:] != first["logits"].shape[1:]:
                 raise ValueError(f"{files[seed]}: want keys and logits of as many classes as the other runs have")
         return found
 
@@ -99,7 +101,7 @@ class Ensemble:
         return f"trained by {', '.join(sorted(names))}, mean over seeds {', '.join(map(str, self.runs))}"
 
     def rows(self, name: str, keys: np.ndarray, uids: Sequence[str]) -> Iterator[np.ndarray]:
-        """The array `name` of the rows `keys`, a run at a time; raises ValueError naming a uid that no run predicted."""
+        """The array `name` of the rows `keys`, a run at a time; raises ValueError naming a uid that was not predicted."""
         for seed, arrays in self.runs.items():
             if name not in arrays:
                 raise ValueError(f"{self.folder}: want {name} of seed {seed}, its function returned none")

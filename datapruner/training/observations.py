@@ -1,6 +1,6 @@
 """What one presentation of some rows says of each: a few numbers of its logits, with p = softmax(z) and label y.
 
-    margin = z_y - max_{c != y} z_c      el2n = ||p - onehot(y)||_2      nll = -log p_y      correct = (argmax z = y)
+margin = z_y - max_{c != y} z_c      el2n = ||p - onehot(y)||_2      nll = -log p_y      correct = (argmax z = y)
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The file of a record: safetensors with a checksum, rows in the order of their keys.
 
-    key           uint64 [n]    hashes of the uids, sorted
-    presentations, label, forgettings, learned, margin_sum, ...   [n]   see `running_record`
-    p_label, divergences, probabilities   [n, d]   the last window: with it a recorder goes on where it stopped
-    settings      int64 [6]     format, window, early, with_divergences, classes, step of the trainer
-    counts        int64 [t, 4]  of the transitions from presentation t: all, from wrong, to wrong, from wrong to wrong
+key           uint64 [n]    hashes of the uids, sorted
+presentations, label, forgettings, learned, margin_sum, ...   [n]   see `running_record`
+p_label, divergences, probabilities   [n, d]   the last window: with it a recorder goes on where it stopped
+settings      int64 [6]     format, window, early, with_divergences, classes, step of the trainer
+counts        int64 [t, 4]  of the transitions from presentation t: all, from wrong, to wrong, from wrong to wrong
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Record:
         keys = arrays.get("key")
         if keys is None or keys.ndim != 1 or keys.dtype != np.uint64 or (keys[1:] <= keys[:-1]).any():
             raise ValueError(f"{self.path}: want sorted keys, one a row")
-        wrong = [name for name, array in arrays.items() if name not in ("settings", "counts") and len(array) != len(keys)]
+        columns = [array for name, array in arrays.items() if name not in ("settings", "counts")]
+        wrong = any(len(array) != len(keys) for array in columns)
         if wrong or arrays.get("counts", np.zeros(0)).shape[1:] != (COUNTS,):
             raise ValueError(f"{self.path}: want a number of each column for each of {len(keys):,} rows")
         return arrays
@@ -83,7 +84,7 @@ class Record:
 
 def save_record(record: RunningRecord, path: Path, step: int) -> None:
     """Write `record`; the file appears whole, one that is there is replaced."""
-    keys = record.slots.keys()
+    keys = record.slots.ordered_keys()
     order = np.argsort(keys)
     arrays = {name: array[order] for name, array in record.arrays().items()}
     settings = record.settings

@@ -105,7 +105,7 @@ class DynamicsRecorder:
         variance = (expected * (total - from_wrong) * (total - to_wrong) / total / (total - 1)).sum()
         if variance < LEAST_VARIANCE or both.sum() - expected.sum() > LEAST_EVIDENCE * variance**0.5:
             return None
-        return f"wrong follows wrong {int(both.sum()):,} times, by chance alone it would {round(expected.sum()):,} times"
+        return f"wrong follows wrong {int(both.sum()):,} times, by chance it would {round(expected.sum()):,} times"
 
     def _own_rows(self, classes: int) -> Observations:
         names = [field.name for field in fields(Observations)]
@@ -113,7 +113,8 @@ class DynamicsRecorder:
             return Observations(*(np.concatenate([getattr(seen, name) for seen in self._waiting]) for name in names))
         # one that logged nothing must send as wide rows as the others
         width = classes if self.record.settings.with_divergences else 0
-        return observe(np.zeros(0, np.uint64), torch.zeros(0, max(2, width)), torch.zeros(0, dtype=torch.int64), width > 0)
+        none = torch.zeros(0, dtype=torch.int64)
+        return observe(np.zeros(0, np.uint64), torch.zeros(0, max(2, width)), none, width > 0)
 
     def _warn(self) -> None:
         doubt = None if self._has_warned else self.position_doubt()

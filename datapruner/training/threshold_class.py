@@ -4,9 +4,9 @@
     ...train with C + 1 logits, recording...
     cut = threshold_cut("dynamics.safetensors", fake)     # datapruner select ... threshold:minimum=<cut>
 
-Rows with the class C are as many as those of a class on average, n / (C + 1), drawn by a hash of uid and seed. A row at or
-below the cut is probably mislabeled. Those that were drawn have no aum of their own label: a second training with
-another seed judges them.
+Rows with the class C are as many as those of a class on average, n / (C + 1), drawn by a hash of uid and seed. A row
+at or below the cut is probably mislabeled. Those that were drawn have no aum of their own label: a second training
+with another seed judges them.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class UidSlots:
             self._push(keys[new], found[new])
         return found
 
-    def keys(self) -> np.ndarray:
+    def ordered_keys(self) -> np.ndarray:
         """The key of every slot, uint64 [count]."""
         ordered = np.zeros(self.count, dtype=np.uint64)
         for keys, slots in self._runs:

@@ -19,7 +19,7 @@ import torch
 from datapruner import Batch, Scorer
 from datapruner.scoring.scorer_columns import SCORERS
 from prunekernels import registry, spec
-from tests.datapruner.tiny_models import save_tiny_model
+from tests.datapruner.tiny_models import save_tiny_classifier, save_tiny_model
 from tests.datapruner.tiny_records import save_tiny_record
 
 NAMES = registry.names(SCORERS)
@@ -48,6 +48,7 @@ TEXTS = (
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a language model, and below it what scorers of other kinds read."""
     folder = save_tiny_model(tmp_path_factory.mktemp("model"))
+    save_tiny_classifier(folder / "classifier")
     save_tiny_record(folder / "dynamics.safetensors", [f"u{i}" for i in range(len(TEXTS))])
     return folder
 
@@ -68,8 +69,8 @@ def _class(name: str) -> type[Scorer]:
 
 
 def _text(name: str, model: Path) -> str:
-    """The text form with defaults; a scorer with a field `model` gets the tiny one, one with `record` a small one."""
-    places = {"model": model, "record": model / "dynamics.safetensors"}
+    """The text form with defaults; a scorer with a field `model`, `classifier` or `record` gets a tiny one."""
+    places = {"model": model, "classifier": model / "classifier", "record": model / "dynamics.safetensors"}
     fields = {field.name for field in dataclasses.fields(_class(name))}
     given = ",".join(f"{field}={place}" for field, place in places.items() if field in fields)
     return f"{name}:{given}" if given else name

@@ -129,7 +129,7 @@ def test_names_of_classes_are_learned_given_or_read(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "config.json").write_text(json.dumps({"id2label": dict(enumerate(names))}))
     for place in (tmp_path / "classes.txt", tmp_path / "m"):
-        np.testing.assert_array_equal(El2n(classes=(str(place),)).checked(named), by_number)
+        np.testing.assert_array_equal(El2n(class_list=str(place)).checked(named), by_number)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,7 @@ def test_names_of_classes_are_learned_given_or_read(tmp_path: Path) -> None:
         ((), [1, "a"], "labels name 1 classes, there are 4 logits: want el2n.classes"),
     ],
 )
-def test_labels_that_have_no_logit_are_refused(
-    classes: tuple[str, ...], labels: list[str | int], message: str
-) -> None:
+def test_labels_that_have_no_logit_are_refused(classes: tuple[str, ...], labels: list[str | int], message: str) -> None:
     batch = batch_of(labels, logits=LOGITS[: len(labels)])
     scorer = El2n(classes=classes)
     with pytest.raises(ValueError, match=message):
@@ -154,7 +152,8 @@ def test_labels_that_have_no_logit_are_refused(
 def test_fields_are_refused(tmp_path: Path) -> None:
     for wrong, message in (
         (El2n(classes=("a", "a")), "el2n.classes wants each class once"),
-        (El2n(classes=("a",)), "el2n.classes wants several classes, or a file or checkpoint"),
+        (El2n(class_list="none"), "want a file with a class a line, or a checkpoint's folder, got 'none'"),
+        (El2n(class_list="none", classes=("a", "b")), "el2n wants classes or a class_list, got both"),
         (El2n(ensemble=str(tmp_path)), "want runs of an ensemble"),
         (Margin(of="x"), "margin.of wants"),  # type: ignore[arg-type]
         (LabelError(rank="x"), "label_error.rank wants"),  # type: ignore[arg-type]
@@ -195,7 +194,8 @@ def test_an_ensemble_is_scored_by_its_mean_and_goes_on(tmp_path: Path) -> None:
     for seed in range(3):
         texts = Batch(np.arange(20), [""] * 20, [str(row["text"]) for row in rows])
         made = linear(source, seed)(texts)
-        runs.append(batch_of([i % CLASSES for i in range(20)], logits=made.logits.numpy(), embedding=made.features.numpy()))
+        arrays = {"logits": made.logits.numpy(), "embedding": made.features.numpy()}
+        runs.append(batch_of([i % CLASSES for i in range(20)], **arrays))
     for name, scorer in (("el2n", El2n()), ("grand", Grand())):
         mean = np.mean([scorer.checked(run).astype(np.float64) for run in runs], 0)
         np.testing.assert_allclose(table.scores(name), mean, rtol=1e-6)
@@ -209,8 +209,8 @@ def test_an_ensemble_is_scored_by_its_mean_and_goes_on(tmp_path: Path) -> None:
 
 def test_predictions_that_cannot_be_are_refused(tmp_path: Path) -> None:
     source = Source({"text": ["a", "b"], "y": [0, 1]}, label="y")
-    for made, message in ((torch.zeros(3, 2), r"want finite logits \[2, d\]"), (torch.full((2, 2), torch.nan), "want finite")):
-        with pytest.raises(ValueError, match=message):
+    for made in (torch.zeros(3, 2), torch.full((2, 2), torch.nan), torch.zeros(2)):
+        with pytest.raises(ValueError, match=r"want finite logits \[2, d\]"):
             train_ensemble(lambda *_, made=made: lambda batch: made, source, [0], tmp_path / "r")  # type: ignore[misc]
     for seeds in ([], [1, 1], [-1]):
         with pytest.raises(ValueError, match="want seeds"):

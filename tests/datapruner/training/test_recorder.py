@@ -110,8 +110,8 @@ def test_a_row_twice_in_a_batch_is_presented_twice(traces: tuple[np.ndarray, np.
     for epoch in range(4):
         apart.log(["a", "b"], logits[epoch, :2], labels[:2])
     a, b = logits[:4, 0], logits[:4, 1]
-    together.log(["a", "b", "a", "a", "b", "b", "b", "a"], torch.stack([a[0], b[0], a[1], a[2], b[1], b[2], b[3], a[3]]),
-                 labels[[0, 1, 0, 0, 1, 1, 1, 0]])  # fmt: skip
+    mixed = torch.stack([a[0], b[0], a[1], a[2], b[1], b[2], b[3], a[3]])
+    together.log([*"abaabbba"], mixed, labels[[0, 1, 0, 0, 1, 1, 1, 0]])
     for name, array in apart.record.arrays().items():
         np.testing.assert_array_equal(array, together.record.arrays()[name], err_msg=name)
 
@@ -140,9 +140,9 @@ def test_it_goes_on_where_a_file_stopped(traces: tuple[np.ndarray, np.ndarray], 
 
 def test_memory_does_not_grow_with_epochs(traces: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     recorder = DynamicsRecorder(RecordSettings(window=3))
-    sizes = []
+    sizes, uids = [], [f"u{row}" for row in range(ROWS)]
     for epoch in range(30):
-        recorder.log([f"u{row}" for row in range(ROWS)], torch.tensor(traces[0][epoch % EPOCHS]), torch.tensor(traces[1]))
+        recorder.log(uids, torch.tensor(traces[0][epoch % EPOCHS]), torch.tensor(traces[1]))
         recorder.save(tmp_path / "r.safetensors")
         sizes.append((tmp_path / "r.safetensors").stat().st_size)
     # 4 counts of transitions an epoch, and nothing a row
@@ -184,7 +184,7 @@ def test_slots_are_found_again_in_any_order() -> None:
         for key, slot in zip(keys.tolist(), slots.find_or_add(keys).tolist(), strict=True):
             assert seen.setdefault(key, slot) == slot
     assert sorted(seen.values()) == [*range(slots.count)]
-    assert [seen[int(key)] for key in slots.keys()] == [*range(slots.count)]
+    assert [seen[int(key)] for key in slots.ordered_keys()] == [*range(slots.count)]
     assert slots.find(np.array([501], np.uint64)).tolist() == [-1]
 
 
