@@ -101,7 +101,7 @@ class Ensemble:
         return f"trained by {', '.join(sorted(names))}, mean over seeds {', '.join(map(str, self.runs))}"
 
     def rows(self, name: str, keys: np.ndarray, uids: Sequence[str]) -> Iterator[np.ndarray]:
-        """The array `name` of the rows `keys`, a run at a time; raises ValueError naming a uid that was not predicted."""
+        """The array `name` of the rows `keys`, a run at a time; raises ValueError naming a uid that has none."""
         for seed, arrays in self.runs.items():
             if name not in arrays:
                 raise ValueError(f"{self.folder}: want {name} of seed {seed}, its function returned none")
