@@ -9,13 +9,13 @@
             pruning.weighted_mean(indices, losses).backward()
 
 Of the rows whose last loss is below the mean an epoch leaves out the fraction `ratio` at random, and gives those that
-stay the weight n_below / n_kept, 1 / (1 - ratio) but for rounding, so that the expected gradient is that of all rows. In
-the last epochs all rows are trained on with weight 1: what weights are is reckoned from the epoch's number, so that no
-product of `delta` and `epochs` can leave them changed, and at least one such epoch there always is.
+stay the weight n_below / n_kept, 1 / (1 - ratio) but for rounding, so that the expected gradient is that of all rows.
+In the last epochs all rows are trained on with weight 1: what weights are is reckoned from the epoch's number, so
+that no product of `delta` and `epochs` can leave them changed, and at least one such epoch there always is.
 
-The sampler, the losses and the weights are this object's alone: torch's loaders and the global random state stay as they
-are. An epoch has fewer steps: schedules by steps must be told (`steps`), or run by epochs. With several processes each
-trains on its part of the same rows, and `begin_epoch` brings their losses together.
+The sampler, the losses and the weights are this object's alone: torch's loaders and the global random state stay as
+they are. An epoch has fewer steps: schedules by steps must be told (`steps`), or run by epochs. With several
+processes each trains on its part of the same rows, and `begin_epoch` brings their losses together.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@
         for batch in loader: ...                    # the next subset; the learning rate's schedule spans these steps
 
 Without replacement the rows are shuffled once and handed out in consecutive slices, and shuffled anew when all have
-been seen: in n / n_keep epochs each is seen once. A slice that spans two shuffles takes the rows that are left and fills
-up with the first of the next shuffle that are not among them, so that every epoch has exactly `n_keep` different rows.
-With replacement each epoch draws from all rows, whatever was drawn before. Which rows an epoch has hangs on the seed
-and the number of the epoch alone.
+been seen: in n / n_keep epochs each is seen once. A slice that spans two shuffles takes the rows that are left and
+fills up with the first of the next shuffle that are not among them, so that every epoch has exactly `n_keep`
+different rows. With replacement each epoch draws from all rows, whatever was drawn before. Which rows an epoch has
+hangs on the seed and the number of the epoch alone.
 """
 
 from __future__ import annotations
