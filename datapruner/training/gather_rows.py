@@ -18,14 +18,15 @@ def gather_rows(array: np.ndarray) -> np.ndarray:
         return array
     device = torch.device("cuda") if distributed.get_backend() == "nccl" else torch.device("cpu")
     # bytes travel: no backend knows every dtype
-    width = int(np.prod(array.shape[1:], dtype=np.int64)) * array.itemsize
-    own = torch.from_numpy(np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)).to(device)
-    sizes = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(world_size())]
-    distributed.all_gather(sizes, torch.tensor([len(array)], dtype=torch.int64, device=device))
-    counts = [int(size) for size in sizes]
-    padded = torch.zeros(max(counts), width, dtype=torch.uint8, device=device)
-    padded[: len(array)] = own.reshape(len(array), width)
-    parts = [torch.zeros_like(padded) for _ in counts]
+    own = torch.frombuffer(bytearray(array.tobytes()) or bytearray(1), dtype=torch.uint8)[: array.nbytes].to(device)
+    sizes = [torch.zeros(2, dtype=torch.int64, device=device) for _ in range(world_size())]
+    distributed.all_gather(sizes, torch.tensor([len(own), len(array)], dtype=torch.int64, device=device))
+    lengths, rows = zip(*(size.tolist() for size in sizes), strict=True)
+    if not max(lengths):
+        # rows without numbers are rows
+        return np.zeros((sum(rows), *array.shape[1:]), array.dtype)
+    padded = torch.nn.functional.pad(own, (0, max(lengths) - len(own)))
+    parts = [torch.zeros_like(padded) for _ in lengths]
     distributed.all_gather(parts, padded)
-    joined = torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]).cpu().numpy()
-    return joined.reshape(-1).view(array.dtype).reshape(len(joined), *array.shape[1:])
+    joined = b"".join(part[:length].cpu().numpy().tobytes() for part, length in zip(parts, lengths, strict=True))
+    return np.frombuffer(bytearray(joined), array.dtype).reshape(sum(rows), *array.shape[1:])

@@ -10,6 +10,7 @@ counts        int64 [t, 4]  of the transitions from presentation t: all, from wr
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,7 +73,7 @@ class Record:
             raise ValueError(f"{self.path}: want a column {name!r}, got {', '.join(sorted(self.arrays))}")
         return self.arrays[name]
 
-    def places(self, keys: np.ndarray, uids: list[str]) -> np.ndarray:
+    def places(self, keys: np.ndarray, uids: Sequence[str]) -> np.ndarray:
         """Where the rows `keys` uint64 [n] stand; raises ValueError naming the first of `uids` that is not recorded."""
         known = self.column("key")
         at = np.searchsorted(known, keys)

@@ -98,7 +98,7 @@ class RunningRecord:
         if self.slots.count > room:
             larger = max(self.slots.count, 2 * room, 1024)
             for name, (kind, size) in _COLUMNS.items():
-                array = np.zeros((larger, *width[size]), dtype=kind)
+                array: np.ndarray = np.zeros((larger, *width[size]), dtype=kind)
                 if room:
                     array[:room] = self._arrays[name]
                 self._arrays[name] = array
