@@ -157,12 +157,12 @@ def main() -> None:
         found = [json.loads(line) for line in file]
     splits = {split: [row for row in found if row["split"] == split] for split in ("train", "test")}
     words = sorted({word.lower() for row in splits["train"] for word in row["tokens"]})
+    slots = sorted({slot for row in splits["train"] for slot in row["slots"]})
+    intents = sorted({row["intent"] for row in splits["train"]})
     numbers = {
         "words": {word: number for number, word in enumerate(words, 1)},
-        "slots": {
-            slot: at for at, slot in enumerate(sorted({slot for row in splits["train"] for slot in row["slots"]}))
-        },
-        "intents": {intent: at for at, intent in enumerate(sorted({row["intent"] for row in splits["train"]}))},
+        "slots": {slot: number for number, slot in enumerate(slots)},
+        "intents": {intent: number for number, intent in enumerate(intents)},
     }
     data = {split: Sentences(rows, numbers) for split, rows in splits.items()}
     made = []
@@ -173,9 +173,9 @@ def main() -> None:
             model = JointModel(len(words) + 1, len(numbers["slots"]), len(numbers["intents"]))
             steps, seconds = train(model, data["train"], way, options.epochs, seed)
             runs.append((steps, seconds, *judge(model, data["test"])))
-        steps, seconds, exact, intent, slot = (statistics.fmean(values) for values in zip(*runs, strict=True))
+        means = [statistics.fmean(values) for values in zip(*runs, strict=True)]
         deviation = statistics.stdev([run[2] for run in runs]) if len(runs) > 1 else 0.0
-        row = Row(way[0], way[1], len(runs), round(steps), exact, deviation, intent, slot, seconds)
+        row = Row(way[0], way[1], len(runs), round(means[0]), means[2], deviation, means[3], means[4], means[1])
         print(row)
         made.append(row)
     print(record("dynamic_training", made))
