@@ -52,11 +52,16 @@ def _by_dependency(scorers: dict[str, Scorer]) -> Iterator[dict[str, Scorer]]:
     """`scorers` in groups: each reads vectors only of columns before it, or that are made already."""
     left = dict(scorers)
     while left:
-        ready = {name: scorer for name, scorer in left.items() if not left.keys() & set(scorer.vectors())}
+        ready = {name: scorer for name, scorer in left.items() if not reads_any(scorer, left)}
         if not ready:
             raise ValueError(f"columns that read each other: {', '.join(sorted(left))}")
         yield ready
         left = {name: scorer for name, scorer in left.items() if name not in ready}
+
+
+def reads_any(scorer: Scorer, columns: Mapping[str, Scorer]) -> bool:
+    """Whether `scorer` reads one of `columns`; a field of the source may be called as a column that has no vectors."""
+    return any(name in columns and columns[name].is_vector for name in scorer.vectors())
 
 
 def _fit(source: Source, table: ScoreTable, name: str, scorer: Scorer, shown: progress.Display) -> None:

@@ -40,7 +40,8 @@ class Batch:
     """Some rows of the corpus: row numbers int64 [n], uids, and what the source or the table has of them.
 
     `texts` and `images` (encoded files) are there where the source names their fields, `groups` and `labels` too;
-    `vectors` are the columns that the scorer asked for, float32 [n, d].
+    `vectors` are the columns that the scorer asked for, float32 [n, d], of one number a row [n, 1]; `fields` are the
+    fields of texts that it asked for beside `texts`.
     """
 
     rows: np.ndarray
@@ -50,6 +51,7 @@ class Batch:
     labels: Sequence[str | int] | None = None
     images: Sequence[bytes] | None = None
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -74,7 +76,7 @@ class Scorer:
 
     # what a batch must have for `score` beside uids, of: texts, images, labels
     needs: ClassVar[tuple[str, ...]] = ("texts",)
-    # True: costs less than reading a row, fits nothing and reads no vectors, so that it is done while rows are read
+    # True: costs less than reading a row and fits nothing, so that it is done while rows are read
     is_cheap: ClassVar[bool] = False
     # an embedder's columns hold vectors
     is_vector: ClassVar[bool] = False
@@ -100,7 +102,14 @@ class Scorer:
         return {}
 
     def vectors(self) -> tuple[str, ...]:
-        """Names of the vector columns that `score` and `fit` read: of the table, or fields of the source."""
+        """Names of the vectors that `score` and `fit` read: columns of the table, or fields of the source.
+
+        A field holds a list of numbers a row, or one number. A name with dots is a path, as in `meta.int_score`.
+        """
+        return ()
+
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields of the source, texts, that `score` and `fit` read beside `texts`; paths as above."""
         return ()
 
     def identity(self) -> dict[str, str]:

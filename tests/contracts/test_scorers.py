@@ -68,6 +68,10 @@ def _class(name: str) -> type[Scorer]:
     return registry.load(SCORERS, name, Scorer)
 
 
+# what any of them reads beside the text
+FIELDS = sorted({field for name in NAMES for field in _class(name)().fields()})
+
+
 def _text(name: str, model: Path) -> str:
     """The text form with defaults; a scorer with a field `model`, `classifier` or `record` gets a tiny one."""
     places = {"model": model, "classifier": model / "classifier", "record": model / "dynamics.safetensors"}
@@ -89,14 +93,17 @@ def batch_of(order: list[int]) -> Batch:
         [TEXTS[i] for i in order],
         ["g"] * len(order),
         [i % 3 for i in order],
-        vectors={name: VECTORS[order] for name in ("embedding", "logits")},
+        vectors={"embedding": VECTORS[order], "logits": VECTORS[order], "score": VECTORS[order][:, :1]},
+        fields={name: [TEXTS[i - 1] for i in order] for name in FIELDS},
     )
 
 
 def part(batch: Batch, indices: list[int]) -> Batch:
     names = ("uids", "texts", "groups", "labels")
     lists = {name: [getattr(batch, name)[i] for i in indices] for name in names}
-    return Batch(batch.rows[indices], **lists, vectors={name: rows[indices] for name, rows in batch.vectors.items()})
+    vectors = {name: rows[indices] for name, rows in batch.vectors.items()}
+    fields = {name: [texts[i] for i in indices] for name, texts in batch.fields.items()}
+    return Batch(batch.rows[indices], **lists, vectors=vectors, fields=fields)
 
 
 def fitted(scorer: Scorer, batch: Batch) -> np.ndarray:
