@@ -74,7 +74,9 @@ def near(folder: Path, scale: float) -> Comparison:
 
     peers = [
         Peer("datasketch", datasketch),
-        Peer("rensa", rensa, None, "takes texts from memory as they are: reads no file, folds no letters, keeps no table"),
+        Peer(
+            "rensa", rensa, None, "takes texts from memory as they are: reads no file, folds no letters, keeps no table"
+        ),
         Peer("datatrove", lambda: quality(_datatrove(corpus, folder / f"trove{next(counter)}")), 3.0),
     ]
     return Comparison("near-duplicate texts", f"{len(texts):,} texts of 100 to 500 words", ours, peers)

@@ -152,6 +152,8 @@ class Embedder(Scorer):
     """Base of all embedders: `score` gives a vector a row, float32 [n, d]."""
 
     is_vector: ClassVar[bool] = True
+    # vectors of length 1, or of zeros where there is nothing to say; False for logits and other plain numbers
+    is_unit: ClassVar[bool] = True
 
 
 def _called(method: Callable[..., Found], first: object, second: object) -> Found:

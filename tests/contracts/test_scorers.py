@@ -20,7 +20,8 @@ import torch
 from datapruner import Batch, Scorer
 from datapruner.scoring.scorer_columns import SCORERS
 from prunekernels import registry, spec
-from tests.datapruner.tiny_models import save_tiny_model
+from tests.datapruner.tiny_models import save_tiny_classifier, save_tiny_model
+from tests.datapruner.tiny_records import save_tiny_record
 
 NAMES = registry.names(SCORERS)
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +47,11 @@ TEXTS = (
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
+    """A folder with a language model, and below it what scorers of other kinds read."""
+    folder = save_tiny_model(tmp_path_factory.mktemp("model"))
+    save_tiny_classifier(folder / "classifier")
+    save_tiny_record(folder / "dynamics.safetensors", [f"u{i}" for i in range(len(TEXTS))])
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -69,11 +74,12 @@ FIELDS = sorted({field for name in NAMES for field in _class(name)().fields()})
 
 
 def _text(name: str, model: Path) -> str:
-    """The text form with defaults; a scorer gets the tiny model, and a second corpus where it cannot do without."""
+    """The text form with defaults; a scorer that cannot do without gets a tiny model, record or second corpus."""
+    places = {"model": model, "classifier": model / "classifier", "record": model / "dynamics.safetensors"}
     given = []
     for field in dataclasses.fields(_class(name)):
-        if field.name == "model":
-            given.append(f"model={model}")
+        if field.name in places and field.default is not None:
+            given.append(f"{field.name}={places[field.name]}")
         if field.metadata.get("is_second_corpus") and field.default == "":
             given.append(f"{field.name}={_second_corpus(model.parent)}")
     return f"{name}:{','.join(given)}" if given else name
