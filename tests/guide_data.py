@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datapruner import score
 from tests.datapruner.tiny_models import save_tiny_model
 
 WORDS = (
@@ -69,8 +68,6 @@ def _vectors(folder: Path) -> None:
     }
     pq.write_table(pa.table(rows), folder / "photos.parquet")
     pq.write_table(pa.table(rows).slice(0, 12), folder / "wanted.parquet")
-    # a scorer that reads the vectors makes them a column of the table
-    score(str(folder / "wanted.parquet"), ["prototypicality:k=2"], folder / "wanted.scores")
     labels = np.arange(80) % 4
     logits = (np.eye(4)[labels] * 3 + draw.normal(size=(80, 4))).astype(np.float32)
     wrong = np.where(np.arange(80) < 6, (labels + 1) % 4, labels)

@@ -4,7 +4,8 @@
 
 with J - 1 below the variance, as in Dyn-Unc. High are rows that are wrong and waver. The paper takes J = 10 and the
 first 30 epochs of 200: record no more, or save the record there. At low keep ratios the highest are the mislabeled
-ones, and the paper draws around a lower score instead: selector `beta_window`.
+ones, and the paper draws by score in a window over easiness instead: selector `beta_window`, which reads `mean`, the
+mean of p over all presentations.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from datapruner.scorers._recorded import RecordedScorer
+from datapruner.scoring.scorer import Batch
 from datapruner.training.record_file import Record
 
 
@@ -30,3 +32,11 @@ class Dual(RecordedScorer):
         window = record.settings.window
         presentations = self.refuse_short(record, places, uids, window)
         return record.column("dual_sum")[places] / (presentations - window + 1)
+
+    def details(self, batch: Batch) -> dict[str, np.ndarray]:
+        """`mean`: the mean probability of the label, float32: near 1 for easy rows."""
+        total = np.zeros(len(batch))
+        for record in self.records if len(batch) else ():
+            places = record.places(batch.keys, batch.uids)
+            total += record.column("p_label_sum")[places] / np.maximum(record.column("presentations")[places], 1)
+        return {"mean": (total / max(1, len(self.records))).astype(np.float32)}

@@ -30,6 +30,9 @@ class OneOfEach(Selector):
     stays: Stays = "first"
     rows: int | None = None
 
+    reads: ClassVar[str] = "similarities and the rows that they are of; texts' lengths or scores, where asked"
+    direction: ClassVar[str] = "none: one row of each cluster of copies"
+    cost: ClassVar[str] = "a sort of the similarities: O(N log N)"
     counts: ClassVar[bool] = False
 
     def check(self) -> None:

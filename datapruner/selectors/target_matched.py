@@ -19,9 +19,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from datapruner.scoring.score_table import ScoreTable
+from datapruner.scoring.second_vectors import SecondVectors
 from datapruner.selection.candidates import Candidates
-from datapruner.selection.score_table_rows import ScoreTableRows
 from datapruner.selection.selector import Choice, Selector
 from datapruner.selectors._columns import class_ids, drawn_order, points
 from prunekernels import budget, farthest_point
@@ -31,15 +30,15 @@ from prunekernels import budget, farthest_point
 class TargetMatched(Selector):
     """Paper: Yao et al. 2023, SnP (CVPR); clusters whose union has the lowest Frechet distance to a target set.
 
-    `target` is the folder of a score table that has the same vector column `features` for the target's rows; where
-    it is empty all rows are the target. `clusters` is the column with the groups.
+    `target` is a corpus whose rows have the field `features`, or a score table that has the column; where it is empty
+    all rows are the target. `clusters` is the column with the groups.
     """
 
     target: str = ""
     features: str = "embedding"
     clusters: str = "prototypicality/cluster"
 
-    reads: ClassVar[str] = "vectors and clusters, and the vectors of another table"
+    reads: ClassVar[str] = "vectors and clusters, and the vectors of another corpus"
     direction: ClassVar[str] = "none: like the target"
     cost: ClassVar[str] = "4 N d^2 FLOP and 2 K eigenvalue problems of d x d, then 2 N d a pick of each cluster"
     needs_scores: ClassVar[bool] = False
@@ -83,12 +82,12 @@ class TargetMatched(Selector):
     def _target(self, vectors: np.ndarray) -> np.ndarray:
         if not self.target:
             return vectors
-        table = ScoreTable(self.target)
-        if self.features not in table.vector_columns:
-            raise ValueError(f"{table.path}: want the vectors {self.features!r}, as those that are selected from have")
-        found = ScoreTableRows(table).vectors(self.features, None).astype(np.float64)
-        if not len(found) or found.shape[1] != vectors.shape[1]:
-            raise ValueError(f"{table.path}: want vectors of {vectors.shape[1]} numbers, got {[*found.shape]}")
+        second = SecondVectors(self.target, "target_matched.target", self.features)
+        found = np.concatenate([block for _, block in second.blocks()]).astype(np.float64)
+        if found.shape[1] != vectors.shape[1]:
+            raise ValueError(
+                f"{self.target}: want {self.features!r} of {vectors.shape[1]} numbers, got {found.shape[1]}"
+            )
         return found
 
     def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:

@@ -8,7 +8,7 @@ label at presentation t, q_t all probabilities, and J = window:
     tdds          e <- beta r + (1 - beta) e, a window at a time, with r the norm of d - mean(d) over the J - 1
                   divergences d_t = KL(q_t || q_{t-1}) of the window, beta = 0.9
 
-A row takes about 80 bytes, 4 more for each presentation of a window (8 with divergences), and with divergences 4 more
+A row takes about 90 bytes, 4 more for each presentation of a window (8 with divergences), and with divergences 4 more
 for each class.
 """
 
@@ -34,6 +34,7 @@ _COLUMNS: dict[str, tuple[type, str]] = {
     "el2n_sum": (np.float64, ""),
     "early_el2n_sum": (np.float64, ""),
     "nll_sum": (np.float64, ""),
+    "p_label_sum": (np.float64, ""),
     "dual_sum": (np.float64, ""),
     "tdds": (np.float64, ""),
     "p_label": (np.float32, "window"),
@@ -112,7 +113,7 @@ class RunningRecord:
         rows["label_changes"][slots] += again & (rows["label"][slots] != seen.labels)
         rows["correct"][slots], rows["label"][slots] = seen.correct, seen.labels
         rows["learned"][slots] |= seen.correct
-        for name in ("margin", "el2n", "nll"):
+        for name in ("margin", "el2n", "nll", "p_label"):
             rows[f"{name}_sum"][slots] += getattr(seen, name)
         rows["early_el2n_sum"][slots] += np.where(before < self.settings.early, seen.el2n, 0)
         self._add_to_windows(slots, seen, before)

@@ -81,6 +81,8 @@ def test_dual_by_hand(tmp_path: Path) -> None:
     assert found[1] == pytest.approx(0.4 * 0.5, rel=1e-5)
     assert found[0] == pytest.approx(0, abs=1e-6)
     assert found[1] > found[2] > 0
+    mean = spec.build(SCORERS, f"dual:record={path}", Scorer).details(batch_of([*p]))["mean"]
+    assert mean.tolist() == pytest.approx([0.2, 0.4, 0.9475], rel=1e-5)
 
 
 def test_tdds_windows_move(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_rows_of_a_group_are_far_from_each_other() -> None:
     assert kept in ([0, 3], [1, 3], [2, 3])
 
 
-def test_reads_the_table_of_the_target(tmp_path: Path) -> None:
+def test_reads_the_table_or_the_rows_of_the_target(tmp_path: Path) -> None:
     vectors = np.array([[0, 0], [0, 1], [9, 9], [9, 8]], dtype=np.float32)
     clusters = {"score": np.zeros(4, np.float32), "cluster": np.array([0, 0, 1, 1], dtype=np.int32)}
     table = make_table(tmp_path / "t", {"embedding": {"vector": vectors}, "prototypicality": clusters})
@@ -79,10 +80,14 @@ def test_reads_the_table_of_the_target(tmp_path: Path) -> None:
     chosen = select(table, f"target_matched:target={tmp_path / 'target'}", keep_ratio=0.5)
     assert chosen.kept.tolist() == [2, 3]
     make_table(tmp_path / "other", {"minilm": {"vector": vectors}})
-    with pytest.raises(ValueError, match="want the vectors 'embedding', as those that are selected from have"):
+    with pytest.raises(ValueError, match="target_matched.target: .*other has no finished vector column 'embedding'"):
         select(table, f"target_matched:target={tmp_path / 'other'}", keep_ratio=0.5)
+    # or a field of its rows
+    rows = [{"embedding": vector.tolist()} for vector in vectors[2:] + 0.25]
+    (tmp_path / "target.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert select(table, f"target_matched:target={tmp_path / 'target.jsonl'}", keep_ratio=0.5).kept.tolist() == [2, 3]
     make_table(tmp_path / "narrow", {"embedding": {"vector": vectors[:, :1]}})
-    with pytest.raises(ValueError, match=r"want vectors of 2 numbers, got \[4, 1\]"):
+    with pytest.raises(ValueError, match="want 'embedding' of 2 numbers, got 1"):
         select(table, f"target_matched:target={tmp_path / 'narrow'}", keep_ratio=0.5)
 
 

@@ -70,6 +70,7 @@ def slow(logits: np.ndarray, label: int, window: int, early: int) -> dict[str, f
         "el2n_sum": sum(errors),
         "early_el2n_sum": sum(errors[:early]),
         "nll_sum": -np.log(q[:, label]).sum(),
+        "p_label_sum": q[:, label].sum(),
         "dual_sum": dual,
         "tdds": tdds,
     }
