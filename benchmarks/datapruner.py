@@ -107,8 +107,8 @@ def compare(comparison: Comparison) -> list[Row]:
     ours, our_seconds = found[""]
     rows = []
     for peer in comparison.peers:
-        theirs, seconds = found.get(peer.package, (None, None))
-        times = None if seconds is None else seconds / our_seconds
+        theirs, their_seconds = found.get(peer.package) or (None, None)
+        times = None if their_seconds is None else their_seconds / our_seconds
         rows.append(
             Row(
                 job=comparison.job,
@@ -118,7 +118,7 @@ def compare(comparison: Comparison) -> list[Row]:
                 ours=ours,
                 theirs=theirs,
                 our_seconds=our_seconds,
-                their_seconds=seconds,
+                their_seconds=their_seconds,
                 times=times,
                 wanted=peer.target,
                 met=None if times is None or peer.target is None else times >= peer.target,

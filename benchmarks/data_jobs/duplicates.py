@@ -61,7 +61,7 @@ def near(folder: Path, scale: float) -> Comparison:
         from rensa import RMinHash, RMinHashLSH
 
         index, dropped = RMinHashLSH(threshold=SIMILARITY, num_perm=PLACES, num_bands=16), set()
-        sketches = {}
+        sketches: dict[int, RMinHash] = {}
         for number, text in enumerate(texts):
             sketch = RMinHash(num_perm=PLACES, seed=1)
             sketch.update(shingles(text))
