@@ -48,7 +48,7 @@ def show_table(table: ScoreTable) -> None:
     shown_names = table.score_columns[:MOST_LINES]
     shown.columns[0].min_width = min(60, max(map(len, shown_names), default=0))
     for name in shown_names:
-        values = np.quantile(table.scores(name), QUANTILES)
+        values = np.nanquantile(table.scores(name), QUANTILES)
         shown.add_row(plain(name, 60), *map(_number, values))
     if shown_names:
         console.print(shown)
@@ -82,7 +82,7 @@ def show_lineage(table: ScoreTable) -> None:
     _say_more(console, len(columns) - MOST_LINES, "columns")
 
 
-def show_selection(selection: Selection, path: Path) -> None:
+def show_selection(selection: Selection, path: str | Path) -> None:
     """How many rows are kept and why the others are not."""
     console = Console()
     rows = selection.n_rows
@@ -100,7 +100,7 @@ def show_selection(selection: Selection, path: Path) -> None:
     for warning in warnings[:MOST_LINES]:
         console.print(f"[yellow]warning:[/] {plain(warning)}")
     _say_more(console, len(warnings) - MOST_LINES, "warnings")
-    _say_skipped(console, path)
+    _say_skipped(console, Path(path))
     console.print(f"{plain(path)}")
 
 

@@ -14,15 +14,18 @@ def files_of(folder: Path, nested: bool = False) -> list[Path]:
     Raises FileNotFoundError for a link to nothing, ValueError for a link to a folder that would have to be entered.
     """
     found: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if not path.is_dir():
+    with os.scandir(folder) as listed:
+        entries = sorted((entry for entry in listed if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in entries:
+        path = folder / entry.name
+        if entry.is_symlink():
             found += _existing([path])
-        elif nested:
-            if path.is_symlink():
-                # it may lead back to where it lies
+            # it may lead back to where it lies
+            if nested and entry.is_dir():
                 raise ValueError(f"{path}: want folders, got a link to one: name {os.readlink(path)} itself")
+        elif entry.is_file():
+            found.append(path)
+        elif nested and entry.is_dir():
             found += files_of(path, nested)
     return found
 

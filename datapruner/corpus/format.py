@@ -79,17 +79,18 @@ class Rows(Protocol):
 class Writer(Protocol):
     """Makes a writer of rows like those of the fragments `like`."""
 
-    def __call__(self, path: Path, like: Sequence[object], noted: Sequence[str] | None = None) -> RowWriter: ...
+    def __call__(self, path: Path, like: Sequence[object], noted: Mapping[str, str] | None = None) -> RowWriter: ...
 
 
 @dataclass(frozen=True)
 class Note:
-    """What is said about a dropped row: it is written beside the row's own fields."""
+    """What is said about a dropped row, written beside the row's own fields: `scores` are those that it was selected by
+    and, as in "near_duplicate.nearest_uid", what their scorers say beside them."""
 
     row: int
     uid: str
     reason: str
-    scores: dict[str, float]
+    scores: dict[str, object]
 
 
 class RowWriter(Protocol):

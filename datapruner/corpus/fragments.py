@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -106,7 +106,7 @@ def without_suffix(name: str) -> str:
     return name[: -len(max(known, key=len))] if known else name
 
 
-def open_writer(like: Sequence[Fragment], path: Path, noted: Sequence[str] | None = None) -> RowWriter:
+def open_writer(like: Sequence[Fragment], path: Path, noted: Mapping[str, str] | None = None) -> RowWriter:
     """A writer of rows of the fragments `like` into `path`; see `RowWriter`."""
     return JoinedWriter(format_of(like[0]).Writer(path, like, noted))
 

@@ -89,7 +89,7 @@ class CostSample:
         """About how many of `rows` rows the steps keep; None where the sample does not say it."""
         left = rows
         for step in steps:
-            rule, budget = as_selector(step.selector), None if step.keep is None else as_budget(step.keep)
+            rule, budget = as_selector(step.selector or "top"), None if step.keep is None else as_budget(step.keep)
             if budget is not None and not budget.counts_tokens:
                 left = budget.amount(left)
             elif budget is not None and budget.token_ratio is not None:

@@ -64,7 +64,7 @@ def plan(recipe: Recipe) -> Plan:
     path = None if recipe.out is None else recipe.out.table_path
     made = _made(path, files, recipe.source)
     rows, exact = count_rows(recipe.source) if made is None else (made.n_rows, True)
-    columns = scorers_by_column(recipe.scorers)
+    columns = scorers_by_column(recipe.all_scorers)
     there = set() if made is None else columns.keys() & {*made.columns}
     for name in columns.keys() - there:
         # raises what the run would
@@ -72,7 +72,7 @@ def plan(recipe: Recipe) -> Plan:
     with tempfile.TemporaryDirectory() as folder:
         sample = CostSample(recipe.source, columns, Path(folder))
         costs = []
-        for name, scorer in zip(columns, recipe.scorers, strict=True):
+        for name, scorer in zip(columns, recipe.all_scorers, strict=True):
             cost = None if name in there else sample.cost(scorer)
             costs.append(
                 ColumnPlan(name, there=True)

@@ -39,6 +39,7 @@ class Prototypicality(Scorer):
     seed: int = 0
 
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_some_rows: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is farther from its cluster's centroid: harder; in [0, 2]"
     cost: ClassVar[str] = "fit: 2 n k d FLOP an iteration for n training rows; 2 k d a row"
 

@@ -33,6 +33,7 @@ Value = str | int | float | bool | None
 State = Mapping[str, np.ndarray]
 NOTHING: State = MappingProxyType({})
 Found = TypeVar("Found")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,23 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.uids)
+
+    def take(self, places: np.ndarray) -> Batch:
+        """The rows at `places` int64."""
+
+        def some(values: Sequence[Item]) -> list[Item]:
+            return [values[place] for place in places.tolist()] if len(values) else []
+
+        return Batch(
+            self.rows[places],
+            some(self.uids),
+            some(self.texts),
+            None if self.groups is None else some(self.groups),
+            None if self.labels is None else some(self.labels),
+            None if self.images is None else some(self.images),
+            {name: values[places] for name, values in self.vectors.items()},
+            {name: some(values) for name, values in self.fields.items()},
+        )
 
     @cached_property
     def keys(self) -> np.ndarray:
@@ -80,6 +98,8 @@ class Scorer:
     needs: ClassVar[tuple[str, ...]] = ("texts",)
     # True: costs less than reading a row and fits nothing, so that it is done while rows are read
     is_cheap: ClassVar[bool] = False
+    # what `fit` finds holds of whichever rows it sees, and `score` needs no row numbers: some rows may be scored alone
+    fits_some_rows: ClassVar[bool] = False
     # an embedder's columns hold vectors
     is_vector: ClassVar[bool] = False
 

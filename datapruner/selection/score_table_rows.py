@@ -106,12 +106,31 @@ class ScoreTableRows:
         self._fill(values, column, name, range(len(self.starts) - 1))
         return values
 
-    def groups(self) -> Groups:
-        """The group of every row; names in their order, so that nothing hangs on the order of the rows."""
+    @property
+    def n_rows(self) -> int:
+        return self.table.n_rows
+
+    def has_every_row(self, column: str) -> bool:
+        return self.table.has_every_row(column)
+
+    def groups_by(self, column: str) -> Groups:
+        """The group of every row by the group field of the input, or by a column whose details are groups."""
+        group = self.table.manifest["input"]["fields"]["group"]
+        if column == group:
+            return self._groups(ROWS)
+        if column in self.table.score_columns and self.table.has_detail(column, "group"):
+            return self._groups(column)
+        has = "no group column" if group is None else f"the group column {group!r}"
+        raise ValueError(
+            f"{self.table.path} was scored with {has}, got per={column!r}: score {column}=group:name={column} too"
+        )
+
+    def _groups(self, of: str) -> Groups:
+        """Names stand in their order, so that nothing hangs on the order of the rows."""
         numbers: dict[str, int] = {}
         ids = np.empty(self.table.n_rows, dtype=np.uint8)
         chunks = range(len(self.starts) - 1)
-        for chunk, column in zip(chunks, _threads(lambda chunk: self.part(ROWS, chunk, "group"), chunks), strict=True):
+        for chunk, column in zip(chunks, _threads(lambda chunk: self.part(of, chunk, "group"), chunks), strict=True):
             encoded = column.combine_chunks()
             found = [numbers.setdefault(name, len(numbers)) for name in encoded.dictionary.to_pylist()]
             ids = ids.astype(smallest_type(max(255, len(numbers))), copy=False)
@@ -126,7 +145,10 @@ class ScoreTableRows:
         path = self.table.part(column, chunk)
         values = self.table.read_part(column, chunk, name)
         wanted = self.starts[chunk + 1] - self.starts[chunk]
-        if len(values) != wanted or values.null_count:
+        if values.null_count and not self.table.has_every_row(column):
+            # rows that were not scored; a number says so where it can
+            values = values.fill_null(-1) if str(values.type).startswith(("int", "dictionary")) else values
+        elif len(values) != wanted or values.null_count:
             raise ValueError(f"{path}: want {wanted} rows, got {len(values)}, {values.null_count} of them empty")
         return values
 

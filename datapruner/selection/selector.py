@@ -79,6 +79,10 @@ class Selector:
         """The column that is selected by where none is named, None: the only one."""
         return None
 
+    def ranked(self) -> str | None:
+        """Of a rule that has no count: the text form of the rule that keeps an exact count at the same end."""
+        return None
+
     def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
         """Why rows of one group are dropped: for every candidate the number of a text, and the texts."""
         scores, by = candidates.scores, candidates.by

@@ -34,6 +34,11 @@ class Threshold(Selector):
         if not low <= high:
             raise ValueError(f"threshold wants minimum <= maximum, got {low} and {high}")
 
+    def ranked(self) -> str | None:
+        if (self.minimum is None) == (self.maximum is None):
+            return None
+        return "bottom" if self.minimum is None else "top"
+
     def choose(self, candidates: Candidates, n: int) -> Choice:
         low, high = self._range()
         return Choice((candidates.scores >= low) & (candidates.scores <= high))

@@ -166,22 +166,24 @@ def _steps(tables: Iterable[pa.Table], options: ReadOptions) -> Iterator[pa.Tabl
 
 
 class Writer:
-    """Appends rows in `schema`, in row groups of a useful size; notes about `noted` scores become one more struct
-    column."""
+    """Appends rows in `schema`, in row groups of a useful size; notes become one more struct column, whose scores are
+    `noted` with Arrow's names of their types."""
 
-    def __init__(self, path: Path, schema: pa.Schema, noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, noted: Mapping[str, str] | None = None) -> None:
         pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
         self.schema = schema
         self.note = None
         if noted is not None:
-            scores = pa.struct([(name, pa.float32()) for name in noted])
+            scores = pa.struct([(name, pa.type_for_alias(kind)) for name, kind in noted.items()])
             kinds = [("row", pa.int64()), ("uid", pa.string()), ("reason", pa.string())]
             # parquet has no struct without fields
             kind = pa.struct([*kinds, ("scores", scores)] if noted else kinds)
             self.note = pa.field(free_name(self.schema.names), kind)
             self.schema = self.schema.append(self.note)
         self.file = pq.ParquetWriter(path, self.schema, compression="zstd")
+        # what the next row group has by now
         self.waiting: list[ArrowTable] = []
+        self.rows = self.bytes = 0
 
     def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:
         if not isinstance(rows, ArrowRows):
@@ -194,18 +196,19 @@ class Writer:
             values = [{"row": n.row, "uid": n.uid, "reason": n.reason, "scores": n.scores} for n in notes]
             table = table.append_column(self.note, pa.array(values, self.note.type))
         try:
-            self.waiting.append(fitted(table, self.schema))
+            fitting = fitted(table, self.schema)
         except (pa.ArrowException, ValueError) as error:
             raise ValueError(f"{rows.location(0)} and after: want values of the joint columns: {error}") from error
-        rows_waiting, size = sum(map(len, self.waiting)), sum(part.nbytes for part in self.waiting)
-        if rows_waiting >= GROUP_ROWS or size >= GROUP_BYTES:
+        self.waiting.append(fitting)
+        self.rows, self.bytes = self.rows + len(fitting), self.bytes + fitting.nbytes
+        if self.rows >= GROUP_ROWS or self.bytes >= GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if self.waiting:
             table = require("pyarrow", "data").concat_tables(self.waiting)
             self.file.write_table(table, row_group_size=len(table))
-        self.waiting = []
+        self.waiting, self.rows, self.bytes = [], 0, 0
 
     def close(self) -> None:
         try:

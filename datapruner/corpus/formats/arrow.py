@@ -5,7 +5,7 @@ Batches are read one after another, never the whole. Rows are written as Parquet
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,5 +84,5 @@ def _opened(path: AnyFile) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]
 class Writer(_arrow.Writer):
     """Appends rows in the joint schema of the files `like` to a Parquet file."""
 
-    def __init__(self, path: Path, like: Sequence[AnyFile], noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, like: Sequence[AnyFile], noted: Mapping[str, str] | None = None) -> None:
         super().__init__(path, joint_schema((file, _schema(file)) for file in like), noted)

@@ -163,7 +163,7 @@ def _records(path: AnyFile, begin: Begin, skip: bool) -> Iterator[Lines]:
 class Writer:
     """Appends rows under the names of all files `like`; a note becomes one more field, as JSON."""
 
-    def __init__(self, path: Path, like: Sequence[AnyFile], noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, like: Sequence[AnyFile], noted: Mapping[str, str] | None = None) -> None:
         self.names = [*dict.fromkeys(name for file in like for name in names_of(file))]
         self.note = None if noted is None else free_name(self.names)
         self.file = PackedWriter(path)

@@ -120,7 +120,7 @@ def _check_fields(folder: ImageFolder, names: Sequence[str]) -> None:
 class Writer:
     """Copies images into the folder `path` and lists them in its metadata, a note as one more field."""
 
-    def __init__(self, path: Path, like: Sequence[object], noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, like: Sequence[object], noted: Mapping[str, str] | None = None) -> None:
         self.path = path
         path.mkdir()
         self.list = open(path / METADATA, "w", encoding="utf-8")  # noqa: SIM115

@@ -182,7 +182,7 @@ def _schema(rows: pa.Table | datasets.Dataset | datasets.IterableDataset, table:
 class Writer(_arrow.Writer):
     """Appends rows of `like` to a Parquet file; `datasets` finds its features in it."""
 
-    def __init__(self, path: Path, like: Sequence[InMemoryDataset], noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, like: Sequence[InMemoryDataset], noted: Mapping[str, str] | None = None) -> None:
         rows = like[0].opened()
         first = next(read(like[0], ReadOptions(1, 1)))
         super().__init__(path, _schema(rows, first.table), noted)

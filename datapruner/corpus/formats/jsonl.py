@@ -149,7 +149,7 @@ def _fitting(lines: Lines, options: ReadOptions, begin: Begin) -> int:
 class Writer:
     """Appends lines as they were read; a note becomes one more field at the end of its line."""
 
-    def __init__(self, path: Path, like: Sequence[object], noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, like: Sequence[object], noted: Mapping[str, str] | None = None) -> None:
         self.file = PackedWriter(path)
 
     def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:

@@ -174,9 +174,10 @@ def _nothing(word: str) -> str:
 def _example(by: str, item: Example, texts: dict[int, str] | None) -> str:
     reason = "" if item.reason is None else f'<p class="soft" dir="auto">{name(item.reason, 300)}</p>'
     text = "" if texts is None else beginning(texts[item.row])
+    group = "" if item.group is None else f'<span dir="auto">{name(item.group, 120)}</span>'
     return (
         f'<article><p class="facts">{_state(item.reason is None)}<span>{name(by)} {number(item.score)}</span>'
-        f'<span dir="auto">{name(item.uid, 120)}</span><span>row {item.row:,}</span></p>{reason}'
+        f'<span dir="auto">{name(item.uid, 120)}</span><span>row {item.row:,}</span>{group}</p>{reason}'
         f"{_text(text, texts)}</article>"
     )
 

@@ -141,6 +141,21 @@ def test_cuts_of_groups_are_their_own(tmp_path: Path) -> None:
     assert statistics.histograms[0].cuts == ()
 
 
+def test_every_group_shows_its_cut(tmp_path: Path) -> None:
+    # the rows of one group lie near to each other, of the other far apart
+    rows = [{"text": "a" * n, "g": "dense"} for n in range(1, 101)]
+    rows += [{"text": "a" * (10 * n), "g": "sparse"} for n in range(1, 21)]
+    source = Source(write_jsonl(tmp_path / "c.jsonl", rows), group="g")
+    table = score(source, "length", tmp_path / "t")
+    selection = select(table, "top", "length", 0.5, "g")
+    (side,) = choose_examples(selection, statistics_of(selection, table), table).sides
+    for items, dense, sparse in ((side.kept, range(51, 57), range(110, 161, 10)),
+                                 (side.dropped, range(45, 51), range(50, 101, 10))):  # fmt: skip
+        assert {item.score for item in items if item.group == "dense"} == {*dense}
+        assert {item.score for item in items if item.group == "sparse"} == {*sparse}
+    assert ">sparse</span>" in render(selection, source, table)
+
+
 def test_both_sides_of_both_cuts(tmp_path: Path) -> None:
     rows = [{"text": "a" * n} for n in range(1, 101)]
     table = score(Source(write_jsonl(tmp_path / "c.jsonl", rows)), "length", tmp_path / "t")

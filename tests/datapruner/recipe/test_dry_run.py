@@ -131,6 +131,6 @@ def test_scorers_see_the_sample_alone(tmp_path: Path) -> None:
     source = Source(corpus, uid="id", chunk_rows=2000)
     out = Output(tmp_path / "out")
     # fails where it is shown row 1,024
-    planned = plan(Recipe(source, (Counting(fails_at=1024),), (Rule("top", "folders", 0.5),), out))
+    planned = plan(Recipe(source, (Counting(fails_at=1024),), (Rule("top", "counting", 0.5),), out))
     assert planned.columns[0].problem is None
     assert planned.rows == 3000

@@ -169,7 +169,7 @@ class Wrong(Scorer):
 def test_refuses_a_scorer_that_breaks_the_contract(corpus: Path, tmp_path: Path, how: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         score(Source(corpus, uid="id"), Wrong(how=how), tmp_path / "t")
-    assert not (tmp_path / "t" / "folders").exists()
+    assert not (tmp_path / "t" / "counting").exists()
 
 
 def test_a_pass_that_was_killed_before_the_input_was_hashed_begins_anew(corpus: Path, tmp_path: Path) -> None:
