@@ -40,7 +40,7 @@ TEXTS = (
     "!!! ???",
     "def f(x):\n    return x ** 2\n",
     "y" * 700,
-    "Ünïcödé",
+    "The  QUICK brown fox, jumps over the lazy dog",
 )
 
 
@@ -105,7 +105,10 @@ def batch_of(order: list[int]) -> Batch:
         ["g"] * len(order),
         [i % 3 for i in order],
         vectors={"embedding": VECTORS[order], "logits": VECTORS[order], "score": VECTORS[order][:, :1]},
-        fields={name: [TEXTS[i - 1] for i in order] for name in FIELDS},
+        fields={
+            **{name: [TEXTS[i - 1] for i in order] for name in FIELDS},
+            "url": [f"http://example.org/{i % 4}" for i in order],
+        },
     )
 
 
