@@ -38,7 +38,7 @@ TEXTS = (
     "The quick brown fox jumps over the lazy cat.",
     "word " * 300,
     "!!! ???",
-    "def f(x):\n    return x ** 2\n",
+    "def f(x):\n    return x ** 2\nThe quick brown fox jumps over the lazy dog.\n" + "word " * 60,
     "y" * 700,
     "The  QUICK brown fox, jumps over the lazy dog",
 )
