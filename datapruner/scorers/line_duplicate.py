@@ -2,7 +2,8 @@
 
     score = letters and digits in lines that at least `rows` rows have / letters and digits of the text
 
-Higher is more boilerplate. Lines are compared by their words, folded (_words.py), a line without any by its signs. Of rows that share a line all are counted, the first too: what stands in many rows is of none of them.
+Higher is more boilerplate. Lines are compared by their words, folded (_words.py), a line without any by its signs.
+Of rows that share a line all are counted, the first too: what stands in many rows is of none of them.
 """
 
 from __future__ import annotations

@@ -82,9 +82,9 @@ def _text(name: str, model: Path) -> str:
 def _second_corpus(folder: Path) -> Path:
     """Some of TEXTS, whole and in part, with vectors and labels."""
     path = folder / "second.jsonl"
-    texts = [TEXTS[0], "The quick brown fox jumps", TEXTS[8], "another text, about nothing"]
+    texts = [TEXTS[0], "The quick brown fox jumps", TEXTS[8], "another text, about nothing", "and more"]
     rows = [
-        {"text": text, "label": i % 2, "embedding": VECTORS[i].tolist(), "logits": VECTORS[i].tolist()}
+        {"text": text, "label": i % 2, "embedding": VECTORS[i // 3].tolist(), "logits": np.eye(5)[i // 3].tolist()}
         for i, text in enumerate(texts)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
