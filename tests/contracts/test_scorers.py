@@ -84,7 +84,12 @@ def _second_corpus(folder: Path) -> Path:
     path = folder / "second.jsonl"
     texts = [TEXTS[0], "The quick brown fox jumps", TEXTS[8], "another text, about nothing", "and more"]
     rows = [
-        {"text": text, "label": i % 2, "embedding": VECTORS[i // 3].tolist(), "logits": np.eye(5)[i // 3].tolist()}
+        {
+            "text": text,
+            "label": i % 2,
+            "embedding": VECTORS[(0, 1, 8, 2, 5)[i]].tolist(),
+            "logits": np.eye(5)[i // 3].tolist(),
+        }
         for i, text in enumerate(texts)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
