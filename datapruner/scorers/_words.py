@@ -116,6 +116,15 @@ def runs(block: Tokens, parts: int) -> Grams:
     return Grams(_run_hashes(block.hashes, first, last), starts, first, last)
 
 
+def covered_shares(block: Tokens, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """The share of each text's tokens that lie in one of the runs from `first` to `last`, float64 [texts]."""
+    change = np.zeros(len(block.hashes) + 1, np.int64)
+    np.add.at(change, first, 1)
+    np.add.at(change, last, -1)
+    covered, ends = np.concatenate([[0], (change.cumsum()[:-1] > 0).cumsum()]), block.sizes.cumsum()
+    return (covered[ends] - covered[ends - block.sizes]) / block.sizes
+
+
 def _run_hashes(hashes: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """The sum of hashes[j] base^(j - first) over each run, modulo 2^64, mixed: base is odd and so has an inverse.
 

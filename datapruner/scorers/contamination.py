@@ -21,7 +21,7 @@ import numpy as np
 
 from datapruner.corpus.second_corpus import SECOND_CORPUS, SecondCorpus
 from datapruner.scorers._copy_state import packed, unpacked
-from datapruner.scorers._words import WORD, Grams, Tokens, runs, tokens
+from datapruner.scorers._words import WORD, Grams, Tokens, covered_shares, runs, tokens
 from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 from prunekernels.io.escape import one_line
 
@@ -75,14 +75,10 @@ class Contamination(Scorer):
             raise ValueError("contamination wants the state that fit(corpus) returned")
         scores = np.zeros(len(batch), np.float32)
         for block in tokens(batch.texts):
-            change = np.zeros(len(block.hashes) + 1, np.int64)
+            ranges = [np.zeros((2, 0), np.int64)]
             for grams, at in _matches(block, state):
-                hit = at >= 0
-                np.add.at(change, grams.first[hit], 1)
-                np.add.at(change, grams.last[hit], -1)
-            covered = np.concatenate([[0], (change.cumsum()[:-1] > 0).cumsum()])
-            ends = block.sizes.cumsum()
-            scores[block.texts] = (covered[ends] - covered[ends - block.sizes]) / block.sizes
+                ranges.append(np.stack([grams.first, grams.last])[:, at >= 0])
+            scores[block.texts] = covered_shares(block, *np.concatenate(ranges, 1))
         return scores
 
     def details(self, batch: Batch, state: State = NOTHING) -> dict[str, np.ndarray]:

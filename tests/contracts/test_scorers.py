@@ -39,9 +39,9 @@ TEXTS = (
     "The quick brown fox jumps over the lazy cat.",
     "word " * 300,
     "!!! ???",
-    "def f(x):\n    return x ** 2\n",
+    "def f(x):\n    return x ** 2\nThe quick brown fox jumps over the lazy dog.\n" + "word " * 60,
     "y" * 700,
-    "Ünïcödé",
+    "The  QUICK brown fox, jumps over the lazy dog",
 )
 
 
@@ -88,9 +88,14 @@ def _text(name: str, model: Path) -> str:
 def _second_corpus(folder: Path) -> Path:
     """Some of TEXTS, whole and in part, with vectors and labels."""
     path = folder / "second.jsonl"
-    texts = [TEXTS[0], "The quick brown fox jumps", TEXTS[8], "another text, about nothing"]
+    texts = [TEXTS[0], "The quick brown fox jumps", TEXTS[8], "another text, about nothing", "and more"]
     rows = [
-        {"text": text, "label": i % 2, "embedding": VECTORS[i].tolist(), "logits": VECTORS[i].tolist()}
+        {
+            "text": text,
+            "label": i % 2,
+            "embedding": VECTORS[(0, 1, 8, 2, 5)[i]].tolist(),
+            "logits": np.eye(5)[i // 3].tolist(),
+        }
         for i, text in enumerate(texts)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
@@ -111,8 +116,11 @@ def batch_of(order: list[int]) -> Batch:
         ["g"] * len(order),
         [i % 3 for i in order],
         vectors={"embedding": VECTORS[order], "logits": VECTORS[order], "score": VECTORS[order][:, :1]},
-        # rows share a question
-        fields={name: [TEXTS[i % 2 if name == "question" else i - 1] for i in order] for name in FIELDS},
+        fields={
+            # rows share a question
+            **{name: [TEXTS[i % 2 if name == "question" else i - 1] for i in order] for name in FIELDS},
+            "url": [f"http://example.org/{i % 4}" for i in order],
+        },
     )
 
 
