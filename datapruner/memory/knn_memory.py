@@ -79,10 +79,11 @@ class KnnMemory:
 
     def remove(self, uids: Sequence[str]) -> None:
         """Unlearn rows. Raises ValueError for a uid that is not there, with nothing removed."""
-        missing = set(uids) - set(self.uids)
+        leaving = set(uids)
+        missing = leaving - set(self.uids)
         if missing:
             raise ValueError(f"want uids of the memory, got {min(missing)!r}")
-        self._keep(np.array([uid not in set(uids) for uid in self.uids], dtype=bool))
+        self._keep(np.array([uid not in leaving for uid in self.uids], dtype=bool))
 
     def decide(self, vectors: np.ndarray) -> Answer:
         """The labels of `vectors` [n, d]; raises ValueError where the memory is empty or d is another."""

@@ -5,8 +5,9 @@
     tdds = sum_k beta (1 - beta)^(T - k) r_k        beta = 0.9: late windows count, early ones fade
 
 The inner depth is how unevenly a row contributes within a window, the outer one an average over windows that move by
-one presentation each: a code that reads the first window again and again scores nothing but the first J epochs. Higher
-is more important. The paper ends the record early, say at 10 to 90 of 200 epochs, the earlier the more is dropped.
+one presentation each: a code that reads the first window again and again scores nothing but the first J epochs.
+Higher is more important. Some codes add up |q log q / q'| class by class, which is no divergence, or square the norm.
+The paper ends the record early, say at 10 to 90 of 200 epochs, the earlier the more is dropped.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class KeptRows(Dataset):
         return self.dataset[int(self.kept[index])]
 
 
-@dataclass
+@dataclass(eq=False)
 class DynamicEl2n(TrainerCallback):
     """Chooses the rows of `rows` anew behind epoch `begin` and every `every` epochs from there on.
 

@@ -28,7 +28,7 @@ from datapruner.training.recorder import DynamicsRecorder
 IN_CHECKPOINT = "dynamics.safetensors"
 
 
-@dataclass
+@dataclass(eq=False)
 class RecordDynamics(TrainerCallback):
     """Logs every training pass of the model into `recorder`, which is saved as `out` in the end.
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from datapruner.training.merge_records import merge_records
 from datapruner.training.record_file import Record
 from datapruner.training.recorder import DynamicsRecorder
 from datapruner.training.running_record import BETA, RecordSettings
@@ -137,6 +138,24 @@ def test_it_goes_on_where_a_file_stopped(traces: tuple[np.ndarray, np.ndarray], 
     whole.save(tmp_path / "a.safetensors")
     begun.save(tmp_path / "b.safetensors")
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_records_of_different_rows_are_merged(traces: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    logits, labels = traces
+    recorded(traces, RecordSettings(window=4), ROWS, None).save(tmp_path / "whole.safetensors")
+    for name, rows in (("a", range(0, 25)), ("b", range(25, ROWS)), ("c", range(20, ROWS))):
+        recorder = DynamicsRecorder(RecordSettings(window=4))
+        for epoch in range(EPOCHS):
+            recorder.log([f"u{row}" for row in rows], torch.tensor(logits[epoch, rows]), torch.tensor(labels[rows]))
+        recorder.save(tmp_path / f"{name}.safetensors")
+    a, b, c = (tmp_path / f"{name}.safetensors" for name in "abc")
+    merge_records([b, a], tmp_path / "merged.safetensors")
+    assert (tmp_path / "merged.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="want records of different rows, got 5 that several"):
+        merge_records([a, c], tmp_path / "merged.safetensors")
+    recorded(traces, RecordSettings(window=5), ROWS, None).save(c)
+    with pytest.raises(ValueError, match="want RecordSettings\\(window=4"):
+        merge_records([a, c], tmp_path / "merged.safetensors")
 
 
 def test_memory_does_not_grow_with_epochs(traces: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
