@@ -90,9 +90,9 @@ def case(form: str, files: int, rows: int, repeats: int, scorers: list[str]) -> 
         seconds = [min(item[0] for item in times[1:]) for times in found]
         kept = folder / "out0-1" / f"kept.{form}"
         groups = pq.ParquetFile(kept).num_row_groups if form == "parquet" else None
-        times = seconds[0] / seconds[1]
-        tables = [item[-1][1] for item in found]
-        return Row(form, ", ".join(scorers), files, rows, *seconds, *tables, groups, times, times <= TARGET)
+        times, (tables, of_one) = seconds[0] / seconds[1], (item[-1][1] for item in found)
+        names = ", ".join(scorers)
+        return Row(form, names, files, rows, seconds[0], seconds[1], tables, of_one, groups, times, times <= TARGET)
 
 
 def main() -> None:
