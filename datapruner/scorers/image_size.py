@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from datapruner.scorers._pictures import pictures
+from datapruner.corpus.pictures import pictures
 from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 
 

@@ -18,12 +18,12 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from datapruner.corpus.chunks import Chunk
+from datapruner.corpus.pictures import pictures
 from datapruner.corpus.second_corpus import SECOND_CORPUS, SecondCorpus
 from datapruner.corpus.uids import hash64
 from datapruner.scorers import _copies
 from datapruner.scorers._copies import Pairs, Semantics
 from datapruner.scorers._copy_state import copy_details, copy_score, copy_state, packed
-from datapruner.scorers._pictures import pictures
 from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 from datapruner.scoring.workspace import Workspace
 from prunekernels.extras import require
@@ -121,12 +121,12 @@ def _hashed(rows: Batch | Chunk) -> dict[str, np.ndarray]:
 
 def _pairs(hashes: np.ndarray, order: np.ndarray, n: int) -> Iterator[Pairs]:
     """All pairs of the rows of `order` that are more alike than unrelated ones; the later is one of the first `n`."""
-    ordered = hashes[order]
+    signs = np.unpackbits(hashes[order].astype(">u8").view(np.uint8).reshape(-1, 8), axis=1).astype(np.float32) * 2 - 1
     height = max(1, PAIRS // max(1, len(order)))
     for start in range(0, len(order), height):
-        different = np.bitwise_count(ordered[start : start + height, None] ^ ordered[None, : start + height])
-        later, earlier = np.nonzero(different < BITS * (1 - LEAST))
+        # equal bits less those that differ: whole numbers, which float32 holds exactly
+        similarity = (signs[start : start + height] @ signs[: start + height].T + BITS) / (2 * BITS)
+        later, earlier = np.nonzero(similarity > LEAST)
         near = (earlier < later + start) & (order[later + start] < n)
         later, earlier = later[near], earlier[near]
-        similarity = 1 - different[later, earlier].astype(np.float32) / BITS
-        yield Pairs(order[later + start], order[earlier], similarity)
+        yield Pairs(order[later + start], order[earlier], similarity[later, earlier])
