@@ -10,7 +10,7 @@ Rows of an older corpus come before all. one_of_each chooses anew which copy sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -69,7 +69,7 @@ class ExactDuplicate(Scorer):
     def _older(self) -> SecondCorpus:
         return SecondCorpus(self.against or "", "exact_duplicate.against", self.against_text)
 
-    def _hashes(self, texts: list[str] | tuple[str, ...]) -> np.ndarray:
+    def _hashes(self, texts: Sequence[str]) -> np.ndarray:
         if self.of == "bytes":
             return hash64(texts)
         return np.concatenate([np.zeros(0, np.uint64), *(block.wholes for block in tokens(texts))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import io
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from datapruner import Batch, Scorer
 from datapruner.scoring.scorer_columns import SCORERS
@@ -63,6 +65,19 @@ def _one_thread() -> Iterator[None]:
 
 
 VECTORS = np.random.default_rng(0).normal(size=(len(TEXTS), 5)).astype(np.float32)
+
+
+def _image(place: int) -> bytes:
+    """A small picture; one is broken, some are copies, in another size or not."""
+    place = 0 if place == 5 else place
+    seed = {6: 0, 11: 2}.get(place, place)
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize((16 + 4 * (place % 5), 16 + place % 3)).save(file, "PNG")
+    return b"broken" if place == 3 else file.getvalue()
+
+
+IMAGES = [_image(place) for place in range(len(TEXTS))]
 
 
 def _class(name: str) -> type[Scorer]:
@@ -115,6 +130,7 @@ def batch_of(order: list[int]) -> Batch:
         [TEXTS[i] for i in order],
         ["g"] * len(order),
         [i % 3 for i in order],
+        [IMAGES[i] for i in order],
         vectors={"embedding": VECTORS[order], "logits": VECTORS[order], "score": VECTORS[order][:, :1]},
         fields={
             # rows share a question
@@ -125,7 +141,7 @@ def batch_of(order: list[int]) -> Batch:
 
 
 def part(batch: Batch, indices: list[int]) -> Batch:
-    names = ("uids", "texts", "groups", "labels")
+    names = ("uids", "texts", "groups", "labels", "images")
     lists = {name: [getattr(batch, name)[i] for i in indices] for name in names}
     vectors = {name: rows[indices] for name, rows in batch.vectors.items()}
     fields = {name: [texts[i] for i in indices] for name, texts in batch.fields.items()}
