@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.datapruner.tiny_models import save_tiny_model
+from tests.datapruner.tiny_tower import save_tiny_tower
 
 WORDS = (
     "river", "stone", "market", "letter", "garden", "window", "winter", "morning", "teacher", "engine", "harbour",
@@ -38,6 +39,8 @@ def make_files(folder: Path) -> None:
     lines(folder / "instructions.jsonl", answers)
     lines(folder / "rows.jsonl", ({"id": str(i), "text": f"row {i}"} for i in range(90)))
     save_tiny_model(folder / "reference")
+    save_tiny_tower(folder / "tower")
+    _pictures(folder / "pictures")
     _vectors(folder)
 
 
@@ -53,6 +56,22 @@ def sentences(draw: random.Random, n: int, words: Iterable[str] = WORDS) -> str:
 def lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """JSON lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+def _pictures(folder: Path) -> None:
+    """Twelve pictures in two classes, one of them twice, and one that is broken."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for number in range(12):
+        place = folder / ("cat", "dog")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = np.kron(draw.integers(0, 255, (6, 6, 3)), np.ones((5, 5, 1))).astype(np.uint8)
+        picture = Image.fromarray(pixels)
+        picture.save(place / f"{number}.png")
+        if number == 0:
+            picture.resize((60, 60)).save(place / "copy.png")
+    (folder / "cat" / "broken.png").write_bytes(b"no picture")
 
 
 def _vectors(folder: Path) -> None:

@@ -21,9 +21,10 @@ def fit_bins(lengths: np.ndarray, values: np.ndarray) -> State:
     n_bins = max(1, min(MOST_BINS, len(lengths) // LEAST))
     edges = np.zeros(0)
     if n_bins > 1:
-        edges = np.unique(np.quantile(lengths, np.arange(1, n_bins) / n_bins, method="lower")).astype(np.float64)
+        edges = np.unique(np.quantile(lengths, np.arange(1, n_bins) / n_bins, method="higher")).astype(np.float64)
         # below the first edge there is somebody
-        edges = edges[edges > lengths.min()]
+        longer = lengths[lengths > lengths.min()]
+        edges = np.unique(np.maximum(edges, longer.min())) if len(longer) else np.zeros(0)
     bins = np.searchsorted(edges, lengths, "right")
     order = np.lexsort([values, bins])
     starts = np.searchsorted(bins[order], np.arange(len(edges) + 2))

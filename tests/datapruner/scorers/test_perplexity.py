@@ -18,6 +18,7 @@ from datapruner.corpus.uids import splitmix64
 from datapruner.scorers import _learner
 from datapruner.scorers._cross_fit import halves
 from datapruner.scorers._length_bins import fit_bins, quantiles
+from datapruner.scorers._packed import Packed, tokens_of
 from datapruner.scorers._windows import Window, batches_of, windows_of
 from datapruner.scorers.perplexity import Perplexity
 from datapruner.scoring.workspace import Workspace
@@ -272,6 +273,25 @@ def test_quantiles_stay_in_order_beyond_the_sample() -> None:
     assert found[-1] <= 1
     # shorter and longer than anything in the sample: the nearest bin
     assert quantiles(state, np.array([1.0, 99.0]), np.array([2.0, 2.0])).tolist() == [0.5, 0.5]
+
+
+def test_lengths_below_the_sample_are_of_its_first_bin() -> None:
+    state = fit_bins(np.array([5.0] * 40 + [9.0] * 40), np.arange(80.0))
+    assert state["edges"].tolist() == [9.0]
+    assert quantiles(state, np.array([1.0, 1.0]), np.array([0.0, 39.0])).tolist() == pytest.approx([1 / 80, 79 / 80])
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(0, []), (1, []), (2, [2]), (4, [4]), (5, [4]), (6, [4, 2]), (8, [4, 4])])
+def test_a_single_token_is_no_sequence(n: int, sizes: list[int]) -> None:
+    part = tokens_of([[*range(n)]], None) | {"keys": np.zeros(1, np.uint64)}
+    packed = Packed(4, [part])
+    assert [len(ids) for group in packed.groups() for ids in group] == sizes
+    means = packed.document_means(np.arange(1.0, len(sizes) + 1))
+    # the token that is left over counts as of the sequence before it
+    weights = [min(4, n - 4 * i) for i in range(len(sizes))]
+    left = n - sum(weights)
+    expected = (sum(w * (i + 1) for i, w in enumerate(weights)) + left * len(sizes)) / n if sizes else math.nan
+    assert means.tolist() == pytest.approx([expected], nan_ok=True)
 
 
 def test_sequences_agree_with_a_plain_loop(tiny_model: Callable[[str], Path]) -> None:
