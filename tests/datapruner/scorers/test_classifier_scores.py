@@ -102,6 +102,20 @@ def test_label_errors_are_those_off_the_diagonal(rank: str) -> None:
     np.testing.assert_array_equal(scorer.fit(halves[::-1])["thresholds"], state["thresholds"])
 
 
+def test_confident_is_what_reaches_the_own_class_mean() -> None:
+    # thresholds .94, .33 and .75: of the last two rows neither reaches that of class 0, both reach that of class 1
+    sure = [[0.98, 0.01, 0.01]] * 9 + [[0.35, 0.33, 0.32]] * 3 + [[0.05, 0.05, 0.9]] * 4
+    p = np.array([*sure, [0.6, 0.35, 0.05], [0.5, 0.35, 0.15]], np.float32)
+    batch = batch_of([0] * 9 + [1] * 3 + [2] * 4 + [0, 2], logits=np.log(p))
+    state = LabelError().fit([batch])
+    np.testing.assert_allclose(state["thresholds"], [(0.98 * 9 + 0.6) / 10, 0.33, (0.9 * 4 + 0.15) / 5], atol=1e-6)
+    scores = LabelError().checked(batch, state)
+    assert LabelError().details(batch, state)["suggested"].tolist() == [0] * 9 + [1] * 3 + [2] * 4 + [1, 1]
+    # the first of them is confidently 1 and still more 0, its label
+    assert (scores < 0).tolist() == [False] * 17 + [True]
+    np.testing.assert_allclose(scores[-2:], [(0.6 - 0.35 + 1) / 2, (0.15 - 0.5 + 1) / 2 - 1], atol=1e-6)
+
+
 def test_label_errors_leave_with_their_default_rule(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
         {"text": f"t{i}", "y": "no" if i == 7 else "yes", "logits": [0.0, 3.0]} for i in range(8)

@@ -74,7 +74,8 @@ def test_sizes_are_exact_under_ties(keep_ratio: float, offset: float) -> None:
     assert (below <= scores[kept].min()).all()
     # ties go by lot, and not to the first rows, which are of one class where a set is sorted by class
     if keep_ratio == 0.5:
-        assert 10 < (kept < 50).sum() < 40
+        # of the fifty that tie half are kept: 12.5 of the first 25, within four standard deviations
+        assert 5 <= (kept < 50).sum() <= 20
 
 
 class Watched(DynamicEl2n):
