@@ -5,7 +5,7 @@ scorers: [near_duplicate, "ppl=perplexity:model=gpt2"]
 engine: local:workers=4
 scores: scores                                         # folder of the score table; default: out + ".scores"
 select:
-- {selector: "threshold:minimum=0.7", by: near_duplicate}
+- {selector: "threshold:maximum=0.8", by: near_duplicate}
 - {where: "int_score >= 3"}                            # a field of the rows, or a column
 - {selector: middle, by: {ppl: 0.7, length: 0.3}, keep_ratio: 0.5, per: source, quota: equal}
 - {scorers: ["long=perplexity:window=4096"], by: long, keep_ratio: 0.5}   # scores what is left alone

@@ -39,6 +39,7 @@ class Dsir(Scorer):
     per: Literal["document", "word"] = "document"
 
     direction: ClassVar[str] = "higher is more like the target"
+    cost: ClassVar[str] = "one pass over the text and one more to fit, a hash a word and pair"
     default_selector: ClassVar[str] = "gumbel"
 
     def check(self) -> None:

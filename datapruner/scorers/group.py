@@ -28,6 +28,7 @@ class Group(Scorer):
     needs: ClassVar[tuple[str, ...]] = ()
     is_cheap: ClassVar[bool] = True
     direction: ClassVar[str] = "none: uniform in [0, 1), the same for all rows of a group"
+    cost: ClassVar[str] = "a look-up"
     default_selector: ClassVar[str] = "threshold:maximum=0.1"
 
     def check(self) -> None:

@@ -48,6 +48,7 @@ class Ifd(LanguageModelScorer):
 
     needs: ClassVar[tuple[str, ...]] = ()
     direction: ClassVar[str] = "higher is an answer that its prompt tells less of; negative is above 1"
+    cost: ClassVar[str] = "two forward passes of the answer, one with the prompt: 2 P FLOP a token for P parameters"
 
     def fields(self) -> tuple[str, ...]:
         return (self.prompt, self.answer)

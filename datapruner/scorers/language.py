@@ -34,6 +34,7 @@ class Language(Scorer):
     characters: int = 2000
 
     direction: ClassVar[str] = "higher is more surely in a wanted language; in [0, 1]"
+    cost: ClassVar[str] = "one pass over the first characters of the text"
     default_selector: ClassVar[str] = "threshold:minimum=0.5"
 
     def check(self) -> None:

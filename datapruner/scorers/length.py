@@ -27,6 +27,7 @@ class Length(Scorer):
 
     is_cheap: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is longer"
+    cost: ClassVar[str] = "one pass over the text"
     default_selector: ClassVar[str] = "middle"
 
     def check(self) -> None:

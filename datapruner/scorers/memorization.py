@@ -34,6 +34,7 @@ class Memorization(LanguageModelScorer):
     continuation: int = 32
 
     direction: ClassVar[str] = "higher is more memorized; in [0, 1]"
+    cost: ClassVar[str] = "one forward pass a token that is written: 2 P FLOP each for P parameters"
     default_selector: ClassVar[str] = "middle"
 
     def _check_fields(self) -> None:

@@ -77,6 +77,7 @@ class Perplexity(LanguageModelScorer):
     seed: int = 0
 
     direction: ClassVar[str] = "higher is harder for the model"
+    cost: ClassVar[str] = "one forward pass: 2 P FLOP a token for P parameters"
     default_selector: ClassVar[str] = "middle"
 
     def check(self) -> None:

@@ -50,6 +50,7 @@ class Quality(Scorer):
     seed: int = 0
 
     direction: ClassVar[str] = "higher is more like the positive corpus; log-odds"
+    cost: ClassVar[str] = "one pass over the text, a hash a word and pair; fit: logistic regression on the examples"
 
     def check(self) -> None:
         if self.buckets < 2 or self.rows < 1 or not self.c > 0:

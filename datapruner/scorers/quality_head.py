@@ -40,6 +40,7 @@ class QualityHead(Scorer):
 
     needs: ClassVar[tuple[str, ...]] = ()
     direction: ClassVar[str] = "higher is rated higher, in the unit of the ratings"
+    cost: ClassVar[str] = "d FLOP a row beside the vectors; fit: logistic regression on the examples"
 
     def check(self) -> None:
         if not self.penalty > 0:

@@ -38,6 +38,7 @@ class QualityLm(LanguageModelScorer):
     negative: str = " false"
 
     direction: ClassVar[str] = "higher is better; log probability, at most 0"
+    cost: ClassVar[str] = "one forward pass: 2 P FLOP a token for P parameters"
 
     def _check_fields(self) -> None:
         super()._check_fields()

@@ -46,6 +46,7 @@ class RewardRank(Scorer):
 
     needs: ClassVar[tuple[str, ...]] = ()
     direction: ClassVar[str] = "higher is kept first by the strategy; in [0, 1]"
+    cost: ClassVar[str] = "a sort of the rewards"
 
     def check(self) -> None:
         if self.strategy not in (*STRATEGIES, "auto"):

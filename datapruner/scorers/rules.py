@@ -43,6 +43,7 @@ class Rules(Scorer):
     sets: str = "gopher+gopher_repetition+c4+fineweb"
 
     direction: ClassVar[str] = "higher passes more rules; 1 passes all"
+    cost: ClassVar[str] = "one pass over the text, a sort of its word n-grams"
     default_selector: ClassVar[str] = "threshold:minimum=1"
 
     def check(self) -> None:

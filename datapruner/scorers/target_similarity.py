@@ -45,6 +45,7 @@ class TargetSimilarity(LanguageModelScorer):
     combine: Literal["round_robin", "max", "mean"] = "round_robin"
 
     direction: ClassVar[str] = "higher is nearer to the target"
+    cost: ClassVar[str] = "one forward pass, 2 P FLOP a token for P parameters, and 2 d FLOP a row and example"
 
     def check(self) -> None:
         super().check()

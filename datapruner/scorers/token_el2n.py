@@ -28,6 +28,7 @@ class TokenEl2n(LanguageModelScorer):
     """Paper: Marion et al. 2023, When Less is More (arXiv:2309.04564); mean error norm of a model's tokens."""
 
     direction: ClassVar[str] = "higher is harder for the model; in [0, sqrt(2)]"
+    cost: ClassVar[str] = "one forward pass: 2 P FLOP a token for P parameters"
     default_selector: ClassVar[str] = "middle"
 
     @torch.inference_mode()

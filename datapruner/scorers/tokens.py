@@ -24,6 +24,7 @@ class Tokens(Scorer):
 
     is_cheap: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is longer"
+    cost: ClassVar[str] = "one pass of the tokenizer"
     default_selector: ClassVar[str] = "middle"
 
     def check(self) -> None:

@@ -88,6 +88,8 @@ class Scorer:
     version: ClassVar[int] = 1
     # one line: what a higher score means
     direction: ClassVar[str] = ""
+    # one line for docs/methods.md: FLOPs or passes for a row, and what `fit` takes
+    cost: ClassVar[str] = ""
     # the text form of the selector that this kind of score is for, as in "middle" or "threshold:maximum=0.8", with the
     # number that is recommended where the selector wants one: what `select` takes where none is named
     default_selector: ClassVar[str] = "top"
@@ -170,6 +172,8 @@ class Embedder(Scorer):
     """Base of all embedders: `score` gives a vector a row, float32 [n, d]."""
 
     is_vector: ClassVar[bool] = True
+    # vectors of length 1, or of zeros where there is nothing to say; False for logits and other plain numbers
+    is_unit: ClassVar[bool] = True
 
 
 def _called(method: Callable[..., Found], first: object, second: object) -> Found:

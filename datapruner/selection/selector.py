@@ -1,8 +1,9 @@
 """The contract of a selector: which rows are kept, exactly as many as asked, and why the others are not.
 
 A selector is a frozen dataclass in `selectors/<name>.py` with a default for every field. It writes `choose` for
-the rows of one group, and `reasons` where the base's do not say it. What must be drawn is drawn by the rows' lots,
-which hang on uid and seed alone: neither ties nor draws hang on the order of the rows.
+the rows of one group, `reasons` where the base's do not say it, and in words what it reads, keeps and costs. What
+must be drawn is drawn by the rows' lots, which hang on uid and seed alone: neither ties nor draws hang on the order
+of the rows.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class Selector:
 
     seed: int = 0
 
+    # for docs/methods.md, a line each: what it reads of the table, which scores it keeps, and FLOPs or passes
+    reads: ClassVar[str] = ""
+    direction: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
     # False: the rule itself decides how many are kept
     counts: ClassVar[bool] = True
     # False: scores are not looked at

@@ -23,6 +23,9 @@ class Threshold(Selector):
     minimum: float | None = None
     maximum: float | None = None
 
+    reads: ClassVar[str] = "scores"
+    direction: ClassVar[str] = "high, low or between, by its fields"
+    cost: ClassVar[str] = "a comparison a row: O(N)"
     counts: ClassVar[bool] = False
     score_only: ClassVar[bool] = True
 

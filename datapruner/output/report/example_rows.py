@@ -65,7 +65,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """The pairs of one column that names nearest rows, most alike first; `equal` rows have a score of 0."""
+    """The pairs of one column that names nearest rows, most alike first; `equal` rows have a score of 1."""
 
     column: str
     equal: int
@@ -203,8 +203,8 @@ def _duplicates(selection: Selection, table: ScoreTable) -> list[Duplicates]:
 def _pairs(selection: Selection, table: ScoreTable, name: str) -> Duplicates:
     scores, nearest = table.scores(name), table.read(name, "nearest_row").to_numpy()
     rows = np.flatnonzero(nearest >= 0)
-    ordered = rows[np.lexsort([splitmix64(rows.astype(np.uint64), 0), scores[rows]])]
-    equal = scores[ordered] == 0
+    ordered = rows[np.lexsort([splitmix64(rows.astype(np.uint64), 0), -scores[rows]])]
+    equal = scores[ordered] == 1
     chosen = [*ordered[equal][:MOST_EQUAL], *ordered[~equal]][:MOST_PAIRS]
     pairs = []
     for row in map(int, chosen):

@@ -132,7 +132,7 @@ def _duplicates(item: Duplicates, texts: dict[int, str] | None) -> str:
     more = f"<details><summary>{len(pairs) - OPEN_PAIRS} more pairs</summary>" if rest else ""
     end = f'<div class="list">{rest}</div></details>' if rest else ""
     return f"""{title}
-<p class="soft">{item.equal:,} rows have a score of 0: they equal another row, or nearly. Of those the page shows a
+<p class="soft">{item.equal:,} rows have a score of 1: they equal another row, or nearly. Of those the page shows a
 few; then the next most alike. Words that differ are marked.</p>
 <div class="list">{"".join(pairs[:OPEN_PAIRS])}</div>{more}{end}"""
 

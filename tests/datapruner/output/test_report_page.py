@@ -199,12 +199,12 @@ def test_pairs_are_the_most_alike_and_marked(tmp_path: Path) -> None:
     rows += [{"id": f"near-{i}", "text": text.replace("w30", "<b>"), "source": "web"} for i, text in enumerate(long)]
     source = Source(write_jsonl(tmp_path / "c.jsonl", rows), uid="id")
     table = score(source, "near_duplicate", tmp_path / "t")
-    selection = select(table, "threshold:minimum=0.5")
+    selection = select(table, "threshold:maximum=0.5")
     (found,) = choose_examples(selection, statistics_of(selection, table), table).duplicates
     assert found.equal == 8
     assert len(found.pairs) <= MOST_PAIRS
-    assert [pair.score for pair in found.pairs] == sorted(pair.score for pair in found.pairs)
-    near = [pair for pair in found.pairs if 0 < pair.score < 0.5]
+    assert [pair.score for pair in found.pairs] == sorted((pair.score for pair in found.pairs), reverse=True)
+    near = [pair for pair in found.pairs if 0.5 < pair.score < 1]
     assert {frozenset(pair.uids) for pair in near} == {frozenset((f"long-{i}", f"near-{i}")) for i in range(3)}
     assert all(sorted(pair.kept) == [False, True] for pair in near)
     page = check_page(render(selection, source, table)).text

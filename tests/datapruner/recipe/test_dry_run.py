@@ -68,7 +68,7 @@ def test_what_is_there_of_another_corpus_does_not_count(corpus: Path, tmp_path: 
         ([Rule("top", "length", Budget(token_ratio=0.5))], 52),
         ([Rule("top", "length", None, Per("source", counts={"web": 5, "book": 2}))], 7),
         # nothing is below -1
-        ([Rule("threshold:minimum=0.8", "near_duplicate"), Rule("threshold:maximum=-1", "near_duplicate")], 0),
+        ([Rule("threshold:maximum=0.8", "near_duplicate"), Rule("threshold:maximum=-1", "near_duplicate")], 0),
         # all of the sample's rows are longer than 0 characters
         ([Rule("threshold:minimum=0", "length"), Rule("top", "length", 0.1)], 11),
     ],

@@ -21,7 +21,7 @@ source: {path: corpus.jsonl, uid: id, group: source, chunk_rows: 20}
 scorers: [near_duplicate, "r=random:seed=3", length]
 scores: scores
 select:
-- {selector: "threshold:minimum=0.1", by: near_duplicate}
+- {selector: "threshold:maximum=0.9", by: near_duplicate}
 - {selector: top, by: {length: 0.7, r: -0.3}, keep_tokens: 700, per: source, quota: {web: 3, book: 1, code: 1}}
 out: {path: pruned, dropped: false}
 """
@@ -33,7 +33,7 @@ def test_reads_every_word(tmp_path: Path) -> None:
         source=Source(str(tmp_path / "corpus.jsonl"), uid="id", group="source", chunk_rows=20),
         scorers=("near_duplicate", "r=random:seed=3", "length"),
         select=(
-            Rule("threshold:minimum=0.1", "near_duplicate"),
+            Rule("threshold:maximum=0.9", "near_duplicate"),
             Rule(
                 "top", {"length": 0.7, "r": -0.3}, Budget(tokens=700), Per("source", {"web": 3, "book": 1, "code": 1})
             ),
@@ -58,7 +58,7 @@ def test_reads_every_word(tmp_path: Path) -> None:
         Rule("top", None, Budget(tokens=100), Per("g", "equal")),
         Rule("top", "a", Budget(token_ratio=0.25), Per("g", {"x": 0.5, "y": 1.0})),
         Rule("top", "a", None, Per("g", counts={"x": 5, "y": 0})),
-        Rule("threshold:minimum=0.1"),
+        Rule("threshold:maximum=0.9"),
     ],
 )
 def test_what_is_written_reads_back(rule: Rule, tmp_path: Path) -> None:
