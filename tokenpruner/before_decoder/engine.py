@@ -16,13 +16,13 @@ from tokenpruner.base.before_decoder import Method
 from tokenpruner.before_decoder.selection import select_tokens
 from tokenpruner.before_decoder.shortened_inputs import behind_pruned_cache, cut_per_token, shortened
 from tokenpruner.decoder import cache_state
-from tokenpruner.decoder.backbone_inputs import BackboneInputs, check_per_token
+from tokenpruner.decoder.backbone_inputs import BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_layers import PrunedPrefix
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.loss_labels import LabelCut
 from tokenpruner.models.adapter import Adapter, config_number
-from tokenpruner.models.image_tokens import ImageTokens
+from tokenpruner.models.image_tokens import ImageTokens, with_samples
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, cache_of_output, check_cached
 from tokenpruner.report.records import Prefill, Report
 from tokenpruner.report.timing import clock
@@ -72,12 +72,12 @@ class BeforeDecoderEngine(DecoderHooks):
             if refusal:
                 raise ValueError(refusal)
             cache_state.check(cache)
-            check_per_token(kwargs, inputs.shape)
+            check_arguments(kwargs, inputs, module.config)
         self.local.current = current = Pass(cache)
         cache_state.allow_masks(cache, True)
         changed = behind_pruned_cache(inputs, past)
         if visual is not None:
-            changed |= self._shortened(inputs, past, kwargs, visual.images())
+            changed |= self._shortened(inputs, past, kwargs, with_samples(visual.images(), inputs.samples))
             current.started = clock(self.costs.device)
         return (args, {**kwargs, **changed}) if changed else None
 
@@ -88,7 +88,7 @@ class BeforeDecoderEngine(DecoderHooks):
             # a prepared mask of a static cache: nothing will be dropped, so that it only serves to count
             inputs = replace(inputs, attention_mask=None)
         mask = inputs.masks(past)[1]
-        selected = select_tokens(inputs.embeds, mask, found, self.method, self.adapter.grid)
+        selected = select_tokens(inputs.embeds, mask, found, self.method, self.adapter.grid, inputs.samples)
         changed: Kwargs = {}
         if current is None:
             return changed

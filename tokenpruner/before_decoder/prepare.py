@@ -20,7 +20,7 @@ from tokenpruner.base.before_decoder import Method
 from tokenpruner.before_decoder.selection import Selection, select_tokens
 from tokenpruner.before_decoder.shortened_inputs import cut_per_token, shortened
 from tokenpruner.decoder.attention_masks import is_made_ahead
-from tokenpruner.decoder.backbone_inputs import PER_TOKEN, BackboneInputs, check_per_token
+from tokenpruner.decoder.backbone_inputs import PER_TOKEN, BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder, config_number
 from tokenpruner.models.forward_hooks import before_forward
@@ -56,7 +56,9 @@ def prepared_inputs(adapter: Adapter, method: Method, report: Report | None, inp
     if visual is None:
         return dict(inputs)
     backbone_inputs = BackboneInputs.of(plain.kwargs, plain.attention_mask)
-    check_per_token(plain.kwargs, backbone_inputs.shape)
+    check_arguments(plain.kwargs, backbone_inputs, adapter.backbone.config)
+    if backbone_inputs.samples is not None:
+        raise ValueError(f"prepare() wants one prompt a row for generate(), got packed rows: {WAY_OUT}")
     started = clock(backbone_inputs.embeds.device)
     mask = backbone_inputs.masks(Past())[1]
     selected = select_tokens(backbone_inputs.embeds, mask, visual.images(), method, adapter.grid)

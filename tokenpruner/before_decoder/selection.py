@@ -43,9 +43,17 @@ class Selection:
 
 
 def select_tokens(
-    embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[ImageTokens], method: Method, grid: GridOf
+    embeds: torch.Tensor,
+    mask: torch.Tensor,
+    images: Sequence[ImageTokens],
+    method: Method,
+    grid: GridOf,
+    samples: torch.Tensor | None = None,
 ) -> Selection:
-    """Let `method` pick among the visual tokens of each image of `embeds` [B, L, D]; `mask` [B, L] is bool."""
+    """Let `method` pick among the visual tokens of each image of `embeds` [B, L, D]; `mask` [B, L] is bool.
+
+    In packed rows each of the `samples` int64 [B, L] is judged by itself, as a row is.
+    """
     dropped = torch.zeros(mask.shape, dtype=torch.bool, device=embeds.device)
     visual, newlines = dropped.clone(), dropped.clone()
     for image in images:
@@ -56,7 +64,11 @@ def select_tokens(
     # picks are indices: no gradient flows through them
     embeds = embeds.detach()
     for image, n in zip(images, counts, strict=True):
-        text = embeds[image.row, is_text[image.row]] if "text" in method.needs else None
+        text = None
+        if "text" in method.needs:
+            own = is_text[image.row]
+            own = own if samples is None else own & (samples[image.row] == image.sample)
+            text = embeds[image.row, own]
         context = _context(embeds[image.row, image.columns], image, text, grid)
         # scores in the precision that the method takes, whatever the model runs in
         with torch.autocast(embeds.device.type, enabled=False):
@@ -94,7 +106,7 @@ def _kept(context: Context, image: ImageTokens, picks: torch.Tensor) -> KeptImag
 def _counts(images: Sequence[ImageTokens], method: Method) -> list[int]:
     """How many tokens of each image stay: a budget is shared out within a row."""
     counts: list[int] = []
-    for row, own in groupby(images, key=lambda image: image.row):
+    for (row, _), own in groupby(images, key=lambda image: (image.row, image.sample)):
         counts += method.counts([len(image.columns) for image in own], row)
     return counts
 

@@ -22,16 +22,16 @@ from tokenpruner.report.records import KeptImage
 class DecoderPass:
     """One forward pass of the backbone: what entered, and what is left where it has come to.
 
-    `inputs` are what entered, `whole` all of its tokens and `kept` those that are left. Columns from `limit` int64
-    [B, 1] on come after the prompt, generated or to be learned. `pasts` are what each layer held before, which are not
-    alike where the cache `differs_by_layer`; `cache_gaps` what the cache of a layer behind a cut will lack.
+    `inputs` are what entered, `whole` all of its tokens and `kept` those that are left. `is_prompt` bool [B, L] is
+    False for what comes after the prompt, generated or to be learned. `pasts` are what each layer held before, which
+    are not alike where the cache `differs_by_layer`; `cache_gaps` what the cache of a layer behind a cut will lack.
     """
 
     cache: Cache | None
     inputs: BackboneInputs
     whole: KeptTokens
     kept: KeptTokens
-    limit: torch.Tensor
+    is_prompt: torch.Tensor
     pasts: tuple[Past, ...]
     differs_by_layer: bool = False
     images: list[RemainingImage] = field(default_factory=list)

@@ -20,12 +20,13 @@ from torch import nn
 from prunekernels._finite import refuse_where
 from tokenpruner.base.inside_decoder import LayerMethod, Stage
 from tokenpruner.decoder import cache_state
-from tokenpruner.decoder.backbone_inputs import DEEPSTACK, BackboneInputs, check_per_token
+from tokenpruner.decoder.backbone_inputs import DEEPSTACK, BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER
 from tokenpruner.decoder.cache_state import PRUNED_BEFORE
 from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
-from tokenpruner.decoder.loss_labels import LabelCut, first_answer_column
+from tokenpruner.decoder.loss_labels import LabelCut, answers
+from tokenpruner.decoder.packed_rows import block_mask
 from tokenpruner.inside_decoder.decoder_pass import DecoderPass
 from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.layer_arguments import bound_arguments
@@ -37,7 +38,7 @@ from tokenpruner.models import attention_probe
 from tokenpruner.models.adapter import Adapter
 from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
 from tokenpruner.models.forward_hooks import before_forward
-from tokenpruner.models.image_tokens import ImageTokens
+from tokenpruner.models.image_tokens import ImageTokens, with_samples
 from tokenpruner.models.transformers_api import Kwargs, cache_of, cache_of_output, check_cached
 from tokenpruner.report.records import Prefill, Report
 from tokenpruner.report.timing import clock
@@ -119,24 +120,30 @@ class InsideDecoderEngine(DecoderHooks):
             if refusal:
                 raise ValueError(refusal)
             cache_state.check(cache)
-            check_per_token(kwargs, inputs.shape)
+            check_arguments(kwargs, inputs, module.config)
         pasts = tuple(cache_state.read_at(cache, slot) for slot in self.layers.slots)
         past = pasts[self.layers.first_attending]
         mask = inputs.masks(past)[1]
         prompt = inputs.shape[1] if self.local.prompt is None else self.local.prompt - past.logical
         whole = KeptTokens.whole(mask)
-        images = [] if visual is None else visual.images()
-        limit = first_answer_column(self.call.labels, images, inputs.shape, mask.device).clamp(max=prompt)
+        images = [] if visual is None else with_samples(visual.images(), inputs.samples)
+        columns = torch.arange(mask.shape[1], device=mask.device)
+        is_prompt = ~answers(self.call.labels, images, mask, inputs.samples) & (columns < prompt)
         self.local.current = current = DecoderPass(
-            cache, inputs, whole, whole, limit, pasts, cache_state.differs_by_layer(cache)
+            cache, inputs, whole, whole, is_prompt, pasts, cache_state.differs_by_layer(cache)
         )
         cache_state.allow_masks(cache, True)
         if visual is None:
             return None
         current.images = self._entered(images, mask)
         current.started = clock(self.costs.device)
+        changed: Kwargs = {}
         current.deepstack = None if self.keeps_all or self.skips else DeepStack.of(kwargs, self.first)
-        return None if current.deepstack is None else (args, kwargs | {DEEPSTACK[0]: None})
+        if current.deepstack is not None:
+            changed[DEEPSTACK[0]] = None
+        if inputs.samples is not None and inputs.made_mask is None and not self.keeps_all:
+            changed["attention_mask"] = block_mask(inputs.samples, mask, inputs.embeds)
+        return (args, kwargs | changed) if changed else None
 
     def _entered(self, images: list[ImageTokens], mask: torch.Tensor) -> list[RemainingImage]:
         for image in images if not self.keeps_all else ():
@@ -194,7 +201,9 @@ class InsideDecoderEngine(DecoderHooks):
         # tokens that are skipped stay where they are
         started, before = clock(self.costs.device), current.whole if self.skips else current.kept
         # picks are indices: no gradient flows through them
-        stage_inputs = StageInputs(hidden.detach(), before, current.limit, current.attention_inputs)
+        stage_inputs = StageInputs(
+            hidden.detach(), before, current.is_prompt, current.attention_inputs, current.inputs.samples
+        )
         with torch.no_grad():
             chosen = select_at_stage(current.images, stage_inputs, stage, self.method, self.adapter.grid)
         current.attention_inputs = None

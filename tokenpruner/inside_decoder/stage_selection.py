@@ -91,13 +91,24 @@ class StageInputs:
     """What a cut is decided on: `hidden` [B, P, D] of the tokens of `kept`, and the attention read for it, if one is.
 
     That is what the layer's attention gets and, bool [B, S], which of the slots before it are real. Columns of the pass
-    from `limit` int64 [B, 1] on come after the prompt, and have no say.
+    that are not `is_prompt` bool [B, L] come after the prompt, and have no say; `samples` int64 [B, L] are those of
+    packed rows.
     """
 
     hidden: torch.Tensor
     kept: KeptTokens
-    limit: torch.Tensor
+    is_prompt: torch.Tensor
     attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
+    samples: torch.Tensor | None = None
+
+    def real(self) -> torch.Tensor:
+        """Which of the tokens have a say, bool [B, P]."""
+        return self.kept.mask & self.is_prompt.gather(1, self.kept.index)
+
+    def of_sample(self, image: ImageTokens) -> torch.Tensor:
+        """Which tokens of its row, bool [P], are of the sample that `image` is in: all where rows are not packed."""
+        own = self.kept.index[image.row]
+        return own >= 0 if self.samples is None else self.samples[image.row, own] == image.sample
 
 
 def select_at_stage(
@@ -105,26 +116,27 @@ def select_at_stage(
 ) -> list[RemainingImage]:
     """Let `method` pick among the tokens of each image."""
     found: list[RemainingImage] = []
-    is_text = inputs.kept.mask & (inputs.kept.index < inputs.limit)
+    is_text = inputs.real()
     real = is_text.clone()
     for image in images:
         is_text[image.row, image.columns] = False
         is_text[image.row, image.newlines] = False
-    attention: dict[int, Attention | None] = {}
+    attention: dict[tuple[int, int], Attention | None] = {}
     for image in images:
         row, own = image.row, image.image
-        if row not in attention:
+        there, seen = real[row] & inputs.of_sample(own), (row, own.sample)
+        if seen not in attention:
             read = inputs.attention_inputs
-            attention[row] = None if read is None else attention_of_row(read[0], row, real[row], read[1][row])
-        place, (one, views) = real[row].cumsum(0) - 1, views_of(own, grid)
+            attention[seen] = None if read is None else attention_of_row(read[0], row, there, read[1][row])
+        place, (one, views) = there.cumsum(0) - 1, views_of(own, grid)
         context = LayerContext(
             hidden=inputs.hidden[row, image.columns],
             kept=image.kept,
             size=len(own.columns),
             stage=stage,
             columns=place[image.columns],
-            text=place[is_text[row]],
-            attention=attention[row],
+            text=place[is_text[row] & there],
+            attention=attention[seen],
             grid=one,
             row=row,
             image=own.number,

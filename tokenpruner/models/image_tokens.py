@@ -24,7 +24,7 @@ class ImageTokens:
     """The `columns` [N] of batch row `row` that hold frame `frame` of its `number`-th image; int64, ascending.
 
     `views` are the grids that its tokens fill one after another, where they are known; `newlines` the columns of
-    the image's other tokens, told by its first frame.
+    the image's other tokens, told by its first frame; `sample` which one of a packed row it belongs to.
     """
 
     row: int
@@ -33,6 +33,7 @@ class ImageTokens:
     frame: int = 0
     views: tuple[Grid, ...] = ()
     newlines: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    sample: int = 0
 
     def places(self) -> Sequence[int]:
         """Its columns as numbers; a range, which takes no memory, where they are neighbours."""
@@ -69,6 +70,14 @@ def numbered(kinds: Sequence[Sequence[ImageTokens]]) -> list[ImageTokens]:
         known = numbers.setdefault(row, {})
         images.append(replace(image, number=known.setdefault((kind, image.number), len(known))))
     return images
+
+
+def with_samples(images: Sequence[ImageTokens], samples: torch.Tensor | None) -> list[ImageTokens]:
+    """`images` told which sample of a packed row they belong to, by the `samples` int64 [B, L] of the tokens."""
+    if samples is None:
+        return [*images]
+    numbers = torch.stack([samples[image.row, image.columns[0]] for image in images]).tolist()
+    return [replace(image, sample=number) for image, number in zip(images, numbers, strict=True)]
 
 
 def _frames(image: ImageTokens, layout: Layout) -> list[ImageTokens]:
