@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from tokenpruner.decoder.packed_rows import counts_within
+from tokenpruner.decoder.whole_outputs import Cut
 from tokenpruner.models.image_tokens import ImageTokens
 from tokenpruner.models.overrides import attribute_replaced
 
@@ -28,12 +29,8 @@ Loss = Callable[..., object]
 
 
 @dataclass(frozen=True)
-class LabelCut:
-    """Which columns `index` [B, P] of the `length` that came are left; `mask` bool [B, P] tells them from padding."""
-
-    index: torch.Tensor
-    mask: torch.Tensor
-    length: int
+class LabelCut(Cut):
+    """A cut, and what it makes of labels."""
 
     def labels(self, labels: torch.Tensor) -> torch.Tensor:
         """The labels [B, P] of what is left, out of [B, L]; a row's first token is predicted by nothing."""
@@ -110,18 +107,17 @@ def _cutting(loss: Loss, cut: Callable[[], LabelCut | None]) -> Loss:
     """`loss` for logits of a sequence that may have been cut."""
 
     @functools.wraps(loss, updated=())
-    def wrapped(
-        logits: torch.Tensor,
-        labels: torch.Tensor | None,
-        *args: object,
-        shift_labels: torch.Tensor | None = None,
-        **kwargs: object,
-    ) -> object:
+    def wrapped(*args: object, **kwargs: object) -> object:
         done = cut()
-        if done is not None:
-            labels = None if labels is None else done.labels(labels)
-            shift_labels = None if shift_labels is None else done.shift_labels(shift_labels)
-        given = {} if shift_labels is None else {"shift_labels": shift_labels}
-        return loss(logits, labels, *args, **given, **kwargs)
+        if done is None:
+            return loss(*args, **kwargs)
+        for name, change in (("labels", done.labels), ("shift_labels", done.shift_labels)):
+            given = kwargs.get(name)
+            if isinstance(given, torch.Tensor):
+                kwargs[name] = change(given)
+        # logits, then labels
+        if len(args) > 1 and isinstance(args[1], torch.Tensor):
+            args = (args[0], done.labels(args[1]), *args[2:])
+        return loss(*args, **kwargs)
 
     return wrapped

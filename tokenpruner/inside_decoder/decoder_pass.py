@@ -15,7 +15,8 @@ from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.stage_selection import RemainingImage
 from tokenpruner.models.attention_probe import AttentionInputs
 from tokenpruner.models.transformers_api import Cache, Kwargs
-from tokenpruner.report.records import KeptImage
+from tokenpruner.report.prefill_record import PickedImage
+from tokenpruner.report.timing import Moment, Stopwatch
 
 
 @dataclass
@@ -33,6 +34,8 @@ class DecoderPass:
     kept: KeptTokens
     is_prompt: torch.Tensor
     pasts: tuple[Past, ...]
+    started: Moment
+    selection: Stopwatch
     differs_by_layer: bool = False
     images: list[RemainingImage] = field(default_factory=list)
     deepstack: DeepStack | None = None
@@ -43,8 +46,6 @@ class DecoderPass:
     cache_gaps: dict[int, tuple[int, PrunedPrefix]] = field(default_factory=dict)
     cuts: list[tuple[Stage, KeptTokens]] = field(default_factory=list)
     # what is left behind each cut, for the report
-    kept_images: list[tuple[KeptImage, ...]] = field(default_factory=list)
+    picked: list[list[PickedImage]] = field(default_factory=list)
     # by what it depends on: what a layer gets, along with what keeps the key's ids alive
     made: dict[tuple[object, ...], tuple[Kwargs, Kwargs, tuple[int, PrunedPrefix] | None]] = field(default_factory=dict)
-    seconds: float = 0.0
-    started: float = 0.0

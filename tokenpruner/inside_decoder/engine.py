@@ -40,8 +40,9 @@ from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
 from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.image_tokens import ImageTokens, with_samples
 from tokenpruner.models.transformers_api import Kwargs, cache_of, cache_of_output, check_cached
+from tokenpruner.report.prefill_record import Lengths
 from tokenpruner.report.records import Prefill, Report
-from tokenpruner.report.timing import clock
+from tokenpruner.report.timing import Stopwatch, milliseconds, moment
 
 
 class Local(threading.local):
@@ -111,7 +112,8 @@ class InsideDecoderEngine(DecoderHooks):
             return None
         if cache_state.is_pruned(cache) and (self.skips or not cache_state.differs_by_layer(cache)):
             raise ValueError(DIFFERS_BY_LAYER if cache_state.differs_by_layer(cache) else PRUNED_BEFORE)
-        given = kwargs
+        device, given = self.costs.device, kwargs
+        started = moment(device)
         if self.keeps_all and getattr(kwargs.get("attention_mask"), "ndim", 2) != 2:
             # a prepared mask of a static cache: nothing will be dropped, so that the pass only serves to count
             given = kwargs | {"attention_mask": None}
@@ -130,13 +132,13 @@ class InsideDecoderEngine(DecoderHooks):
         columns = torch.arange(mask.shape[1], device=mask.device)
         is_prompt = ~answers(self.call.labels, images, mask, inputs.samples) & (columns < prompt)
         self.local.current = current = DecoderPass(
-            cache, inputs, whole, whole, is_prompt, pasts, cache_state.differs_by_layer(cache)
+            cache, inputs, whole, whole, is_prompt, pasts, started, Stopwatch(device)
         )
+        current.differs_by_layer = cache_state.differs_by_layer(cache)
         cache_state.allow_masks(cache, True)
         if visual is None:
             return None
         current.images = self._entered(images, mask)
-        current.started = clock(self.costs.device)
         changed: Kwargs = {}
         current.deepstack = None if self.keeps_all or self.skips else DeepStack.of(kwargs, self.first)
         if current.deepstack is not None:
@@ -149,7 +151,7 @@ class InsideDecoderEngine(DecoderHooks):
         for image in images if not self.keeps_all else ():
             message = f"row {image.row}: want attention_mask 1 on image tokens, got 0"
             refuse_where(~mask[image.row, image.columns], functools.partial(_same, message))
-        return [RemainingImage.of(image) for image in images]
+        return [RemainingImage.of(image, self.method.newlines) for image in images]
 
     def _before_layer(
         self, number: int, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
@@ -187,19 +189,22 @@ class InsideDecoderEngine(DecoderHooks):
 
     def _read(self, current: DecoderPass, number: int, hidden: torch.Tensor, arguments: Kwargs) -> None:
         """Read the attention of layer `number`, before it writes to its cache."""
-        started = clock(self.costs.device)
         past = cache_state.read_at(current.cache, self.layers.slots[number])
-        with torch.no_grad():
+        with torch.no_grad(), current.selection.running():
             inputs = attention_probe.read(self.layers.modules[number], hidden, arguments)
         current.attention_inputs = inputs, current.inputs.masks(past)[0]
-        current.seconds += clock(self.costs.device) - started
 
     def _staged(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
         """The hidden states that go on from `stage`."""
         if stage.reads == stage.layer:
             self._read(current, stage.layer, hidden, self._arguments(current, stage.layer, given))
+        with current.selection.running():
+            return self._cut(current, stage, hidden)
+
+    def _cut(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor) -> torch.Tensor:
+        """Let the method choose, and take out what it does not."""
         # tokens that are skipped stay where they are
-        started, before = clock(self.costs.device), current.whole if self.skips else current.kept
+        before = current.whole if self.skips else current.kept
         # picks are indices: no gradient flows through them
         stage_inputs = StageInputs(
             hidden.detach(), before, current.is_prompt, current.attention_inputs, current.inputs.samples
@@ -207,15 +212,19 @@ class InsideDecoderEngine(DecoderHooks):
         with torch.no_grad():
             chosen = select_at_stage(current.images, stage_inputs, stage, self.method, self.adapter.grid)
         current.attention_inputs = None
+        drops_newlines = self.method.newlines == "drop" and any(len(image.newlines) for image in chosen)
         dropped = torch.zeros_like(before.mask)
         for old, new in zip(current.images, chosen, strict=True):
             dropped[old.row, old.columns] = True
             dropped[new.row, new.columns] = False
+            if drops_newlines:
+                dropped[old.row, old.newlines] = True
+        chosen = [image.without_newlines() for image in chosen] if drops_newlines else chosen
         is_less = sum(len(image.kept) for image in chosen) < sum(len(image.kept) for image in current.images)
-        if is_less and self.skips:
+        if (is_less or drops_newlines) and self.skips:
             current.skipped = dropped if current.skipped is None else dropped | current.skipped
             current.kept, _ = before.cut(current.skipped)
-        elif is_less:
+        elif is_less or drops_newlines:
             current.kept, local = before.cut(dropped)
             columns = before.columns_after(dropped)
             chosen = [image.moved(columns) for image in chosen]
@@ -223,8 +232,7 @@ class InsideDecoderEngine(DecoderHooks):
             hidden = gather_tokens(hidden, local, -2).masked_fill(~current.kept.mask[..., None].to(hidden.device), 0)
         current.images = chosen
         current.cuts.append((stage, current.kept))
-        current.kept_images.append(tuple(image.kept_image(self.adapter.grid, stage.layer) for image in chosen))
-        current.seconds += clock(self.costs.device) - started
+        current.picked.append([image.picked(stage.layer) for image in chosen])
         return hidden
 
     def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
@@ -243,26 +251,20 @@ class InsideDecoderEngine(DecoderHooks):
         if not kept.is_whole and not self.skips:
             self.local.cut = LabelCut(kept.index, kept.mask, kept.length)
         if current.images:
-            record = self._record(current, 1000 * (clock(self.costs.device) - current.started))
-            with self.lock:
-                self.report.add(record)
+            last = moment(self.costs.device)
+            record = self._record(current)
+            self._add(record, current.selection.milliseconds(), milliseconds(current.started, last), cache)
 
-    def _record(self, current: DecoderPass, prefill_ms: float) -> Prefill:
+    def _record(self, current: DecoderPass) -> Prefill:
         """The numbers of a pass, layer by layer."""
-        before = current.whole.mask.sum(1).tolist()
-        by_layer = [before] * (self.first if current.cuts else len(self.layers.modules))
+        n_layers, by_layer = len(self.layers.modules), [current.whole.mask] * len(self.layers.modules)
         for (stage, kept), end in zip(current.cuts, self.ends, strict=False):
-            by_layer += [kept.mask.sum(1).tolist()] * (end - stage.layer)
-        images = (
-            current.kept_images[-1]
-            if current.kept_images
-            else [image.kept_image(self.adapter.grid, 0) for image in current.images]
-        )
+            by_layer[stage.layer : end] = [kept.mask] * (end - stage.layer)
         pasts = [(past.logical, past.physical) for past in current.pasts]
-        record = self.costs.layered(images, before, by_layer, pasts, current.seconds)
-        if self.skips:
-            record = self.costs.with_skipped(record, pasts)
-        return replace(record, prefill_ms=prefill_ms, cuts=tuple(current.kept_images))
+        lengths = Lengths(current.whole.mask, by_layer[:n_layers], pasts)
+        cuts = current.picked or [[image.picked(0) for image in current.images]]
+        record = self.costs.record(cuts, lengths, self.adapter.grid, self.skips)
+        return replace(record, cuts=record.cuts or (record.images,)) if current.picked else record
 
 
 def _same(message: str, place: tuple[int, ...]) -> str:
