@@ -15,8 +15,9 @@ import torch
 from prunekernels import select
 from prunekernels._finite import refuse_where
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores, described, real_tensor
+from tokenpruner.base.positions import Place, Positions
 from tokenpruner.base.token_budget import Budget
-from tokenpruner.base.token_method import Newlines, Positions, TokenMethod, check_choice
+from tokenpruner.base.token_method import Newlines, TokenMethod, check_choice
 from tokenpruner.models.image_layouts import Grid
 
 Need = Literal["visual", "text"]
@@ -79,9 +80,11 @@ class Merge:
 class Method(Budget, TokenMethod):
     """The base of the methods before the decoder; how many tokens are kept is said as `Budget` has it."""
 
-    positions: Positions = "keep"
+    positions: Positions = "auto"
     newlines: Newlines = "compete"
 
+    # where the authors' code has the tokens that are left
+    published_positions: ClassVar[Place] = "compact"
     # what `importance` or `keep` reads of the context; it is checked to be finite before they are called
     needs: ClassVar[frozenset[Need]] = frozenset()
 

@@ -10,15 +10,16 @@ one that lets the data decide how many tokens stay has stages without `keep_rati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, get_args
 
 import torch
 
 from prunekernels import budget, select
 from prunekernels._finite import refuse_where
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores
-from tokenpruner.base.token_method import Newlines, Positions, TokenMethod, check_choice, patches_left
+from tokenpruner.base.positions import Place, Positions
+from tokenpruner.base.token_method import Newlines, TokenMethod, check_choice, patches_left
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.image_layouts import Grid
 
@@ -86,9 +87,12 @@ class LayerContext:
 class LayerMethod(TokenMethod):
     """The base of the methods inside the decoder."""
 
-    positions: Positions = "keep"
-    mode: Mode = "drop"
-    newlines: Newlines = "compete"
+    positions: Positions = field(default="auto", kw_only=True)
+    mode: Mode = field(default="drop", kw_only=True)
+    newlines: Newlines = field(default="compete", kw_only=True)
+
+    # where the authors' code has the tokens that are left
+    published_positions: ClassVar[Place] = "keep"
 
     def __post_init__(self) -> None:
         for name, kind in (("positions", Positions), ("mode", Mode), ("newlines", Newlines)):

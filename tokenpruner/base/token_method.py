@@ -15,8 +15,6 @@ from typing import Literal
 from prunekernels import spec
 
 METHODS = "tokenpruner.methods"
-# "keep": tokens stay at their positions, with gaps; "compact": they are numbered anew, without gaps
-Positions = Literal["keep", "compact"]
 # the tokens that end the lines of an image in some models (LLaVA-NeXT): "compete" with the patches, as in the published
 # code of DivPrune, FastV and PyramidDrop; "keep", all of them, and so many patches fewer; "drop", all of them
 Newlines = Literal["compete", "keep", "drop"]

@@ -24,7 +24,7 @@ from tokenpruner.decoder.whole_outputs import has_other_head, with_embeddings_le
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import after_forward, before_forward
 from tokenpruner.models.overrides import method_wrapped
-from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of
+from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, shows_images
 from tokenpruner.report.prefill_record import PrefillCosts, with_bytes
 from tokenpruner.report.records import Prefill, Report
 
@@ -49,6 +49,7 @@ class DecoderHooks(ABC):
     def __init__(self, adapter: Adapter, method: TokenMethod, report: Report) -> None:
         self.adapter, self.report, self.keeps_all = adapter, report, method.keeps_all
         self.core = adapter.backbone
+        self.hooked: tuple[nn.Module, ...] = (adapter.model, adapter.merger, adapter.backbone)
         self.has_loss = has_replaceable_loss(adapter.model, adapter.backbone)
         self.has_other_head = has_other_head(adapter.model, adapter.merger)
         self.recorder, self.call, self.lock = VisualTokenRecorder(), ModelCall(), threading.Lock()
@@ -105,8 +106,7 @@ class DecoderHooks(ABC):
 
         @functools.wraps(generate)
         def guarded(*args: object, **kwargs: object) -> object:
-            has_images = any(name.startswith("pixel_values") or name == "mm_encoder_outputs" for name in kwargs)
-            if has_images and not self.keeps_all:
+            if shows_images(model, (), kwargs) and not self.keeps_all:
                 config = kwargs.get("generation_config", args[1] if len(args) > 1 else None)
                 config = getattr(model, "generation_config", None) if config is None else config
                 cache = kwargs.get("cache_implementation", getattr(config, "cache_implementation", None))

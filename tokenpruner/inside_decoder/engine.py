@@ -60,6 +60,7 @@ class InsideDecoderEngine(DecoderHooks):
         super().__init__(adapter, method, report)
         self.method, self.local, self.skips = method, Local(), method.mode == "skip"
         self.layers = DecoderLayers.of(adapter.backbone)
+        self.hooked = (*self.hooked, *self.layers.modules)
         rotary = RotaryPositions(adapter.backbone) if method.positions == "compact" else None
         self.layer_inputs = LayerInputs(self.layers, rotary)
         stages = checked_stages(self.layers, method)

@@ -16,6 +16,8 @@ from tokenpruner.decoder.packed_rows import counts_within
 from tokenpruner.inside_decoder.layer_arguments import EMBEDDINGS, POSITIONS
 from tokenpruner.models.transformers_api import Kwargs
 
+ROTARY_ARGUMENTS = {"self", "x", "position_ids", "layer_type"}
+
 
 class RotaryPositions:
     """How the layers of one backbone are told positions; raises ValueError where it cannot be done anew."""
@@ -46,6 +48,20 @@ class RotaryPositions:
             raise ValueError(f'positions="compact" wants cosines and sines, got {type(like).__name__}')
         kind = (self.types[number],) if self.by_type and self.types else ()
         return tuple(self.rotary(like[0], positions.to(like[0].device), *kind))
+
+
+@torch.no_grad()
+def can_number_anew(backbone: nn.Module) -> bool:
+    """True where the layers of `backbone` are told positions by cosines and sines that it makes of them alone."""
+    rotary = getattr(backbone, "rotary_emb", None)
+    if not isinstance(rotary, nn.Module) or {*inspect.signature(type(rotary).forward).parameters} - ROTARY_ARGUMENTS:
+        return False
+    weight = next(backbone.parameters())
+    positions = torch.zeros(1, 1, dtype=torch.int64, device=weight.device)
+    types = getattr(getattr(backbone, "config"), "layer_types", None) or ()  # noqa: B009
+    kind = types[:1] if "layer_type" in inspect.signature(type(rotary).forward).parameters else ()
+    made = rotary(weight.new_zeros(1, 1, 1), positions, *kind)
+    return isinstance(made, tuple) and all(isinstance(table, torch.Tensor) for table in made)
 
 
 def lowered_positions(

@@ -2,8 +2,8 @@
 
     importance_j = mean over heads of the attention of the last token to j, in layer K - 1
 
-The tokens that are ranked lowest leave before layer K; the others keep their positions. Only the last token's
-row of attention is computed. Higher is kept; of equal ones the earlier token.
+The tokens that are ranked lowest leave before layer K; the authors leave the others at their positions. Only the last
+token's row of attention is computed. Higher is kept; of equal ones the earlier token.
 """
 
 from __future__ import annotations

@@ -4,17 +4,19 @@
 
 The decoder is divided into equal stages; between two of them a fraction of each image's tokens goes on. Queries
 and keys are those of the stage's first layer, computed ahead of it. The authors number positions anew behind each
-cut, which is positions="compact". Higher is kept; of equal ones the earlier token.
+cut. Higher is kept; of equal ones the earlier token.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from prunekernels import budget
 from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage
+from tokenpruner.base.positions import Place
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class PyramidDrop(LayerMethod):
 
     keep_ratio: float = 0.5
     n_stages: int = 4
+
+    published_positions: ClassVar[Place] = "compact"
 
     def __post_init__(self) -> None:
         super().__post_init__()

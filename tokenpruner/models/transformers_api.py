@@ -8,7 +8,7 @@ any other name is refused: no call is pruned whose cache nobody keeps right.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 
 from torch import nn
@@ -42,12 +42,15 @@ __all__ = [
     "checkpoint_reruns_hooks",
     "looks_up_attention",
     "not_supported",
+    "shows_images",
     "supported_releases",
 ]
 # the arguments of a call, by name
 Kwargs = dict[str, object]
 # what transformers calls a decoder's cache, newest name first
 CACHE_ARGUMENTS = ("cache", "past_key_values")
+# how the names begin by which models take pictures, videos, and what was made of them before
+IMAGE_ARGUMENTS = ("pixel_values", "mm_encoder_outputs", "image_embeds", "image_features", "image_patches", "images")
 
 
 def cache_argument(module: nn.Module, given: Iterable[str] = ()) -> str:
@@ -96,6 +99,13 @@ def check_cached(kwargs: Mapping[str, object], cache: Cache | None, module: nn.M
         raise ValueError(
             f"{kind} was called with use_cache=True and no known cache, but with {names}: {not_supported()}"
         )
+
+
+def shows_images(module: nn.Module, args: Sequence[object], kwargs: Mapping[str, object]) -> bool:
+    """Whether a call of a model, or of its generate(), brings pictures or videos, or features of them."""
+    names = [*inspect.signature(type(module).forward).parameters][1:]
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    return any(value is not None and name.startswith(IMAGE_ARGUMENTS) for name, value in given.items())
 
 
 def looks_up_attention(module: nn.Module) -> bool:

@@ -50,6 +50,8 @@ class VisionTransformerEngine:
     def __init__(self, model: nn.Module, method: BlockMethod, report: Report) -> None:
         self.tower = vision_towers.find(model)
         self.core, self.method, self.report = self.tower.module, method, report
+        parts = [module for block in self.tower.blocks for module in (block.module, block.queries, block.keys)]
+        self.hooked = (model, self.core, self.tower.patches, self.tower.pooler or self.core, *parts)
         self.name = type(model).__name__
         self.local, self.lock = Local(), threading.Lock()
         # asked once, so that a schedule that does not fit is refused before anything is changed
