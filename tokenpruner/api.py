@@ -25,6 +25,7 @@ from tokenpruner.base.token_method import TokenMethod, method_from_text
 from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.models import adapter as adapters
 from tokenpruner.models.compiled import uncompiled
+from tokenpruner.models.overrides import not_copied
 from tokenpruner.report.records import Report
 
 Placed = TypeVar("Placed", Method, LayerMethod)
@@ -144,7 +145,7 @@ def attached(engine: Engine, *around: AbstractContextManager[None]) -> Iterator[
             _check_free(engine.core)
             stack.callback(_PRUNED.discard, engine.core)
             _PRUNED.add(engine.core)
-            for hooks in (engine.attached(), *around):
+            for hooks in (not_copied(engine.core), engine.attached(), *around):
                 stack.enter_context(hooks)
         yield
 

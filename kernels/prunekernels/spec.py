@@ -56,10 +56,10 @@ def build(package: str, text: str, kind: type[Kind]) -> Kind:
     method = registry.load(package, name, kind)
     hints = typing.get_type_hints(method)
     fields = {field.name: hints[field.name] for field in dataclasses.fields(method) if field.init}  # type: ignore[arg-type]
-    for key, value in given.items():
+    for key in given:
         if key not in fields:
-            known = ", ".join(fields) or "no fields"
-            raise ValueError(f"{name} has {known}: want field=value, got {f'{key}={value}'!r:.200}")
+            known = ", ".join(fields) or "none"
+            raise ValueError(f"{name} has no field {key!r:.200}; it has {known}")
     return method(**{key: _read(f"{name}.{key}", value, fields[key]) for key, value in given.items()})
 
 

@@ -46,6 +46,9 @@ class ModelCall(threading.local):
 class DecoderHooks(ABC):
     """One model being pruned by one method into one report."""
 
+    # what to do where a cache or a prompt is of a form that hooks come too late for
+    way_out = WAY_OUT
+
     def __init__(self, adapter: Adapter, method: TokenMethod, report: Report) -> None:
         self.adapter, self.report, self.keeps_all = adapter, report, method.keeps_all
         self.core = adapter.backbone
@@ -112,11 +115,11 @@ class DecoderHooks(ABC):
                 cache = kwargs.get("cache_implementation", getattr(config, "cache_implementation", None))
                 chunk = kwargs.get("prefill_chunk_size", getattr(config, "prefill_chunk_size", None))
                 if isinstance(cache, str) and "static" in cache:
-                    raise ValueError(f"cache_implementation={cache!r}: {STATIC}")
+                    raise ValueError(f"cache_implementation={cache!r}: {STATIC}: {self.way_out}")
                 if chunk is not None:
                     # an image may be cut in two
                     got = f"got prefill_chunk_size={chunk}"
-                    raise ValueError(f"want the prompt in one piece, {got}: leave it out, or {WAY_OUT}")
+                    raise ValueError(f"want the prompt in one piece, {got}: {self.way_out}")
             return generate(*args, **kwargs)
 
         return guarded

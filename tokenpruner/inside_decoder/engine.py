@@ -22,7 +22,7 @@ from tokenpruner.base.inside_decoder import LayerMethod, Stage
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import DEEPSTACK, BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER
-from tokenpruner.decoder.cache_state import PRUNED_BEFORE
+from tokenpruner.decoder.cache_state import PRUNED_BEFORE, WAY_OUT_INSIDE
 from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
 from tokenpruner.decoder.loss_labels import LabelCut, answers
@@ -36,7 +36,7 @@ from tokenpruner.inside_decoder.skipped_tokens import computed_arguments, with_s
 from tokenpruner.inside_decoder.stage_selection import RemainingImage, StageInputs, checked_stages, select_at_stage
 from tokenpruner.models import attention_probe
 from tokenpruner.models.adapter import Adapter
-from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
+from tokenpruner.models.decoder_layers import DecoderLayers, check_keeps_cache, check_recomputed
 from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.image_tokens import ImageTokens, with_samples
 from tokenpruner.models.transformers_api import Kwargs, cache_of, cache_of_output, check_cached
@@ -55,6 +55,8 @@ class Local(threading.local):
 
 class InsideDecoderEngine(DecoderHooks):
     """Prunes inside the decoder."""
+
+    way_out = WAY_OUT_INSIDE
 
     def __init__(self, adapter: Adapter, method: LayerMethod, report: Report) -> None:
         super().__init__(adapter, method, report)
@@ -113,17 +115,17 @@ class InsideDecoderEngine(DecoderHooks):
             return None
         if cache_state.is_pruned(cache) and (self.skips or not cache_state.differs_by_layer(cache)):
             raise ValueError(DIFFERS_BY_LAYER if cache_state.differs_by_layer(cache) else PRUNED_BEFORE)
-        device, given = self.costs.device, kwargs
+        device = self.costs.device
         started = moment(device)
-        if self.keeps_all and getattr(kwargs.get("attention_mask"), "ndim", 2) != 2:
-            # a prepared mask of a static cache: nothing will be dropped, so that the pass only serves to count
-            given = kwargs | {"attention_mask": None}
-        inputs = BackboneInputs.of(given, self.call.attention_mask)
         if visual is not None and not self.keeps_all:
             if refusal:
                 raise ValueError(refusal)
-            cache_state.check(cache)
+            cache_state.check(cache, self.way_out)
+        inputs = BackboneInputs.of(kwargs, self.call.attention_mask, self.keeps_all)
+        if visual is not None and not self.keeps_all:
             check_arguments(kwargs, inputs, module.config)
+            for layer in self.layers.modules if self.skips else ():
+                check_keeps_cache(layer)
         pasts = tuple(cache_state.read_at(cache, slot) for slot in self.layers.slots)
         past = pasts[self.layers.first_attending]
         mask = inputs.masks(past)[1]

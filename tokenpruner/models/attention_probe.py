@@ -26,6 +26,8 @@ from tokenpruner.models.transformers_api import (
 )
 
 NAME = "prunekit_probe"
+# how the names of a cache's methods begin that change nothing
+QUESTIONS = ("get_", "is_", "has_")
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,35 @@ class AttentionReached(Exception):  # noqa: N818 - it ends a pass that went well
         self.inputs = inputs
 
 
-class ReadOnlyCache:
-    """Stands for a cache: the keys and values of layer `number` behind those of earlier turns, nothing written."""
+class StandInCache:
+    """Stands for a cache, or for none, while one layer runs; whatever else is asked of it is asked of the cache.
 
-    def __init__(self, cache: Cache) -> None:
+    Raises ValueError for what would change the cache, and for what only a cache could answer where there is none.
+    """
+
+    def __init__(self, cache: Cache | None) -> None:
         self.cache = cache
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__") or name == "cache":
+            raise AttributeError(name)
+        if self.cache is None or not name.startswith(QUESTIONS):
+            raise ValueError(
+                f"a decoder layer asks its cache for {name}, which cannot be had while tokens are chosen in its place: "
+                "take a method before the decoder, such as DivPrune"
+            )
+        return getattr(self.cache, name)
+
+
+class ReadOnlyCache(StandInCache):
+    """The keys and values of a layer behind those of earlier turns, nothing written."""
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the attention function would get."""
-        layer = self.cache.layers[layer_idx] if layer_idx < len(self.cache.layers) else None
+        layers = () if self.cache is None else self.cache.layers
+        layer = layers[layer_idx] if layer_idx < len(layers) else None
         past = getattr(layer, "keys", None)
         if layer is None or past is None or not past.numel():
             return keys, values
@@ -75,13 +95,20 @@ def attention_of(layer: nn.Module) -> tuple[str, nn.Module] | None:
     return found[0] if len(found) == 1 else None
 
 
-def read(layer: nn.Module, hidden: torch.Tensor, kwargs: Kwargs) -> AttentionInputs:
-    """What the attention of `layer` gets when the layer is called with `hidden` [B, L, D] and `kwargs`."""
+def read(
+    layer: nn.Module, hidden: torch.Tensor, kwargs: Kwargs, stand_in: StandInCache | None = None
+) -> AttentionInputs:
+    """What the attention of `layer` gets when the layer is called with `hidden` [B, L, D] and `kwargs`.
+
+    `stand_in` is handed to it in place of its cache, by default one that reads it.
+    """
     found = attention_of(layer)
     if found is None:
         raise ValueError(unreadable(layer))
-    cache = cache_of(kwargs)
-    given = kwargs | {cache_argument(layer, kwargs): None if cache is None else ReadOnlyCache(cache)}
+    if stand_in is None:
+        cache = cache_of(kwargs)
+        stand_in = None if cache is None else ReadOnlyCache(cache)
+    given = kwargs | {cache_argument(layer, kwargs): stand_in}
     AttentionInterface.register(NAME, _stop)
     try:
         type(layer).forward(_probed_layer(layer, *found), hidden, **given)

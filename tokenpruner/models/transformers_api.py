@@ -40,6 +40,7 @@ __all__ = [
     "check_cached",
     "checkpoint_is_reentrant",
     "checkpoint_reruns_hooks",
+    "is_checkpointed",
     "looks_up_attention",
     "not_supported",
     "shows_images",
@@ -93,7 +94,7 @@ def cache_of_output(output: object) -> Cache | None:
 
 def check_cached(kwargs: Mapping[str, object], cache: Cache | None, module: nn.Module) -> None:
     """Raise ValueError where `module` was asked for a cache and neither took nor gave one that is known."""
-    if kwargs.get("use_cache") is True and cache is None and not _is_checkpointed(module):
+    if kwargs.get("use_cache") is True and cache is None and not is_checkpointed(module):
         names = ", ".join(sorted(name for name, value in kwargs.items() if value is not None))
         kind = type(module).__name__
         raise ValueError(
@@ -123,13 +124,13 @@ def attention_override(name: str) -> dict[str, str]:
 def checkpoint_reruns_hooks(layer: nn.Module) -> bool:
     """Whether gradient checkpointing of `layer` runs its hooks again, behind the pass: older releases wrap the call."""
     is_wrapped = any("__call__" in vars(kind) for kind in type(layer).__mro__ if kind is not nn.Module)
-    return is_wrapped and _is_checkpointed(layer)
+    return is_wrapped and is_checkpointed(layer)
 
 
 def checkpoint_is_reentrant(layer: nn.Module) -> bool:
     """Whether gradient checkpointing of `layer` runs it without a graph at first."""
     settings = getattr(getattr(layer, "_gradient_checkpointing_func", None), "keywords", {})
-    return _is_checkpointed(layer) and bool(settings.get("use_reentrant", True))
+    return is_checkpointed(layer) and bool(settings.get("use_reentrant", True))
 
 
 def supported_releases() -> str:
@@ -147,5 +148,6 @@ def not_supported() -> str:
     return f"not supported with transformers {metadata.version('transformers')}; tested are {supported_releases()}"
 
 
-def _is_checkpointed(module: nn.Module) -> bool:
+def is_checkpointed(module: nn.Module) -> bool:
+    """Whether `module` is computed again in the backward pass."""
     return module.training and bool(getattr(module, "gradient_checkpointing", False))
