@@ -106,7 +106,12 @@ def shows_images(module: nn.Module, args: Sequence[object], kwargs: Mapping[str,
     """Whether a call of a model, or of its generate(), brings pictures or videos, or features of them."""
     names = [*inspect.signature(type(module).forward).parameters][1:]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
-    return any(value is not None and name.startswith(IMAGE_ARGUMENTS) for name, value in given.items())
+    return any(name.startswith(IMAGE_ARGUMENTS) and _is_there(value) for name, value in given.items())
+
+
+def _is_there(value: object) -> bool:
+    # features come by their kinds, those that there are none of as None
+    return any(part is not None for part in value.values()) if isinstance(value, Mapping) else value is not None
 
 
 def looks_up_attention(module: nn.Module) -> bool:

@@ -56,7 +56,7 @@ def test_the_report_by_hand(model, prompt):
         model(**prompt([[9]]))
         model(**prompt([[1, "I", 1]]))
     first, second = report.prefills
-    assert report.method == "stride:keep_ratio=0.25"
+    assert report.method == "stride:keep_ratio=0.25,positions=compact"
     assert (first.tokens_before, first.tokens_after) == ((21, 4, 33), (9, 4, 9))
     assert (second.tokens_before, second.tokens_after) == ((18,), (6,))
     assert [(image.row, image.image) for image in report.images] == [(0, 0), (2, 0), (2, 1), (0, 0)]
