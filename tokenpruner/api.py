@@ -26,7 +26,7 @@ from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.models import adapter as adapters
 from tokenpruner.models.compiled import uncompiled
 from tokenpruner.models.overrides import not_copied
-from tokenpruner.report.records import Report
+from tokenpruner.report.records import LAST, Report
 
 Placed = TypeVar("Placed", Method, LayerMethod)
 WANT_METHOD = 'want a method such as DivPrune(keep_ratio=0.1) or "divprune:keep_ratio=0.1", got {!r}'
@@ -40,8 +40,8 @@ _PRUNED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 class Pruning(ContextDecorator):
     """What `prune` returns: nothing is pruned before it is entered."""
 
-    def __init__(self, model: nn.Module, method: TokenMethod) -> None:
-        self.model, self.method = model, method
+    def __init__(self, model: nn.Module, method: TokenMethod, hold: int | None) -> None:
+        self.model, self.method, self.hold = model, method, hold
         self._open: list[ExitStack] = []
         self._was_entered = False
 
@@ -53,7 +53,7 @@ class Pruning(ContextDecorator):
         self._was_entered = True
         with ExitStack() as stack:
             parts = stack.enter_context(uncompiled(self.model))
-            report = Report()
+            report = Report(hold=self.hold)
             engine = _engine(parts.model, self.method, report)
             report.method = spec.describe(engine.method)
             # outside the engine's hooks, so that their time counts
@@ -73,7 +73,7 @@ class Pruning(ContextDecorator):
             warnings.warn("prune(...) alone prunes nothing: want `with prune(model, method) as report:`", stacklevel=2)
 
 
-def prune(model: nn.Module, method: TokenMethod | str) -> Pruning:
+def prune(model: nn.Module, method: TokenMethod | str, *, hold: int | None = LAST) -> Pruning:
     """Prune every call of `model` inside a `with`, from whichever thread; it yields the report that fills up.
 
     `model` is a vision-language model, or a vision transformer for a method that works inside one; `method` one of
@@ -83,9 +83,10 @@ def prune(model: nn.Module, method: TokenMethod | str) -> Pruning:
     that are left, rows filled up on the left; of all tokens where layers are only skipped, where a classifier or
     somebody else's loss works with them, and with labels in evaluation. Gradients flow, and a loss is over the tokens
     that are left. What is compiled around a hook runs as it was written meanwhile. The model is left as it was found,
-    also after an exception; a cache that outlives the `with` keeps its logical length.
+    also after an exception; a cache that outlives the `with` keeps its logical length. The report holds the records of
+    the last passes and calls, `hold` of them or all with None, and the sums of all.
     """
-    return Pruning(model, _method(method))
+    return Pruning(model, _method(method), hold)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ one that lets the data decide how many tokens stay has stages without `keep_rati
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, Protocol, get_args
 
 import torch
 
@@ -40,6 +40,13 @@ class Stage:
     reads: int | None = None
 
 
+class Cost(Protocol):
+    """What a decoder layer costs."""
+
+    def flops(self, n_tokens: int, n_past: int = 0) -> int:
+        """FLOPs of `n_tokens` of one row behind `n_past` others."""
+
+
 @dataclass(frozen=True)
 class LayerContext:
     """One image inside the decoder.
@@ -49,6 +56,9 @@ class LayerContext:
     their row, counted without padding. `attention` is that of the row at layer `stage.reads`, if one is read;
     `text` int64 [T] are the row's columns that hold no visual token; `n_newlines` how many newline tokens the image
     has besides, which are not chosen among. `grid`, `row`, `image`, `frame` and `views` as in `Context`.
+
+    `costs` are those of all decoder layers, None where one is not known; `row_sizes` the tokens of each image and frame
+    of the row, and `n_others` how many other tokens it has.
     """
 
     hidden: torch.Tensor
@@ -64,6 +74,9 @@ class LayerContext:
     frame: int = 0
     views: tuple[Grid, ...] = ()
     n_newlines: int = 0
+    costs: tuple[Cost | None, ...] = ()
+    row_sizes: tuple[int, ...] = ()
+    n_others: int = 0
 
     @property
     def n_tokens(self) -> int:

@@ -23,7 +23,7 @@ from tokenpruner.decoder.loss_labels import LabelCut, has_replaceable_loss, with
 from tokenpruner.decoder.whole_outputs import has_other_head, with_embeddings_left, with_whole
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import after_forward, before_forward
-from tokenpruner.models.overrides import method_wrapped
+from tokenpruner.models.overrides import NotCopied, method_wrapped
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, shows_images
 from tokenpruner.report.prefill_record import PrefillCosts, with_bytes
 from tokenpruner.report.records import Prefill, Report
@@ -43,7 +43,7 @@ class ModelCall(threading.local):
     is_open: bool = False
 
 
-class DecoderHooks(ABC):
+class DecoderHooks(NotCopied, ABC):
     """One model being pruned by one method into one report."""
 
     # what to do where a cache or a prompt is of a form that hooks come too late for

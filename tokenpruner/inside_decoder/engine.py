@@ -210,7 +210,12 @@ class InsideDecoderEngine(DecoderHooks):
         before = current.whole if self.skips else current.kept
         # picks are indices: no gradient flows through them
         stage_inputs = StageInputs(
-            hidden.detach(), before, current.is_prompt, current.attention_inputs, current.inputs.samples
+            hidden.detach(),
+            before,
+            current.is_prompt,
+            current.attention_inputs,
+            current.inputs.samples,
+            self.costs.layers,
         )
         with torch.no_grad():
             chosen = select_at_stage(current.images, stage_inputs, stage, self.method, self.adapter.grid)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from prunekernels._finite import raise_pending
-from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage, check_picks, check_stages
+from tokenpruner.base.inside_decoder import Cost, LayerContext, LayerMethod, Stage, check_picks, check_stages
 from tokenpruner.base.token_method import Newlines
 from tokenpruner.decoder.kept_tokens import KeptTokens
 from tokenpruner.models.attention import Attention
@@ -101,7 +101,7 @@ class StageInputs:
 
     That is what the layer's attention gets and, bool [B, S], which of the slots before it are real. Columns of the pass
     that are not `is_prompt` bool [B, L] come after the prompt, and have no say; `samples` int64 [B, L] are those of
-    packed rows.
+    packed rows, `costs` those of all decoder layers.
     """
 
     hidden: torch.Tensor
@@ -109,6 +109,7 @@ class StageInputs:
     is_prompt: torch.Tensor
     attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
     samples: torch.Tensor | None = None
+    costs: tuple[Cost | None, ...] = ()
 
     def real(self) -> torch.Tensor:
         """Which of the tokens have a say, bool [B, P]."""
@@ -131,6 +132,10 @@ def select_at_stage(
         is_text[image.row, image.columns] = False
         is_text[image.row, image.newlines] = False
     attention: dict[tuple[int, int], Attention | None] = {}
+    sizes: dict[tuple[int, int], tuple[int, ...]] = {}
+    for image in images:
+        seen = (image.row, image.image.sample)
+        sizes[seen] = (*sizes.get(seen, ()), image.as_entered.size)
     for image in images:
         row, own = image.row, image.image
         there, seen = real[row] & inputs.of_sample(own), (row, own.sample)
@@ -138,13 +143,14 @@ def select_at_stage(
             read = inputs.attention_inputs
             attention[seen] = None if read is None else attention_of_row(read[0], row, there, read[1][row])
         place, (one, views) = there.cumsum(0) - 1, views_of(own, grid)
+        text = place[is_text[row] & there]
         context = LayerContext(
             hidden=inputs.hidden[row, image.columns],
             kept=image.kept,
             size=len(own.columns),
             stage=stage,
             columns=place[image.columns],
-            text=place[is_text[row] & there],
+            text=text,
             attention=attention[seen],
             grid=one,
             row=row,
@@ -152,6 +158,9 @@ def select_at_stage(
             frame=own.frame,
             views=views,
             n_newlines=len(own.newlines),
+            costs=inputs.costs,
+            row_sizes=sizes[seen],
+            n_others=len(text),
         )
         # scores in the precision that the method takes, whatever the model runs in
         with torch.autocast(context.hidden.device.type, enabled=False):

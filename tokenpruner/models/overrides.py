@@ -26,21 +26,15 @@ def attribute_replaced(owner: object, name: str, value: object) -> Iterator[None
 
 
 class NotCopied:
-    """An attribute of a module that says no to a copy, whose hooks would work on the module itself."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
+    """What stands in a model for a while and says no to a copy, whose hooks would work on the model itself."""
 
     def __deepcopy__(self, memo: dict[int, object]) -> NotCopied:
-        raise ValueError(f"{self.name} is being pruned: copy it before `with prune(...)`, or behind it")
-
-    def __reduce__(self) -> str:
-        raise ValueError(f"{self.name} is being pruned: send it elsewhere before `with prune(...)`, or behind it")
+        raise ValueError("this model is being pruned: copy it before `with prune(...)`, or behind it")
 
 
 def not_copied(module: object) -> AbstractContextManager[None]:
     """While open, `module` and what holds it cannot be copied."""
-    return attribute_replaced(module, MARK, NotCopied(type(module).__name__))
+    return attribute_replaced(module, MARK, NotCopied())
 
 
 def method_wrapped(owner: object, name: str, wrap: Wrap) -> AbstractContextManager[None]:

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from tokenpruner.models.forward_hooks import before_forward
-from tokenpruner.models.overrides import method_wrapped
+from tokenpruner.models.overrides import NotCopied, method_wrapped
 from tokenpruner.models.transformers_api import Kwargs, shows_images
 from tokenpruner.report.records import Report
 from tokenpruner.report.timing import clock
@@ -37,7 +37,7 @@ class Local(threading.local):
     shows_images: bool = False
 
 
-class Meter:
+class Meter(NotCopied):
     """Measures one model into one report."""
 
     def __init__(self, model: nn.Module, report: Report) -> None:

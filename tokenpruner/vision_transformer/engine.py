@@ -32,6 +32,7 @@ from tokenpruner.base.vision_transformer import (
 )
 from tokenpruner.models import vision_towers
 from tokenpruner.models.forward_hooks import after_forward, before_forward
+from tokenpruner.models.overrides import NotCopied
 from tokenpruner.models.transformers_api import Kwargs, checkpoint_reruns_hooks
 from tokenpruner.models.vision_towers import Block
 from tokenpruner.report.flops import tower_flops
@@ -44,7 +45,7 @@ Args = tuple[object, ...]
 ADDITIVE = ("sdpa", "eager")
 
 
-class VisionTransformerEngine:
+class VisionTransformerEngine(NotCopied):
     """One vision transformer being pruned by one method into one report."""
 
     def __init__(self, model: nn.Module, method: BlockMethod, report: Report) -> None:
