@@ -32,12 +32,14 @@ class Stage:
 
     `keep_ratio` is the fraction of each image's original tokens that is left; None where the method decides.
     `reads` is the layer whose attention the method gets: `layer` itself, computed ahead of it, or an earlier
-    one that runs on the same tokens; None where it reads none.
+    one that runs on the same tokens; None where it reads none. With queries="last" the method looks at the attention of
+    the row's last token alone, and no other queries are made.
     """
 
     layer: int
     keep_ratio: float | None = None
     reads: int | None = None
+    queries: Literal["all", "last"] = "all"
 
 
 class Cost(Protocol):

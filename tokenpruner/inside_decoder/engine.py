@@ -27,7 +27,7 @@ from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
 from tokenpruner.decoder.loss_labels import LabelCut, answers
 from tokenpruner.decoder.packed_rows import block_mask
-from tokenpruner.inside_decoder.decoder_pass import DecoderPass
+from tokenpruner.inside_decoder.decoder_pass import DecoderPass, last_columns
 from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.layer_arguments import bound_arguments
 from tokenpruner.inside_decoder.layer_inputs import LayerInputs
@@ -169,7 +169,7 @@ class InsideDecoderEngine(DecoderHooks):
             hidden = self._staged(current, stage, hidden, given)
         arguments = self._arguments(current, number, given)
         if current.images and number in self.read_ahead and not self.keeps_all:
-            self._read(current, number, hidden, arguments)
+            self._read(current, self._reading(number), hidden, arguments)
         if self.skips and not current.kept.is_whole:
             current.skipped_hidden = hidden
             hidden, arguments = computed_arguments(module, hidden, given, current.kept)
@@ -190,17 +190,24 @@ class InsideDecoderEngine(DecoderHooks):
     def _arguments(self, current: DecoderPass, number: int, given: Kwargs) -> Kwargs:
         return given if self.skips else self.layer_inputs.arguments(current, number, given)
 
-    def _read(self, current: DecoderPass, number: int, hidden: torch.Tensor, arguments: Kwargs) -> None:
-        """Read the attention of layer `number`, before it writes to its cache."""
+    def _reading(self, number: int) -> Stage:
+        """The stage that reads layer `number` ahead."""
+        return next(stage for stage in self.stages.values() if stage.reads == number)
+
+    def _read(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, arguments: Kwargs) -> None:
+        """Read the attention of the layer that `stage` reads, before it writes to its cache."""
+        number = stage.layer if stage.reads is None else stage.reads
         past = cache_state.read_at(current.cache, self.layers.slots[number])
+        columns = last_columns(current) if stage.queries == "last" and current.inputs.samples is None else None
+        parts = attention_probe.Parts(columns, values=False)
         with torch.no_grad(), current.selection.running():
-            inputs = attention_probe.read(self.layers.modules[number], hidden, arguments)
+            inputs = attention_probe.read(self.layers.modules[number], hidden, arguments, parts=parts)
         current.attention_inputs = inputs, current.inputs.masks(past)[0]
 
     def _staged(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
         """The hidden states that go on from `stage`."""
         if stage.reads == stage.layer:
-            self._read(current, stage.layer, hidden, self._arguments(current, stage.layer, given))
+            self._read(current, stage, hidden, self._arguments(current, stage.layer, given))
         with current.selection.running():
             return self._cut(current, stage, hidden)
 

@@ -25,7 +25,7 @@ class FastV(BudgetedLayerMethod):
 
     def profile(self, n_layers: int, x: float) -> tuple[Stage, ...]:
         """One cut."""
-        return (Stage(self.layer, x, reads=self.layer - 1),)
+        return (Stage(self.layer, x, reads=self.layer - 1, queries="last"),)
 
     def importance(self, context: LayerContext) -> torch.Tensor:
         """What the last token attends to."""

@@ -38,7 +38,7 @@ class PyramidDrop(BudgetedLayerMethod):
         if n_layers < self.n_stages:
             raise ValueError(f"want at least {self.n_stages} decoder layers for {self.n_stages} stages, got {n_layers}")
         layers = [number * n_layers // self.n_stages for number in range(1, self.n_stages)]
-        return tuple(Stage(layer, x**number, reads=layer) for number, layer in enumerate(layers, 1))
+        return tuple(Stage(layer, x**number, layer, "last") for number, layer in enumerate(layers, 1))
 
     def importance(self, context: LayerContext) -> torch.Tensor:
         """What the last token attends to."""
