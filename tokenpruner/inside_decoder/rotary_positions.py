@@ -14,6 +14,7 @@ from torch import nn
 from tokenpruner.decoder.kept_tokens import KeptTokens
 from tokenpruner.decoder.packed_rows import counts_within
 from tokenpruner.inside_decoder.layer_arguments import EMBEDDINGS, POSITIONS
+from tokenpruner.models.decoder_layers import FULL, SLIDING
 from tokenpruner.models.transformers_api import Kwargs
 
 ROTARY_ARGUMENTS = {"self", "x", "position_ids", "layer_type"}
@@ -58,10 +59,12 @@ def can_number_anew(backbone: nn.Module) -> bool:
         return False
     weight = next(backbone.parameters())
     positions = torch.zeros(1, 1, dtype=torch.int64, device=weight.device)
-    types = getattr(getattr(backbone, "config"), "layer_types", None) or ()  # noqa: B009
-    kind = types[:1] if "layer_type" in inspect.signature(type(rotary).forward).parameters else ()
-    made = rotary(weight.new_zeros(1, 1, 1), positions, *kind)
-    return isinstance(made, tuple) and all(isinstance(table, torch.Tensor) for table in made)
+    kinds: list[tuple[str, ...]] = [()]
+    if "layer_type" in inspect.signature(type(rotary).forward).parameters:
+        types = getattr(getattr(backbone, "config"), "layer_types", None) or ()  # noqa: B009
+        kinds = [(kind,) for kind in sorted({*types} & {FULL, SLIDING})]
+    made = [rotary(weight.new_zeros(1, 1, 1), positions, *kind) for kind in kinds]
+    return all(isinstance(own, tuple) and all(isinstance(table, torch.Tensor) for table in own) for own in made)
 
 
 def lowered_positions(
