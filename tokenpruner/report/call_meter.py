@@ -38,10 +38,11 @@ class Local(threading.local):
 
 
 class Meter(NotCopied):
-    """Measures one model into one report."""
+    """Measures one model into one report, in the threads in which it `acts`."""
 
-    def __init__(self, model: nn.Module, report: Report) -> None:
+    def __init__(self, model: nn.Module, report: Report, acts: Callable[[], bool] = lambda: True) -> None:
         self.model, self.report, self.local, self.lock = model, report, Local(), threading.Lock()
+        self.acts = acts
         self.device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
         # calls that brought images, and passes that saw any
         self.n_shown, self.n_seen = 0, 0
@@ -66,9 +67,9 @@ class Meter(NotCopied):
             )
 
     def _before(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
-        self.local.shows_images = shows_images(module, args, kwargs)
+        self.local.shows_images = self.acts() and shows_images(module, args, kwargs)
         # not waiting for the device: whatever was pruned before has been waited for
-        self.local.started = None if self.local.is_generating else time.perf_counter()
+        self.local.started = None if self.local.is_generating or not self.acts() else time.perf_counter()
         self.local.n_before = self.report.n_passes
 
     def _after(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
@@ -85,7 +86,7 @@ class Meter(NotCopied):
     def _measured(self, generate: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(generate)
         def measured(*args: object, **kwargs: object) -> object:
-            if self.local.is_generating:
+            if self.local.is_generating or not self.acts():
                 return generate(*args, **kwargs)
             self.local.is_generating, started = True, clock(self.device)
             try:
