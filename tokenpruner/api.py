@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ContextDecorator, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -29,6 +29,9 @@ from tokenpruner.models.compiled import uncompiled
 from tokenpruner.models.overrides import not_copied
 from tokenpruner.models.turns import Turns
 from tokenpruner.report.records import LAST, Report
+
+if TYPE_CHECKING:
+    from tokenpruner.report.call_meter import Meter
 
 Placed = TypeVar("Placed", Method, LayerMethod)
 WANT_METHOD = 'want a method such as DivPrune(keep_ratio=0.1) or "divprune:keep_ratio=0.1", got {!r}'
@@ -57,6 +60,7 @@ class Entered:
 
     engine: Engine
     shared: Shared
+    meter: Meter
     hooks: ExitStack
 
 
@@ -97,7 +101,7 @@ class Pruning(ContextDecorator):
                 # what was compiled stays set aside until all have left
                 kept = hooks.pop_all()
                 shared.until.push(stack.pop_all().__exit__)
-            self._open.append(Entered(engine, shared, kept))
+            self._open.append(Entered(engine, shared, meter, kept))
         return report
 
     def __exit__(
@@ -114,6 +118,8 @@ class Pruning(ContextDecorator):
                 if entered.shared.turns.is_over:
                     _PRUNED.pop(core, None)
                     entered.shared.until.close()
+        if error is None:
+            entered.meter.warn_of_unseen()
 
     def _recreate_cm(self) -> Pruning:
         # a decorated function may run in several threads at once

@@ -6,7 +6,7 @@ allocator, whose counter `torch.cuda.reset_peak_memory_stats` sets back when mea
 no such count, so that there is none to report.
 
 Where calls brought images and none was ever seen on its way into what is pruned, something goes round the hooks, and
-the numbers would look like those of a model without images: that is warned of in the end.
+the numbers would look like those of a model without images: `warn_of_unseen` says so.
 """
 
 from __future__ import annotations
@@ -58,12 +58,15 @@ class Meter(NotCopied):
             if hasattr(self.model, "generate"):
                 stack.enter_context(method_wrapped(self.model, "generate", self._measured))
             yield
+
+    def warn_of_unseen(self) -> None:
+        """Warn where calls brought images and none was seen."""
         if self.n_shown and not self.n_seen:
             kind = type(self.model).__name__
             warnings.warn(
                 f"{kind} was called {self.n_shown} times with images and none was seen: nothing was pruned. What goes "
                 "round the modules that prune() listens to, say a function compiled inside the `with`?",
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def _before(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
