@@ -16,7 +16,7 @@ from prunekernels import select
 from prunekernels._finite import refuse_where
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores, described, real_tensor
 from tokenpruner.base.token_budget import Budget
-from tokenpruner.base.token_method import Positions, TokenMethod
+from tokenpruner.base.token_method import Newlines, Positions, TokenMethod, check_choice
 from tokenpruner.models.image_layouts import Grid
 
 Need = Literal["visual", "text"]
@@ -80,14 +80,15 @@ class Method(Budget, TokenMethod):
     """The base of the methods before the decoder; how many tokens are kept is said as `Budget` has it."""
 
     positions: Positions = "keep"
+    newlines: Newlines = "compete"
 
     # what `importance` or `keep` reads of the context; it is checked to be finite before they are called
     needs: ClassVar[frozenset[Need]] = frozenset()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.positions not in get_args(Positions):
-            raise ValueError(f'want positions "keep" or "compact", got {self.positions!r}')
+        check_choice("positions", self.positions, get_args(Positions))
+        check_choice("newlines", self.newlines, get_args(Newlines))
 
     def importance(self, context: Context) -> torch.Tensor:
         """Score the image's tokens; float32 [N], higher is kept."""

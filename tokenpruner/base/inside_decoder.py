@@ -18,7 +18,7 @@ import torch
 from prunekernels import budget, select
 from prunekernels._finite import refuse_where
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores
-from tokenpruner.base.token_method import Positions, TokenMethod
+from tokenpruner.base.token_method import Newlines, Positions, TokenMethod, check_choice, patches_left
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.image_layouts import Grid
 
@@ -46,8 +46,8 @@ class LayerContext:
     `hidden` [N, D] are the hidden states of its tokens that are still there, as they enter layer `stage.layer`;
     `kept` int64 [N] says which of the image's `size` tokens those are, `columns` int64 [N] where they stand in
     their row, counted without padding. `attention` is that of the row at layer `stage.reads`, if one is read;
-    `text` int64 [T] are the row's columns that hold no visual token. `grid`, `row`, `image`, `frame` and `views`
-    as in `Context`.
+    `text` int64 [T] are the row's columns that hold no visual token; `n_newlines` how many newline tokens the image
+    has besides, which are not chosen among. `grid`, `row`, `image`, `frame` and `views` as in `Context`.
     """
 
     hidden: torch.Tensor
@@ -62,6 +62,7 @@ class LayerContext:
     image: int = 0
     frame: int = 0
     views: tuple[Grid, ...] = ()
+    n_newlines: int = 0
 
     @property
     def n_tokens(self) -> int:
@@ -87,12 +88,11 @@ class LayerMethod(TokenMethod):
 
     positions: Positions = "keep"
     mode: Mode = "drop"
+    newlines: Newlines = "compete"
 
     def __post_init__(self) -> None:
-        for name, kind in (("positions", Positions), ("mode", Mode)):
-            value, known = getattr(self, name), get_args(kind)
-            if value not in known:
-                raise ValueError(f'want {name} "{known[0]}" or "{known[1]}", got {value!r}')
+        for name, kind in (("positions", Positions), ("mode", Mode), ("newlines", Newlines)):
+            check_choice(name, getattr(self, name), get_args(kind))
         if self.mode == "skip" and self.positions == "compact":
             raise ValueError('want positions="keep" with mode="skip", which leaves no gaps, got "compact"')
 
@@ -115,7 +115,9 @@ class LayerMethod(TokenMethod):
         ratio = context.stage.keep_ratio
         if ratio is None:
             raise NotImplementedError(f"{type(self).__name__} writes neither a stage's keep_ratio nor select")
-        n = min(budget.n_keep(context.size, ratio), context.n_tokens)
+        place = f"image {context.image} of row {context.row}"
+        asked = budget.n_keep(context.size + context.n_newlines, ratio)
+        n = patches_left(asked, context.n_newlines, context.n_tokens, self.newlines, place)
         return torch.arange(n, device=context.kept.device) if n == context.n_tokens else self.keep(context, n)
 
 

@@ -9,6 +9,7 @@ Each kind is a base class in a file of its own and has its engine; `api` picks t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from prunekernels import spec
@@ -16,6 +17,9 @@ from prunekernels import spec
 METHODS = "tokenpruner.methods"
 # "keep": tokens stay at their positions, with gaps; "compact": they are numbered anew, without gaps
 Positions = Literal["keep", "compact"]
+# the tokens that end the lines of an image in some models (LLaVA-NeXT): "compete" with the patches, as in the published
+# code of DivPrune, FastV and PyramidDrop; "keep", all of them, and so many patches fewer; "drop", all of them
+Newlines = Literal["compete", "keep", "drop"]
 
 
 class TokenMethod:
@@ -25,6 +29,28 @@ class TokenMethod:
     def keeps_all(self) -> bool:
         """True where no image, however large, loses a token."""
         return False
+
+
+def check_choice(name: str, value: object, known: Sequence[str]) -> None:
+    """Raise ValueError unless `value` of the field `name` is one of `known`."""
+    if value not in known:
+        said = ", ".join(f'"{one}"' for one in known[:-1])
+        raise ValueError(f'want {name} {said} or "{known[-1]}", got {value!r}')
+
+
+def patches_left(n: int, n_newlines: int, n_patches: int, newlines: Newlines, place: str) -> int:
+    """How many patches stay where `n` tokens of an image are asked for; `place` says in errors which image it is.
+
+    Raises ValueError where the newlines that stay leave room for no patch.
+    """
+    if newlines != "keep" or not n_newlines:
+        return min(n, n_patches)
+    if n <= n_newlines:
+        raise ValueError(
+            f'{place} has {n_newlines} newline tokens: want more than those kept with newlines="keep", got {n}; '
+            'take "compete" or "drop"'
+        )
+    return min(n - n_newlines, n_patches)
 
 
 def method_from_text(text: str, keep_ratio: float | None = None, n_keep: int | None = None) -> TokenMethod:

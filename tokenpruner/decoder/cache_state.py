@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
+
 from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER, KINDS, LogicalLength, PrunedPrefix
-from tokenpruner.models.transformers_api import Cache, CacheLayerMixin
+from tokenpruner.models.transformers_api import Cache, CacheLayerMixin, DynamicSlidingWindowLayer
 
 PRUNED_BEFORE = "this cache was pruned before the decoder: go on inside `with prune(...)` with a method of that kind"
+# what a layer of a cache has for each of its slots; the rest are states
+BY_SLOT = ("keys", "values", "indexer_keys", "indexer_position_ids")
 WAY_OUT = "use model.generate(**prepare(model, method, **inputs))"
 STATIC = f"a static cache has its mask made before tokens can be dropped: {WAY_OUT}"
 
@@ -92,6 +97,29 @@ def allow_masks(cache: Cache | None, masks_allowed: bool) -> None:
     """Vouch, or stop vouching, that the next mask and positions fit the prefix."""
     for layer in _pruned_layers(cache):
         layer.masks_allowed = masks_allowed
+
+
+def held_bytes(cache: Cache | None) -> tuple[int, int]:
+    """Bytes of keys, values and states that `cache` would hold if nothing had been dropped, and that it holds."""
+    before, after = 0, 0
+    for layer in cache.layers if cache is not None else ():
+        keys = getattr(layer, "keys", None)
+        slots = keys.shape[-2] if isinstance(keys, torch.Tensor) and keys.ndim > 1 else 0
+        would_be = int(layer.get_seq_length()) if slots and isinstance(layer, CacheLayerMixin) else 0
+        if slots and isinstance(layer, DynamicSlidingWindowLayer):
+            would_be = min(would_be, max(layer.sliding_window - 1, slots))
+        for name, tensor in _tensors(layer):
+            own = tensor.numel() * tensor.element_size()
+            after += own
+            before += own * would_be // slots if slots and name in BY_SLOT else own
+    return before, after
+
+
+def _tensors(layer: object) -> Iterator[tuple[str, torch.Tensor]]:
+    """What a layer holds, by the names of its attributes; one number alone is none of it."""
+    for name, value in vars(layer).items():
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
+        yield from ((name, part) for part in parts if isinstance(part, torch.Tensor) and part.ndim)
 
 
 def _pruned_layers(cache: Cache | None) -> list[LogicalLength]:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tokenpruner.decoder.kept_tokens import KeptTokens
+from tokenpruner.decoder.packed_rows import counts_within
 from tokenpruner.inside_decoder.layer_arguments import EMBEDDINGS, POSITIONS
 from tokenpruner.models.transformers_api import Kwargs
 
@@ -48,10 +49,13 @@ class RotaryPositions:
 
 
 def lowered_positions(
-    positions: torch.Tensor, kept: KeptTokens, real: torch.Tensor
+    positions: torch.Tensor, kept: KeptTokens, real: torch.Tensor, samples: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions [B, P] of what is left of [B, L], `real` of which entered, and how many were cut, int64 [B]."""
+    """Positions [B, P] of what is left of [B, L], `real` of which entered, and how many were cut, int64 [B].
+
+    `samples` int64 [B, L] are those of packed rows: what follows goes on behind the last one.
+    """
     stays = torch.zeros_like(real).scatter_(1, kept.index, kept.mask)
-    gone = (real & ~stays).long()
-    positions = (positions - gone.cumsum(1)).gather(1, kept.index)
-    return positions.masked_fill(~kept.mask, 0), gone.sum(1)
+    gone = counts_within(real & ~stays, samples)
+    positions = (positions - gone).gather(1, kept.index)
+    return positions.masked_fill(~kept.mask, 0), gone[:, -1]

@@ -26,7 +26,7 @@ from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import BackboneInputs
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.decoder.hooks import DecoderHooks
-from tokenpruner.decoder.loss_labels import LabelCut, first_answer_column
+from tokenpruner.decoder.loss_labels import LabelCut, answers
 from tokenpruner.inside_decoder.layer_arguments import bound_arguments
 from tokenpruner.inside_decoder.stage_selection import checked_stages
 from tokenpruner.methods.atp import ATP, ATPModules, AttentionScores
@@ -120,8 +120,9 @@ class SoftMaskEngine(DecoderHooks):
         for image in images:
             if not bool(real[image.row, image.columns].all()):
                 raise ValueError(f"row {image.row}: want attention_mask 1 on image tokens, got 0")
-        columns = torch.arange(real.shape[1], device=real.device)
-        text = real & (columns < first_answer_column(self.call.labels, images, backbone_inputs.shape, real.device))
+        if backbone_inputs.samples is not None:
+            raise ValueError("want one sample a row with soft masks, got packed rows: give each a row of its own")
+        text = real & ~answers(self.call.labels, images, real)
         for image in images:
             text[image.row, image.columns] = False
             text[image.row, image.newlines] = False
