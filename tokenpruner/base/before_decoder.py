@@ -18,8 +18,9 @@ from tokenpruner.base.method_output import check_ascending, checked_indices, che
 from tokenpruner.base.token_budget import Budget
 from tokenpruner.base.token_method import Newlines, Positions, TokenMethod, check_choice
 from tokenpruner.models.image_layouts import Grid
+from tokenpruner.models.tower_reading import TOWER, TowerNeed, TowerReading
 
-Need = Literal["visual", "text"]
+Need = Literal["visual", "text"] | TowerNeed
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Context:
     known; `row`, `image` and `frame` its place: the batch row, which image of that row, and which frame of it;
     `text` [T, D] the row's other embeddings without padding, given to methods that need them. Of an image that was
     cut up, `views` are the grids whose tokens follow one another, an overview and the whole in detail, and `grid`
-    is None.
+    is None. `tower` is what the vision tower says of the N tokens, of it only what the method needs; of newline tokens,
+    which it never saw, it says 0.
     """
 
     visual: torch.Tensor
@@ -40,11 +42,22 @@ class Context:
     text: torch.Tensor | None = None
     frame: int = 0
     views: tuple[Grid, ...] = ()
+    tower: TowerReading | None = None
 
     @property
     def size(self) -> int:
         """How many visual tokens the image has."""
         return len(self.visual)
+
+    def of_tower(self, need: TowerNeed) -> torch.Tensor:
+        """What the vision tower says of the tokens; raises ValueError where it was not read."""
+        values: torch.Tensor | None = getattr(self.tower, need, None)
+        if values is None:
+            raise ValueError(
+                f"want {need} of the vision tower for image {self.image} of row {self.row}, got none: a method that "
+                "reads it names it in `needs`"
+            )
+        return values.to(self.visual.device)
 
 
 @dataclass(frozen=True)
@@ -90,6 +103,10 @@ class Method(Budget, TokenMethod):
         check_choice("positions", self.positions, get_args(Positions))
         check_choice("newlines", self.newlines, get_args(Newlines))
 
+    def tower_needs(self) -> tuple[frozenset[TowerNeed], int]:
+        """What it needs of the vision tower, of block `tower_layer`, a field of methods that need any."""
+        return frozenset() if self.keeps_all else self.needs & TOWER, getattr(self, "tower_layer", -1)
+
     def importance(self, context: Context) -> torch.Tensor:
         """Score the image's tokens; float32 [N], higher is kept."""
         raise NotImplementedError(f"{type(self).__name__} writes neither importance nor keep")
@@ -118,10 +135,12 @@ def _is_positive(weight: torch.Tensor) -> bool:
 
 
 def _check_finite(need: Need, context: Context) -> None:
-    embeddings = context.visual if need == "visual" else context.text
-    if embeddings is None:
-        raise ValueError(f"want {need} embeddings for image {context.image} of row {context.row}, got none")
     place = f"image {context.image} of row {context.row}"
-    refuse_where(
-        ~embeddings.isfinite().all(-1), lambda token: f"{need} embedding {token[0]} of {place} has NaN or infinity"
-    )
+    if need == "visual" or need == "text":
+        values, what = context.visual if need == "visual" else context.text, f"{need} embedding"
+        if values is None:
+            raise ValueError(f"want {need} embeddings for {place}, got none")
+    else:
+        values, what = context.of_tower(need), f"{need} of token"
+    wrong = ~values.isfinite().flatten(1).all(-1) if values.ndim > 1 else ~values.isfinite()
+    refuse_where(wrong, lambda token: f"{what} {token[0]} of {place} has NaN or infinity")

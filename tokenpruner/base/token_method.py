@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from prunekernels import spec
+from tokenpruner.models.tower_reading import TowerNeed
 
 METHODS = "tokenpruner.methods"
 # "keep": tokens stay at their positions, with gaps; "compact": they are numbered anew, without gaps
@@ -29,6 +30,10 @@ class TokenMethod:
     def keeps_all(self) -> bool:
         """True where no image, however large, loses a token."""
         return False
+
+    def tower_needs(self) -> tuple[frozenset[TowerNeed], int]:
+        """What is read of the vision tower while it encodes, and of which of its blocks."""
+        return frozenset(), -1
 
 
 def check_choice(name: str, value: object, known: Sequence[str]) -> None:

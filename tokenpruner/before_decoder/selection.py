@@ -102,7 +102,7 @@ def select_tokens(rows: Sequences, images: Sequence[ImageTokens], method: Method
 def _context(visual: torch.Tensor, image: ImageTokens, text: torch.Tensor | None, grid: GridOf) -> Context:
     """What the method reads of one image or frame."""
     one, views = views_of(image, grid)
-    return Context(visual, one, image.row, image.number, text, image.frame, views)
+    return Context(visual, one, image.row, image.number, text, image.frame, views, image.own_reading())
 
 
 def _counts(images: Sequence[ImageTokens], method: Method) -> list[int]:

@@ -24,6 +24,7 @@ from tokenpruner.decoder.whole_outputs import has_other_head, with_embeddings_le
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import after_forward, before_forward
 from tokenpruner.models.overrides import method_wrapped
+from tokenpruner.models.tower_reader import TowerReader
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of
 from tokenpruner.report.prefill_record import PrefillCosts, with_bytes
 from tokenpruner.report.records import Prefill, Report
@@ -51,7 +52,8 @@ class DecoderHooks(ABC):
         self.core = adapter.backbone
         self.has_loss = has_replaceable_loss(adapter.model, adapter.backbone)
         self.has_other_head = has_other_head(adapter.model, adapter.merger)
-        self.recorder, self.call, self.lock = VisualTokenRecorder(), ModelCall(), threading.Lock()
+        self.recorder = VisualTokenRecorder(TowerReader.of(adapter.merger, adapter.backbone, *method.tower_needs()))
+        self.call, self.lock = ModelCall(), threading.Lock()
         self.costs = PrefillCosts.of(adapter.backbone)
 
     @abstractmethod

@@ -1,9 +1,4 @@
-"""What a vision tower says of each visual token: attention and keys of one of its blocks, read while it encodes.
-
-    class_attention   mean over heads of softmax(q_class . k_j * scale): what the class token reads from patch j; in a
-                      tower without class token the mean over all tokens of what they read from j
-    joint_attention   the same with all heads taken as one: softmax(q_class . k_j / sqrt(C)), C their common width
-    keys              the keys of the patches, [N, H, D]
+"""Reads attention and keys of one block of a vision tower while it encodes (`tower_reading` says which).
 
 The block's attention looks up another attention function for a while, one that notes queries and keys and then calls
 the one that it would have called: nothing is computed twice, and no attention matrix is made. Only what a method
@@ -19,8 +14,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -29,27 +23,14 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from prunekernels.attention_received import attention_received
 from tokenpruner.models.image_layouts import Given, Layout
 from tokenpruner.models.overrides import attribute_replaced, method_wrapped
+from tokenpruner.models.tower_reading import TowerNeed, TowerReading
 from tokenpruner.models.transformers_api import AttentionInterface, attention_override, looks_up_attention
 from tokenpruner.models.vision_towers import CLASS, FIRST
 
 NAME = "prunekit_tower"
-TowerNeed = Literal["class_attention", "joint_attention", "keys"]
 # what puts patches into windows, and hands their order on: an argument of one, the first result of the other
 WINDOWS = ("permute_input_for_window_attn", "get_window_index")
 PACKING = "pack_image_features"
-
-
-@dataclass(frozen=True)
-class TowerReading:
-    """What was asked for of the N visual tokens of an image, float32: attention [N], keys [N, H, D]; None where not."""
-
-    class_attention: torch.Tensor | None = None
-    joint_attention: torch.Tensor | None = None
-    keys: torch.Tensor | None = None
-
-    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> TowerReading:
-        """Each part through `change`."""
-        return TowerReading(*(None if own is None else change(own) for own in vars(self).values()))
 
 
 class Calls(threading.local):
@@ -69,7 +50,7 @@ class Calls(threading.local):
 class TowerReader:
     """Reads block `layer` of the tower below `merger`, outside of `backbone`."""
 
-    def __init__(self, merger: nn.Module, backbone: nn.Module, needs: frozenset[str], layer: int) -> None:
+    def __init__(self, merger: nn.Module, backbone: nn.Module, needs: frozenset[TowerNeed], layer: int) -> None:
         self.merger, self.needs = merger, needs
         path, blocks = _blocks(merger, backbone)
         if not -len(blocks) <= layer < len(blocks):
@@ -77,15 +58,22 @@ class TowerReader:
         self.attention, self.tower = blocks[layer], merger.get_submodule(path.rpartition(".")[0])
         self.n_first, self.has_class = _first_tokens(merger, path)
         if "joint_attention" in needs and not self.has_class:
-            raise ValueError(f"the vision tower of {type(merger).__name__} has no class token, whose attention is asked")
+            raise ValueError(
+                f"the vision tower of {type(merger).__name__} has no class token, whose attention is asked"
+            )
         self.calls = Calls()
+
+    @classmethod
+    def of(cls, merger: nn.Module, backbone: nn.Module, needs: frozenset[TowerNeed], layer: int) -> TowerReader | None:
+        """A reader where anything is needed."""
+        return cls(merger, backbone, needs, layer) if needs else None
 
     @contextmanager
     def watch(self) -> Iterator[None]:
         """While open, each pass of the tower leaves its readings, whichever thread runs it."""
         config = copy.copy(self.attention.config)
+        original = config._attn_implementation  # type: ignore[union-attr]
         vars(config).update(attention_override(NAME))
-        original = self.attention.config._attn_implementation
         AttentionInterface.register(NAME, _noting)
         with ExitStack() as stack:
             stack.enter_context(attribute_replaced(self.attention, "_prunekit_reader", (self, original)))
@@ -101,7 +89,9 @@ class TowerReader:
     def note(self, q: torch.Tensor, k: torch.Tensor, mask: object, scaling: float) -> None:
         """Queries and keys [B, H, N, D] of B sequences, each with its first tokens."""
         if mask is not None:
-            raise ValueError(f"the vision tower of {type(self.merger).__name__} masks patches, which cannot be read yet")
+            raise ValueError(
+                f"the vision tower of {type(self.merger).__name__} masks patches, which cannot be read yet"
+            )
         q, k = q.detach(), k.detach()
         first, found = self.n_first, {}
         if "class_attention" in self.needs:
@@ -135,7 +125,9 @@ class TowerReader:
             widths = {name: own.shape[1:] for name, own in parts.items()}
             values = torch.cat([own.flatten(1) if own.ndim > 1 else own[:, None] for own in parts.values()], 1)
             rows = self._of_tokens(values, layouts, given)
-            return [replace(layout, reading=_taken_apart(own, widths)) for layout, own in zip(layouts, rows, strict=True)]
+            return [
+                replace(layout, reading=_taken_apart(own, widths)) for layout, own in zip(layouts, rows, strict=True)
+            ]
         finally:
             calls.clear()
 
@@ -159,10 +151,10 @@ class TowerReader:
         return values.unflatten(0, (-1, merge)).mean(1).split(sizes)
 
     def _unknown(self, n_patches: int, n_tokens: int) -> ValueError:
+        kind = type(self.merger).__name__
         return ValueError(
-            f"{type(self.merger).__name__} makes {n_tokens} visual tokens of {n_patches} patches, and which of which is "
-            "not known: methods that read the vision tower cannot serve it; those that read embeddings, such as "
-            "divprune, can"
+            f"{kind} makes {n_tokens} visual tokens of {n_patches} patches, and which of which is not known: methods that "
+            "read the vision tower cannot serve it, those that read embeddings can, such as divprune"
         )
 
     def _windows(self, original: Callable[..., object]) -> Callable[..., object]:
@@ -172,7 +164,7 @@ class TowerReader:
         def wrapped(*args: object, **kwargs: object) -> object:
             output = original(*args, **kwargs)
             order = signature.bind(*args, **kwargs).arguments.get("window_index")
-            self.calls.order = output[0] if order is None else order  # type: ignore[index, assignment]
+            self.calls.order = output[0] if order is None else order  # type: ignore[index]
             return output
 
         return wrapped
@@ -183,7 +175,7 @@ class TowerReader:
         @functools.wraps(original)
         def wrapped(*args: object, **kwargs: object) -> object:
             given = dict(signature.bind(*args, **kwargs).arguments)
-            features = list(given["image_features"])  # type: ignore[call-overload]
+            features = list(given["image_features"])
 
             def again(values: list[torch.Tensor], newline: torch.Tensor) -> list[torch.Tensor]:
                 known = None if given.get("image_newline") is None else newline
@@ -255,5 +247,8 @@ def _merged(tower: nn.Module, given: Given) -> int:
 def _taken_apart(values: torch.Tensor, widths: dict[str, torch.Size]) -> TowerReading:
     parts = values.split([max(1, width.numel()) for width in widths.values()], 1)
     return TowerReading(
-        **{name: own[:, 0] if not width else own.unflatten(1, width) for (name, width), own in zip(widths.items(), parts, strict=True)}
+        **{
+            name: own[:, 0] if not width else own.unflatten(1, width)
+            for (name, width), own in zip(widths.items(), parts, strict=True)
+        }
     )
