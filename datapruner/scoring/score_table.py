@@ -171,7 +171,7 @@ class ScoreTable:
         try:
             with checked_parquet.open_checked(path, ("group",) if field == "group" else ()) as file:
                 values = file.read(field)
-        except OSError as error:
+        except FileNotFoundError as error:
             raise ValueError(f"{path}: want a part with a field {field!r}: {error}") from error
         kind = getattr(values.type, "value_type", values.type)
         wanted = "float" if field == "vector" else _KINDS.get(field)
