@@ -187,5 +187,5 @@ def test_its_text_form_comes_back(name):
         text = spec.describe(method)
         assert text.partition(":")[0] == name
         assert spec.build(PACKAGE, text, Method) == method
-    with pytest.raises(ValueError, match="want field=value"):
+    with pytest.raises(ValueError, match=f"{name} has no field 'ratio'; it has keep_ratio"):
         spec.build(PACKAGE, f"{name}:ratio=0.5", Method)

@@ -46,7 +46,7 @@ def test_an_answer_and_its_numbers(saved, photo):
     done = run(saved, photo, "--method", "stride", "--n-keep", 4)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert "stride:n_keep=4" in lines
+    assert "stride:n_keep=4,positions=compact" in lines
     assert any(line.split() == ["visual", "tokens", "16", "4", "25.0", "%"] for line in lines)
     assert any(line.startswith("the model as a whole") for line in lines)
 
@@ -67,7 +67,7 @@ def test_the_answer_is_that_of_generate(saved, photo):
 def test_numbers_as_json(saved, photo):
     done = run(saved, photo, "--method", "fastv:layer=1", "--keep-ratio", 0.25, "--json")
     found = json.loads(done.stdout)
-    assert found["method"] == "fastv:keep_ratio=0.25,layer=1"
+    assert found["method"] == "fastv:keep_ratio=0.25,layer=1,positions=compact"
     assert (found["visual_before"], found["visual_after"], found["layers"]) == (16, 4, [19, 7, 7])
     assert found["peak_bytes"] is None
     assert len(found["images"][0]["kept"]) == 4

@@ -7,6 +7,7 @@ its picks cannot depend on the other images or rows of a batch, nor on padding.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -15,8 +16,10 @@ import torch
 from prunekernels import select
 from prunekernels._finite import refuse_where
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores, described, real_tensor
+from tokenpruner.base.positions import Place, Positions
+from tokenpruner.base.presets import BEFORE_DECODER, Fields
 from tokenpruner.base.token_budget import Budget
-from tokenpruner.base.token_method import Newlines, Positions, TokenMethod, check_choice
+from tokenpruner.base.token_method import Newlines, TokenMethod, check_choice
 from tokenpruner.models.image_layouts import Grid
 from tokenpruner.models.tower_reading import TOWER, TowerNeed, TowerReading
 
@@ -92,9 +95,12 @@ class Merge:
 class Method(Budget, TokenMethod):
     """The base of the methods before the decoder; how many tokens are kept is said as `Budget` has it."""
 
-    positions: Positions = "keep"
+    positions: Positions = "auto"
     newlines: Newlines = "compete"
 
+    # where the authors' code has the tokens that are left
+    published_positions: ClassVar[Place] = "compact"
+    presets: ClassVar[Mapping[str, Fields]] = BEFORE_DECODER
     # what `importance` or `keep` reads of the context; it is checked to be finite before they are called
     needs: ClassVar[frozenset[Need]] = frozenset()
 

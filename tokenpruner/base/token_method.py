@@ -9,15 +9,16 @@ Each kind is a base class in a file of its own and has its engine; `api` picks t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal, Self
 
 from prunekernels import spec
+from tokenpruner.base.presets import Fields
 from tokenpruner.models.tower_reading import TowerNeed
 
 METHODS = "tokenpruner.methods"
-# "keep": tokens stay at their positions, with gaps; "compact": they are numbered anew, without gaps
-Positions = Literal["keep", "compact"]
+PRESET = "preset"
 # the tokens that end the lines of an image in some models (LLaVA-NeXT): "compete" with the patches, as in the published
 # code of DivPrune, FastV and PyramidDrop; "keep", all of them, and so many patches fewer; "drop", all of them
 Newlines = Literal["compete", "keep", "drop"]
@@ -25,6 +26,16 @@ Newlines = Literal["compete", "keep", "drop"]
 
 class TokenMethod:
     """A method of any kind: what the folder of methods is loaded as."""
+
+    # settings of papers, the fields of each by its name
+    presets: ClassVar[Mapping[str, Fields]] = {}
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """The method as a paper has it; raises ValueError with the names that there are."""
+        if name not in cls.presets:
+            raise ValueError(f"{cls.__name__} has no preset {name!r:.80}; it has {', '.join(cls.presets) or 'none'}")
+        return cls(**cls.presets[name])
 
     @property
     def keeps_all(self) -> bool:
@@ -59,7 +70,10 @@ def patches_left(n: int, n_newlines: int, n_patches: int, newlines: Newlines, pl
 
 
 def method_from_text(text: str, keep_ratio: float | None = None, n_keep: int | None = None) -> TokenMethod:
-    """The method that `text` describes, say "divprune:positions=compact", with a budget said beside it."""
+    """The method that `text` describes, say "divprune:positions=compact", with a budget said beside it.
+
+    "divprune:preset=llava-1.5-64" is a preset of its class, whose other fields may be said as well.
+    """
     said = {"keep_ratio": keep_ratio, "n_keep": n_keep}
     more = [f"{name}={value}" for name, value in said.items() if value is not None]
     if len(more) > 1:
@@ -69,4 +83,12 @@ def method_from_text(text: str, keep_ratio: float | None = None, n_keep: int | N
         if name in parts.fields:
             raise ValueError(f"want {name} once, got {text} and {more[0]}")
         text = str(parts._replace(fields=parts.fields | {name: value}))
-    return spec.build(METHODS, text, TokenMethod)
+    name, given = spec.parse(text)
+    wanted = given.pop(PRESET, None)
+    method = spec.build(METHODS, str(spec.Text(name, given)), TokenMethod)
+    if wanted is None:
+        return method
+    # checks the name
+    type(method).preset(wanted)
+    fields = {key: value for key, value in type(method).presets[wanted].items() if key not in given}
+    return replace(method, **fields)  # type: ignore[type-var]

@@ -8,7 +8,7 @@ nothing is remembered here but the numbers for the report.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -73,11 +73,13 @@ class BeforeDecoderEngine(DecoderHooks):
             return None
         device = self.costs.device
         current = Pass(cache, moment(device), Stopwatch(device))
-        inputs, past = BackboneInputs.of(kwargs, self.call.attention_mask), cache_state.read(cache)
-        if visual is not None and not self.method.keeps_all:
+        if visual is not None and not self.keeps_all:
             if refusal:
                 raise ValueError(refusal)
-            cache_state.check(cache)
+            cache_state.check(cache, self.way_out)
+        inputs = BackboneInputs.of(kwargs, self.call.attention_mask, self.keeps_all)
+        past = cache_state.read(cache)
+        if visual is not None and not self.keeps_all:
             check_arguments(kwargs, inputs, module.config)
         self.local.current = current
         cache_state.allow_masks(cache, True)
@@ -92,9 +94,6 @@ class BeforeDecoderEngine(DecoderHooks):
         self, current: Pass, inputs: BackboneInputs, past: Past, kwargs: Kwargs, found: list[ImageTokens]
     ) -> Kwargs:
         """What the backbone gets in place of the tokens that came; nothing where all of them stay."""
-        if self.method.keeps_all and inputs.attention_mask is not None and inputs.attention_mask.ndim != 2:
-            # a prepared mask of a static cache: nothing will be dropped, so that it only serves to count
-            inputs = replace(inputs, attention_mask=None)
         mask = inputs.masks(past)[1]
         rows = Sequences(inputs.embeds, mask, inputs.samples)
         selected = select_tokens(rows, found, self.method, self.adapter.grid)

@@ -25,7 +25,7 @@ from tokenpruner.decoder.cache_state import Past
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder, config_number
 from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.tower_reader import TowerReader
-from tokenpruner.models.transformers_api import Kwargs
+from tokenpruner.models.transformers_api import CACHE_ARGUMENTS, Kwargs
 from tokenpruner.report.prefill_record import Lengths, PrefillCosts
 from tokenpruner.report.records import Report
 from tokenpruner.report.timing import Stopwatch
@@ -35,6 +35,14 @@ WAY_OUT = "use `with prune(model, method)`"
 ROPE_DELTAS = "rope_deltas"
 # one prompt, one way, one step: whatever the model's own settings say
 ONE_STEP = {"max_new_tokens": 1, "num_beams": 1, "num_return_sequences": 1, "do_sample": False, "use_cache": False}
+
+
+# how generate() goes on from a prompt, which is up to the call that gets what is prepared
+GENERATION = (
+    *("use_cache", "cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size"),
+    *("generation_config", "max_new_tokens", "max_length", "do_sample", "num_beams", "num_return_sequences"),
+    *("streamer", "logits_processor", "stopping_criteria", "temperature", "top_p", "top_k"),
+)
 
 
 class BackboneReached(Exception):  # noqa: N818 - it ends a pass that went well
@@ -47,6 +55,19 @@ class BackboneCall:
 
     kwargs: Kwargs
     attention_mask: object
+
+
+def check_prompt(inputs: Tensors) -> None:
+    """Raise ValueError where `inputs` are not those of a whole prompt; names what to do."""
+    for name in ("labels", *CACHE_ARGUMENTS):
+        if inputs.get(name) is not None:
+            raise ValueError(f"prepare() wants a whole prompt for generate(), got {name}")
+    for name in GENERATION:
+        if inputs.get(name) is not None:
+            raise ValueError(
+                f"prepare() wants what the model's forward takes, got {name}: hand it to "
+                f"model.generate(**prepare(model, method, **inputs), {name}=...)"
+            )
 
 
 def prepared_inputs(adapter: Adapter, method: Method, report: Report | None, inputs: Tensors) -> Tensors:

@@ -44,19 +44,23 @@ class BackboneInputs:
     samples: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, kwargs: Kwargs, before: object = None) -> BackboneInputs:
+    def of(cls, kwargs: Kwargs, before: object = None, counts_only: bool = False) -> BackboneInputs:
         """Read the arguments of the call; `before` is the mask that the model around the backbone was given.
 
-        Raises ValueError for masks and tokens of any other form.
+        Raises ValueError for masks and tokens of any other form; where a pass `counts_only` and nothing will be
+        dropped, a mask that was made ahead, say for a static cache, is passed over.
         """
         embeds, mask, position_ids = (kwargs.get(name) for name in INPUT_NAMES)
+        if counts_only and is_made_ahead(mask):
+            mask, before = (None, None) if is_made_ahead(before) else (mask, before)
         if not isinstance(embeds, torch.Tensor):
             raise ValueError("want the text backbone to be called with inputs_embeds")
         made = mask if is_made_ahead(mask) else None
         mask = mask if made is None else before
         for name, value in (("attention_mask", mask), ("position_ids", position_ids)):
             if value is not None and not isinstance(value, torch.Tensor):
-                raise ValueError(f"want {name} as a tensor, got {type(value).__name__}")
+                kind = type(value).__name__
+                raise ValueError(f"want {name} of the tokens as a tensor [B, L], as tokenizers make it, got a {kind}")
         samples = samples_of(position_ids, mask, cache_of(kwargs) is not None)
         samples = None if samples is None else samples.to(embeds.device).expand(*embeds.shape[:2])
         return cls(embeds, mask, position_ids, made, samples)  # type: ignore[arg-type]

@@ -13,8 +13,12 @@ from tokenpruner.models.transformers_api import Cache, CacheLayerMixin, DynamicS
 PRUNED_BEFORE = "this cache was pruned before the decoder: go on inside `with prune(...)` with a method of that kind"
 # what a layer of a cache has for each of its slots; the rest are states
 BY_SLOT = ("keys", "values", "indexer_keys", "indexer_position_ids")
-WAY_OUT = "use model.generate(**prepare(model, method, **inputs))"
-STATIC = f"a static cache has its mask made before tokens can be dropped: {WAY_OUT}"
+WAY_OUT = "use model.generate(**prepare(model, method, **inputs)), or a dynamic cache where prepare() refuses the model"
+WAY_OUT_INSIDE = (
+    "leave it out, for a method inside the decoder works with dynamic caches and whole prompts only; a method before "
+    "the decoder, such as DivPrune, has prepare(model, method, **inputs) for the others"
+)
+STATIC = "a static cache has its mask made before tokens can be dropped"
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,18 @@ def read(cache: Cache | None) -> Past:
     return Past(int(cache.get_seq_length()))
 
 
-def check(cache: Cache | None) -> None:
-    """Raise unless pruned tokens can be written to `cache`; names the way out."""
+def check(cache: Cache | None, way_out: str = WAY_OUT) -> None:
+    """Raise ValueError unless pruned tokens can be written to `cache`; names the `way_out`."""
     if cache is None:
         return
     if cache.is_compileable:
-        raise ValueError(STATIC)
+        raise ValueError(f"{STATIC}: {way_out}")
     kinds = {type(layer) for layer in cache.layers if isinstance(layer, CacheLayerMixin)}
     if not cache.layers and cache.layer_class_to_replicate is not None:
         kinds = {cache.layer_class_to_replicate}
     if not kinds <= {*KINDS, *KINDS.values()}:
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise ValueError(f"want a dynamic cache with plain attention layers, got {names}: {WAY_OUT}")
+        raise ValueError(f"want a dynamic cache with plain attention layers, got {names}: {way_out}")
 
 
 def commit(cache: Cache, removed: int, prefix: PrunedPrefix) -> None:

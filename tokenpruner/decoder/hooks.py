@@ -23,9 +23,9 @@ from tokenpruner.decoder.loss_labels import LabelCut, has_replaceable_loss, with
 from tokenpruner.decoder.whole_outputs import has_other_head, with_embeddings_left, with_whole
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import after_forward, before_forward
-from tokenpruner.models.overrides import method_wrapped
+from tokenpruner.models.overrides import NotCopied, method_wrapped
 from tokenpruner.models.tower_reader import TowerReader
-from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of
+from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, shows_images
 from tokenpruner.report.prefill_record import PrefillCosts, with_bytes
 from tokenpruner.report.records import Prefill, Report
 
@@ -44,12 +44,16 @@ class ModelCall(threading.local):
     is_open: bool = False
 
 
-class DecoderHooks(ABC):
+class DecoderHooks(NotCopied, ABC):
     """One model being pruned by one method into one report."""
+
+    # what to do where a cache or a prompt is of a form that hooks come too late for
+    way_out = WAY_OUT
 
     def __init__(self, adapter: Adapter, method: TokenMethod, report: Report) -> None:
         self.adapter, self.report, self.keeps_all = adapter, report, method.keeps_all
         self.core = adapter.backbone
+        self.hooked: tuple[nn.Module, ...] = (adapter.model, adapter.merger, adapter.backbone)
         self.has_loss = has_replaceable_loss(adapter.model, adapter.backbone)
         self.has_other_head = has_other_head(adapter.model, adapter.merger)
         self.recorder = VisualTokenRecorder(TowerReader.of(adapter.merger, adapter.backbone, *method.tower_needs()))
@@ -107,18 +111,17 @@ class DecoderHooks(ABC):
 
         @functools.wraps(generate)
         def guarded(*args: object, **kwargs: object) -> object:
-            has_images = any(name.startswith("pixel_values") or name == "mm_encoder_outputs" for name in kwargs)
-            if has_images and not self.keeps_all:
+            if shows_images(model, (), kwargs) and not self.keeps_all:
                 config = kwargs.get("generation_config", args[1] if len(args) > 1 else None)
                 config = getattr(model, "generation_config", None) if config is None else config
                 cache = kwargs.get("cache_implementation", getattr(config, "cache_implementation", None))
                 chunk = kwargs.get("prefill_chunk_size", getattr(config, "prefill_chunk_size", None))
                 if isinstance(cache, str) and "static" in cache:
-                    raise ValueError(f"cache_implementation={cache!r}: {STATIC}")
+                    raise ValueError(f"cache_implementation={cache!r}: {STATIC}: {self.way_out}")
                 if chunk is not None:
                     # an image may be cut in two
                     got = f"got prefill_chunk_size={chunk}"
-                    raise ValueError(f"want the prompt in one piece, {got}: leave it out, or {WAY_OUT}")
+                    raise ValueError(f"want the prompt in one piece, {got}: {self.way_out}")
             return generate(*args, **kwargs)
 
         return guarded

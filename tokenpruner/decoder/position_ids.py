@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from tokenpruner.base.token_method import Positions
+from tokenpruner.base.positions import Positions
 from tokenpruner.decoder.packed_rows import counts_within
 
 

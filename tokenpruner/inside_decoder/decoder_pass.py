@@ -49,3 +49,11 @@ class DecoderPass:
     picked: list[list[PickedImage]] = field(default_factory=list)
     # by what it depends on: what a layer gets, along with what keeps the key's ids alive
     made: dict[tuple[object, ...], tuple[Kwargs, Kwargs, tuple[int, PrunedPrefix] | None]] = field(default_factory=dict)
+
+
+def last_columns(current: DecoderPass) -> torch.Tensor:
+    """Where the last token of each row's prompt stands among those that are left, int64 [B]."""
+    kept = current.whole if current.skipped is not None else current.kept
+    real = kept.mask & current.is_prompt.gather(1, kept.index)
+    columns = torch.arange(real.shape[1], device=real.device)
+    return torch.where(real, columns, 0).amax(1)

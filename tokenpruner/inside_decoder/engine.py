@@ -22,12 +22,12 @@ from tokenpruner.base.inside_decoder import LayerMethod, Stage
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import DEEPSTACK, BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER
-from tokenpruner.decoder.cache_state import PRUNED_BEFORE
+from tokenpruner.decoder.cache_state import PRUNED_BEFORE, WAY_OUT_INSIDE
 from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
 from tokenpruner.decoder.loss_labels import LabelCut, answers
 from tokenpruner.decoder.packed_rows import block_mask
-from tokenpruner.inside_decoder.decoder_pass import DecoderPass
+from tokenpruner.inside_decoder.decoder_pass import DecoderPass, last_columns
 from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.layer_arguments import bound_arguments
 from tokenpruner.inside_decoder.layer_inputs import LayerInputs
@@ -36,7 +36,7 @@ from tokenpruner.inside_decoder.skipped_tokens import computed_arguments, with_s
 from tokenpruner.inside_decoder.stage_selection import RemainingImage, StageInputs, checked_stages, select_at_stage
 from tokenpruner.models import attention_probe
 from tokenpruner.models.adapter import Adapter
-from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
+from tokenpruner.models.decoder_layers import DecoderLayers, check_keeps_cache, check_recomputed
 from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.image_tokens import ImageTokens, with_samples
 from tokenpruner.models.transformers_api import Kwargs, cache_of, cache_of_output, check_cached
@@ -56,10 +56,13 @@ class Local(threading.local):
 class InsideDecoderEngine(DecoderHooks):
     """Prunes inside the decoder."""
 
+    way_out = WAY_OUT_INSIDE
+
     def __init__(self, adapter: Adapter, method: LayerMethod, report: Report) -> None:
         super().__init__(adapter, method, report)
         self.method, self.local, self.skips = method, Local(), method.mode == "skip"
         self.layers = DecoderLayers.of(adapter.backbone)
+        self.hooked = (*self.hooked, *self.layers.modules)
         rotary = RotaryPositions(adapter.backbone) if method.positions == "compact" else None
         self.layer_inputs = LayerInputs(self.layers, rotary)
         stages = checked_stages(self.layers, method)
@@ -112,17 +115,17 @@ class InsideDecoderEngine(DecoderHooks):
             return None
         if cache_state.is_pruned(cache) and (self.skips or not cache_state.differs_by_layer(cache)):
             raise ValueError(DIFFERS_BY_LAYER if cache_state.differs_by_layer(cache) else PRUNED_BEFORE)
-        device, given = self.costs.device, kwargs
+        device = self.costs.device
         started = moment(device)
-        if self.keeps_all and getattr(kwargs.get("attention_mask"), "ndim", 2) != 2:
-            # a prepared mask of a static cache: nothing will be dropped, so that the pass only serves to count
-            given = kwargs | {"attention_mask": None}
-        inputs = BackboneInputs.of(given, self.call.attention_mask)
         if visual is not None and not self.keeps_all:
             if refusal:
                 raise ValueError(refusal)
-            cache_state.check(cache)
+            cache_state.check(cache, self.way_out)
+        inputs = BackboneInputs.of(kwargs, self.call.attention_mask, self.keeps_all)
+        if visual is not None and not self.keeps_all:
             check_arguments(kwargs, inputs, module.config)
+            for layer in self.layers.modules if self.skips else ():
+                check_keeps_cache(layer)
         pasts = tuple(cache_state.read_at(cache, slot) for slot in self.layers.slots)
         past = pasts[self.layers.first_attending]
         mask = inputs.masks(past)[1]
@@ -166,7 +169,7 @@ class InsideDecoderEngine(DecoderHooks):
             hidden = self._staged(current, stage, hidden, given)
         arguments = self._arguments(current, number, given)
         if current.images and number in self.read_ahead and not self.keeps_all:
-            self._read(current, number, hidden, arguments)
+            self._read(current, self._reading(number), hidden, arguments)
         if self.skips and not current.kept.is_whole:
             current.skipped_hidden = hidden
             hidden, arguments = computed_arguments(module, hidden, given, current.kept)
@@ -187,17 +190,24 @@ class InsideDecoderEngine(DecoderHooks):
     def _arguments(self, current: DecoderPass, number: int, given: Kwargs) -> Kwargs:
         return given if self.skips else self.layer_inputs.arguments(current, number, given)
 
-    def _read(self, current: DecoderPass, number: int, hidden: torch.Tensor, arguments: Kwargs) -> None:
-        """Read the attention of layer `number`, before it writes to its cache."""
+    def _reading(self, number: int) -> Stage:
+        """The stage that reads layer `number` ahead."""
+        return next(stage for stage in self.stages.values() if stage.reads == number)
+
+    def _read(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, arguments: Kwargs) -> None:
+        """Read the attention of the layer that `stage` reads, before it writes to its cache."""
+        number = stage.layer if stage.reads is None else stage.reads
         past = cache_state.read_at(current.cache, self.layers.slots[number])
+        columns = last_columns(current) if stage.queries == "last" and current.inputs.samples is None else None
+        parts = attention_probe.Parts(columns, values=False)
         with torch.no_grad(), current.selection.running():
-            inputs = attention_probe.read(self.layers.modules[number], hidden, arguments)
+            inputs = attention_probe.read(self.layers.modules[number], hidden, arguments, parts=parts)
         current.attention_inputs = inputs, current.inputs.masks(past)[0]
 
     def _staged(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
         """The hidden states that go on from `stage`."""
         if stage.reads == stage.layer:
-            self._read(current, stage.layer, hidden, self._arguments(current, stage.layer, given))
+            self._read(current, stage, hidden, self._arguments(current, stage.layer, given))
         with current.selection.running():
             return self._cut(current, stage, hidden)
 
@@ -207,7 +217,12 @@ class InsideDecoderEngine(DecoderHooks):
         before = current.whole if self.skips else current.kept
         # picks are indices: no gradient flows through them
         stage_inputs = StageInputs(
-            hidden.detach(), before, current.is_prompt, current.attention_inputs, current.inputs.samples
+            hidden.detach(),
+            before,
+            current.is_prompt,
+            current.attention_inputs,
+            current.inputs.samples,
+            self.costs.layers,
         )
         with torch.no_grad():
             chosen = select_at_stage(current.images, stage_inputs, stage, self.method, self.adapter.grid)

@@ -14,7 +14,10 @@ from torch import nn
 from tokenpruner.decoder.kept_tokens import KeptTokens
 from tokenpruner.decoder.packed_rows import counts_within
 from tokenpruner.inside_decoder.layer_arguments import EMBEDDINGS, POSITIONS
+from tokenpruner.models.decoder_layers import FULL, SLIDING
 from tokenpruner.models.transformers_api import Kwargs
+
+ROTARY_ARGUMENTS = {"self", "x", "position_ids", "layer_type"}
 
 
 class RotaryPositions:
@@ -46,6 +49,22 @@ class RotaryPositions:
             raise ValueError(f'positions="compact" wants cosines and sines, got {type(like).__name__}')
         kind = (self.types[number],) if self.by_type and self.types else ()
         return tuple(self.rotary(like[0], positions.to(like[0].device), *kind))
+
+
+@torch.no_grad()
+def can_number_anew(backbone: nn.Module) -> bool:
+    """True where the layers of `backbone` are told positions by cosines and sines that it makes of them alone."""
+    rotary = getattr(backbone, "rotary_emb", None)
+    if not isinstance(rotary, nn.Module) or {*inspect.signature(type(rotary).forward).parameters} - ROTARY_ARGUMENTS:
+        return False
+    weight = next(backbone.parameters())
+    positions = torch.zeros(1, 1, dtype=torch.int64, device=weight.device)
+    kinds: list[tuple[str, ...]] = [()]
+    if "layer_type" in inspect.signature(type(rotary).forward).parameters:
+        types = getattr(getattr(backbone, "config"), "layer_types", None) or ()  # noqa: B009
+        kinds = [(kind,) for kind in sorted({*types} & {FULL, SLIDING})]
+    made = [rotary(weight.new_zeros(1, 1, 1), positions, *kind) for kind in kinds]
+    return all(isinstance(own, tuple) and all(isinstance(table, torch.Tensor) for table in own) for own in made)
 
 
 def lowered_positions(

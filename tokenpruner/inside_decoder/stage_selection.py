@@ -7,12 +7,13 @@ attention that a method sees is that row's, without padding.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import torch
 from torch import nn
 
 from prunekernels._finite import raise_pending
-from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage, check_picks, check_stages
+from tokenpruner.base.inside_decoder import Cost, LayerContext, LayerMethod, Stage, check_picks, check_stages
 from tokenpruner.base.token_method import Newlines
 from tokenpruner.decoder.kept_tokens import KeptTokens
 from tokenpruner.models.attention import Attention
@@ -101,7 +102,7 @@ class StageInputs:
 
     That is what the layer's attention gets and, bool [B, S], which of the slots before it are real. Columns of the pass
     that are not `is_prompt` bool [B, L] come after the prompt, and have no say; `samples` int64 [B, L] are those of
-    packed rows.
+    packed rows, `costs` those of all decoder layers.
     """
 
     hidden: torch.Tensor
@@ -109,6 +110,7 @@ class StageInputs:
     is_prompt: torch.Tensor
     attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
     samples: torch.Tensor | None = None
+    costs: tuple[Cost | None, ...] = ()
 
     def real(self) -> torch.Tensor:
         """Which of the tokens have a say, bool [B, P]."""
@@ -120,44 +122,73 @@ class StageInputs:
         return own >= 0 if self.samples is None else self.samples[image.row, own] == image.sample
 
 
+@dataclass(frozen=True)
+class Sequence:
+    """One row, or one sample of a packed row, as a method sees it: padding and what comes after the prompt left out.
+
+    `places` int64 [P] say where each of the row's tokens stands in it, `text` int64 [T] which of those are no visual
+    tokens; `sizes` are the tokens of each of its images.
+    """
+
+    places: torch.Tensor
+    text: torch.Tensor
+    attention: Attention | None
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, images: list[RemainingImage], inputs: StageInputs) -> Sequence:
+        """The one that all of `images` are in."""
+        row, own = images[0].row, images[0].image
+        there = inputs.real()[row] & inputs.of_sample(own)
+        is_text, read = there.clone(), inputs.attention_inputs
+        for image in images:
+            is_text[image.columns] = False
+            is_text[image.newlines] = False
+        places = there.cumsum(0) - 1
+        attention = None if read is None else attention_of_row(read[0], row, there, read[1][row])
+        return cls(places, places[is_text], attention, tuple(image.as_entered.size for image in images))
+
+
 def select_at_stage(
     images: list[RemainingImage], inputs: StageInputs, stage: Stage, method: LayerMethod, grid: GridOf
 ) -> list[RemainingImage]:
     """Let `method` pick among the tokens of each image."""
     found: list[RemainingImage] = []
-    is_text = inputs.real()
-    real = is_text.clone()
-    for image in images:
-        is_text[image.row, image.columns] = False
-        is_text[image.row, image.newlines] = False
-    attention: dict[tuple[int, int], Attention | None] = {}
-    for image in images:
-        row, own = image.row, image.image
-        there, seen = real[row] & inputs.of_sample(own), (row, own.sample)
-        if seen not in attention:
-            read = inputs.attention_inputs
-            attention[seen] = None if read is None else attention_of_row(read[0], row, there, read[1][row])
-        place, (one, views) = there.cumsum(0) - 1, views_of(own, grid)
-        context = LayerContext(
-            hidden=inputs.hidden[row, image.columns],
-            kept=image.kept,
-            size=len(own.columns),
-            stage=stage,
-            columns=place[image.columns],
-            text=place[is_text[row] & there],
-            attention=attention[seen],
-            grid=one,
-            row=row,
-            image=own.number,
-            frame=own.frame,
-            views=views,
-            n_newlines=len(own.newlines),
-        )
-        # scores in the precision that the method takes, whatever the model runs in
-        with torch.autocast(context.hidden.device.type, enabled=False):
-            picks = method.select(context)
-        picks = check_picks(picks, context, method)
-        found.append(replace(image, kept=image.kept[picks], columns=image.columns[picks]))
+    for _, group in groupby(images, key=lambda image: (image.row, image.image.sample)):
+        together = list(group)
+        sequence = Sequence.of(together, inputs)
+        for image in together:
+            context = _context(image, inputs, sequence, stage, grid)
+            # scores in the precision that the method takes, whatever the model runs in
+            with torch.autocast(context.hidden.device.type, enabled=False):
+                picks = method.select(context)
+            picks = check_picks(picks, context, method)
+            found.append(replace(image, kept=image.kept[picks], columns=image.columns[picks]))
     # once for all images, where the cut waits anyway
     raise_pending()
     return found
+
+
+def _context(
+    image: RemainingImage, inputs: StageInputs, sequence: Sequence, stage: Stage, grid: GridOf
+) -> LayerContext:
+    """What the method reads of one image."""
+    own, (one, views) = image.image, views_of(image.image, grid)
+    return LayerContext(
+        hidden=inputs.hidden[image.row, image.columns],
+        kept=image.kept,
+        size=len(own.columns),
+        stage=stage,
+        columns=sequence.places[image.columns],
+        text=sequence.text,
+        attention=sequence.attention,
+        grid=one,
+        row=image.row,
+        image=own.number,
+        frame=own.frame,
+        views=views,
+        n_newlines=len(own.newlines),
+        costs=inputs.costs,
+        row_sizes=sequence.sizes,
+        n_others=len(sequence.text),
+    )

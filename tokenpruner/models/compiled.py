@@ -1,7 +1,7 @@
 """Compiled parts of a model, run as they were written for a while.
 
-A graph that torch.compile has made knows the hooks that were there when it was made, and never looks for others. So what
-is compiled around a hook is set aside, in whichever way it was compiled:
+A graph that torch.compile has made knows the hooks that were there when it was made, and never looks for others. So
+what is compiled around a hook is set aside, in whichever way it was compiled:
 
     model.forward = torch.compile(model.forward)        model.compile()        torch.compile(model)
 

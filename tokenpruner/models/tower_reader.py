@@ -21,11 +21,11 @@ from torch import nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from prunekernels.attention_received import attention_received
+from tokenpruner.models.first_tokens import first_tokens
 from tokenpruner.models.image_layouts import Given, Layout
 from tokenpruner.models.overrides import attribute_replaced, method_wrapped
 from tokenpruner.models.tower_reading import TowerNeed, TowerReading
 from tokenpruner.models.transformers_api import AttentionInterface, attention_override, looks_up_attention
-from tokenpruner.models.vision_towers import CLASS, FIRST
 
 NAME = "prunekit_tower"
 # what puts patches into windows, and hands their order on: an argument of one, the first result of the other
@@ -153,8 +153,8 @@ class TowerReader:
     def _unknown(self, n_patches: int, n_tokens: int) -> ValueError:
         kind = type(self.merger).__name__
         return ValueError(
-            f"{kind} makes {n_tokens} visual tokens of {n_patches} patches, and which of which is not known: methods that "
-            "read the vision tower cannot serve it, those that read embeddings can, such as divprune"
+            f"{kind} makes {n_tokens} visual tokens of {n_patches} patches, and which of which is not known: methods "
+            "that read the vision tower cannot serve it, those that read embeddings can, such as divprune"
         )
 
     def _windows(self, original: Callable[..., object]) -> Callable[..., object]:
@@ -229,10 +229,7 @@ def _first_tokens(merger: nn.Module, path: str) -> tuple[int, bool]:
     for depth in range(len(names) - 1, 0, -1):
         embeddings = getattr(merger.get_submodule(".".join(names[:depth])), "embeddings", None)
         if isinstance(embeddings, nn.Module):
-            own = dict(embeddings.named_parameters(recurse=False))
-            counts = {name: FIRST.get(name, 0) for name in own}
-            first = sum(own[name].shape[-2] if count is None else count for name, count in counts.items())
-            return first, any(name in own for name in CLASS)
+            return first_tokens(embeddings, type(merger).__name__)
     return 0, False
 
 

@@ -99,7 +99,7 @@ class Report:
 
     `calls_ms` are the milliseconds of each call of the model as a whole, generate() or a forward pass that was pruned
     outside of it, and `total_ms` their sum; `peak_bytes` is the most memory that was allocated on a CUDA device, None
-    on any other.
+    on any other. `hold` says how many passes and calls are held, None all of them.
     """
 
     method: str = ""
@@ -121,6 +121,7 @@ class Report:
     prefill_ms: float = field(default=0.0, init=False)
     total_ms: float = field(default=0.0, init=False)
     layers: list[tuple[int, int]] = field(default_factory=list, init=False)
+    hold: int | None = field(default=LAST, kw_only=True)
 
     def __post_init__(self) -> None:
         prefills, calls_ms = self.prefills, self.calls_ms
@@ -136,7 +137,7 @@ class Report:
         return [image for prefill in self.prefills for image in prefill.images]
 
     def add(self, prefill: Prefill) -> None:
-        """Count a pass, and hold it until `LAST` others have come."""
+        """Count a pass, and hold it until `hold` others have come."""
         self.n_passes += 1
         self.n_images += len(prefill.images)
         self.visual_before += prefill.visual_before
@@ -155,18 +156,22 @@ class Report:
             before, after = self.layers[number]
             self.layers[number] = (before + came, after + sum(rows))
         self.prefills.append(prefill)
-        del self.prefills[:-LAST]
+        self._forget(self.prefills)
 
     def add_call(self, milliseconds: float) -> None:
         """Count a call of the model as a whole."""
         self.n_calls += 1
         self.total_ms += milliseconds
         self.calls_ms.append(milliseconds)
-        del self.calls_ms[:-LAST]
+        self._forget(self.calls_ms)
+
+    def _forget(self, held: list[Prefill] | list[float]) -> None:
+        if self.hold is not None:
+            del held[: max(len(held) - self.hold, 0)]
 
     def clear(self) -> None:
         """Begin anew with the same method; the peak of the memory stays."""
-        fresh = Report(self.method, peak_bytes=self.peak_bytes)
+        fresh = Report(self.method, peak_bytes=self.peak_bytes, hold=self.hold)
         for number in fields(self):
             setattr(self, number.name, getattr(fresh, number.name))
 

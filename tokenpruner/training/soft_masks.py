@@ -35,6 +35,7 @@ from tokenpruner.models import attention_probe
 from tokenpruner.models.adapter import Adapter
 from tokenpruner.models.attention import Attention, causal
 from tokenpruner.models.attention_probe import AttentionInputs, attention_of_row
+from tokenpruner.models.compiled import uncompiled
 from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
 from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.image_tokens import ImageTokens, views_of
@@ -194,9 +195,14 @@ def soften(model: nn.Module, method: ATP, modules: ATPModules, temperature: floa
         raise ValueError(f"want modules for the layers {method.layers}, got some for {modules.layers}")
     if not temperature > 0:
         raise ValueError(f"want a temperature above 0, got {temperature!r}")
-    engine = SoftMaskEngine(adapters.find(model), method, modules, temperature)
-    with attached(engine):
-        yield engine
+    if method.positions != "keep":
+        raise ValueError(
+            f'want positions="keep" with soft masks, under which all tokens stay, got {method.positions!r}'
+        )
+    with uncompiled(model) as parts:
+        engine = SoftMaskEngine(adapters.find(parts.model), method, modules, temperature)
+        with attached(engine):
+            yield engine
 
 
 def _check_checkpointing(layer: nn.Module) -> None:

@@ -32,6 +32,7 @@ from tokenpruner.base.vision_transformer import (
 )
 from tokenpruner.models import vision_towers
 from tokenpruner.models.forward_hooks import after_forward, before_forward
+from tokenpruner.models.overrides import NotCopied
 from tokenpruner.models.transformers_api import Kwargs, checkpoint_reruns_hooks
 from tokenpruner.models.vision_towers import Block
 from tokenpruner.report.flops import tower_flops
@@ -44,12 +45,14 @@ Args = tuple[object, ...]
 ADDITIVE = ("sdpa", "eager")
 
 
-class VisionTransformerEngine:
+class VisionTransformerEngine(NotCopied):
     """One vision transformer being pruned by one method into one report."""
 
     def __init__(self, model: nn.Module, method: BlockMethod, report: Report) -> None:
         self.tower = vision_towers.find(model)
         self.core, self.method, self.report = self.tower.module, method, report
+        parts = [module for block in self.tower.blocks for module in (block.module, block.queries, block.keys)]
+        self.hooked = (model, self.core, self.tower.patches, self.tower.pooler or self.core, *parts)
         self.name = type(model).__name__
         self.local, self.lock = Local(), threading.Lock()
         # asked once, so that a schedule that does not fit is refused before anything is changed
