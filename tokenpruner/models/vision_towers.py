@@ -1,8 +1,8 @@
 """Where the blocks of a vision transformer are, found by structure: ViT, DeiT, DINOv2, CLIP, SigLIP and their kin.
 
 A tower is a module with patch embeddings (a convolution), a list of blocks whose attention projects queries and
-keys, and perhaps a pooler.
-What stands around the tower has to do without the grid of patches: linear heads, and a text tower beside it.
+keys, and perhaps a pooler. What stands around the tower has to do without the grid of patches: linear heads, and a
+text tower beside it.
 """
 
 from __future__ import annotations
