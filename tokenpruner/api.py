@@ -6,14 +6,15 @@ inputs = prepare(model, method, **inputs)     stateless: embeddings, mask and po
 
 from __future__ import annotations
 
+import functools
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ContextDecorator, ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -26,15 +27,41 @@ from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.models import adapter as adapters
 from tokenpruner.models.compiled import uncompiled
 from tokenpruner.models.overrides import not_copied
+from tokenpruner.models.turns import Turns
 from tokenpruner.report.records import LAST, Report
+
+if TYPE_CHECKING:
+    from tokenpruner.report.call_meter import Meter
 
 Placed = TypeVar("Placed", Method, LayerMethod)
 WANT_METHOD = 'want a method such as DivPrune(keep_ratio=0.1) or "divprune:keep_ratio=0.1", got {!r}'
 
-# by the module worked on: who may put hooks on a model, and which models are inside a `with prune(...)`
+# by the module worked on: who may put hooks on it, and who prunes it
 _GUARD = threading.Lock()
 _LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.Lock] = weakref.WeakKeyDictionary()
-_PRUNED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+_PRUNED: weakref.WeakKeyDictionary[nn.Module, Shared] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A module that is being pruned: whose turn it is in a thread, and what ends when all have left.
+
+    One that `is_exclusive` is shared with nobody.
+    """
+
+    is_exclusive: bool = False
+    turns: Turns = field(default_factory=Turns)
+    until: ExitStack = field(default_factory=ExitStack)
+
+
+@dataclass(frozen=True)
+class Entered:
+    """One `with prune(...)` that is open."""
+
+    engine: Engine
+    shared: Shared
+    meter: Meter
+    hooks: ExitStack
 
 
 class Pruning(ContextDecorator):
@@ -42,7 +69,7 @@ class Pruning(ContextDecorator):
 
     def __init__(self, model: nn.Module, method: TokenMethod, hold: int | None) -> None:
         self.model, self.method, self.hold = model, method, hold
-        self._open: list[ExitStack] = []
+        self._open: list[Entered] = []
         self._was_entered = False
 
     def __enter__(self) -> Report:
@@ -56,17 +83,48 @@ class Pruning(ContextDecorator):
             report = Report(hold=self.hold)
             engine = _engine(parts.model, self.method, report)
             report.method = spec.describe(engine.method)
-            # outside the engine's hooks, so that their time counts
-            stack.enter_context(attached(engine, Meter(parts.model, report).attached()))
-            parts.put_back(engine.hooked)
-            self._open.append(stack.pop_all())
+            with _lock(engine.core):
+                shared = _PRUNED.get(engine.core) or Shared()
+                if shared.is_exclusive or shared.turns.is_mine:
+                    _check_free(engine.core)
+                # before any hook is on: it is nobody's turn but theirs who have entered
+                engine.acts = functools.partial(_acts, shared, engine)
+                hooks = stack.enter_context(ExitStack())
+                # outside the engine's hooks, so that their time counts
+                meter = Meter(parts.model, report, engine.acts)
+                for own in (not_copied(engine.core), engine.attached(), meter.attached()):
+                    hooks.enter_context(own)
+                if shared.turns.is_over:
+                    parts.put_back(engine.hooked)
+                shared.turns.enter(engine)
+                _PRUNED[engine.core] = shared
+                # what was compiled stays set aside until all have left
+                kept = hooks.pop_all()
+                shared.until.push(stack.pop_all().__exit__)
+            self._open.append(Entered(engine, shared, meter, kept))
         return report
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Take them off; warns where images went in and none was seen."""
-        self._open.pop().__exit__(kind, error, trace)
+        entered = self._open.pop()
+        core = entered.engine.core
+        with _lock(core):
+            try:
+                entered.hooks.__exit__(kind, error, trace)
+            finally:
+                entered.shared.turns.leave(entered.engine)
+                if entered.shared.turns.is_over:
+                    _PRUNED.pop(core, None)
+                    entered.shared.until.close()
+        if error is None:
+            entered.meter.warn_of_unseen()
+
+    def _recreate_cm(self) -> Pruning:
+        # a decorated function may run in several threads at once
+        self._was_entered = True
+        return Pruning(self.model, self.method, self.hold)
 
     def __del__(self) -> None:
         if not getattr(self, "_was_entered", True):
@@ -76,9 +134,11 @@ class Pruning(ContextDecorator):
 def prune(model: nn.Module, method: TokenMethod | str, *, hold: int | None = LAST) -> Pruning:
     """Prune every call of `model` inside a `with`, from whichever thread; it yields the report that fills up.
 
+    A thread that enters one of its own meanwhile has its own method and report, as requests to a server want them.
+
     `model` is a vision-language model, or a vision transformer for a method that works inside one; `method` one of
     `tokenpruner.methods`, or its text form, "divprune:keep_ratio=0.1". Raises ValueError for a model without visual
-    tokens and for one that is being pruned already; inside, for what cannot be pruned: static caches, chunked
+    tokens and for one that this thread is pruning already; inside, for what cannot be pruned: static caches, chunked
     prefill. A call without images is not changed. Logits and hidden states of a pruned call are those of the tokens
     that are left, rows filled up on the left; of all tokens where layers are only skipped, where a classifier or
     somebody else's loss works with them, and with labels in evaluation. Gradients flow, and a loss is over the tokens
@@ -120,8 +180,9 @@ def prepare(
 class Engine(Protocol):
     """One model being pruned by one method: while `attached`, every pass of it is."""
 
-    # the module that only one engine works on at a time
+    # the module that it works on, and whether it is its turn in this thread
     core: nn.Module
+    acts: Callable[[], bool]
 
     @property
     def hooked(self) -> Sequence[nn.Module]:
@@ -136,19 +197,20 @@ class Engine(Protocol):
 
 
 @contextmanager
-def attached(engine: Engine, *around: AbstractContextManager[None]) -> Iterator[None]:
-    """While open, `engine` works on its model and no other one does; then come other hooks, `around` its own.
-
-    Raises ValueError where an engine works on it already.
-    """
+def attached(engine: Engine) -> Iterator[None]:
+    """While open, `engine` works on its model and no other one does; raises ValueError where one does already."""
     with ExitStack() as stack:
         with _lock(engine.core):
             _check_free(engine.core)
-            stack.callback(_PRUNED.discard, engine.core)
-            _PRUNED.add(engine.core)
-            for hooks in (not_copied(engine.core), engine.attached(), *around):
+            stack.callback(_PRUNED.pop, engine.core, None)
+            _PRUNED[engine.core] = Shared(is_exclusive=True)
+            for hooks in (not_copied(engine.core), engine.attached()):
                 stack.enter_context(hooks)
         yield
+
+
+def _acts(shared: Shared, engine: Engine) -> bool:
+    return shared.turns.now() is engine
 
 
 def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
@@ -195,6 +257,6 @@ def _lock(core: nn.Module) -> threading.Lock:
 def _check_free(core: nn.Module) -> None:
     if core in _PRUNED:
         raise ValueError(
-            f"{type(core).__name__} is being pruned already: leave that `with prune(...)` first, or give each request "
-            "a method of its own by model.generate(**prepare(model, method, **inputs)) outside of any `with`"
+            f"{type(core).__name__} is being pruned already: leave that `with prune(...)` first; another thread may "
+            "have a method of its own"
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ import torch
 import tokenpruner
 from tests.tokenpruner.adapters import families
 from tests.tokenpruner.caches import with_cache
+from tests.tokenpruner.conftest import state
 from tokenpruner import Context, prepare, prune
 from tokenpruner.methods.divprune import DivPrune
 from tokenpruner.methods.fastv import FastV
@@ -75,32 +78,117 @@ def test_a_copy_inside_is_refused(watched, method):
     copy.deepcopy(model)
 
 
-def test_another_ratio_from_a_second_thread(model, prompt):
-    """Refused with the way out, which gives each request a ratio of its own, from any number of threads."""
-    inputs, said = prompt([[2, "I", 3]]), []
+RATIOS = (0.125, 0.25, 0.5, 0.75)
 
-    def enter():
-        with pytest.raises(ValueError, match=r"give each request a method of its own by .*prepare\(model, method"):
+
+def in_threads(run, arguments):
+    """Runs `run` for each of `arguments` in a thread of its own, all at once; raises what one of them raised."""
+    with ThreadPoolExecutor(len(arguments)) as pool:
+        return [one.result() for one in [pool.submit(run, argument) for argument in arguments]]
+
+
+@pytest.mark.parametrize("kind", [DivPrune, functools.partial(FastV, layer=1)])
+def test_each_request_has_its_own_ratio(watched, prompt, kind):
+    """A server's threads enter one model as they like, and leave in any order."""
+    model, inputs, check = watched
+    alone = {}
+    for ratio in RATIOS:
+        with prune(model, kind(ratio)) as report:
+            alone[ratio] = (model.generate(**inputs, **GREEDY), [image.kept for image in report.images])
+
+    def request(number):
+        ratio, found = RATIOS[number % 4], []
+        for _ in range(3):
+            with prune(model, kind(ratio)) as report:
+                told = model.generate(**inputs, **GREEDY)
+                found.append((torch.equal(told, alone[ratio][0]), [image.kept for image in report.images]))
+        return found
+
+    for number, found in enumerate(in_threads(request, range(6))):
+        assert found == [(True, alone[RATIOS[number % 4]][1])] * 3
+    check()
+
+
+def test_who_has_entered_nothing_has_the_first_one(watched, prompt):
+    model, inputs, check = watched
+    entered, leave = threading.Event(), threading.Event()
+
+    def other():
+        with prune(model, DivPrune(0.75)) as report:
+            entered.set()
+            leave.wait(60)
+            model.generate(**inputs, **GREEDY)
+        return report
+
+    def bystander():
+        model.generate(**inputs, **GREEDY)
+
+    with ThreadPoolExecutor(1) as pool, prune(model, DivPrune(0.25)) as mine:
+        running = pool.submit(other)
+        assert entered.wait(60)
+        in_threads(lambda _: bystander(), [0])
+        model.generate(**inputs, **GREEDY)
+        assert (mine.visual_after, mine.n_calls) == (8, 2)
+        with pytest.raises(ValueError, match="another thread may have a method of its own"):
             prune(model, DivPrune(0.5)).__enter__()
-        said.append("refused")
+        leave.set()
+        # the first one may be the last to leave, or the first
+        report = running.result()
+    assert (report.visual_after, report.n_calls) == (12, 1)
+    check()
 
-    with prune(model, DivPrune(0.25)):
-        thread = threading.Thread(target=enter)
-        thread.start()
-        thread.join()
-    assert said == ["refused"]
-    wanted = {ratio: model.generate(**prepare(model, DivPrune(ratio), **inputs), **GREEDY) for ratio in (0.25, 0.5)}
-    found = {}
 
-    def request(ratio):
-        found[ratio] = model.generate(**prepare(model, DivPrune(ratio), **inputs), **GREEDY)
+def test_the_first_one_may_leave_first(watched, prompt):
+    model, inputs, check = watched
+    entered, left = threading.Event(), threading.Event()
 
-    threads = [threading.Thread(target=request, args=(ratio,)) for ratio in wanted]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(torch.equal(found[ratio], wanted[ratio]) for ratio in wanted)
+    def other():
+        with prune(model, FastV(0.75, layer=1)) as report:
+            entered.set()
+            left.wait(60)
+            model.generate(**inputs, **GREEDY)
+        return report
+
+    with ThreadPoolExecutor(1) as pool:
+        with prune(model, DivPrune(0.25)):
+            running = pool.submit(other)
+            assert entered.wait(60)
+        left.set()
+        report = running.result()
+    assert (report.visual_after, report.n_calls) == (12, 1)
+    check()
+
+
+def test_a_compiled_model_is_compiled_again_when_all_have_left(make_model, prompt):
+    model, inputs = make_model(), prompt([[2, "I", 3]])
+    model(**inputs)
+
+    def never(graph, examples):
+        raise AssertionError("compiled")
+
+    model.forward = torch.compile(model.forward, backend=never)
+    before, entered, left = state(model), threading.Event(), threading.Event()
+
+    def other():
+        with prune(model, DivPrune(0.75)):
+            entered.set()
+            left.wait(60)
+            return model.generate(**inputs, **GREEDY)
+
+    with ThreadPoolExecutor(1) as pool:
+        with prune(model, DivPrune(0.25)):
+            running = pool.submit(other)
+            assert entered.wait(60)
+        left.set()
+        running.result()
+    assert state(model) == before
+
+
+def test_prepared_prompts_from_several_threads(model, prompt):
+    inputs = prompt([[2, "I", 3]])
+    wanted = [model.generate(**prepare(model, DivPrune(ratio), **inputs), **GREEDY) for ratio in RATIOS]
+    found = in_threads(lambda ratio: model.generate(**prepare(model, DivPrune(ratio), **inputs), **GREEDY), RATIOS)
+    assert all(torch.equal(*pair) for pair in zip(found, wanted, strict=True))
 
 
 def test_everything_is_held_on_request(model, prompt):

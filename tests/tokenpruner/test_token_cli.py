@@ -118,7 +118,7 @@ def test_chat_forms(tmp_path, photo, chat):
         (("--keep-ratio", 1.5), "want a number in (0, 1], got 1.5"),
         (("--keep-ratio", 0.5, "--n-keep", 3), "want one of keep_ratio and n_keep, got keep_ratio=0.5 and n_keep=3"),
         (("--method", "divprune:n_keep=4", "--n-keep", 3), "want n_keep once, got divprune:n_keep=4 and n_keep=3"),
-        (("--method", "fastv", "--n-keep", 3), "fastv has"),
+        (("--method", "atp", "--n-keep", 3), "atp has no field 'n_keep'; it has layers"),
         (("--method", "tome"), "is a vision-language model"),
         (("--out", "nowhere/kept.png"), "cannot write nowhere/kept.png: there is no folder nowhere"),
         (("--out", "kept.jpg"), "kept.jpg: want a name that ends in .png"),
@@ -242,7 +242,7 @@ def test_a_method_that_fails_on_import_is_named(tmp_path, monkeypatch):
     assert "tokenpruner.methods has a 'fastv' of its own, which stays" in done.stderr
     with pytest.warns(UserWarning, match="'broken', an entry point of more, fails on import"):
         kinds = adapter.kinds()
-    assert [kind.__name__ for kind in kinds] == ["Idefics", "Generic"]
+    assert [kind.__name__ for kind in kinds] == ["ColQwen2", "Idefics", "Generic"]
 
 
 def test_methods_are_listed():

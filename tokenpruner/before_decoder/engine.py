@@ -69,7 +69,7 @@ class BeforeDecoderEngine(DecoderHooks):
         visual, refusal = self.recorder.take(), self.call.refusal
         self.local.current, self.local.cut, self.call.refusal = None, None, None
         cache = cache_of(kwargs)
-        if visual is None and not cache_state.is_pruned(cache):
+        if not self.acts() or (visual is None and not cache_state.is_pruned(cache)):
             return None
         device = self.costs.device
         current = Pass(cache, moment(device), Stopwatch(device))

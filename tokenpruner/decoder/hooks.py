@@ -55,6 +55,8 @@ class DecoderHooks(NotCopied, ABC):
         self.core = adapter.backbone
         self.hooked: tuple[nn.Module, ...] = (adapter.model, adapter.merger, adapter.backbone)
         self.has_loss = has_replaceable_loss(adapter.model, adapter.backbone)
+        # whether it is this engine's turn in a thread
+        self.acts: Callable[[], bool] = lambda: True
         self.has_other_head = has_other_head(adapter.model, adapter.merger)
         self.recorder = VisualTokenRecorder(TowerReader.of(adapter.merger, adapter.backbone, *method.tower_needs()))
         self.call, self.lock = ModelCall(), threading.Lock()
@@ -111,7 +113,7 @@ class DecoderHooks(NotCopied, ABC):
 
         @functools.wraps(generate)
         def guarded(*args: object, **kwargs: object) -> object:
-            if shows_images(model, (), kwargs) and not self.keeps_all:
+            if shows_images(model, (), kwargs) and not self.keeps_all and self.acts():
                 config = kwargs.get("generation_config", args[1] if len(args) > 1 else None)
                 config = getattr(model, "generation_config", None) if config is None else config
                 cache = kwargs.get("cache_implementation", getattr(config, "cache_implementation", None))

@@ -111,7 +111,7 @@ class InsideDecoderEngine(DecoderHooks):
         visual, refusal = self.recorder.take(), self.call.refusal
         self.local.current, self.local.cut, self.call.refusal = None, None, None
         cache = cache_of(kwargs)
-        if visual is None and not cache_state.is_pruned(cache):
+        if not self.acts() or (visual is None and not cache_state.is_pruned(cache)):
             return None
         if cache_state.is_pruned(cache) and (self.skips or not cache_state.differs_by_layer(cache)):
             raise ValueError(DIFFERS_BY_LAYER if cache_state.differs_by_layer(cache) else PRUNED_BEFORE)

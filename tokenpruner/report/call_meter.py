@@ -6,7 +6,7 @@ allocator, whose counter `torch.cuda.reset_peak_memory_stats` sets back when mea
 no such count, so that there is none to report.
 
 Where calls brought images and none was ever seen on its way into what is pruned, something goes round the hooks, and
-the numbers would look like those of a model without images: that is warned of in the end.
+the numbers would look like those of a model without images: `warn_of_unseen` says so.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ class Local(threading.local):
 
 
 class Meter(NotCopied):
-    """Measures one model into one report."""
+    """Measures one model into one report, in the threads in which it `acts`."""
 
-    def __init__(self, model: nn.Module, report: Report) -> None:
+    def __init__(self, model: nn.Module, report: Report, acts: Callable[[], bool] = lambda: True) -> None:
         self.model, self.report, self.local, self.lock = model, report, Local(), threading.Lock()
+        self.acts = acts
         self.device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
         # calls that brought images, and passes that saw any
         self.n_shown, self.n_seen = 0, 0
@@ -57,18 +58,21 @@ class Meter(NotCopied):
             if hasattr(self.model, "generate"):
                 stack.enter_context(method_wrapped(self.model, "generate", self._measured))
             yield
+
+    def warn_of_unseen(self) -> None:
+        """Warn where calls brought images and none was seen."""
         if self.n_shown and not self.n_seen:
             kind = type(self.model).__name__
             warnings.warn(
                 f"{kind} was called {self.n_shown} times with images and none was seen: nothing was pruned. What goes "
                 "round the modules that prune() listens to, say a function compiled inside the `with`?",
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def _before(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
-        self.local.shows_images = shows_images(module, args, kwargs)
+        self.local.shows_images = self.acts() and shows_images(module, args, kwargs)
         # not waiting for the device: whatever was pruned before has been waited for
-        self.local.started = None if self.local.is_generating else time.perf_counter()
+        self.local.started = None if self.local.is_generating or not self.acts() else time.perf_counter()
         self.local.n_before = self.report.n_passes
 
     def _after(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
@@ -85,7 +89,7 @@ class Meter(NotCopied):
     def _measured(self, generate: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(generate)
         def measured(*args: object, **kwargs: object) -> object:
-            if self.local.is_generating:
+            if self.local.is_generating or not self.acts():
                 return generate(*args, **kwargs)
             self.local.is_generating, started = True, clock(self.device)
             try:

@@ -16,7 +16,7 @@ checkpoint in newer releases of transformers; where they would run again in the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -54,6 +54,8 @@ class VisionTransformerEngine(NotCopied):
         parts = [module for block in self.tower.blocks for module in (block.module, block.queries, block.keys)]
         self.hooked = (model, self.core, self.tower.patches, self.tower.pooler or self.core, *parts)
         self.name = type(model).__name__
+        # whether it is this engine's turn in a thread
+        self.acts: Callable[[], bool] = lambda: True
         self.local, self.lock = Local(), threading.Lock()
         # asked once, so that a schedule that does not fit is refused before anything is changed
         checked_removals(self.method.removals(2, len(self.tower.blocks)), method)
@@ -113,7 +115,7 @@ class VisionTransformerEngine(NotCopied):
 
     def _before_tower(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
         device = self.tower.patches.weight.device
-        self.local.current = TowerPass(clock(device), Stopwatch(device))
+        self.local.current = TowerPass(clock(device), Stopwatch(device)) if self.acts() else None
 
     def _after_patches(self, module: nn.Module, args: Args, output: torch.Tensor) -> None:
         if self.local.current is not None:

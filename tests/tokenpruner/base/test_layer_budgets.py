@@ -92,4 +92,4 @@ def test_what_is_solved_for():
     assert solved(lambda x: x, 2.0, "x") == 1
     with pytest.raises(ValueError, match="want x of at least 2, .* got 1"):
         solved(lambda x: 2 + x, 1.0, "x")
-    assert PyramidDrop(n_stages=3).profile(6, 0.5) == (Stage(2, 0.5, reads=2), Stage(4, 0.25, reads=4))
+    assert PyramidDrop(n_stages=3).profile(6, 0.5) == (Stage(2, 0.5, 2, "last"), Stage(4, 0.25, 4, "last"))

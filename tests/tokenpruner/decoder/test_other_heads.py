@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import transformers
 
 from tests.tokenpruner.adapters import families
 from tests.tokenpruner.adapters.family_checks import close, singles
-from tests.tokenpruner.adapters.family_inputs import Feed
+from tests.tokenpruner.adapters.family_inputs import Feed, Tensors
 from tests.tokenpruner.adapters.tiny_config import draw
 from tokenpruner import prune
 from tokenpruner.decoder.whole_outputs import Cut
@@ -26,15 +28,6 @@ def classifier(name: str) -> tuple[torch.nn.Module, Feed]:
     config.num_labels, config.pad_token_id, config.text_config.pad_token_id = 3, 0, 0
     kind = type(feed.model).__name__.replace("ConditionalGeneration", "SequenceClassification")
     model = getattr(transformers, kind)(config).eval()
-    draw(model, 0)
-    return model, feed
-
-
-def retriever() -> tuple[torch.nn.Module, Feed]:
-    feed = families.fresh("paligemma")
-    config = transformers.ColPaliConfig(vlm_config=feed.model.config, embedding_dim=8)
-    config.vlm_config = feed.model.config
-    model = transformers.ColPaliForRetrieval(config).eval()
     draw(model, 0)
     return model, feed
 
@@ -72,16 +65,35 @@ def test_a_classifier_learns():
     assert model.score.weight.grad.abs().max() > 0
 
 
+def by_pages(inputs: Tensors) -> Tensors:
+    """Patches of each picture by itself, as ColQwen2's processor hands them over; it knows no types of tokens."""
+    pages = inputs["pixel_values"].unflatten(0, (len(inputs["image_grid_thw"]), -1))
+    return {key: value for key, value in inputs.items() if key != "mm_token_type_ids"} | {"pixel_values": pages}
+
+
+def retriever(name: str) -> tuple[torch.nn.Module, Feed, Callable[[Tensors], Tensors]]:
+    """A model of late interaction, how its language model is fed, and what it wants of that."""
+    feed = families.fresh({"ColPali": "paligemma", "ColQwen2": "qwen2_vl"}[name])
+    config = getattr(transformers, f"{name}Config")(vlm_config=feed.model.config.to_dict(), embedding_dim=8)
+    if name == "ColPali":
+        config.vlm_config = feed.model.config
+    model = getattr(transformers, f"{name}ForRetrieval")(config).eval()
+    draw(model, 0)
+    return model, feed, by_pages if name == "ColQwen2" else dict
+
+
+@pytest.mark.parametrize(("name", "n_kept"), [("ColPali", 16), ("ColQwen2", 4)])
+@pytest.mark.parametrize("method", [DivPrune(0.25), FastV(0.25, layer=1)])
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_late_interaction_embeddings_of_the_tokens_left(side):
-    model, feed = retriever()
+def test_late_interaction_embeddings_of_the_tokens_left(name, n_kept, method, side):
+    model, feed, taken = retriever(name)
     rows = [[2, "I", 3], ["I", 1, "I", 2]]
     inputs = feed.encode(rows, side)
-    with torch.no_grad(), prune(model, DivPrune(0.25)) as report:
-        got = model(**inputs).embeddings
-        alone = [model(**own).embeddings[0] for own in singles(feed, rows, inputs)]
+    with torch.no_grad(), prune(model, method) as report:
+        got = model(**taken(inputs)).embeddings
+        alone = [model(**taken(own)).embeddings[0] for own in singles(feed, rows, inputs)]
     counts = report.prefills[0].tokens_after
-    assert counts == (5 + 16, 3 + 32)
+    assert counts == (5 + n_kept, 3 + 2 * n_kept)
     assert [len(own) for own in alone] == [*counts]
     for row, own in zip(got, alone, strict=True):
         close(row[-len(own) :], own)
