@@ -21,7 +21,7 @@ from tokenpruner.base.presets import BEFORE_DECODER, Fields
 from tokenpruner.base.token_budget import Budget
 from tokenpruner.base.token_method import Newlines, TokenMethod, check_choice
 from tokenpruner.models.image_layouts import Grid
-from tokenpruner.models.tower_reading import TOWER, TowerNeed, TowerReading
+from tokenpruner.models.tower_reading import TowerNeed, TowerReading
 
 Need = Literal["visual", "text"] | TowerNeed
 
@@ -111,7 +111,8 @@ class Method(Budget, TokenMethod):
 
     def tower_needs(self) -> tuple[frozenset[TowerNeed], int]:
         """What it needs of the vision tower, of block `tower_layer`, a field of methods that need any."""
-        return frozenset() if self.keeps_all else self.needs & TOWER, getattr(self, "tower_layer", -1)
+        needs: frozenset[TowerNeed] = frozenset(need for need in get_args(TowerNeed) if need in self.needs)
+        return frozenset() if self.keeps_all else needs, getattr(self, "tower_layer", -1)
 
     def importance(self, context: Context) -> torch.Tensor:
         """Score the image's tokens; float32 [N], higher is kept."""
