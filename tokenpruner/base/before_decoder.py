@@ -7,7 +7,7 @@ its picks cannot depend on the other images or rows of a batch, nor on padding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -35,7 +35,7 @@ class Context:
     `text` [T, D] the row's other embeddings without padding, given to methods that need them. Of an image that was
     cut up, `views` are the grids whose tokens follow one another, an overview and the whole in detail, and `grid`
     is None. `tower` is what the vision tower says of the N tokens, of it only what the method needs; of newline tokens,
-    which it never saw, it says 0.
+    which it never saw, it says 0. `video` are the embeddings of all frames, this one among them, of a video.
     """
 
     visual: torch.Tensor
@@ -46,6 +46,7 @@ class Context:
     frame: int = 0
     views: tuple[Grid, ...] = ()
     tower: TowerReading | None = None
+    video: tuple[torch.Tensor, ...] = ()
 
     @property
     def size(self) -> int:
@@ -121,6 +122,10 @@ class Method(Budget, TokenMethod):
     def keep(self, context: Context, n: int) -> torch.Tensor:
         """Pick `n` of the image's tokens; int64 [n], distinct, ascending. By default the most important ones."""
         return select.top(checked_scores(self.importance(context), (context.size,), type(self).__name__), n)
+
+    def share(self, frames: Sequence[Context], counts: Sequence[int]) -> Sequence[int]:
+        """How many tokens of each frame of a video stay, as many in all as `counts`: by default those."""
+        return counts
 
     def merge(self, context: Context, picks: torch.Tensor) -> Merge | None:
         """Which tokens go into which of the kept ones, `picks` [n]; None where the others are just dropped."""
