@@ -37,8 +37,8 @@ decoder:
 - FLOPs of the report are within 1 % of torch's counter or told as unknown, bytes those of the real cache;
 - static caches and prompts in pieces are refused before anything is changed.
 
-The columns say what can be done with a family, tried when this page is made; what cannot is refused before anything
-runs:
+The columns say what can be done with a family, tried when this page is made. What stands as "-" is refused with the
+reason, or is what transformers itself cannot do with the family:
 
 - **before**: methods before the decoder, as above;
 - **inside**: a cut inside the decoder, by FastV or PyramidDrop;
