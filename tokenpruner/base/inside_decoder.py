@@ -59,8 +59,8 @@ class LayerContext:
     `text` int64 [T] are the row's columns that hold no visual token; `n_newlines` how many newline tokens the image
     has besides, which are not chosen among. `grid`, `row`, `image`, `frame` and `views` as in `Context`.
 
-    `costs` are those of all decoder layers, None where one is not known; `row_sizes` the tokens of each image and frame
-    of the row, and `n_others` how many other tokens it has.
+    `text_hidden` [T, D] are the hidden states of `text`. `costs` are those of all decoder layers, None where one is not
+    known; `row_sizes` the tokens of each image and frame of the row, and `n_others` how many other tokens it has.
     """
 
     hidden: torch.Tensor
@@ -79,6 +79,7 @@ class LayerContext:
     costs: tuple[Cost | None, ...] = ()
     row_sizes: tuple[int, ...] = ()
     n_others: int = 0
+    text_hidden: torch.Tensor | None = None
 
     @property
     def n_tokens(self) -> int:

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Self
 
 from prunekernels import spec
 from tokenpruner.base.presets import Fields
+from tokenpruner.models.tower_reading import TowerNeed
 
 METHODS = "tokenpruner.methods"
 PRESET = "preset"
@@ -40,6 +41,10 @@ class TokenMethod:
     def keeps_all(self) -> bool:
         """True where no image, however large, loses a token."""
         return False
+
+    def tower_needs(self) -> tuple[frozenset[TowerNeed], int]:
+        """What is read of the vision tower while it encodes, and of which of its blocks."""
+        return frozenset(), -1
 
 
 def check_choice(name: str, value: object, known: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from tokenpruner.decoder.backbone_inputs import PER_TOKEN, BackboneInputs, check
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder, config_number
 from tokenpruner.models.forward_hooks import before_forward
+from tokenpruner.models.tower_reader import TowerReader
 from tokenpruner.models.transformers_api import CACHE_ARGUMENTS, Kwargs
 from tokenpruner.report.prefill_record import Lengths, PrefillCosts
 from tokenpruner.report.records import Report
@@ -71,7 +72,7 @@ def check_prompt(inputs: Tensors) -> None:
 
 def prepared_inputs(adapter: Adapter, method: Method, report: Report | None, inputs: Tensors) -> Tensors:
     """Shortened inputs of generate(); `inputs` themselves where they show no image."""
-    recorder = VisualTokenRecorder()
+    recorder = VisualTokenRecorder(TowerReader.of(adapter.merger, adapter.backbone, *method.tower_needs()))
     plain = _backbone_call(adapter, recorder, inputs)
     visual = recorder.take()
     if visual is None:

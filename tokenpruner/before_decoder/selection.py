@@ -72,14 +72,14 @@ def select_tokens(rows: Sequences, images: Sequence[ImageTokens], method: Method
         visual[image.row, image.columns] = True
         visual[image.row, image.newlines] = True
     picked, merges = [], []
-    for given, n in zip(images, _counts(images, method), strict=True):
-        image = given.with_newlines_among() if method.newlines == "compete" else given
-        text = rows.text(image, mask & ~visual) if "text" in method.needs else None
-        context = _context(embeds[image.row, image.columns], image, text, grid)
-        # scores in the precision that the method takes, whatever the model runs in
-        with torch.autocast(embeds.device.type, enabled=False):
-            picks = method.select(context, n)
-        left = image.columns[picks]
+    judged = [image.with_newlines_among() if method.newlines == "compete" else image for image in images]
+    contexts = _contexts(rows, judged, method, mask & ~visual, grid)
+    # scores in the precision that the method takes, whatever the model runs in
+    with torch.autocast(embeds.device.type, enabled=False):
+        counts = _shared(contexts, _counts(images, method), method)
+        all_picks = [method.select(context, n) for context, n in zip(contexts, counts, strict=True)]
+    for given, image, context, picks in zip(images, judged, contexts, all_picks, strict=True):
+        left, n = image.columns[picks], len(picks)
         if len(image.newlines) and (method.newlines == "keep" or method.keeps_all):
             left = torch.cat([left, image.newlines]).sort().values
         dropped[given.row, given.columns], dropped[given.row, given.newlines] = True, True
@@ -99,10 +99,35 @@ def select_tokens(rows: Sequences, images: Sequence[ImageTokens], method: Method
     return selected
 
 
-def _context(visual: torch.Tensor, image: ImageTokens, text: torch.Tensor | None, grid: GridOf) -> Context:
-    """What the method reads of one image or frame."""
-    one, views = views_of(image, grid)
-    return Context(visual, one, image.row, image.number, text, image.frame, views)
+def _contexts(
+    rows: Sequences, images: Sequence[ImageTokens], method: Method, is_text: torch.Tensor, grid: GridOf
+) -> list[Context]:
+    """What the method reads of each image or frame; `is_text` bool [B, L]."""
+    contexts = []
+    for _, group in groupby(images, key=lambda image: (image.row, image.number)):
+        own = list(group)
+        frames = tuple(rows.embeds[image.row, image.columns] for image in own)
+        text = rows.text(own[0], is_text) if "text" in method.needs else None
+        for image, visual in zip(own, frames, strict=True):
+            one, views = views_of(image, grid)
+            place = (image.row, image.number, text, image.frame, views, image.own_reading())
+            contexts.append(Context(visual, one, *place, frames if len(frames) > 1 else ()))
+    return contexts
+
+
+def _shared(contexts: Sequence[Context], counts: Sequence[int], method: Method) -> list[int]:
+    """`counts` as the method shares them out over the frames of each video."""
+    shared: list[int] = []
+    pairs = zip(contexts, counts, strict=True)
+    for (row, image), group in groupby(pairs, key=lambda pair: (pair[0].row, pair[0].image)):
+        frames, own = zip(*group, strict=True)
+        found = method.share(frames, own) if len(frames) > 1 and 0 < sum(own) < sum(one.size for one in frames) else own
+        sizes, name = [context.size for context in frames], type(method).__name__
+        if sum(found) != sum(own) or any(not 0 <= n <= size for n, size in zip(found, sizes, strict=True)):
+            wanted = f"{sum(own)} tokens shared out over frames of {sizes}"
+            raise ValueError(f"{name}: want {wanted} in image {image} of row {row}, got {[*found]}")
+        shared += found
+    return shared
 
 
 def _counts(images: Sequence[ImageTokens], method: Method) -> list[int]:

@@ -24,6 +24,7 @@ from tokenpruner.decoder.whole_outputs import has_other_head, with_embeddings_le
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import after_forward, before_forward
 from tokenpruner.models.overrides import NotCopied, method_wrapped
+from tokenpruner.models.tower_reader import TowerReader
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, shows_images
 from tokenpruner.report.prefill_record import PrefillCosts, with_bytes
 from tokenpruner.report.records import Prefill, Report
@@ -57,7 +58,8 @@ class DecoderHooks(NotCopied, ABC):
         # whether it is this engine's turn in a thread
         self.acts: Callable[[], bool] = lambda: True
         self.has_other_head = has_other_head(adapter.model, adapter.merger)
-        self.recorder, self.call, self.lock = VisualTokenRecorder(), ModelCall(), threading.Lock()
+        self.recorder = VisualTokenRecorder(TowerReader.of(adapter.merger, adapter.backbone, *method.tower_needs()))
+        self.call, self.lock = ModelCall(), threading.Lock()
         self.costs = PrefillCosts.of(adapter.backbone)
 
     @abstractmethod

@@ -127,13 +127,14 @@ class Sequence:
     """One row, or one sample of a packed row, as a method sees it: padding and what comes after the prompt left out.
 
     `places` int64 [P] say where each of the row's tokens stands in it, `text` int64 [T] which of those are no visual
-    tokens; `sizes` are the tokens of each of its images.
+    tokens, `text_hidden` [T, D] what those are; `sizes` are the tokens of each of its images.
     """
 
     places: torch.Tensor
     text: torch.Tensor
     attention: Attention | None
     sizes: tuple[int, ...]
+    text_hidden: torch.Tensor
 
     @classmethod
     def of(cls, images: list[RemainingImage], inputs: StageInputs) -> Sequence:
@@ -146,7 +147,8 @@ class Sequence:
             is_text[image.newlines] = False
         places = there.cumsum(0) - 1
         attention = None if read is None else attention_of_row(read[0], row, there, read[1][row])
-        return cls(places, places[is_text], attention, tuple(image.as_entered.size for image in images))
+        sizes = tuple(image.as_entered.size for image in images)
+        return cls(places, places[is_text], attention, sizes, inputs.hidden[row, is_text])
 
 
 def select_at_stage(
@@ -191,4 +193,5 @@ def _context(
         costs=inputs.costs,
         row_sizes=sequence.sizes,
         n_others=len(sequence.text),
+        text_hidden=sequence.text_hidden,
     )

@@ -15,6 +15,7 @@ from itertools import accumulate
 import torch
 
 from tokenpruner.models.image_layouts import Grid, Layout
+from tokenpruner.models.tower_reading import TowerReading
 
 # rows and columns told by a count of tokens
 GridOf = Callable[[int], Grid | None]
@@ -25,7 +26,8 @@ class ImageTokens:
     """The `columns` [N] of batch row `row` that hold frame `frame` of its `number`-th image; int64, ascending.
 
     `views` are the grids that its tokens fill one after another, where they are known; `newlines` the columns of
-    its newline tokens, which are none of them; `sample` which one of a packed row it belongs to.
+    its newline tokens, which are none of them; `sample` which one of a packed row it belongs to. `reading` is what the
+    vision tower said of the tokens in `read_columns`, those of the whole image or video.
     """
 
     row: int
@@ -35,11 +37,20 @@ class ImageTokens:
     views: tuple[Grid, ...] = ()
     newlines: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     sample: int = 0
+    reading: TowerReading | None = None
+    read_columns: torch.Tensor | None = None
 
     @property
     def size(self) -> int:
         """How many tokens it is, newlines among them."""
         return len(self.columns) + len(self.newlines)
+
+    def own_reading(self) -> TowerReading | None:
+        """What the tower said of `columns`."""
+        if self.reading is None or self.read_columns is None:
+            return None
+        places = torch.searchsorted(self.read_columns, self.columns)
+        return self.reading.map(lambda values: values[places.to(values.device)])
 
     def with_newlines_among(self) -> ImageTokens:
         """The same image whose newline tokens are tokens like others, each at the end of its line."""
@@ -72,7 +83,10 @@ def find(visual: torch.Tensor, layouts: Sequence[Layout] | None = None) -> list[
         if last != row:
             raise ValueError(f"want every image within one row, got one that runs from row {row} into the next")
         number = images[-1].number + 1 if images and images[-1].row == row else 0
-        images += _frames(ImageTokens(row, number, own_columns), layout)
+        frames = _frames(ImageTokens(row, number, own_columns), layout)
+        if layout.reading is not None:
+            frames = [replace(one, reading=layout.reading, read_columns=own_columns) for one in frames]
+        images += frames
     return images
 
 
