@@ -127,6 +127,25 @@ def test_units_partition_and_choices_are_closed(format_: Format, tree: Tree, how
         assert not kept or any(units[number].competes for number in kept)
 
 
+@pytest.mark.parametrize("format_", [one for one in FORMATS if one != "html"])
+@settings(max_examples=30, deadline=None)
+@given(tree=TREES, how=st.integers(0, 4), rule=st.sampled_from([{"top_k": 2}, {"max_tokens": 12}, {"threshold": 0.3}]))
+def test_what_is_kept_is_verbatim(format_: Format, tree: Tree, how: int, rule: dict[str, float]) -> None:
+    text = written(tree, format_, how)
+    result = ContextPruner().prune("Who built the dome?", [Document(text, format=format_)], **rule)  # type: ignore[arg-type]
+    (document,) = result.documents
+    assert "".join(text[span.start : span.end] for span in document.spans) == text
+    # slices of the text, in its order, and between them nothing but breaks
+    place = 0
+    for span in document.spans:
+        if span.kept:
+            own = text[span.start : span.end]
+            at = document.text.index(own, place)
+            assert not document.text[place:at].strip()
+            place = at + len(own)
+    assert place == len(document.text)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     trees=st.lists(st.tuples(TREES, st.sampled_from(FORMATS), st.integers(0, 4)), min_size=2, max_size=4),
