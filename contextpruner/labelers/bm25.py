@@ -42,7 +42,7 @@ THRESHOLD = 0.2
 # weights of what could be covered, and of how much of the question is
 COVERABLE, COVERED = 0.05, 0.1
 # what a word is worth that only a unit's heading, header or lead-in holds
-LENT = 0.5
+LENT = 0.25
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from contextpruner.units.pronouns import leans_back
 from contextpruner.units.unit import Unit
 
 # characters that are introduced together
-REACH = 1200
+REACH = 600
 
 
 def relate(units: Sequence[Unit], texts: Sequence[str]) -> list[Unit]:
