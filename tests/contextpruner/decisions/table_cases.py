@@ -59,11 +59,11 @@ TABLES = {
         ("Ann",),
     ),
     "a double line below the header": Case(
-        "╒═════╤════╕\n│ Ort │ km │\n╞═════╪════╡\n│ Ulm │ 12 │\n├─────┼────┤\n│ Bad │ 13 │\n│ Ems │    │\n"
+        "╒═════╤════╕\n│ Ort │ km │\n╞═════╪════╡\n│ Ulm │ 12 │\n├─────┼────┤\n│ Bad │ 13 │\n│     │ ?? │\n"
         "╘═════╧════╛\n",
         "Wie weit ist Ulm?",
         ("│ Ort │ km │", "│ Ulm │ 12 │"),
-        ("Ems",),
+        ("Bad",),
     ),
     "aligned columns": Case(
         "NAME    READY   STATUS\nweb-1   1/1     Running\ncache   0/1     Pending\n\nBread.\n",
