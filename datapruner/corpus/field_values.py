@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from datapruner.corpus.format import Rows
 from datapruner.corpus.formats.image_folder import LARGEST_IMAGE
 from datapruner.corpus.named_files import MOST_BYTES, named_file
 from prunekernels.io.paths import read_regular
+
+NUMBERS = (int, float, Decimal, np.number)
 
 
 def texts(rows: Rows, name: str, values: Sequence[object]) -> list[str]:
@@ -80,7 +83,7 @@ def _read_image(path: Path, place: str) -> bytes:
 
 
 def vectors(rows: Rows, name: str) -> np.ndarray:
-    """The field `name` of `rows` as float32 [n, d]; no number may be missing, infinite or none."""
+    """The field `name` of `rows` as float32 [n, d], one number a row as [n, 1]; each must be there and finite."""
     array_of_format = rows.vectors(name)
     array = _listed(rows, name) if array_of_format is None else array_of_format
     with np.errstate(over="ignore"):
@@ -94,6 +97,9 @@ def vectors(rows: Rows, name: str) -> np.ndarray:
 
 def _listed(rows: Rows, name: str) -> np.ndarray:
     values = rows.fields([name])[0]
+    # a flag is 0 or 1
+    if isinstance(next((value for value in values if value is not None), None), NUMBERS):
+        return _numbers(rows, name, values)
     length = None
     for index, value in enumerate(values):
         place = f"{rows.location(index)}: want a list of numbers in field {name!r}"
@@ -103,9 +109,33 @@ def _listed(rows: Rows, name: str) -> np.ndarray:
         if len(value) != length:
             raise ValueError(f"{place}, all of one length: got {len(value)} and {length} before")
         for item in value:
-            if isinstance(item, bool) or not isinstance(item, int | float | np.number):
+            if isinstance(item, bool) or not isinstance(item, NUMBERS):
                 raise ValueError(f"{place}, got one that has {_kind(item)}")
-    return np.array(values, dtype=np.float64).reshape(len(values), length or 0)
+    return _floats(values, length or 0)
+
+
+def _numbers(rows: Rows, name: str, values: Sequence[object]) -> np.ndarray:
+    for index, value in enumerate(values):
+        if not isinstance(value, NUMBERS):
+            raise ValueError(f"{rows.location(index)}: want a number in field {name!r}, got {_kind(value)}")
+    return _floats(values, 1)
+
+
+def _floats(values: Sequence[object], columns: int) -> np.ndarray:
+    try:
+        array = np.array(values, dtype=np.float64)
+    except OverflowError:
+        # a whole number beyond all floats; who called finds its row
+        array = np.array(values, dtype=object)
+        array = np.vectorize(_float, otypes=[np.float64])(array)
+    return array.reshape(len(values), columns)
+
+
+def _float(value: int | float | Decimal) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")
 
 
 def _check_unicode(found: Sequence[str], rows: Rows, name: str) -> None:

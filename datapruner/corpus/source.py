@@ -116,17 +116,24 @@ class Source:
         )
 
     def vectors(self, chunk: Chunk, name: str) -> np.ndarray:
-        """The field `name` of `chunk`, lists of finite numbers of one length, as float32 [n, d]."""
+        """The field `name` of `chunk`, lists of finite numbers of one length, as float32 [n, d].
+
+        One number a row comes as [n, 1].
+        """
         return field_values.vectors(chunk.rows, name)
 
-    def chunks(self) -> Iterator[Chunk]:
-        """All rows, parsed; uids only where they are given."""
-        return map(self.parsed, self.raw_chunks(whole=False))
+    def field_texts(self, chunk: Chunk, name: str) -> list[str]:
+        """The field `name` of `chunk`, which must hold texts."""
+        return field_values.texts(chunk.rows, name, chunk.rows.fields([name])[0])
 
-    def identified(self) -> Iterator[Chunk]:
-        """All rows, parsed, with uids; raises ValueError at the second row of a given uid."""
+    def chunks(self, more: Sequence[str] = ()) -> Iterator[Chunk]:
+        """All rows, parsed; uids only where they are given. Of columns that make no record only `more` are read."""
+        return map(self.parsed, self.raw_chunks(whole=False, more=more))
+
+    def identified(self, more: Sequence[str] = ()) -> Iterator[Chunk]:
+        """All rows, parsed, with uids; raises ValueError at the second row of a given uid. `more` as for `chunks`."""
         seen = uids.SeenHashes()
-        for chunk in self.chunks():
+        for chunk in self.chunks(more):
             if self.uid is None:
                 yield dataclasses.replace(chunk, uids=uids.content_uids(chunk.contents(), seen))
                 continue

@@ -46,7 +46,9 @@ class CostSample:
         self.folder = folder
         used = source.fields()
         fields = [*used.values()]
-        fields += [name for scorer in columns.values() for name in scorer.vectors() if name not in columns]
+        vectors = {name for name, scorer in columns.items() if scorer.is_vector}
+        fields += [name for scorer in columns.values() for name in scorer.vectors() if name not in vectors]
+        fields += [name for scorer in columns.values() for name in scorer.fields()]
         self.fields = [*dict.fromkeys(name for name in fields if name is not None)]
         first = next(iter(source.raw_chunks(whole=False, more=self.fields)), None)
         n = 0 if first is None else len(first.rows)

@@ -21,6 +21,7 @@ class Length(Scorer):
 
     is_cheap: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is longer"
+    default_selector: ClassVar[str] = "middle"
 
     def check(self) -> None:
         if self.unit not in ("characters", "words"):

@@ -35,6 +35,7 @@ class NearDuplicate(Scorer):
     seed: int = 0
 
     direction: ClassVar[str] = "higher is more unlike every longer text of the corpus; 0 is a duplicate"
+    default_selector: ClassVar[str] = "threshold:minimum=0.2"
 
     def check(self) -> None:
         if min(self.words, self.permutations, self.bands) < 1:

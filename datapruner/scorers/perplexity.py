@@ -39,6 +39,7 @@ class Perplexity(Scorer):
     device: str = field(default="auto", metadata=COSMETIC)
 
     direction: ClassVar[str] = "higher is harder for the model"
+    default_selector: ClassVar[str] = "middle"
 
     def check(self) -> None:
         if self.window < 2 or (self.batch_tokens is not None and self.batch_tokens < 1):

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from datapruner.corpus.chunks import Chunk, ChunkOffset, save_chunk_offsets
 from datapruner.corpus.fingerprint import FileFingerprint
 from datapruner.corpus.source import Source
@@ -22,6 +20,7 @@ from datapruner.scoring import progress
 from datapruner.scoring.manifest import ROWS
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Batch, Scorer
+from datapruner.scoring.worker import source_batch, source_fields
 from prunekernels.extras import require
 
 if TYPE_CHECKING:
@@ -44,11 +43,11 @@ def read_rows(
     counting, rows = token_counter(source.tokens), 0
     with progress.display() as shown, _writing() as write:
         bar = progress.Bar(shown, "reading", None)
-        for chunk in source.identified():
+        for chunk in source.identified(source_fields(table, cheap)):
             offsets.append(chunk.offset)
             rows += len(chunk.rows)
             with bar.working(rows):
-                parts = _parts(table, chunk, cheap, counting)
+                parts = _parts(table, chunk, source_batch(source, chunk, cheap), cheap, counting)
                 if parts:
                     write(parts)
     if not rows:
@@ -60,23 +59,17 @@ def read_rows(
 
 
 def _parts(
-    table: ScoreTable, chunk: Chunk, cheap: Mapping[str, Scorer], counting: TokenCounter
+    table: ScoreTable, chunk: Chunk, batch: Batch, cheap: Mapping[str, Scorer], counting: TokenCounter
 ) -> list[Callable[[], None]]:
     """What writes the parts of `chunk` that are not there."""
-    batch = _batch(chunk)
     parts: list[Callable[[], None]] = []
     if not table.part(ROWS, chunk.index).exists():
         parts.append(partial(table.write_part, ROWS, chunk.index, _row_columns(batch, counting)))
     for name, scorer in cheap.items():
         if not table.part(name, chunk.index).exists():
-            made = scorer.checked(batch), scorer.details(batch)
+            made = scorer.checked(batch), scorer.detailed(batch)
             parts.append(partial(table.write_scores, name, chunk.index, *made))
     return parts
-
-
-def _batch(chunk: Chunk) -> Batch:
-    rows = np.arange(chunk.start, chunk.start + len(chunk.rows), dtype=np.int64)
-    return Batch(rows, chunk.uids, chunk.texts, chunk.groups, chunk.labels, chunk.images)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from datapruner.corpus.chunks import CHUNKS
 from datapruner.corpus.fingerprint import fingerprint, is_on_disk, stamps, unhashed
 from datapruner.corpus.fragments import CorpusLike
 from datapruner.corpus.source import Source, as_source
-from datapruner.scoring.column_passes import check_needs, fill_columns
+from datapruner.scoring.column_passes import check_needs, fill_columns, reads_any
 from datapruner.scoring.engine import Engine, as_engine
 from datapruner.scoring.first_pass import read_rows
 from datapruner.scoring.manifest import MANIFEST, ROWS, Column, Input
@@ -124,7 +124,8 @@ def _register_cheap_columns(
     """The cheap ones of `scorers`, said in the manifest before their first part is written."""
     if table.manifest["rows"] is not None:
         return {}
-    cheap = {name: scorer for name, scorer in scorers.items() if scorer.is_cheap}
+    # a column that is yet to be made can only be read after it
+    cheap = {name: made for name, made in scorers.items() if made.is_cheap and not reads_any(made, scorers)}
     table.manifest["columns"].update({name: described[name] for name in cheap})
     table.save()
     return cheap

@@ -6,6 +6,7 @@
     scores/perplexity/00000000.parquet  score (float32), and details where the scorer has them
     scores/minilm/00000000.parquet      vector (float32 [d]), where the column is an embedder's
     scores/density/fit.safetensors      what `fit` found, where the scorer sees the whole corpus first
+    scores/density/workspace/           what `fit` keeps while it works
 
 Every file appears whole and holds no time or place, so that a run which was killed and went on leaves the same
 bytes as one that was not. A column is complete when the manifest says so.
@@ -27,6 +28,7 @@ from datapruner.corpus.fingerprint import FileFingerprint, difference
 from datapruner.corpus.table_files import table_file
 from datapruner.scoring.manifest import FORMAT, MANIFEST, ROWS, Input, Manifest, read_manifest, save_manifest
 from datapruner.scoring.safetensors_mmap import mmap_safetensors, save_safetensors
+from datapruner.scoring.workspace import WORKSPACE, Workspace
 from prunekernels.extras import require
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def remove_column(folder: Path) -> None:
     for file in folder.iterdir():
         if re.fullmatch(r"\d{8}\.parquet", file.name) or file.name == FIT:
             file.unlink()
+    Workspace(folder / WORKSPACE).remove()
     with suppress(OSError):
         folder.rmdir()
 
@@ -168,7 +171,7 @@ class ScoreTable:
         try:
             with checked_parquet.open_checked(path, ("group",) if field == "group" else ()) as file:
                 values = file.read(field)
-        except OSError as error:
+        except FileNotFoundError as error:
             raise ValueError(f"{path}: want a part with a field {field!r}: {error}") from error
         kind = getattr(values.type, "value_type", values.type)
         wanted = "float" if field == "vector" else _KINDS.get(field)

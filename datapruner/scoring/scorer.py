@@ -1,10 +1,12 @@
 """The contract of a scorer: one float32 a row, finite, independent of batching and of the order of the rows.
 
-A scorer is a frozen dataclass in `scorers/<name>.py` with a default for every field. It writes `score`; where it
-must see the whole corpus first, also `fit`, whose arrays are kept beside the column and handed to every `score`,
-in this process, another one or another run. What else it has to say of a row goes into `details`, more columns of
-the same part. A field that cannot change a score (a batch size, the place of a model whose hash `identity`
-gives) says so with `metadata=COSMETIC`; any other field makes another column.
+A scorer is a frozen dataclass in `scorers/<name>.py` with a default for every field. It writes `score(batch)`; where
+it must see the whole corpus first, also `fit(corpus)`, whose arrays are kept beside the column and handed to every
+`score(batch, state)`, in this process, another one or another run. What else it has to say of a row goes into
+`details`, more columns of the same part. A field that cannot change a score (a batch size, the place of a model whose
+hash `identity` gives) says so with `metadata=COSMETIC`; any other field makes another column.
+
+A method is handed what it takes: `score` and `details` a state where they have a place for one, `fit` a workspace.
 
 An embedder is a scorer in `embedders/<name>.py` whose `score` gives a vector a row, float32 [n, d]: a
 column that scorers and selectors read by its name, made once.
@@ -13,21 +15,24 @@ column that scorers and selectors read by its name, made once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
 
 from datapruner.corpus.uids import hash64
+from datapruner.scoring.workspace import Workspace
 
 COSMETIC = {"affects_scores": False}
 Value = str | int | float | bool | None
 State = Mapping[str, np.ndarray]
 NOTHING: State = MappingProxyType({})
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Batch:
     """Some rows of the corpus: row numbers int64 [n], uids, and what the source or the table has of them.
 
     `texts` and `images` (encoded files) are there where the source names their fields, `groups` and `labels` too;
-    `vectors` are the columns that the scorer asked for, float32 [n, d].
+    `vectors` are the columns that the scorer asked for, float32 [n, d], of one number a row [n, 1]; `fields` are the
+    fields of texts that it asked for beside `texts`.
     """
 
     rows: np.ndarray
@@ -45,6 +51,7 @@ class Batch:
     labels: Sequence[str | int] | None = None
     images: Sequence[bytes] | None = None
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -63,31 +70,46 @@ class Scorer:
     version: ClassVar[int] = 1
     # one line: what a higher score means
     direction: ClassVar[str] = ""
+    # the text form of the selector that this kind of score is for, as in "middle" or "threshold:maximum=0.8", with the
+    # number that is recommended where the selector wants one: what `select` takes where none is named
+    default_selector: ClassVar[str] = "top"
 
     # what a batch must have for `score` beside uids, of: texts, images, labels
     needs: ClassVar[tuple[str, ...]] = ("texts",)
-    # True: costs less than reading a row, fits nothing and reads no vectors, so that it is done while rows are read
+    # True: costs less than reading a row and fits nothing, so that it is done while rows are read
     is_cheap: ClassVar[bool] = False
     # an embedder's columns hold vectors
     is_vector: ClassVar[bool] = False
 
-    def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray | torch.Tensor:
-        """The scores of `batch`, float32 [n]; `state` is what `fit` found."""
+    def score(self, batch: Batch) -> np.ndarray | torch.Tensor:
+        """The scores of `batch`, float32 [n].
+
+        A scorer with a `fit` writes `score(self, batch, state: State = NOTHING)`: the state is what that found.
+        """
         raise NotImplementedError
 
     def fit(self, corpus: Iterable[Batch]) -> State:
         """See the whole corpus before the first `score`; `corpus` may be gone through more than once.
 
-        Returns arrays, saved as safetensors; a scorer that needs none is not asked twice for the same column.
+        Returns arrays, saved as safetensors; a scorer that needs none is not asked twice for the same column. One
+        that works long writes `fit(self, corpus, workspace: Workspace | None = None)` and keeps its work in there:
+        a killed run finds it again, see `Workspace.each`.
         """
         return NOTHING
 
-    def details(self, batch: Batch, state: State = NOTHING) -> dict[str, np.ndarray]:
-        """More columns, each [n]; asked for after `score` of the same batch."""
+    def details(self, batch: Batch) -> dict[str, np.ndarray]:
+        """More columns, each [n]; asked for after `score` of the same batch, with a state where that has one."""
         return {}
 
     def vectors(self) -> tuple[str, ...]:
-        """Names of the vector columns that `score` and `fit` read: of the table, or fields of the source."""
+        """Names of the vectors that `score` and `fit` read: columns of the table, or fields of the source.
+
+        A field holds a list of numbers a row, or one number. A name with dots is a path, as in `meta.int_score`.
+        """
+        return ()
+
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields of the source, texts, that `score` and `fit` read beside `texts`; paths as above."""
         return ()
 
     def identity(self) -> dict[str, str]:
@@ -104,7 +126,7 @@ class Scorer:
 
     def checked(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         """`score`, refused unless it is float32, finite and one per row."""
-        scores = self.score(batch, state)
+        scores = _called(self.score, batch, state)
         array = scores.detach().cpu().numpy() if isinstance(scores, torch.Tensor) else np.asarray(scores)
         name, wanted = type(self).__name__, f"[{len(batch)}, d]" if self.is_vector else f"[{len(batch)}]"
         if array.dtype != np.float32 or array.ndim != 1 + self.is_vector or len(array) != len(batch):
@@ -114,9 +136,26 @@ class Scorer:
             raise ValueError(f"{name} wants finite scores, got {array[wrong]} for uid {batch.uids[wrong]!r}")
         return array
 
+    def fitted(self, corpus: Iterable[Batch], workspace: Workspace) -> State:
+        """What `fit` finds in `corpus`."""
+        return _called(self.fit, corpus, workspace)
+
+    def detailed(self, batch: Batch, state: State = NOTHING) -> dict[str, np.ndarray]:
+        """`details` of `batch`."""
+        return _called(self.details, batch, state)
+
 
 @dataclass(frozen=True)
 class Embedder(Scorer):
     """Base of all embedders: `score` gives a vector a row, float32 [n, d]."""
 
     is_vector: ClassVar[bool] = True
+
+
+def _called(method: Callable[..., Found], first: object, second: object) -> Found:
+    """`method` of the two, or of the first alone where it takes no more."""
+    try:
+        inspect.signature(method).bind(first, second)
+    except TypeError:
+        return method(first)
+    return method(first, second)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +49,7 @@ class Worker:
         self.table = ScoreTable(task.folder)
         self.states = {name: self.table.state(name) if self.table.has_state(name) else NOTHING for name in self.scorers}
         self.read = ChunkReader(
-            self.source, tuple(load_chunk_offsets(task.folder)), tuple(source_fields(self.table, self.scorers))
+            self.source, tuple(load_chunk_offsets(task.folder)), source_fields(self.table, self.scorers)
         )
 
     def __call__(self, index: int, on_progress: progress.ProgressCallback = progress.ignore) -> ChunkCounts:
@@ -69,7 +69,7 @@ class Worker:
             for name, scorer in todo.items():
                 with progress.share(count, len(batch), len(todo)):
                     scores = scorer.checked(batch, self.states[name])
-                    self.table.write_scores(name, index, scores, scorer.details(batch, self.states[name]))
+                    self.table.write_scores(name, index, scores, scorer.detailed(batch, self.states[name]))
         return ChunkCounts(len(batch), tokens)
 
 
@@ -100,15 +100,30 @@ def portable_error(error: Exception) -> Exception:
 def batch_of(source: Source, table: ScoreTable, chunk: Chunk, scorers: Mapping[str, Scorer]) -> Batch:
     """The rows of `chunk` with all that `scorers` ask for."""
     parsed = source.parsed(chunk)
-    rows = np.arange(chunk.start, chunk.start + len(chunk.rows), dtype=np.int64)
     names = table.read_part(ROWS, chunk.index, "uid").to_pylist()
-    if len(names) != len(rows):
-        raise ValueError(f"{table.part(ROWS, chunk.index)}: want {len(rows)} rows, got {len(names)}")
+    if len(names) != len(chunk.rows):
+        raise ValueError(f"{table.part(ROWS, chunk.index)}: want {len(chunk.rows)} rows, got {len(names)}")
     _refuse_others(parsed, names)
-    vectors = {name: source.vectors(chunk, name) for name in source_fields(table, scorers)}
-    made = {name for scorer in scorers.values() for name in scorer.vectors()} - vectors.keys()
-    vectors |= {name: table.vectors(name, chunk.index) for name in made}
-    return Batch(rows, names, parsed.texts, parsed.groups, parsed.labels, parsed.images, vectors)
+    made = [name for scorer in scorers.values() for name in scorer.vectors() if name in table.vector_columns]
+    batch = source_batch(source, replace(parsed, uids=names), scorers, made)
+    return replace(batch, vectors={**batch.vectors, **{name: table.vectors(name, chunk.index) for name in made}})
+
+
+def source_batch(source: Source, parsed: Chunk, scorers: Mapping[str, Scorer], made: Sequence[str] = ()) -> Batch:
+    """The rows of `parsed`, with uids, and what `scorers` ask for beside the vector columns `made` of the table."""
+    rows = np.arange(parsed.start, parsed.start + len(parsed.rows), dtype=np.int64)
+    vectors = dict.fromkeys(name for scorer in scorers.values() for name in scorer.vectors() if name not in made)
+    texts = dict.fromkeys(name for scorer in scorers.values() for name in scorer.fields())
+    return Batch(
+        rows,
+        parsed.uids,
+        parsed.texts,
+        parsed.groups,
+        parsed.labels,
+        parsed.images,
+        {name: source.vectors(parsed, name) for name in vectors},
+        {name: source.field_texts(parsed, name) for name in texts},
+    )
 
 
 def _refuse_others(chunk: Chunk, names: list[str]) -> None:
@@ -121,7 +136,8 @@ def _refuse_others(chunk: Chunk, names: list[str]) -> None:
             )
 
 
-def source_fields(table: ScoreTable, scorers: Mapping[str, Scorer]) -> list[str]:
-    """The vectors that `scorers` read and that are no column of the table: fields of the source."""
-    wanted = dict.fromkeys(name for scorer in scorers.values() for name in scorer.vectors())
-    return [name for name in wanted if name not in table.vector_columns]
+def source_fields(table: ScoreTable, scorers: Mapping[str, Scorer]) -> tuple[str, ...]:
+    """The fields of the source that `scorers` read: texts, and vectors that are no column of the table."""
+    wanted = [name for scorer in scorers.values() for name in scorer.vectors() if name not in table.vector_columns]
+    wanted += [name for scorer in scorers.values() for name in scorer.fields()]
+    return tuple(dict.fromkeys(wanted))

@@ -115,7 +115,7 @@ class ScoreTableRows:
         path = self.table.part(ROWS, chunk)
         try:
             return checked_parquet.n_rows(path)
-        except OSError as error:
+        except FileNotFoundError as error:
             raise ValueError(f"{path}: want a part of the rows: {error}") from error
 
     def _touched(self, at: np.ndarray | None) -> np.ndarray:

@@ -63,6 +63,10 @@ def _class(name: str) -> type[Scorer]:
     return registry.load(SCORERS, name, Scorer)
 
 
+# what any of them reads beside the text
+FIELDS = sorted({field for name in NAMES for field in _class(name)().fields()})
+
+
 def _text(name: str, model: Path) -> str:
     """The text form with defaults; a scorer with a field `model` gets the tiny one."""
     fields = {field.name for field in dataclasses.fields(_class(name))}
@@ -82,14 +86,17 @@ def batch_of(order: list[int]) -> Batch:
         [TEXTS[i] for i in order],
         ["g"] * len(order),
         [i % 3 for i in order],
-        vectors={name: VECTORS[order] for name in ("embedding", "logits")},
+        vectors={"embedding": VECTORS[order], "logits": VECTORS[order], "score": VECTORS[order][:, :1]},
+        fields={name: [TEXTS[i - 1] for i in order] for name in FIELDS},
     )
 
 
 def part(batch: Batch, indices: list[int]) -> Batch:
     names = ("uids", "texts", "groups", "labels")
     lists = {name: [getattr(batch, name)[i] for i in indices] for name in names}
-    return Batch(batch.rows[indices], **lists, vectors={name: rows[indices] for name, rows in batch.vectors.items()})
+    vectors = {name: rows[indices] for name, rows in batch.vectors.items()}
+    fields = {name: [texts[i] for i in indices] for name, texts in batch.fields.items()}
+    return Batch(batch.rows[indices], **lists, vectors=vectors, fields=fields)
 
 
 def fitted(scorer: Scorer, batch: Batch) -> np.ndarray:
@@ -120,7 +127,7 @@ def test_scores_are_float32_finite_and_one_a_row(scorer: Scorer) -> None:
     assert scores.dtype == np.float32
     assert scores.shape == (12,)
     assert len(set(scores.tolist())) > 2
-    for name, values in scorer.details(batch, scorer.fit([batch])).items():
+    for name, values in scorer.detailed(batch, scorer.fit([batch])).items():
         assert name != "score"
         assert len(values) == 12
 
@@ -129,7 +136,7 @@ def test_empty_batch_and_one_row(scorer: Scorer) -> None:
     for order in ([], [0], [1]):
         batch = batch_of(order)
         assert fitted(scorer, batch).shape == (len(order),)
-        assert all(len(values) == len(order) for values in scorer.details(batch, scorer.fit([batch])).values())
+        assert all(len(values) == len(order) for values in scorer.detailed(batch, scorer.fit([batch])).values())
 
 
 def test_batching_and_neighbours_change_nothing(scorer: Scorer) -> None:

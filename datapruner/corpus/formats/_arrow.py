@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from datapruner.corpus import field_paths
 from datapruner.corpus.format import Begin, Limits, Note, Rows, free_name
 from prunekernels.extras import require
 
@@ -39,28 +40,41 @@ class ArrowRows:
         return f"{self.source}, row {self.begin.number + index}"
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
-        check_columns(self.source, self.table.column_names, names)
         return [self._values(name) for name in names]
+
+    def _column(self, name: str) -> tuple[pa.ChunkedArray, list[str]]:
+        check_columns(self.source, self.table.schema, [name])
+        return field_paths.column_at(name, self.table)
 
     def _values(self, name: str) -> list[object]:
         pa = require("pyarrow", "data")
-        column = self.table.column(name)
+        column, steps = self._column(name)
         try:
             # through numpy strings come several times faster
             if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
                 return column.to_numpy().tolist()
-            return column.to_pylist()
+            values = column.to_pylist()
+            return [self._inside(index, value, name, steps) for index, value in enumerate(values)] if steps else values
         except (UnicodeDecodeError, pa.ArrowException) as error:
             raise ValueError(f"{self.location(0)} and after: want UTF-8 in field {name!r}: {error}") from error
 
+    def _inside(self, index: int, value: object, name: str, steps: Sequence[str]) -> object:
+        try:
+            return field_paths.value_inside(value, steps)
+        except KeyError as error:
+            raise ValueError(f"{self.location(index)}: want a field {name!r}, got none at {error.args[0]!r}") from None
+
     def vectors(self, name: str) -> np.ndarray | None:
         pa = require("pyarrow", "data")
-        check_columns(self.source, self.table.column_names, [name])
-        column = self.table.column(name)
+        column, steps = self._column(name)
+        if steps:
+            return None
         lists = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
         if isinstance(lists, pa.ExtensionArray):
             lists = lists.storage
         kind = lists.type
+        if pa.types.is_floating(kind) or pa.types.is_integer(kind):
+            return None if lists.null_count else lists.to_numpy(zero_copy_only=False).reshape(-1, 1)
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
             return None
         number = pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
@@ -82,11 +96,16 @@ class ArrowRows:
         return [repr(list(row.items())).encode("utf-8", "surrogatepass") for row in rows]
 
 
-def check_columns(source: object, known: Sequence[str], names: Sequence[str]) -> None:
-    """Raise ValueError where one of `names` is not among the columns `known`."""
+def check_columns(source: object, schema: pa.Schema, names: Sequence[str]) -> list[str]:
+    """As much of each of `names` as can be read apart, none twice; raises ValueError where `schema` lacks one."""
+    paths: dict[str, None] = {}
     for name in names:
-        if name not in known:
-            raise ValueError(f"{source}: want a column {name!r}, got {', '.join(known) or 'none'}")
+        try:
+            paths[field_paths.column_path(name, schema)] = None
+        except KeyError:
+            known = ", ".join(schema.names) or "none"
+            raise ValueError(f"{source}: want a column {name!r}, got {known}") from None
+    return [*paths]
 
 
 def rows_per_chunk(limits: Limits, row_bytes: float) -> int:

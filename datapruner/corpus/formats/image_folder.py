@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from datapruner.corpus.format import START, Begin, Limits, Note, Rows
-from datapruner.corpus.formats import _arrow
 from prunekernels.io.paths import path_inside, read_regular
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
@@ -75,7 +74,7 @@ class ImageRows:
         return str(self.folder.path / self.files[index])
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
-        _arrow.check_columns(self.folder, FIELDS, names)
+        _check_fields(self.folder, names)
         return [[self._value(name, file) for file in self.files] for name in names]
 
     def _value(self, name: str, file: str) -> object:
@@ -98,7 +97,7 @@ def read(
     fragment: ImageFolder, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
 ) -> Iterator[ImageRows]:
     """The images of `fragment` from `begin` on; the bytes of a chunk are those of its files."""
-    _arrow.check_columns(fragment, FIELDS, columns or ())
+    _check_fields(fragment, columns or ())
     first, total = begin.offset, 0
     for index in range(first, len(fragment.files)):
         size = (fragment.path / fragment.files[index]).stat().st_size
@@ -108,6 +107,12 @@ def read(
         total += size
     if first < len(fragment.files):
         yield ImageRows(fragment, fragment.files[first:], Begin(first, first + 1))
+
+
+def _check_fields(folder: ImageFolder, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in FIELDS:
+            raise ValueError(f"{folder}: want a column {name!r}, got {', '.join(FIELDS)}")
 
 
 class Writer:

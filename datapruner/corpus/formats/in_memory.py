@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from datapruner.corpus.field_paths import root_of
 from datapruner.corpus.format import START, Begin, Limits
 from datapruner.corpus.formats import _arrow
 from datapruner.corpus.formats._arrow import ArrowRows
@@ -126,8 +127,9 @@ def read(
     first = begin.offset
     for table in tables:
         schema = schema or _schema(rows, table)
-        _arrow.check_columns(fragment, table.column_names, columns or ())
-        chosen = table.select([*dict.fromkeys(columns)]) if columns else table
+        _arrow.check_columns(fragment, table.schema, columns or ())
+        roots = dict.fromkeys(root_of(name, table.column_names)[0] for name in columns or ())
+        chosen = table.select([*roots]) if roots else table
         yield ArrowRows(fragment, chosen, Begin(first, first + 1), schema)
         first += len(table)
 

@@ -5,13 +5,15 @@ before the first, which amid an output would be no JSON; every other line is kep
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
+from datapruner.corpus import field_paths
 from datapruner.corpus.format import START, Begin, Limits, Note, Rows, free_name
 from datapruner.corpus.formats._lines import CODECS, LONGEST_LINE, Lines, LineWriter, codec_of, read_lines
 from datapruner.corpus.remote_files import AnyFile
@@ -47,15 +49,19 @@ class JsonlRows:
         # the exact parser has the last word on a line that is none for the fast one
         except (ValueError, KeyError, TypeError):
             rows = [self.parsed(index) for index in range(len(self))]
+        return [[self._value(index, row, name) for index, row in enumerate(rows)] for name in names]
+
+    def _value(self, index: int, row: dict[str, object], name: str) -> object:
         try:
-            return [[row[name] for row in rows] for name in names]
+            return field_paths.value_at(row, name)
         except KeyError:
-            index, name = next((i, name) for i, row in enumerate(rows) for name in names if name not in row)
-        raise ValueError(f"{self.location(index)}: want a field {name!r}, got {', '.join(rows[index]) or 'none'}")
+            found = ", ".join(row) or "none"
+        raise ValueError(f"{self.location(index)}: want a field {name!r}, got {found}")
 
     def _plain(self, names: Sequence[str]) -> list[list[object]]:
         """The fields by the fast parser; raises where a line is no object for it, or a number is not what it says."""
-        loads, get = require("orjson", "data").loads, itemgetter(*names)
+        loads = require("orjson", "data").loads
+        get = partial(_values_at, names) if any("." in name for name in names) else itemgetter(*names)
         # each object goes as soon as its fields are out: thousands together would keep the garbage collector at work
         found = [get(loads(line)) for line in self.lines]
         columns = [found] if len(names) == 1 else [[*column] for column in zip(*found, strict=True)]
@@ -87,6 +93,12 @@ class JsonlRows:
         if not isinstance(row, dict):
             raise ValueError(f"{self.location(index)}: want a JSON object, got {type(row).__name__}")
         return row
+
+
+def _values_at(names: Sequence[str], row: Mapping[str, object]) -> object:
+    """What `itemgetter` gives: the value of one name, or the values of several."""
+    found = [field_paths.value_at(row, name) for name in names]
+    return found if len(found) > 1 else found[0]
 
 
 def read(

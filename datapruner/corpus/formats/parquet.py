@@ -34,9 +34,8 @@ def read(
     arrow = require("pyarrow", "data")
     with _opened(path) as file:
         schema = file.schema_arrow
-        _arrow.check_columns(path, schema.names, columns or ())
         # no column at all would be no rows at all
-        wanted = [*dict.fromkeys(columns)] if columns else None
+        wanted = _arrow.check_columns(path, schema, columns or ()) or None
         n_rows, first = rows_per_chunk(path, file, limits), begin.offset
         groups, skipped = _groups_from(file, first)
         batches: list[pa.RecordBatch] = []

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prunekernels.io.json_files import Fields
+from prunekernels.io.paths import walk
 
 MARK, FORMAT = ".prunekit.json", 1
 
@@ -51,5 +52,7 @@ def _entries(folder: Path) -> dict[str, int]:
     for entry in os.scandir(folder):
         if entry.name != MARK:
             is_folder = entry.is_dir(follow_symlinks=False)
-            found[ascii(entry.name)[1:-1]] = sum(len(names) for _, _, names in os.walk(entry.path)) if is_folder else 1
+            found[ascii(entry.name)[1:-1]] = (
+                sum(len(names) for _, _, names in walk(Path(entry.path))) if is_folder else 1
+            )
     return found

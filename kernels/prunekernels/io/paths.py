@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -51,6 +52,16 @@ def path_inside(root: Path, relative: object, place: str, *, links_may_leave: bo
     if not links_may_leave and not path.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"{place}: want a path inside {root}, got {relative!a:.120}, a link that leads out of it")
     return path
+
+
+def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As os.walk, but a folder that cannot be listed is an OSError, not passed over; one that is gone is none."""
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    return os.walk(folder, onerror=failed)
 
 
 def open_regular(path: Path, *, max_bytes: int | None = None, place: str = "") -> BufferedReader:

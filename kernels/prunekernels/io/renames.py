@@ -13,6 +13,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from prunekernels.io.paths import walk
+
 _NO_REPLACE, _EXCHANGE, _HERE = 1, 2, -100
 # what systems and file systems say to a call that they do not know; a sandbox says that it is not allowed
 _UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
@@ -62,7 +64,7 @@ def sync_path(path: Path) -> None:
 def sync_tree(folder: Path) -> None:
     """Wait until every file and folder in `folder`, and itself, are on disk."""
     paths = [folder]
-    for place, _, names in os.walk(folder):
+    for place, _, names in walk(folder):
         paths.append(Path(place))
         paths += [Path(place) / name for name in names]
     if len(paths) > _MANY and _sync_file_system(folder):

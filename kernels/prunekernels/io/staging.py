@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
+from prunekernels.io.paths import walk
 from prunekernels.io.renames import rename_folder, sync_path
 
 _LEFTOVER = re.compile(r"\.(.+)\.(partial|old)-([0-9a-f]{16})", re.DOTALL)
@@ -55,7 +56,7 @@ def recover(target: Path) -> None:
 
 def recover_all(folder: Path) -> None:
     """As `recover`, for all outputs in `folder` and in the folders below it; for one that only this process writes."""
-    for place, names, _ in os.walk(folder):
+    for place, names, _ in walk(folder):
         _recover(Path(place), None, None)
         names[:] = [name for name in names if not _LEFTOVER.fullmatch(name)]
 

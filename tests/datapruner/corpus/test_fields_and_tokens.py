@@ -69,7 +69,7 @@ BAD = {
     "nan": ([[1.0, 2.0]] * 8 + [[1.0, float("nan")]], "row 9: want finite numbers in field 'v', got nan as number 2"),
     "infinite": ([[1.0, 2.0]] * 8 + [[-float("inf"), 1.0]], "row 9: want finite numbers in field 'v', got -inf as nu"),
     "strings": ([["a", "b"]] * 8, "row 1: .* got one that has str"),
-    "numbers": ([1.0] * 8, "row 1: want a list of numbers in field 'v', got float"),
+    "numbers": ([1.0] * 8 + [None], "row 9: want a number in field 'v', got null"),
     "too large": ([[1.0, 2.0]] * 8 + [[1e300, 1.0]], "row 9: want finite numbers in field 'v', got inf as number 1"),
 }
 

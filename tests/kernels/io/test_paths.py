@@ -1,11 +1,12 @@
 """Names and paths out of files stay names and stay inside; only regular files of a bounded size are opened."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from prunekernels.io.paths import check_name, open_regular, path_inside, read_regular
+from prunekernels.io.paths import check_name, open_regular, path_inside, read_regular, walk
 
 BAD_NAMES = [
     None, 3, "", ".", "..", "../../home/thesis", "/etc/passwd", "a/b", "a\\b", "C:\\x", "a\0b", "a\nb", "\x1b[2J",
@@ -83,3 +84,20 @@ def test_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(os, "fstat", lambda _: empty)
     with pytest.raises(ValueError, match="want at most 9 bytes, got more"):
         read_regular(path, 9)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """os.walk passes over it: files in it are neither counted nor on disk, and nobody is told."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert [Path(place).name for place, _, _ in walk(tmp_path)][1:] == ["a", "b"]
+    assert [*walk(tmp_path / "gone")] == []
+    list_folder = os.scandir
+
+    def failing(path: str) -> object:
+        if Path(path).name == "b":
+            raise OSError(errno.EIO, "broken")
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(OSError, match="broken"):
+        [*walk(tmp_path)]
