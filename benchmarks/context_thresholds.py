@@ -105,16 +105,22 @@ def measured(questions: str, name: str, labeler: Labeler, items: Sequence[Asked]
         for item, other in zip(items, others, strict=True)
     ]
     labels = [[np.concatenate(one.probabilities) for one in row] for row in said(labeler, items, ways)]
-    plain, *other_ways, wrong = zip(*labels, strict=True)
+    plain, polite, unknown, typo, wrong = zip(*labels, strict=True)
     found = {str(share): at_one_threshold(plain, items, share) for share in REMOVED}
+
+    def recall(values: Sequence[np.ndarray]) -> dict[str, float]:
+        return {str(share): at_one_threshold(values, items, share)[0] for share in REMOVED}
+
     return Row(
-        questions,
-        len(items),
-        name,
-        {share: recall for share, (recall, _) in found.items()},
-        *({str(share): at_one_threshold(values, items, share)[0] for share in REMOVED} for values in other_ways),
-        {share: threshold for share, (_, threshold) in found.items()},
-        apart(plain, wrong),
+        questions=questions,
+        n=len(items),
+        labeler=name,
+        recall={share: kept for share, (kept, _) in found.items()},
+        polite=recall(polite),
+        unknown=recall(unknown),
+        typo=recall(typo),
+        threshold={share: threshold for share, (_, threshold) in found.items()},
+        apart=apart(plain, wrong),
     )
 
 
