@@ -40,7 +40,8 @@ def run(out: Path, console: Console) -> Path:
     # the baseline drops as many rows
     random = datapruner.select(table, "top", by="random", keep_ratio=kept.n_kept / kept.n_rows)
     console.print(_table(outcomes(rows, distinct, kept, random), kept))
-    return Path(datapruner.write(source, kept, datapruner.Output(out / "pruned", scores=out / "scores")))
+    datapruner.write(source, kept, datapruner.Output(out / "pruned", scores=out / "scores"))
+    return out / "pruned"
 
 
 def outcomes(

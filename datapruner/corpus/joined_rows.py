@@ -1,7 +1,7 @@
 """Rows of several small files as one chunk.
 
 A format reads each file by itself. What it reads whole of one file is joined with what comes after it as long as both
-fit into one chunk, so that many small files cost what one large file does. Nothing is cut for that: a chunk begins
+fit into one chunk, so that many small files are no more chunks than one large file. Nothing is cut: a chunk begins
 where a format begins one, and hangs on nothing but the rows and the options.
 """
 
