@@ -125,7 +125,7 @@ def run(tower: str, model: nn.Module, images: torch.Tensor, is_real: bool, secon
             milliseconds = measure(lambda: model(images), warmup=1, seconds=seconds)
         last = report.prefills[-1]
         selection = sorted(one.selection_ms for one in report.prefills)[len(report.prefills) // 2]
-        facts = (len(images), last.tokens_after[0], last.flops_after / last.flops_before, selection)
+        facts = (len(images), last.tokens_after[0], (last.flops_after or 0) / (last.flops_before or 1), selection)
         rows.append(_row(tower, name, ratio, facts, milliseconds, cosines if is_real else None))
     return rows
 

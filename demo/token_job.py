@@ -98,8 +98,8 @@ def _table(timed: dict[str, list[tokenpruner.Report]]) -> Table:
             f"{statistics.median(report.selection_ms for report in reports):.1f}",
             f"{statistics.median(report.prefill_ms for report in reports):.0f}",
             f"{full / took:.1f} x",
-            f"{last.flops_after / 1e9:.0f}",
-            f"{last.kv_bytes_after / 1e6:.0f}",
+            f"{(last.flops_after or 0) / 1e9:.0f}",
+            f"{(last.kv_bytes_after or 0) / 1e6:.0f}",
         )
         table.add_row(name, *cells)
     return table
@@ -107,4 +107,4 @@ def _table(timed: dict[str, list[tokenpruner.Report]]) -> Table:
 
 def _median(reports: list[tokenpruner.Report]) -> float:
     """Milliseconds of selection and decoder together."""
-    return statistics.median(report.selection_ms + report.prefill_ms for report in reports)
+    return statistics.median(report.prefill_ms for report in reports)

@@ -1,5 +1,10 @@
 """tokenpruner: a vision-language model sees fewer visual tokens, and is left exactly as it was found."""
 
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
 from tokenpruner.api import prepare, prune
 from tokenpruner.base.before_decoder import Context, Merge, Method, Need
 from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage
@@ -23,3 +28,15 @@ __all__ = [
     "prepare",
     "prune",
 ]
+
+
+def __getattr__(name: str) -> type[TokenMethod]:
+    """`tokenpruner.DivPrune` and all others of `tokenpruner.methods`: a file of their name, loaded when asked for."""
+    folder = importlib.import_module(f"{__name__}.methods")
+    wanted = name.lower()
+    for found in pkgutil.iter_modules(folder.__path__):
+        if found.name.replace("_", "") == wanted and not name.islower():
+            kind = getattr(importlib.import_module(f"{folder.__name__}.{found.name}"), name, None)
+            if isinstance(kind, type) and issubclass(kind, TokenMethod):
+                return kind
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,55 +6,152 @@ inputs = prepare(model, method, **inputs)     stateless: embeddings, mask and po
 
 from __future__ import annotations
 
+import functools
 import threading
+import warnings
 import weakref
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ContextDecorator, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from tokenpruner.base.before_decoder import Method
 from tokenpruner.base.inside_decoder import LayerMethod
-from tokenpruner.base.token_method import TokenMethod
+from tokenpruner.base.positions import place
+from tokenpruner.base.token_method import TokenMethod, method_from_text
 from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.models import adapter as adapters
-from tokenpruner.report.records import Report
+from tokenpruner.models.compiled import uncompiled
+from tokenpruner.models.overrides import not_copied
+from tokenpruner.models.turns import Turns
+from tokenpruner.report.records import LAST, Report
 
-WANT_METHOD = "want a method such as DivPrune(keep_ratio=0.1), got {!r}"
-
-# by the module worked on: who may put hooks on a model, and which models are inside a `with prune(...)`
-_GUARD = threading.Lock()
-_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.Lock] = weakref.WeakKeyDictionary()
-_PRUNED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-
-
-@contextmanager
-def prune(model: nn.Module, method: TokenMethod) -> Iterator[Report]:
-    """Prune every call of `model` inside the `with`, from whichever thread; yields the report that fills up.
-
-    `model` is a vision-language model, or a vision transformer for a method that works inside one. Raises ValueError
-    for a model without visual tokens and for one that is being pruned already; inside, for what cannot be pruned:
-    static caches, chunked prefill. A call without images is not changed. Logits and hidden states of a pruned call
-    are those of the tokens that are left, rows filled up on the left; of all tokens where they only skip layers.
-    Gradients flow, and a loss is over the tokens that are left. The model is left as it was found, also after an
-    exception; a cache that outlives the `with` keeps its logical length.
-    """
-    from prunekernels import spec
+if TYPE_CHECKING:
     from tokenpruner.report.call_meter import Meter
 
-    if not isinstance(method, TokenMethod):
-        raise ValueError(WANT_METHOD.format(method))
-    report = Report(method=spec.describe(method))
-    # outside the engine's hooks, so that their time counts
-    with attached(_engine(model, method, report), Meter(model, report).attached()):
-        yield report
+Placed = TypeVar("Placed", Method, LayerMethod)
+WANT_METHOD = 'want a method such as DivPrune(keep_ratio=0.1) or "divprune:keep_ratio=0.1", got {!r}'
+
+# by the module worked on: who may put hooks on it, and who prunes it
+_GUARD = threading.Lock()
+_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.Lock] = weakref.WeakKeyDictionary()
+_PRUNED: weakref.WeakKeyDictionary[nn.Module, Shared] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A module that is being pruned: whose turn it is in a thread, and what ends when all have left.
+
+    One that `is_exclusive` is shared with nobody.
+    """
+
+    is_exclusive: bool = False
+    turns: Turns = field(default_factory=Turns)
+    until: ExitStack = field(default_factory=ExitStack)
+
+
+@dataclass(frozen=True)
+class Entered:
+    """One `with prune(...)` that is open."""
+
+    engine: Engine
+    shared: Shared
+    meter: Meter
+    hooks: ExitStack
+
+
+class Pruning(ContextDecorator):
+    """What `prune` returns: nothing is pruned before it is entered."""
+
+    def __init__(self, model: nn.Module, method: TokenMethod, hold: int | None) -> None:
+        self.model, self.method, self.hold = model, method, hold
+        self._open: list[Entered] = []
+        self._was_entered = False
+
+    def __enter__(self) -> Report:
+        """Put the hooks on; raises ValueError where the method does not fit the model."""
+        from prunekernels import spec
+        from tokenpruner.report.call_meter import Meter
+
+        self._was_entered = True
+        with ExitStack() as stack:
+            parts = stack.enter_context(uncompiled(self.model))
+            report = Report(hold=self.hold)
+            engine = _engine(parts.model, self.method, report)
+            report.method = spec.describe(engine.method)
+            with _lock(engine.core):
+                shared = _PRUNED.get(engine.core) or Shared()
+                if shared.is_exclusive or shared.turns.is_mine:
+                    _check_free(engine.core)
+                # before any hook is on: it is nobody's turn but theirs who have entered
+                engine.acts = functools.partial(_acts, shared, engine)
+                hooks = stack.enter_context(ExitStack())
+                # outside the engine's hooks, so that their time counts
+                meter = Meter(parts.model, report, engine.acts)
+                for own in (not_copied(engine.core), engine.attached(), meter.attached()):
+                    hooks.enter_context(own)
+                if shared.turns.is_over:
+                    parts.put_back(engine.hooked)
+                shared.turns.enter(engine)
+                _PRUNED[engine.core] = shared
+                # what was compiled stays set aside until all have left
+                kept = hooks.pop_all()
+                shared.until.push(stack.pop_all().__exit__)
+            self._open.append(Entered(engine, shared, meter, kept))
+        return report
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take them off; warns where images went in and none was seen."""
+        entered = self._open.pop()
+        core = entered.engine.core
+        with _lock(core):
+            try:
+                entered.hooks.__exit__(kind, error, trace)
+            finally:
+                entered.shared.turns.leave(entered.engine)
+                if entered.shared.turns.is_over:
+                    _PRUNED.pop(core, None)
+                    entered.shared.until.close()
+        if error is None:
+            entered.meter.warn_of_unseen()
+
+    def _recreate_cm(self) -> Pruning:
+        # a decorated function may run in several threads at once
+        self._was_entered = True
+        return Pruning(self.model, self.method, self.hold)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_was_entered", True):
+            warnings.warn("prune(...) alone prunes nothing: want `with prune(model, method) as report:`", stacklevel=2)
+
+
+def prune(model: nn.Module, method: TokenMethod | str, *, hold: int | None = LAST) -> Pruning:
+    """Prune every call of `model` inside a `with`, from whichever thread; it yields the report that fills up.
+
+    A thread that enters one of its own meanwhile has its own method and report, as requests to a server want them.
+
+    `model` is a vision-language model, or a vision transformer for a method that works inside one; `method` one of
+    `tokenpruner.methods`, or its text form, "divprune:keep_ratio=0.1". Raises ValueError for a model without visual
+    tokens and for one that this thread is pruning already; inside, for what cannot be pruned: static caches, chunked
+    prefill. A call without images is not changed. Logits and hidden states of a pruned call are those of the tokens
+    that are left, rows filled up on the left; of all tokens where layers are only skipped, where a classifier or
+    somebody else's loss works with them, and with labels in evaluation. Gradients flow, and a loss is over the tokens
+    that are left. What is compiled around a hook runs as it was written meanwhile. The model is left as it was found,
+    also after an exception; a cache that outlives the `with` keeps its logical length. The report holds the records of
+    the last passes and calls, `hold` of them or all with None, and the sums of all.
+    """
+    return Pruning(model, _method(method), hold)
 
 
 @torch.no_grad()
 def prepare(
-    model: nn.Module, method: TokenMethod, report: Report | None = None, /, **inputs: torch.Tensor
+    model: nn.Module, method: TokenMethod | str, report: Report | None = None, /, **inputs: torch.Tensor
 ) -> dict[str, torch.Tensor]:
     """Encode and prune `inputs`: `inputs_embeds`, `attention_mask`, `position_ids` for `model.generate(**prepared)`.
 
@@ -62,50 +159,58 @@ def prepare(
     Works with static caches and assisted decoding. The numbers go to `report` if one is given. Raises ValueError as
     `prune` does, and for a model that hands its text backbone what generate() cannot be given (DeepStack features).
     """
-    from tokenpruner.before_decoder.prepare import prepared_inputs
-    from tokenpruner.models.transformers_api import CACHE_ARGUMENTS
+    from tokenpruner.before_decoder.prepare import check_prompt, prepared_inputs
 
-    if not isinstance(method, TokenMethod):
-        raise ValueError(WANT_METHOD.format(method))
+    method = _method(method)
     if not isinstance(method, Method):
         raise ValueError(
             f"{type(method).__name__} works inside the model, and prepare() hands over what enters the decoder: "
             "run the model inside `with prune(model, method)`"
         )
-    adapter = _adapter(model, method)
-    for name in ("labels", *CACHE_ARGUMENTS):
-        if inputs.get(name) is not None:
-            raise ValueError(f"prepare() wants a whole prompt for generate(), got {name}")
-    # a model encodes one prompt at a time: the hooks of two would see each other's
-    with _lock(adapter.backbone):
-        _check_free(adapter.backbone)
-        return prepared_inputs(adapter, method, report, inputs)
+    check_prompt(inputs)
+    with uncompiled(model) as parts:
+        adapter, method = _placed(parts.model, method)
+        parts.put_back((adapter.model, adapter.merger, adapter.backbone))
+        # a model encodes one prompt at a time: the hooks of two would see each other's
+        with _lock(adapter.backbone):
+            _check_free(adapter.backbone)
+            return prepared_inputs(adapter, method, report, inputs)
 
 
 class Engine(Protocol):
     """One model being pruned by one method: while `attached`, every pass of it is."""
 
-    # the module that only one engine works on at a time
+    # the module that it works on, and whether it is its turn in this thread
     core: nn.Module
+    acts: Callable[[], bool]
+
+    @property
+    def hooked(self) -> Sequence[nn.Module]:
+        """Every module that its hooks are on."""
+
+    @property
+    def method(self) -> TokenMethod:
+        """As it is carried out, with the positions that this model has."""
 
     def attached(self) -> AbstractContextManager[None]:
         """Puts the hooks on, and takes them off."""
 
 
 @contextmanager
-def attached(engine: Engine, *around: AbstractContextManager[None]) -> Iterator[None]:
-    """While open, `engine` works on its model and no other one does; then come other hooks, `around` its own.
-
-    Raises ValueError where an engine works on it already.
-    """
+def attached(engine: Engine) -> Iterator[None]:
+    """While open, `engine` works on its model and no other one does; raises ValueError where one does already."""
     with ExitStack() as stack:
         with _lock(engine.core):
             _check_free(engine.core)
-            stack.callback(_PRUNED.discard, engine.core)
-            _PRUNED.add(engine.core)
-            for hooks in (engine.attached(), *around):
+            stack.callback(_PRUNED.pop, engine.core, None)
+            _PRUNED[engine.core] = Shared(is_exclusive=True)
+            for hooks in (not_copied(engine.core), engine.attached()):
                 stack.enter_context(hooks)
         yield
+
+
+def _acts(shared: Shared, engine: Engine) -> bool:
+    return shared.turns.now() is engine
 
 
 def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
@@ -115,21 +220,33 @@ def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     from tokenpruner.vision_transformer.engine import VisionTransformerEngine
 
     if isinstance(method, Method):
-        return BeforeDecoderEngine(_adapter(model, method), method, report)
+        return BeforeDecoderEngine(*_placed(model, method), report)
     if isinstance(method, LayerMethod):
-        return InsideDecoderEngine(_adapter(model, method), method, report)
+        return InsideDecoderEngine(*_placed(model, method), report)
     if isinstance(method, BlockMethod):
         return VisionTransformerEngine(model, method, report)
     raise ValueError(WANT_METHOD.format(method))
 
 
-def _adapter(model: nn.Module, method: Method | LayerMethod) -> adapters.Adapter:
-    """How `model` is reached; raises ValueError where it cannot have the positions of the method."""
+def _method(method: TokenMethod | str) -> TokenMethod:
+    method = method_from_text(method) if isinstance(method, str) else method
+    if not isinstance(method, TokenMethod):
+        raise ValueError(WANT_METHOD.format(method))
+    return method
+
+
+def _placed(model: nn.Module, method: Placed) -> tuple[adapters.Adapter, Placed]:
+    """How `model` is reached, and `method` with the positions that it has there.
+
+    Raises ValueError where it cannot have those that it names.
+    """
+    from tokenpruner.inside_decoder.rotary_positions import can_number_anew
+
     adapter = adapters.find(model)
-    if method.positions == "compact" and adapter.has_mrope:
-        kind = type(model).__name__
-        raise ValueError(f'positions="compact" wants one position a token, {kind} has three: take positions="keep"')
-    return adapter
+    can = isinstance(method, Method) or (method.mode == "drop" and can_number_anew(adapter.backbone))
+    kind = type(model).__name__
+    positions = place(method.positions, method.published_positions, kind, adapter.has_mrope, can)
+    return adapter, method if positions == method.positions else replace(method, positions=positions)
 
 
 def _lock(core: nn.Module) -> threading.Lock:
@@ -139,4 +256,7 @@ def _lock(core: nn.Module) -> threading.Lock:
 
 def _check_free(core: nn.Module) -> None:
     if core in _PRUNED:
-        raise ValueError(f"{type(core).__name__} is being pruned already: leave that `with prune(...)` first")
+        raise ValueError(
+            f"{type(core).__name__} is being pruned already: leave that `with prune(...)` first; another thread may "
+            "have a method of its own"
+        )

@@ -55,11 +55,11 @@ def build(package: str, text: str, kind: type[Kind]) -> Kind:
     name, given = parse(text)
     method = registry.load(package, name, kind)
     hints = typing.get_type_hints(method)
-    fields = {field.name: hints[field.name] for field in dataclasses.fields(method) if field.init}  # type: ignore[arg-type]
-    for key, value in given.items():
+    fields = {field.name: hints[field.name] for field in _fields(method)}
+    for key in given:
         if key not in fields:
-            known = ", ".join(fields) or "no fields"
-            raise ValueError(f"{name} has {known}: want field=value, got {f'{key}={value}'!r:.200}")
+            known = ", ".join(fields) or "none"
+            raise ValueError(f"{name} has no field {key!r:.200}; it has {known}")
     return method(**{key: _read(f"{name}.{key}", value, fields[key]) for key, value in given.items()})
 
 
@@ -77,10 +77,16 @@ def describe(method: object, *, package: str | None = None, every_field: bool = 
     except NameError:
         # a class of somebody's own, who builds it without us
         hints = {}
-    fields = [field for field in dataclasses.fields(method) if field.init]  # type: ignore[arg-type]
+    fields = _fields(method)
     values = {field.name: getattr(method, field.name) for field in fields}
     shown = [field.name for field in fields if every_field or values[field.name] != field.default]
     return str(Text(name, {field: _written(values[field], hints.get(field)) for field in shown}))
+
+
+def _fields(method: object) -> list[dataclasses.Field[object]]:
+    """The fields in the order in which a call takes them: those that want their name come last."""
+    found = [field for field in dataclasses.fields(method) if field.init]  # type: ignore[arg-type]
+    return sorted(found, key=lambda field: bool(field.kw_only))
 
 
 def _written(value: object, hint: object) -> str:

@@ -11,6 +11,7 @@ import torch
 from prunekernels import budget, registry, spec
 from tokenpruner.base.before_decoder import Context, Method
 from tokenpruner.base.token_method import TokenMethod
+from tokenpruner.models.tower_reading import TOWER, TowerReading
 
 PACKAGE = "tokenpruner.methods"
 NAMES = [name for name in registry.names(PACKAGE) if issubclass(registry.load(PACKAGE, name, TokenMethod), Method)]
@@ -33,7 +34,10 @@ def make_context(size: int, kind: str = "normal", row: int = 0, image: int = 0) 
         visual = torch.zeros(size, 8)
     side = math.isqrt(size)
     text = torch.randn(5, 8, generator=generator)
-    return Context(visual, (side, side) if side * side == size else None, row, image, text)
+    # attention and keys of a vision tower whose token is each patch
+    attention = (torch.zeros(size) if kind == "zero" else visual.sum(1)).softmax(0)
+    tower = TowerReading(attention, attention.flip(0), visual.clone().unflatten(1, (2, 4)))
+    return Context(visual, (side, side) if side * side == size else None, row, image, text, tower=tower)
 
 
 def ratio(n: int, size: int) -> float:
@@ -163,11 +167,25 @@ def test_features_that_are_read_have_to_be_finite(name, bad):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("need", sorted(TOWER))
+def test_what_is_read_of_the_tower_has_to_be_there_and_finite(name, need):
+    method, context = load(name)(keep_ratio=0.4), make_context(30, row=2, image=1)
+    clean, without = method.select(context), dataclasses.replace(context.tower, **{need: None})
+    getattr(context.tower, need)[7] = math.nan
+    for given in (context, dataclasses.replace(context, tower=without)):
+        if need in method.needs:
+            with pytest.raises(ValueError, match=f"{need} of .* image 1 of row 2"):
+                method.select(given)
+        else:
+            assert torch.equal(method.select(given), clean), "reads what it does not name in `needs`"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_its_text_form_comes_back(name):
     kind = load(name)
     for method in (kind(), kind(keep_ratio=0.25, positions="compact")):
         text = spec.describe(method)
         assert text.partition(":")[0] == name
         assert spec.build(PACKAGE, text, Method) == method
-    with pytest.raises(ValueError, match="want field=value"):
+    with pytest.raises(ValueError, match=f"{name} has no field 'ratio'; it has keep_ratio"):
         spec.build(PACKAGE, f"{name}:ratio=0.5", Method)

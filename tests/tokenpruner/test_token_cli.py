@@ -46,7 +46,7 @@ def test_an_answer_and_its_numbers(saved, photo):
     done = run(saved, photo, "--method", "stride", "--n-keep", 4)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert "stride:n_keep=4" in lines
+    assert "stride:n_keep=4,positions=compact" in lines
     assert any(line.split() == ["visual", "tokens", "16", "4", "25.0", "%"] for line in lines)
     assert any(line.startswith("the model as a whole") for line in lines)
 
@@ -67,7 +67,7 @@ def test_the_answer_is_that_of_generate(saved, photo):
 def test_numbers_as_json(saved, photo):
     done = run(saved, photo, "--method", "fastv:layer=1", "--keep-ratio", 0.25, "--json")
     found = json.loads(done.stdout)
-    assert found["method"] == "fastv:keep_ratio=0.25,layer=1"
+    assert found["method"] == "fastv:keep_ratio=0.25,layer=1,positions=compact"
     assert (found["visual_before"], found["visual_after"], found["layers"]) == (16, 4, [19, 7, 7])
     assert found["peak_bytes"] is None
     assert len(found["images"][0]["kept"]) == 4
@@ -118,7 +118,7 @@ def test_chat_forms(tmp_path, photo, chat):
         (("--keep-ratio", 1.5), "want a number in (0, 1], got 1.5"),
         (("--keep-ratio", 0.5, "--n-keep", 3), "want one of keep_ratio and n_keep, got keep_ratio=0.5 and n_keep=3"),
         (("--method", "divprune:n_keep=4", "--n-keep", 3), "want n_keep once, got divprune:n_keep=4 and n_keep=3"),
-        (("--method", "fastv", "--n-keep", 3), "fastv has"),
+        (("--method", "atp", "--n-keep", 3), "atp has no field 'n_keep'; it has layers"),
         (("--method", "tome"), "is a vision-language model"),
         (("--out", "nowhere/kept.png"), "cannot write nowhere/kept.png: there is no folder nowhere"),
         (("--out", "kept.jpg"), "kept.jpg: want a name that ends in .png"),
@@ -242,7 +242,7 @@ def test_a_method_that_fails_on_import_is_named(tmp_path, monkeypatch):
     assert "tokenpruner.methods has a 'fastv' of its own, which stays" in done.stderr
     with pytest.warns(UserWarning, match="'broken', an entry point of more, fails on import"):
         kinds = adapter.kinds()
-    assert [kind.__name__ for kind in kinds] == ["Idefics", "Generic"]
+    assert [kind.__name__ for kind in kinds] == ["ColQwen2", "Idefics", "Generic"]
 
 
 def test_methods_are_listed():

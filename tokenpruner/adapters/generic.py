@@ -59,6 +59,8 @@ class Generic(Adapter):
 
         with ExitStack() as stack:
             stack.callback(before_forward(self.merger, before).remove)
+            if recorder.reader is not None:
+                stack.enter_context(recorder.reader.watch())
             for kind in KINDS:
                 # generate() reads the signature of get_image_features
                 if hasattr(self.merger, f"get_{kind}_features"):
@@ -99,6 +101,8 @@ class Generic(Adapter):
                 given = signature.bind(*args, **kwargs).arguments
                 given = {**given, **given.get("kwargs", {})}
                 found = layouts_of(output, given, self._newline(), is_video=kind == "video")
+                if recorder.reader is not None:
+                    found = recorder.reader.attached(found, given)
                 recorder.layouts[kind] = found
                 recorder.memory.note(output, found)
                 return output

@@ -7,6 +7,7 @@ its picks cannot depend on the other images or rows of a batch, nor on padding.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -15,11 +16,14 @@ import torch
 from prunekernels import select
 from prunekernels._finite import refuse_where
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores, described, real_tensor
+from tokenpruner.base.positions import Place, Positions
+from tokenpruner.base.presets import BEFORE_DECODER, Fields
 from tokenpruner.base.token_budget import Budget
-from tokenpruner.base.token_method import Positions, TokenMethod
+from tokenpruner.base.token_method import Newlines, TokenMethod, check_choice
 from tokenpruner.models.image_layouts import Grid
+from tokenpruner.models.tower_reading import TowerNeed, TowerReading
 
-Need = Literal["visual", "text"]
+Need = Literal["visual", "text"] | TowerNeed
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Context:
     known; `row`, `image` and `frame` its place: the batch row, which image of that row, and which frame of it;
     `text` [T, D] the row's other embeddings without padding, given to methods that need them. Of an image that was
     cut up, `views` are the grids whose tokens follow one another, an overview and the whole in detail, and `grid`
-    is None.
+    is None. `tower` is what the vision tower says of the N tokens, of it only what the method needs; of newline tokens,
+    which it never saw, it says 0. `video` are the embeddings of all frames, this one among them, of a video.
     """
 
     visual: torch.Tensor
@@ -40,11 +45,23 @@ class Context:
     text: torch.Tensor | None = None
     frame: int = 0
     views: tuple[Grid, ...] = ()
+    tower: TowerReading | None = None
+    video: tuple[torch.Tensor, ...] = ()
 
     @property
     def size(self) -> int:
         """How many visual tokens the image has."""
         return len(self.visual)
+
+    def of_tower(self, need: TowerNeed) -> torch.Tensor:
+        """What the vision tower says of the tokens; raises ValueError where it was not read."""
+        values: torch.Tensor | None = getattr(self.tower, need, None)
+        if values is None:
+            raise ValueError(
+                f"want {need} of the vision tower for image {self.image} of row {self.row}, got none: a method that "
+                "reads it names it in `needs`"
+            )
+        return values.to(self.visual.device)
 
 
 @dataclass(frozen=True)
@@ -79,15 +96,24 @@ class Merge:
 class Method(Budget, TokenMethod):
     """The base of the methods before the decoder; how many tokens are kept is said as `Budget` has it."""
 
-    positions: Positions = "keep"
+    positions: Positions = "auto"
+    newlines: Newlines = "compete"
 
+    # where the authors' code has the tokens that are left
+    published_positions: ClassVar[Place] = "compact"
+    presets: ClassVar[Mapping[str, Fields]] = BEFORE_DECODER
     # what `importance` or `keep` reads of the context; it is checked to be finite before they are called
     needs: ClassVar[frozenset[Need]] = frozenset()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.positions not in get_args(Positions):
-            raise ValueError(f'want positions "keep" or "compact", got {self.positions!r}')
+        check_choice("positions", self.positions, get_args(Positions))
+        check_choice("newlines", self.newlines, get_args(Newlines))
+
+    def tower_needs(self) -> tuple[frozenset[TowerNeed], int]:
+        """What it needs of the vision tower, of block `tower_layer`, a field of methods that need any."""
+        needs: frozenset[TowerNeed] = frozenset(need for need in get_args(TowerNeed) if need in self.needs)
+        return frozenset() if self.keeps_all else needs, getattr(self, "tower_layer", -1)
 
     def importance(self, context: Context) -> torch.Tensor:
         """Score the image's tokens; float32 [N], higher is kept."""
@@ -96,6 +122,10 @@ class Method(Budget, TokenMethod):
     def keep(self, context: Context, n: int) -> torch.Tensor:
         """Pick `n` of the image's tokens; int64 [n], distinct, ascending. By default the most important ones."""
         return select.top(checked_scores(self.importance(context), (context.size,), type(self).__name__), n)
+
+    def share(self, frames: Sequence[Context], counts: Sequence[int]) -> Sequence[int]:
+        """How many tokens of each frame of a video stay, as many in all as `counts`: by default those."""
+        return counts
 
     def merge(self, context: Context, picks: torch.Tensor) -> Merge | None:
         """Which tokens go into which of the kept ones, `picks` [n]; None where the others are just dropped."""
@@ -117,10 +147,12 @@ def _is_positive(weight: torch.Tensor) -> bool:
 
 
 def _check_finite(need: Need, context: Context) -> None:
-    embeddings = context.visual if need == "visual" else context.text
-    if embeddings is None:
-        raise ValueError(f"want {need} embeddings for image {context.image} of row {context.row}, got none")
     place = f"image {context.image} of row {context.row}"
-    refuse_where(
-        ~embeddings.isfinite().all(-1), lambda token: f"{need} embedding {token[0]} of {place} has NaN or infinity"
-    )
+    if need == "visual" or need == "text":
+        values, what = context.visual if need == "visual" else context.text, f"{need} embedding"
+        if values is None:
+            raise ValueError(f"want {need} embeddings for {place}, got none")
+    else:
+        values, what = context.of_tower(need), f"{need} of token"
+    wrong = ~values.isfinite().flatten(1).all(-1) if values.ndim > 1 else ~values.isfinite()
+    refuse_where(wrong, lambda token: f"{what} {token[0]} of {place} has NaN or infinity")

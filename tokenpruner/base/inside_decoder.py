@@ -10,15 +10,16 @@ one that lets the data decide how many tokens stay has stages without `keep_rati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol, get_args
 
 import torch
 
 from prunekernels import budget, select
 from prunekernels._finite import refuse_where
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores
-from tokenpruner.base.token_method import Positions, TokenMethod
+from tokenpruner.base.positions import Place, Positions
+from tokenpruner.base.token_method import Newlines, TokenMethod, check_choice, patches_left
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.image_layouts import Grid
 
@@ -31,12 +32,21 @@ class Stage:
 
     `keep_ratio` is the fraction of each image's original tokens that is left; None where the method decides.
     `reads` is the layer whose attention the method gets: `layer` itself, computed ahead of it, or an earlier
-    one that runs on the same tokens; None where it reads none.
+    one that runs on the same tokens; None where it reads none. With queries="last" the method looks at the attention of
+    the row's last token alone, and no other queries are made.
     """
 
     layer: int
     keep_ratio: float | None = None
     reads: int | None = None
+    queries: Literal["all", "last"] = "all"
+
+
+class Cost(Protocol):
+    """What a decoder layer costs."""
+
+    def flops(self, n_tokens: int, n_past: int = 0) -> int:
+        """FLOPs of `n_tokens` of one row behind `n_past` others."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,11 @@ class LayerContext:
     `hidden` [N, D] are the hidden states of its tokens that are still there, as they enter layer `stage.layer`;
     `kept` int64 [N] says which of the image's `size` tokens those are, `columns` int64 [N] where they stand in
     their row, counted without padding. `attention` is that of the row at layer `stage.reads`, if one is read;
-    `text` int64 [T] are the row's columns that hold no visual token. `grid`, `row`, `image`, `frame` and `views`
-    as in `Context`.
+    `text` int64 [T] are the row's columns that hold no visual token; `n_newlines` how many newline tokens the image
+    has besides, which are not chosen among. `grid`, `row`, `image`, `frame` and `views` as in `Context`.
+
+    `text_hidden` [T, D] are the hidden states of `text`. `costs` are those of all decoder layers, None where one is not
+    known; `row_sizes` the tokens of each image and frame of the row, and `n_others` how many other tokens it has.
     """
 
     hidden: torch.Tensor
@@ -62,6 +75,11 @@ class LayerContext:
     image: int = 0
     frame: int = 0
     views: tuple[Grid, ...] = ()
+    n_newlines: int = 0
+    costs: tuple[Cost | None, ...] = ()
+    row_sizes: tuple[int, ...] = ()
+    n_others: int = 0
+    text_hidden: torch.Tensor | None = None
 
     @property
     def n_tokens(self) -> int:
@@ -85,14 +103,16 @@ class LayerContext:
 class LayerMethod(TokenMethod):
     """The base of the methods inside the decoder."""
 
-    positions: Positions = "keep"
-    mode: Mode = "drop"
+    positions: Positions = field(default="auto", kw_only=True)
+    mode: Mode = field(default="drop", kw_only=True)
+    newlines: Newlines = field(default="compete", kw_only=True)
+
+    # where the authors' code has the tokens that are left
+    published_positions: ClassVar[Place] = "keep"
 
     def __post_init__(self) -> None:
-        for name, kind in (("positions", Positions), ("mode", Mode)):
-            value, known = getattr(self, name), get_args(kind)
-            if value not in known:
-                raise ValueError(f'want {name} "{known[0]}" or "{known[1]}", got {value!r}')
+        for name, kind in (("positions", Positions), ("mode", Mode), ("newlines", Newlines)):
+            check_choice(name, getattr(self, name), get_args(kind))
         if self.mode == "skip" and self.positions == "compact":
             raise ValueError('want positions="keep" with mode="skip", which leaves no gaps, got "compact"')
 
@@ -115,7 +135,9 @@ class LayerMethod(TokenMethod):
         ratio = context.stage.keep_ratio
         if ratio is None:
             raise NotImplementedError(f"{type(self).__name__} writes neither a stage's keep_ratio nor select")
-        n = min(budget.n_keep(context.size, ratio), context.n_tokens)
+        place = f"image {context.image} of row {context.row}"
+        asked = budget.n_keep(context.size + context.n_newlines, ratio)
+        n = patches_left(asked, context.n_newlines, context.n_tokens, self.newlines, place)
         return torch.arange(n, device=context.kept.device) if n == context.n_tokens else self.keep(context, n)
 
 

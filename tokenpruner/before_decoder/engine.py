@@ -8,35 +8,39 @@ nothing is remembered here but the numbers for the report.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
 
 from tokenpruner.base.before_decoder import Method
-from tokenpruner.before_decoder.selection import select_tokens
+from tokenpruner.before_decoder.selection import Selection, Sequences, select_tokens
 from tokenpruner.before_decoder.shortened_inputs import behind_pruned_cache, cut_per_token, shortened
 from tokenpruner.decoder import cache_state
-from tokenpruner.decoder.backbone_inputs import BackboneInputs, check_per_token
+from tokenpruner.decoder.backbone_inputs import BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_layers import PrunedPrefix
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.loss_labels import LabelCut
 from tokenpruner.models.adapter import Adapter, config_number
-from tokenpruner.models.image_tokens import ImageTokens
+from tokenpruner.models.image_tokens import ImageTokens, with_samples
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, cache_of_output, check_cached
-from tokenpruner.report.records import Prefill, Report
-from tokenpruner.report.timing import clock
+from tokenpruner.report.prefill_record import Lengths
+from tokenpruner.report.records import Report
+from tokenpruner.report.timing import Moment, Stopwatch, milliseconds, moment
 
 
 @dataclass
 class Pass:
-    """One forward pass of the backbone, between its two hooks: what it will have dropped, and its numbers."""
+    """One forward pass of the backbone, between its two hooks: what it will have dropped, and what was chosen."""
 
     cache: Cache | None
+    started: Moment
+    selection: Stopwatch
     removed: int = 0
     prefix: PrunedPrefix | None = None
-    record: Prefill | None = None
-    started: float = 0.0
+    # what the report is made of: the choice, and the rows with it and without
+    selected: Selection | None = None
+    lengths: Lengths | None = None
 
 
 class Local(threading.local):
@@ -65,43 +69,45 @@ class BeforeDecoderEngine(DecoderHooks):
         visual, refusal = self.recorder.take(), self.call.refusal
         self.local.current, self.local.cut, self.call.refusal = None, None, None
         cache = cache_of(kwargs)
-        if visual is None and not cache_state.is_pruned(cache):
+        if not self.acts() or (visual is None and not cache_state.is_pruned(cache)):
             return None
-        inputs, past = BackboneInputs.of(kwargs, self.call.attention_mask), cache_state.read(cache)
-        if visual is not None and not self.method.keeps_all:
+        device = self.costs.device
+        current = Pass(cache, moment(device), Stopwatch(device))
+        if visual is not None and not self.keeps_all:
             if refusal:
                 raise ValueError(refusal)
-            cache_state.check(cache)
-            check_per_token(kwargs, inputs.shape)
-        self.local.current = current = Pass(cache)
+            cache_state.check(cache, self.way_out)
+        inputs = BackboneInputs.of(kwargs, self.call.attention_mask, self.keeps_all)
+        past = cache_state.read(cache)
+        if visual is not None and not self.keeps_all:
+            check_arguments(kwargs, inputs, module.config)
+        self.local.current = current
         cache_state.allow_masks(cache, True)
         changed = behind_pruned_cache(inputs, past)
         if visual is not None:
-            changed |= self._shortened(inputs, past, kwargs, visual.images())
-            current.started = clock(self.costs.device)
+            found = with_samples(visual.images(), inputs.samples)
+            with current.selection.running():
+                changed |= self._shortened(current, inputs, past, kwargs, found)
         return (args, {**kwargs, **changed}) if changed else None
 
-    def _shortened(self, inputs: BackboneInputs, past: Past, kwargs: Kwargs, found: list[ImageTokens]) -> Kwargs:
+    def _shortened(
+        self, current: Pass, inputs: BackboneInputs, past: Past, kwargs: Kwargs, found: list[ImageTokens]
+    ) -> Kwargs:
         """What the backbone gets in place of the tokens that came; nothing where all of them stay."""
-        started, current = clock(self.costs.device), self.local.current
-        if self.method.keeps_all and inputs.attention_mask is not None and inputs.attention_mask.ndim != 2:
-            # a prepared mask of a static cache: nothing will be dropped, so that it only serves to count
-            inputs = replace(inputs, attention_mask=None)
         mask = inputs.masks(past)[1]
-        selected = select_tokens(inputs.embeds, mask, found, self.method, self.adapter.grid)
+        rows = Sequences(inputs.embeds, mask, inputs.samples)
+        selected = select_tokens(rows, found, self.method, self.adapter.grid)
         changed: Kwargs = {}
-        if current is None:
-            return changed
+        left = mask
         if not selected.is_whole:
             changed, index, current.prefix = shortened(inputs, past, selected, self.method.positions, self.window)
             current.removed = past.removed + mask.shape[1] - index.shape[1]
-            kept = current.prefix.mask[:, past.physical :]
-            changed |= cut_per_token(kwargs, selected, index, kept)
-            self.local.cut = LabelCut(index, kept, mask.shape[1])
-        elapsed = clock(self.costs.device) - started
-        current.record = self.costs.record(
-            selected.images, mask, selected.dropped, (past.logical, past.physical), elapsed
-        )
+            left = current.prefix.mask[:, past.physical :]
+            changed |= cut_per_token(kwargs, selected, index, left)
+            self.local.cut = LabelCut(index, left, mask.shape[1])
+        n_layers = len(self.costs.layers)
+        current.selected = selected
+        current.lengths = Lengths(mask, [left] * n_layers, [(past.logical, past.physical)] * n_layers)
         return changed
 
     def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
@@ -116,7 +122,7 @@ class BeforeDecoderEngine(DecoderHooks):
         check_cached(kwargs, cache, module)
         if current.prefix is not None and cache is not None:
             cache_state.commit(cache, current.removed, current.prefix)
-        if current.record is not None:
-            elapsed = clock(self.costs.device) - current.started
-            with self.lock:
-                self.report.add(replace(current.record, prefill_ms=1000 * elapsed))
+        if current.selected is not None and current.lengths is not None:
+            last = moment(self.costs.device)
+            record = self.costs.record([current.selected.images], current.lengths, self.adapter.grid)
+            self._add(record, current.selection.milliseconds(), milliseconds(current.started, last), cache)

@@ -10,30 +10,39 @@ import inspect
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from prunekernels import spec
 from tokenpruner.base.before_decoder import Method
-from tokenpruner.before_decoder.selection import Selection, select_tokens
+from tokenpruner.before_decoder.selection import Selection, Sequences, select_tokens
 from tokenpruner.before_decoder.shortened_inputs import cut_per_token, shortened
 from tokenpruner.decoder.attention_masks import is_made_ahead
-from tokenpruner.decoder.backbone_inputs import PER_TOKEN, BackboneInputs, check_per_token
+from tokenpruner.decoder.backbone_inputs import PER_TOKEN, BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder, config_number
 from tokenpruner.models.forward_hooks import before_forward
-from tokenpruner.models.transformers_api import Kwargs
-from tokenpruner.report.prefill_record import PrefillCosts
+from tokenpruner.models.tower_reader import TowerReader
+from tokenpruner.models.transformers_api import CACHE_ARGUMENTS, Kwargs
+from tokenpruner.report.prefill_record import Lengths, PrefillCosts
 from tokenpruner.report.records import Report
-from tokenpruner.report.timing import clock
+from tokenpruner.report.timing import Stopwatch
 
 Tensors = dict[str, torch.Tensor]
 WAY_OUT = "use `with prune(model, method)`"
 ROPE_DELTAS = "rope_deltas"
 # one prompt, one way, one step: whatever the model's own settings say
 ONE_STEP = {"max_new_tokens": 1, "num_beams": 1, "num_return_sequences": 1, "do_sample": False, "use_cache": False}
+
+
+# how generate() goes on from a prompt, which is up to the call that gets what is prepared
+GENERATION = (
+    *("use_cache", "cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size"),
+    *("generation_config", "max_new_tokens", "max_length", "do_sample", "num_beams", "num_return_sequences"),
+    *("streamer", "logits_processor", "stopping_criteria", "temperature", "top_p", "top_k"),
+)
 
 
 class BackboneReached(Exception):  # noqa: N818 - it ends a pass that went well
@@ -48,21 +57,37 @@ class BackboneCall:
     attention_mask: object
 
 
+def check_prompt(inputs: Tensors) -> None:
+    """Raise ValueError where `inputs` are not those of a whole prompt; names what to do."""
+    for name in ("labels", *CACHE_ARGUMENTS):
+        if inputs.get(name) is not None:
+            raise ValueError(f"prepare() wants a whole prompt for generate(), got {name}")
+    for name in GENERATION:
+        if inputs.get(name) is not None:
+            raise ValueError(
+                f"prepare() wants what the model's forward takes, got {name}: hand it to "
+                f"model.generate(**prepare(model, method, **inputs), {name}=...)"
+            )
+
+
 def prepared_inputs(adapter: Adapter, method: Method, report: Report | None, inputs: Tensors) -> Tensors:
     """Shortened inputs of generate(); `inputs` themselves where they show no image."""
-    recorder = VisualTokenRecorder()
+    recorder = VisualTokenRecorder(TowerReader.of(adapter.merger, adapter.backbone, *method.tower_needs()))
     plain = _backbone_call(adapter, recorder, inputs)
     visual = recorder.take()
     if visual is None:
         return dict(inputs)
     backbone_inputs = BackboneInputs.of(plain.kwargs, plain.attention_mask)
-    check_per_token(plain.kwargs, backbone_inputs.shape)
-    started = clock(backbone_inputs.embeds.device)
+    check_arguments(plain.kwargs, backbone_inputs, adapter.backbone.config)
+    if backbone_inputs.samples is not None:
+        raise ValueError(f"prepare() wants one prompt a row for generate(), got packed rows: {WAY_OUT}")
+    selection = Stopwatch(backbone_inputs.embeds.device)
     mask = backbone_inputs.masks(Past())[1]
-    selected = select_tokens(backbone_inputs.embeds, mask, visual.images(), method, adapter.grid)
-    _check_end(mask, selected.dropped, method)
-    wanted, index, real = _wanted(adapter, plain.kwargs, backbone_inputs, selected, method)
-    seconds = clock(backbone_inputs.embeds.device) - started
+    with selection.running():
+        rows = Sequences(backbone_inputs.embeds, mask)
+        selected = select_tokens(rows, visual.images(), method, adapter.grid)
+        _check_end(mask, selected.dropped, method)
+        wanted, index, real = _wanted(adapter, plain.kwargs, backbone_inputs, selected, method)
     handed: Tensors = {name: wanted[name] for name in ("inputs_embeds", "position_ids")}  # type: ignore[misc]
     handed["attention_mask"] = real.long()
     handed |= {
@@ -73,7 +98,11 @@ def prepared_inputs(adapter: Adapter, method: Method, report: Report | None, inp
     _check_generate(adapter, handed, wanted, real)
     if report is not None:
         report.method = spec.describe(method)
-        report.add(PrefillCosts.of(adapter.backbone).record(selected.images, mask, selected.dropped, (0, 0), seconds))
+        costs = PrefillCosts.of(adapter.backbone)
+        n_layers = len(costs.layers)
+        lengths = Lengths(mask, [real] * n_layers, [(0, 0)] * n_layers)
+        record = costs.record([selected.images], lengths, adapter.grid)
+        report.add(replace(record, selection_ms=selection.milliseconds()))
     return handed
 
 

@@ -11,7 +11,7 @@ nothing joins stay bit for bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
@@ -20,57 +20,78 @@ from prunekernels._finite import raise_pending, refuse_where
 from prunekernels._sums import sum_rows
 from tokenpruner.base.before_decoder import Context, Merge, Method
 from tokenpruner.base.method_output import described
+from tokenpruner.base.token_method import patches_left
 from tokenpruner.models.image_tokens import GridOf, ImageTokens, views_of
-from tokenpruner.report.records import KeptImage
+from tokenpruner.report.prefill_record import PickedImage
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What was chosen: `dropped` bool [B, L], image by image the kept tokens, and in `merged` what went into them."""
+    """What was chosen: `dropped` bool [B, L], image by image the tokens left, and in `merged` what went into them."""
 
     dropped: torch.Tensor
-    images: tuple[KeptImage, ...]
+    images: tuple[PickedImage, ...]
     merged: MergedTokens | None = None
 
     @property
     def is_whole(self) -> bool:
         """True where every token stays."""
-        return all(len(image.kept) == image.size for image in self.images)
+        return all(len(one.columns) == one.image.size for one in self.images)
 
     def with_merged(self, values: torch.Tensor) -> torch.Tensor:
         """`values` [B, L, D] of all tokens, those that others went into averaged with them."""
         return values if self.merged is None else self.merged(values)
 
 
-def select_tokens(
-    embeds: torch.Tensor, mask: torch.Tensor, images: Sequence[ImageTokens], method: Method, grid: GridOf
-) -> Selection:
-    """Let `method` pick among the visual tokens of each image of `embeds` [B, L, D]; `mask` [B, L] is bool."""
+@dataclass(frozen=True)
+class Sequences:
+    """The rows of a batch as a method finds them: `embeds` [B, L, D], and `mask` bool [B, L] tells padding.
+
+    In packed rows each of the `samples` int64 [B, L] is judged by itself, as a row is.
+    """
+
+    embeds: torch.Tensor
+    mask: torch.Tensor
+    samples: torch.Tensor | None = None
+
+    def text(self, image: ImageTokens, is_text: torch.Tensor) -> torch.Tensor:
+        """The embeddings [T, D] of the text that goes with `image`."""
+        own = is_text[image.row]
+        own = own if self.samples is None else own & (self.samples[image.row] == image.sample)
+        return self.embeds[image.row, own]
+
+
+def select_tokens(rows: Sequences, images: Sequence[ImageTokens], method: Method, grid: GridOf) -> Selection:
+    """Let `method` pick among the visual tokens of each image."""
+    # picks are indices: no gradient flows through them
+    rows = replace(rows, embeds=rows.embeds.detach())
+    embeds, mask = rows.embeds, rows.mask
     dropped = torch.zeros(mask.shape, dtype=torch.bool, device=embeds.device)
-    visual, newlines = dropped.clone(), dropped.clone()
+    visual = dropped.clone()
     for image in images:
         visual[image.row, image.columns] = True
-        newlines[image.row, image.newlines] = True
-    is_text = mask & ~visual & ~newlines
-    kept_images, merges, counts = [], [], _counts(images, method)
-    # picks are indices: no gradient flows through them
-    embeds = embeds.detach()
-    for image, n in zip(images, counts, strict=True):
-        text = embeds[image.row, is_text[image.row]] if "text" in method.needs else None
-        context = _context(embeds[image.row, image.columns], image, text, grid)
-        # scores in the precision that the method takes, whatever the model runs in
-        with torch.autocast(embeds.device.type, enabled=False):
-            picks = method.select(context, n)
-        dropped[image.row, image.columns] = True
-        dropped[image.row, image.columns[picks]] = False
-        kept_images.append(_kept(context, image, picks))
+        visual[image.row, image.newlines] = True
+    picked, merges = [], []
+    judged = [image.with_newlines_among() if method.newlines == "compete" else image for image in images]
+    contexts = _contexts(rows, judged, method, mask & ~visual, grid)
+    # scores in the precision that the method takes, whatever the model runs in
+    with torch.autocast(embeds.device.type, enabled=False):
+        counts = _shared(contexts, _counts(images, method), method)
+        all_picks = [method.select(context, n) for context, n in zip(contexts, counts, strict=True)]
+    for given, image, context, picks in zip(images, judged, contexts, all_picks, strict=True):
+        left, n = image.columns[picks], len(picks)
+        if len(image.newlines) and (method.newlines == "keep" or method.keeps_all):
+            left = torch.cat([left, image.newlines]).sort().values
+        dropped[given.row, given.columns], dropped[given.row, given.newlines] = True, True
+        dropped[given.row, left] = False
+        picked.append(PickedImage(given, left))
         merge = method.merge(context, picks) if 0 < n < context.size else None
         if merge is not None:
             if not isinstance(merge, Merge):
                 raise ValueError(f"{type(method).__name__}: want a Merge or None of merge, got {described(merge)}")
             merge.check(type(method).__name__, picks, context.size)
             merges.append(MergedTokens.of(merge, picks, image.row * mask.shape[1] + image.columns))
-    selected, hidden = Selection(dropped, tuple(kept_images), concatenated(merges)), (visual & ~mask).any(1)
+    selected, hidden = Selection(dropped, tuple(picked), concatenated(merges)), (visual & ~mask).any(1)
     if not selected.is_whole:
         refuse_where(hidden, lambda row: f"row {row[0]}: want attention_mask 1 on image tokens, got 0")
     # once for all images, where the lengths are waited for anyway
@@ -78,24 +99,46 @@ def select_tokens(
     return selected
 
 
-def _context(visual: torch.Tensor, image: ImageTokens, text: torch.Tensor | None, grid: GridOf) -> Context:
-    """What the method reads of one image or frame."""
-    one, views = views_of(image, grid)
-    return Context(visual, one, image.row, image.number, text, image.frame, views)
+def _contexts(
+    rows: Sequences, images: Sequence[ImageTokens], method: Method, is_text: torch.Tensor, grid: GridOf
+) -> list[Context]:
+    """What the method reads of each image or frame; `is_text` bool [B, L]."""
+    contexts = []
+    for _, group in groupby(images, key=lambda image: (image.row, image.number)):
+        own = list(group)
+        frames = tuple(rows.embeds[image.row, image.columns] for image in own)
+        text = rows.text(own[0], is_text) if "text" in method.needs else None
+        for image, visual in zip(own, frames, strict=True):
+            one, views = views_of(image, grid)
+            place = (image.row, image.number, text, image.frame, views, image.own_reading())
+            contexts.append(Context(visual, one, *place, frames if len(frames) > 1 else ()))
+    return contexts
 
 
-def _kept(context: Context, image: ImageTokens, picks: torch.Tensor) -> KeptImage:
-    """What the report says of it."""
-    kept, columns = tuple(picks.tolist()), image.places()
-    place = (context.grid, context.frame, context.views)
-    return KeptImage(context.row, context.image, context.size, kept, *place, columns)
+def _shared(contexts: Sequence[Context], counts: Sequence[int], method: Method) -> list[int]:
+    """`counts` as the method shares them out over the frames of each video."""
+    shared: list[int] = []
+    pairs = zip(contexts, counts, strict=True)
+    for (row, image), group in groupby(pairs, key=lambda pair: (pair[0].row, pair[0].image)):
+        frames, own = zip(*group, strict=True)
+        found = method.share(frames, own) if len(frames) > 1 and 0 < sum(own) < sum(one.size for one in frames) else own
+        sizes, name = [context.size for context in frames], type(method).__name__
+        if sum(found) != sum(own) or any(not 0 <= n <= size for n, size in zip(found, sizes, strict=True)):
+            wanted = f"{sum(own)} tokens shared out over frames of {sizes}"
+            raise ValueError(f"{name}: want {wanted} in image {image} of row {row}, got {[*found]}")
+        shared += found
+    return shared
 
 
 def _counts(images: Sequence[ImageTokens], method: Method) -> list[int]:
-    """How many tokens of each image stay: a budget is shared out within a row."""
+    """How many tokens of each image the method picks: a budget is shared out within a row, newlines among its sizes."""
     counts: list[int] = []
-    for row, own in groupby(images, key=lambda image: image.row):
-        counts += method.counts([len(image.columns) for image in own], row)
+    for (row, _), group in groupby(images, key=lambda image: (image.row, image.sample)):
+        own = list(group)
+        for image, n in zip(own, method.counts([image.size for image in own], row), strict=True):
+            place, n_newlines = f"image {image.number} of row {row}", len(image.newlines)
+            n_patches = image.size if method.newlines == "compete" else len(image.columns)
+            counts.append(patches_left(n, n_newlines, n_patches, method.newlines, place))
     return counts
 
 

@@ -9,24 +9,29 @@ from dataclasses import dataclass
 
 import torch
 
-from tokenpruner.base.token_method import Positions
+from tokenpruner.base.positions import Positions
 from tokenpruner.before_decoder.selection import Selection
 from tokenpruner.decoder.attention_masks import cut_made_masks, with_removed
 from tokenpruner.decoder.backbone_inputs import DEEPSTACK, INPUT_NAMES, PER_TOKEN, VISUAL_MASK, BackboneInputs
 from tokenpruner.decoder.cache_layers import PrunedPrefix
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.decoder.kept_tokens import kept_index
+from tokenpruner.decoder.packed_rows import block_mask, counts_within
 from tokenpruner.decoder.position_ids import cut_position_ids
 from tokenpruner.models.transformers_api import Kwargs
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """New tokens of the decoder: `embeds` [B, L, D], `mask` bool [B, L], `position_ids` int64 [..., B, L]."""
+    """New tokens of the decoder: `embeds` [B, L, D], `mask` bool [B, L], `position_ids` int64 [..., B, L].
+
+    `samples` int64 [B, L] are those of packed rows.
+    """
 
     embeds: torch.Tensor
     mask: torch.Tensor
     position_ids: torch.Tensor
+    samples: torch.Tensor | None = None
 
 
 def gather(tokens: Tokens, dropped: torch.Tensor, policy: Positions, index: torch.Tensor | None = None) -> Tokens:
@@ -34,9 +39,10 @@ def gather(tokens: Tokens, dropped: torch.Tensor, policy: Positions, index: torc
     index = kept_index(tokens.mask, dropped) if index is None else index
     mask = (tokens.mask & ~dropped).gather(1, index)
     embeds = tokens.embeds.gather(1, index[..., None].expand(-1, -1, tokens.embeds.shape[-1]))
-    position_ids = cut_position_ids(tokens.position_ids, index, dropped, policy)
+    position_ids = cut_position_ids(tokens.position_ids, index, dropped, policy, tokens.samples)
     # padding holds what was dropped; a NaN there would reach the others through 0 * NaN
-    return Tokens(embeds.masked_fill(~mask[..., None], 0), mask, position_ids.masked_fill(~mask, 0))
+    samples = None if tokens.samples is None else tokens.samples.gather(1, index)
+    return Tokens(embeds.masked_fill(~mask[..., None], 0), mask, position_ids.masked_fill(~mask, 0), samples)
 
 
 def shortened(
@@ -45,15 +51,17 @@ def shortened(
     """What the backbone gets without the dropped tokens; which columns stay, [B, P]; and the cache's new prefix."""
     past_mask, mask = inputs.masks(past)
     index = kept_index(mask, selected.dropped)
-    tokens = Tokens(selected.with_merged(inputs.embeds), mask, inputs.positions(past))
+    tokens = Tokens(selected.with_merged(inputs.embeds), mask, inputs.positions(past), inputs.samples)
     tokens = gather(tokens, selected.dropped, policy, index)
     shift = torch.zeros(len(mask), dtype=torch.int64, device=mask.device)
     if past.prefix is not None:
         shift = past.prefix.shift.to(mask.device)
     if policy == "compact":
-        shift = shift + selected.dropped.sum(1)
+        shift = shift + counts_within(selected.dropped, inputs.samples)[:, -1]
     # always an explicit mask: without one, gaps in the positions pass for packed sequences
     whole: object = with_removed(past_mask, tokens.mask, past.removed)
+    if tokens.samples is not None:
+        whole = block_mask(tokens.samples, tokens.mask, inputs.embeds)
     if inputs.made_mask is not None:
         made = cut_made_masks(inputs.made_mask, index, tokens.mask, past_mask, window)
         whole = whole if made is None else made

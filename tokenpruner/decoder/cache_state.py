@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
+
 from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER, KINDS, LogicalLength, PrunedPrefix
-from tokenpruner.models.transformers_api import Cache, CacheLayerMixin
+from tokenpruner.models.transformers_api import Cache, CacheLayerMixin, DynamicSlidingWindowLayer
 
 PRUNED_BEFORE = "this cache was pruned before the decoder: go on inside `with prune(...)` with a method of that kind"
-WAY_OUT = "use model.generate(**prepare(model, method, **inputs))"
-STATIC = f"a static cache has its mask made before tokens can be dropped: {WAY_OUT}"
+# what a layer of a cache has for each of its slots; the rest are states
+BY_SLOT = ("keys", "values", "indexer_keys", "indexer_position_ids")
+WAY_OUT = "use model.generate(**prepare(model, method, **inputs)), or a dynamic cache where prepare() refuses the model"
+WAY_OUT_INSIDE = (
+    "leave it out, for a method inside the decoder works with dynamic caches and whole prompts only; a method before "
+    "the decoder, such as DivPrune, has prepare(model, method, **inputs) for the others"
+)
+STATIC = "a static cache has its mask made before tokens can be dropped"
 
 
 @dataclass(frozen=True)
@@ -57,18 +66,18 @@ def read(cache: Cache | None) -> Past:
     return Past(int(cache.get_seq_length()))
 
 
-def check(cache: Cache | None) -> None:
-    """Raise unless pruned tokens can be written to `cache`; names the way out."""
+def check(cache: Cache | None, way_out: str = WAY_OUT) -> None:
+    """Raise ValueError unless pruned tokens can be written to `cache`; names the `way_out`."""
     if cache is None:
         return
     if cache.is_compileable:
-        raise ValueError(STATIC)
+        raise ValueError(f"{STATIC}: {way_out}")
     kinds = {type(layer) for layer in cache.layers if isinstance(layer, CacheLayerMixin)}
     if not cache.layers and cache.layer_class_to_replicate is not None:
         kinds = {cache.layer_class_to_replicate}
     if not kinds <= {*KINDS, *KINDS.values()}:
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise ValueError(f"want a dynamic cache with plain attention layers, got {names}: {WAY_OUT}")
+        raise ValueError(f"want a dynamic cache with plain attention layers, got {names}: {way_out}")
 
 
 def commit(cache: Cache, removed: int, prefix: PrunedPrefix) -> None:
@@ -92,6 +101,29 @@ def allow_masks(cache: Cache | None, masks_allowed: bool) -> None:
     """Vouch, or stop vouching, that the next mask and positions fit the prefix."""
     for layer in _pruned_layers(cache):
         layer.masks_allowed = masks_allowed
+
+
+def held_bytes(cache: Cache | None) -> tuple[int, int]:
+    """Bytes of keys, values and states that `cache` would hold if nothing had been dropped, and that it holds."""
+    before, after = 0, 0
+    for layer in cache.layers if cache is not None else ():
+        keys = getattr(layer, "keys", None)
+        slots = keys.shape[-2] if isinstance(keys, torch.Tensor) and keys.ndim > 1 else 0
+        would_be = int(layer.get_seq_length()) if slots and isinstance(layer, CacheLayerMixin) else 0
+        if slots and isinstance(layer, DynamicSlidingWindowLayer):
+            would_be = min(would_be, max(layer.sliding_window - 1, slots))
+        for name, tensor in _tensors(layer):
+            own = tensor.numel() * tensor.element_size()
+            after += own
+            before += own * would_be // slots if slots and name in BY_SLOT else own
+    return before, after
+
+
+def _tensors(layer: object) -> Iterator[tuple[str, torch.Tensor]]:
+    """What a layer holds, by the names of its attributes; one number alone is none of it."""
+    for name, value in vars(layer).items():
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
+        yield from ((name, part) for part in parts if isinstance(part, torch.Tensor) and part.ndim)
 
 
 def _pruned_layers(cache: Cache | None) -> list[LogicalLength]:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tokenpruner.decoder.packed_rows import counts_within
+from tokenpruner.decoder.whole_outputs import Cut
 from tokenpruner.models.image_tokens import ImageTokens
 from tokenpruner.models.overrides import attribute_replaced
 
@@ -27,12 +29,8 @@ Loss = Callable[..., object]
 
 
 @dataclass(frozen=True)
-class LabelCut:
-    """Which columns `index` [B, P] of the `length` that came are left; `mask` bool [B, P] tells them from padding."""
-
-    index: torch.Tensor
-    mask: torch.Tensor
-    length: int
+class LabelCut(Cut):
+    """A cut, and what it makes of labels."""
 
     def labels(self, labels: torch.Tensor) -> torch.Tensor:
         """The labels [B, P] of what is left, out of [B, L]; a row's first token is predicted by nothing."""
@@ -55,23 +53,24 @@ class LabelCut:
             raise ValueError(f"want {name} {[len(self.index), self.length]}, one a token, got {[*values.shape]}")
 
 
-def first_answer_column(
-    labels: object, images: Sequence[ImageTokens], shape: tuple[int, int], device: torch.device
+def answers(
+    labels: object, images: Sequence[ImageTokens], real: torch.Tensor, samples: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Where each row's first label behind its last image stands, int64 [B, 1]; L of `shape` [B, L] where none does.
+    """What the model shall learn to say, bool [B, L]: from a row's first label behind its last image on.
 
-    From there on stands what the model shall learn to say, which is not there yet when it chooses among the tokens.
+    That is not there yet when it chooses among the tokens. `real` bool [B, L] gives shape and device; in packed rows
+    each of the `samples` int64 [B, L] has its own answer.
     """
-    n_rows, length = shape
-    first = torch.full((n_rows, 1), length, device=device)
-    if not isinstance(labels, torch.Tensor) or labels.shape != shape:
-        return first
-    last = torch.full((n_rows, 1), -1, device=device)
+    if not isinstance(labels, torch.Tensor) or labels.shape != real.shape:
+        return torch.zeros_like(real)
+    visual = torch.zeros_like(real)
     for image in images:
-        last[image.row] = max(int(last[image.row]), int(image.columns[-1]))
-    columns = torch.arange(length, device=device)
-    told = (labels.to(device) != IGNORED) & (columns > last)
-    return torch.where(told, columns, length).amin(1, keepdim=True)
+        visual[image.row, image.columns] = True
+    # counted from the end: none of the sample's visual tokens stands here or further on
+    backwards = None if samples is None else samples.flip(-1)
+    is_behind = counts_within(visual.flip(-1), backwards).flip(-1) == 0
+    told = (labels.to(real.device) != IGNORED) & is_behind
+    return counts_within(told, samples) > 0
 
 
 def has_replaceable_loss(model: nn.Module, backbone: nn.Module) -> bool:
@@ -108,18 +107,17 @@ def _cutting(loss: Loss, cut: Callable[[], LabelCut | None]) -> Loss:
     """`loss` for logits of a sequence that may have been cut."""
 
     @functools.wraps(loss, updated=())
-    def wrapped(
-        logits: torch.Tensor,
-        labels: torch.Tensor | None,
-        *args: object,
-        shift_labels: torch.Tensor | None = None,
-        **kwargs: object,
-    ) -> object:
+    def wrapped(*args: object, **kwargs: object) -> object:
         done = cut()
-        if done is not None:
-            labels = None if labels is None else done.labels(labels)
-            shift_labels = None if shift_labels is None else done.shift_labels(shift_labels)
-        given = {} if shift_labels is None else {"shift_labels": shift_labels}
-        return loss(logits, labels, *args, **given, **kwargs)
+        if done is None:
+            return loss(*args, **kwargs)
+        for name, change in (("labels", done.labels), ("shift_labels", done.shift_labels)):
+            given = kwargs.get(name)
+            if isinstance(given, torch.Tensor):
+                kwargs[name] = change(given)
+        # logits, then labels
+        if len(args) > 1 and isinstance(args[1], torch.Tensor):
+            args = (args[0], done.labels(args[1]), *args[2:])
+        return loss(*args, **kwargs)
 
     return wrapped

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import torch
 
-from tokenpruner.base.token_method import Positions
+from tokenpruner.base.positions import Positions
+from tokenpruner.decoder.packed_rows import counts_within
 
 
 def full_position_ids(
@@ -24,12 +25,19 @@ def full_position_ids(
 
 
 def cut_position_ids(
-    position_ids: torch.Tensor, index: torch.Tensor, dropped: torch.Tensor, policy: Positions
+    position_ids: torch.Tensor,
+    index: torch.Tensor,
+    dropped: torch.Tensor,
+    policy: Positions,
+    samples: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Positions of the tokens `index` [B, P] out of `position_ids` [..., B, L]; `dropped` [B, L] is bool."""
+    """Positions of the tokens `index` [B, P] out of `position_ids` [..., B, L]; `dropped` [B, L] is bool.
+
+    `samples` int64 [B, L] are those of packed rows, each of which is numbered by itself.
+    """
     if policy == "compact":
         if position_ids.ndim != 2:
             got = f'got {[*position_ids.shape]}: take positions="keep"'
             raise ValueError(f'positions="compact" wants one position a token, {got}')
-        position_ids = position_ids - dropped.long().cumsum(-1)
+        position_ids = position_ids - counts_within(dropped, samples)
     return position_ids.gather(-1, index.expand(*position_ids.shape[:-1], -1))

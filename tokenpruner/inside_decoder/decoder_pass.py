@@ -15,24 +15,27 @@ from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.stage_selection import RemainingImage
 from tokenpruner.models.attention_probe import AttentionInputs
 from tokenpruner.models.transformers_api import Cache, Kwargs
-from tokenpruner.report.records import KeptImage
+from tokenpruner.report.prefill_record import PickedImage
+from tokenpruner.report.timing import Moment, Stopwatch
 
 
 @dataclass
 class DecoderPass:
     """One forward pass of the backbone: what entered, and what is left where it has come to.
 
-    `inputs` are what entered, `whole` all of its tokens and `kept` those that are left. Columns from `limit` int64
-    [B, 1] on come after the prompt, generated or to be learned. `pasts` are what each layer held before, which are not
-    alike where the cache `differs_by_layer`; `cache_gaps` what the cache of a layer behind a cut will lack.
+    `inputs` are what entered, `whole` all of its tokens and `kept` those that are left. `is_prompt` bool [B, L] is
+    False for what comes after the prompt, generated or to be learned. `pasts` are what each layer held before, which
+    are not alike where the cache `differs_by_layer`; `cache_gaps` what the cache of a layer behind a cut will lack.
     """
 
     cache: Cache | None
     inputs: BackboneInputs
     whole: KeptTokens
     kept: KeptTokens
-    limit: torch.Tensor
+    is_prompt: torch.Tensor
     pasts: tuple[Past, ...]
+    started: Moment
+    selection: Stopwatch
     differs_by_layer: bool = False
     images: list[RemainingImage] = field(default_factory=list)
     deepstack: DeepStack | None = None
@@ -43,8 +46,14 @@ class DecoderPass:
     cache_gaps: dict[int, tuple[int, PrunedPrefix]] = field(default_factory=dict)
     cuts: list[tuple[Stage, KeptTokens]] = field(default_factory=list)
     # what is left behind each cut, for the report
-    kept_images: list[tuple[KeptImage, ...]] = field(default_factory=list)
+    picked: list[list[PickedImage]] = field(default_factory=list)
     # by what it depends on: what a layer gets, along with what keeps the key's ids alive
     made: dict[tuple[object, ...], tuple[Kwargs, Kwargs, tuple[int, PrunedPrefix] | None]] = field(default_factory=dict)
-    seconds: float = 0.0
-    started: float = 0.0
+
+
+def last_columns(current: DecoderPass) -> torch.Tensor:
+    """Where the last token of each row's prompt stands among those that are left, int64 [B]."""
+    kept = current.whole if current.skipped is not None else current.kept
+    real = kept.mask & current.is_prompt.gather(1, kept.index)
+    columns = torch.arange(real.shape[1], device=real.device)
+    return torch.where(real, columns, 0).amax(1)

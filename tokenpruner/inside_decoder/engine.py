@@ -20,13 +20,14 @@ from torch import nn
 from prunekernels._finite import refuse_where
 from tokenpruner.base.inside_decoder import LayerMethod, Stage
 from tokenpruner.decoder import cache_state
-from tokenpruner.decoder.backbone_inputs import DEEPSTACK, BackboneInputs, check_per_token
+from tokenpruner.decoder.backbone_inputs import DEEPSTACK, BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER
-from tokenpruner.decoder.cache_state import PRUNED_BEFORE
+from tokenpruner.decoder.cache_state import PRUNED_BEFORE, WAY_OUT_INSIDE
 from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
-from tokenpruner.decoder.loss_labels import LabelCut, first_answer_column
-from tokenpruner.inside_decoder.decoder_pass import DecoderPass
+from tokenpruner.decoder.loss_labels import LabelCut, answers
+from tokenpruner.decoder.packed_rows import block_mask
+from tokenpruner.inside_decoder.decoder_pass import DecoderPass, last_columns
 from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.layer_arguments import bound_arguments
 from tokenpruner.inside_decoder.layer_inputs import LayerInputs
@@ -35,12 +36,13 @@ from tokenpruner.inside_decoder.skipped_tokens import computed_arguments, with_s
 from tokenpruner.inside_decoder.stage_selection import RemainingImage, StageInputs, checked_stages, select_at_stage
 from tokenpruner.models import attention_probe
 from tokenpruner.models.adapter import Adapter
-from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
+from tokenpruner.models.decoder_layers import DecoderLayers, check_keeps_cache, check_recomputed
 from tokenpruner.models.forward_hooks import before_forward
-from tokenpruner.models.image_tokens import ImageTokens
+from tokenpruner.models.image_tokens import ImageTokens, with_samples
 from tokenpruner.models.transformers_api import Kwargs, cache_of, cache_of_output, check_cached
+from tokenpruner.report.prefill_record import Lengths
 from tokenpruner.report.records import Prefill, Report
-from tokenpruner.report.timing import clock
+from tokenpruner.report.timing import Stopwatch, milliseconds, moment
 
 
 class Local(threading.local):
@@ -54,10 +56,13 @@ class Local(threading.local):
 class InsideDecoderEngine(DecoderHooks):
     """Prunes inside the decoder."""
 
+    way_out = WAY_OUT_INSIDE
+
     def __init__(self, adapter: Adapter, method: LayerMethod, report: Report) -> None:
         super().__init__(adapter, method, report)
         self.method, self.local, self.skips = method, Local(), method.mode == "skip"
         self.layers = DecoderLayers.of(adapter.backbone)
+        self.hooked = (*self.hooked, *self.layers.modules)
         rotary = RotaryPositions(adapter.backbone) if method.positions == "compact" else None
         self.layer_inputs = LayerInputs(self.layers, rotary)
         stages = checked_stages(self.layers, method)
@@ -106,43 +111,50 @@ class InsideDecoderEngine(DecoderHooks):
         visual, refusal = self.recorder.take(), self.call.refusal
         self.local.current, self.local.cut, self.call.refusal = None, None, None
         cache = cache_of(kwargs)
-        if visual is None and not cache_state.is_pruned(cache):
+        if not self.acts() or (visual is None and not cache_state.is_pruned(cache)):
             return None
         if cache_state.is_pruned(cache) and (self.skips or not cache_state.differs_by_layer(cache)):
             raise ValueError(DIFFERS_BY_LAYER if cache_state.differs_by_layer(cache) else PRUNED_BEFORE)
-        given = kwargs
-        if self.keeps_all and getattr(kwargs.get("attention_mask"), "ndim", 2) != 2:
-            # a prepared mask of a static cache: nothing will be dropped, so that the pass only serves to count
-            given = kwargs | {"attention_mask": None}
-        inputs = BackboneInputs.of(given, self.call.attention_mask)
+        device = self.costs.device
+        started = moment(device)
         if visual is not None and not self.keeps_all:
             if refusal:
                 raise ValueError(refusal)
-            cache_state.check(cache)
-            check_per_token(kwargs, inputs.shape)
+            cache_state.check(cache, self.way_out)
+        inputs = BackboneInputs.of(kwargs, self.call.attention_mask, self.keeps_all)
+        if visual is not None and not self.keeps_all:
+            check_arguments(kwargs, inputs, module.config)
+            for layer in self.layers.modules if self.skips else ():
+                check_keeps_cache(layer)
         pasts = tuple(cache_state.read_at(cache, slot) for slot in self.layers.slots)
         past = pasts[self.layers.first_attending]
         mask = inputs.masks(past)[1]
         prompt = inputs.shape[1] if self.local.prompt is None else self.local.prompt - past.logical
         whole = KeptTokens.whole(mask)
-        images = [] if visual is None else visual.images()
-        limit = first_answer_column(self.call.labels, images, inputs.shape, mask.device).clamp(max=prompt)
+        images = [] if visual is None else with_samples(visual.images(), inputs.samples)
+        columns = torch.arange(mask.shape[1], device=mask.device)
+        is_prompt = ~answers(self.call.labels, images, mask, inputs.samples) & (columns < prompt)
         self.local.current = current = DecoderPass(
-            cache, inputs, whole, whole, limit, pasts, cache_state.differs_by_layer(cache)
+            cache, inputs, whole, whole, is_prompt, pasts, started, Stopwatch(device)
         )
+        current.differs_by_layer = cache_state.differs_by_layer(cache)
         cache_state.allow_masks(cache, True)
         if visual is None:
             return None
         current.images = self._entered(images, mask)
-        current.started = clock(self.costs.device)
+        changed: Kwargs = {}
         current.deepstack = None if self.keeps_all or self.skips else DeepStack.of(kwargs, self.first)
-        return None if current.deepstack is None else (args, kwargs | {DEEPSTACK[0]: None})
+        if current.deepstack is not None:
+            changed[DEEPSTACK[0]] = None
+        if inputs.samples is not None and inputs.made_mask is None and not self.keeps_all:
+            changed["attention_mask"] = block_mask(inputs.samples, mask, inputs.embeds)
+        return (args, kwargs | changed) if changed else None
 
     def _entered(self, images: list[ImageTokens], mask: torch.Tensor) -> list[RemainingImage]:
         for image in images if not self.keeps_all else ():
             message = f"row {image.row}: want attention_mask 1 on image tokens, got 0"
             refuse_where(~mask[image.row, image.columns], functools.partial(_same, message))
-        return [RemainingImage.of(image) for image in images]
+        return [RemainingImage.of(image, self.method.newlines) for image in images]
 
     def _before_layer(
         self, number: int, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
@@ -157,7 +169,7 @@ class InsideDecoderEngine(DecoderHooks):
             hidden = self._staged(current, stage, hidden, given)
         arguments = self._arguments(current, number, given)
         if current.images and number in self.read_ahead and not self.keeps_all:
-            self._read(current, number, hidden, arguments)
+            self._read(current, self._reading(number), hidden, arguments)
         if self.skips and not current.kept.is_whole:
             current.skipped_hidden = hidden
             hidden, arguments = computed_arguments(module, hidden, given, current.kept)
@@ -178,35 +190,56 @@ class InsideDecoderEngine(DecoderHooks):
     def _arguments(self, current: DecoderPass, number: int, given: Kwargs) -> Kwargs:
         return given if self.skips else self.layer_inputs.arguments(current, number, given)
 
-    def _read(self, current: DecoderPass, number: int, hidden: torch.Tensor, arguments: Kwargs) -> None:
-        """Read the attention of layer `number`, before it writes to its cache."""
-        started = clock(self.costs.device)
+    def _reading(self, number: int) -> Stage:
+        """The stage that reads layer `number` ahead."""
+        return next(stage for stage in self.stages.values() if stage.reads == number)
+
+    def _read(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, arguments: Kwargs) -> None:
+        """Read the attention of the layer that `stage` reads, before it writes to its cache."""
+        number = stage.layer if stage.reads is None else stage.reads
         past = cache_state.read_at(current.cache, self.layers.slots[number])
-        with torch.no_grad():
-            inputs = attention_probe.read(self.layers.modules[number], hidden, arguments)
+        columns = last_columns(current) if stage.queries == "last" and current.inputs.samples is None else None
+        parts = attention_probe.Parts(columns, values=False)
+        with torch.no_grad(), current.selection.running():
+            inputs = attention_probe.read(self.layers.modules[number], hidden, arguments, parts=parts)
         current.attention_inputs = inputs, current.inputs.masks(past)[0]
-        current.seconds += clock(self.costs.device) - started
 
     def _staged(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
         """The hidden states that go on from `stage`."""
         if stage.reads == stage.layer:
-            self._read(current, stage.layer, hidden, self._arguments(current, stage.layer, given))
+            self._read(current, stage, hidden, self._arguments(current, stage.layer, given))
+        with current.selection.running():
+            return self._cut(current, stage, hidden)
+
+    def _cut(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor) -> torch.Tensor:
+        """Let the method choose, and take out what it does not."""
         # tokens that are skipped stay where they are
-        started, before = clock(self.costs.device), current.whole if self.skips else current.kept
+        before = current.whole if self.skips else current.kept
         # picks are indices: no gradient flows through them
-        stage_inputs = StageInputs(hidden.detach(), before, current.limit, current.attention_inputs)
+        stage_inputs = StageInputs(
+            hidden.detach(),
+            before,
+            current.is_prompt,
+            current.attention_inputs,
+            current.inputs.samples,
+            self.costs.layers,
+        )
         with torch.no_grad():
             chosen = select_at_stage(current.images, stage_inputs, stage, self.method, self.adapter.grid)
         current.attention_inputs = None
+        drops_newlines = self.method.newlines == "drop" and any(len(image.newlines) for image in chosen)
         dropped = torch.zeros_like(before.mask)
         for old, new in zip(current.images, chosen, strict=True):
             dropped[old.row, old.columns] = True
             dropped[new.row, new.columns] = False
+            if drops_newlines:
+                dropped[old.row, old.newlines] = True
+        chosen = [image.without_newlines() for image in chosen] if drops_newlines else chosen
         is_less = sum(len(image.kept) for image in chosen) < sum(len(image.kept) for image in current.images)
-        if is_less and self.skips:
+        if (is_less or drops_newlines) and self.skips:
             current.skipped = dropped if current.skipped is None else dropped | current.skipped
             current.kept, _ = before.cut(current.skipped)
-        elif is_less:
+        elif is_less or drops_newlines:
             current.kept, local = before.cut(dropped)
             columns = before.columns_after(dropped)
             chosen = [image.moved(columns) for image in chosen]
@@ -214,8 +247,7 @@ class InsideDecoderEngine(DecoderHooks):
             hidden = gather_tokens(hidden, local, -2).masked_fill(~current.kept.mask[..., None].to(hidden.device), 0)
         current.images = chosen
         current.cuts.append((stage, current.kept))
-        current.kept_images.append(tuple(image.kept_image(self.adapter.grid, stage.layer) for image in chosen))
-        current.seconds += clock(self.costs.device) - started
+        current.picked.append([image.picked(stage.layer) for image in chosen])
         return hidden
 
     def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
@@ -234,26 +266,20 @@ class InsideDecoderEngine(DecoderHooks):
         if not kept.is_whole and not self.skips:
             self.local.cut = LabelCut(kept.index, kept.mask, kept.length)
         if current.images:
-            record = self._record(current, 1000 * (clock(self.costs.device) - current.started))
-            with self.lock:
-                self.report.add(record)
+            last = moment(self.costs.device)
+            record = self._record(current)
+            self._add(record, current.selection.milliseconds(), milliseconds(current.started, last), cache)
 
-    def _record(self, current: DecoderPass, prefill_ms: float) -> Prefill:
+    def _record(self, current: DecoderPass) -> Prefill:
         """The numbers of a pass, layer by layer."""
-        before = current.whole.mask.sum(1).tolist()
-        by_layer = [before] * (self.first if current.cuts else len(self.layers.modules))
+        n_layers, by_layer = len(self.layers.modules), [current.whole.mask] * len(self.layers.modules)
         for (stage, kept), end in zip(current.cuts, self.ends, strict=False):
-            by_layer += [kept.mask.sum(1).tolist()] * (end - stage.layer)
-        images = (
-            current.kept_images[-1]
-            if current.kept_images
-            else [image.kept_image(self.adapter.grid, 0) for image in current.images]
-        )
+            by_layer[stage.layer : end] = [kept.mask] * (end - stage.layer)
         pasts = [(past.logical, past.physical) for past in current.pasts]
-        record = self.costs.layered(images, before, by_layer, pasts, current.seconds)
-        if self.skips:
-            record = self.costs.with_skipped(record, pasts)
-        return replace(record, prefill_ms=prefill_ms, cuts=tuple(current.kept_images))
+        lengths = Lengths(current.whole.mask, by_layer[:n_layers], pasts)
+        cuts = current.picked or [[image.picked(0) for image in current.images]]
+        record = self.costs.record(cuts, lengths, self.adapter.grid, self.skips)
+        return replace(record, cuts=record.cuts or (record.images,)) if current.picked else record
 
 
 def _same(message: str, place: tuple[int, ...]) -> str:

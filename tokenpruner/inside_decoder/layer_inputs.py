@@ -61,7 +61,7 @@ class LayerInputs:
         if current.kept.is_whole:
             return rotary.renumbered(number, given, positions), before
         rotary.check(number, given, positions + before[:, None])
-        where, gone = lowered_positions(positions, current.kept, current.whole.mask)
+        where, gone = lowered_positions(positions, current.kept, current.whole.mask, current.inputs.samples)
         return rotary.renumbered(number, given, where), before + gone
 
 

@@ -12,8 +12,12 @@ import torch
 from torch import nn
 
 from tokenpruner.decoder.kept_tokens import KeptTokens
+from tokenpruner.decoder.packed_rows import counts_within
 from tokenpruner.inside_decoder.layer_arguments import EMBEDDINGS, POSITIONS
+from tokenpruner.models.decoder_layers import FULL, SLIDING
 from tokenpruner.models.transformers_api import Kwargs
+
+ROTARY_ARGUMENTS = {"self", "x", "position_ids", "layer_type"}
 
 
 class RotaryPositions:
@@ -47,11 +51,30 @@ class RotaryPositions:
         return tuple(self.rotary(like[0], positions.to(like[0].device), *kind))
 
 
+@torch.no_grad()
+def can_number_anew(backbone: nn.Module) -> bool:
+    """True where the layers of `backbone` are told positions by cosines and sines that it makes of them alone."""
+    rotary = getattr(backbone, "rotary_emb", None)
+    if not isinstance(rotary, nn.Module) or {*inspect.signature(type(rotary).forward).parameters} - ROTARY_ARGUMENTS:
+        return False
+    weight = next(backbone.parameters())
+    positions = torch.zeros(1, 1, dtype=torch.int64, device=weight.device)
+    kinds: list[tuple[str, ...]] = [()]
+    if "layer_type" in inspect.signature(type(rotary).forward).parameters:
+        types = getattr(getattr(backbone, "config"), "layer_types", None) or ()  # noqa: B009
+        kinds = [(kind,) for kind in sorted({*types} & {FULL, SLIDING})]
+    made = [rotary(weight.new_zeros(1, 1, 1), positions, *kind) for kind in kinds]
+    return all(isinstance(own, tuple) and all(isinstance(table, torch.Tensor) for table in own) for own in made)
+
+
 def lowered_positions(
-    positions: torch.Tensor, kept: KeptTokens, real: torch.Tensor
+    positions: torch.Tensor, kept: KeptTokens, real: torch.Tensor, samples: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions [B, P] of what is left of [B, L], `real` of which entered, and how many were cut, int64 [B]."""
+    """Positions [B, P] of what is left of [B, L], `real` of which entered, and how many were cut, int64 [B].
+
+    `samples` int64 [B, L] are those of packed rows: what follows goes on behind the last one.
+    """
     stays = torch.zeros_like(real).scatter_(1, kept.index, kept.mask)
-    gone = (real & ~stays).long()
-    positions = (positions - gone.cumsum(1)).gather(1, kept.index)
-    return positions.masked_fill(~kept.mask, 0), gone.sum(1)
+    gone = counts_within(real & ~stays, samples)
+    positions = (positions - gone).gather(1, kept.index)
+    return positions.masked_fill(~kept.mask, 0), gone[:, -1]

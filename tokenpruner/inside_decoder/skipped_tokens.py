@@ -4,8 +4,8 @@
     out_i = h_i          for those that are skipped, whose keys and values are made of h_i like any other's
 
 So the cache stays of full length and later passes need no help. What the layer saves is queries, attention and MLP
-of the skipped tokens. Keys and values come from the layer's own code, run on all tokens up to its attention; that
-makes queries too, which nobody reads.
+of the skipped tokens. Keys and values, or what a layer makes them of, come from the layer's own code, run on all tokens
+up to its attention; that makes queries too, which nobody reads.
 """
 
 from __future__ import annotations
@@ -17,22 +17,35 @@ from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
 from tokenpruner.inside_decoder.layer_arguments import cut_arguments
 from tokenpruner.models import attention_probe
 from tokenpruner.models.attention import causal
+from tokenpruner.models.attention_probe import StandInCache
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_argument, cache_of
 
 
-class AllTokensCache:
-    """Stands for a cache, or for none: whatever a layer hands over, it gets keys and values of all tokens."""
+class RecordingCache(StandInCache):
+    """Notes what a layer would write for all tokens, and gives it back behind nothing."""
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor, cache: Cache | None) -> None:
-        self.keys, self.values, self.cache = keys, values, cache
+    written: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Those of all tokens, behind those of earlier turns, which is what is written to the cache."""
-        if self.cache is None:
-            return self.keys, self.values
-        return self.cache.update(self.keys, self.values, layer_idx, *args, **kwargs)
+        """What was handed over: keys and values, or what a layer makes them of behind its cache."""
+        self.written = keys, values
+        return keys, values
+
+
+class AllTokensCache(StandInCache):
+    """Whatever a layer hands over, it gets, and its cache is written, what was `written` for all tokens."""
+
+    def __init__(self, written: tuple[torch.Tensor, torch.Tensor], cache: Cache | None) -> None:
+        super().__init__(cache)
+        self.written = written
+
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Those of all tokens, behind those of earlier turns."""
+        return self.written if self.cache is None else self.cache.update(*self.written, layer_idx, *args, **kwargs)
 
 
 def computed_arguments(
@@ -40,9 +53,12 @@ def computed_arguments(
 ) -> tuple[torch.Tensor, Kwargs]:
     """What `layer` is called with in place of `hidden` [B, L, D] and `given` to compute the tokens of `kept`."""
     cache, name = cache_of(given), cache_argument(layer, given)
-    inputs = attention_probe.read(layer, hidden, given | {name: None})
+    recorder = RecordingCache(cache)
+    attention_probe.read(layer, hidden, given, recorder)
+    if recorder.written is None:
+        raise ValueError(f'mode="skip": {type(layer).__name__} hands no keys and values to a cache: not supported')
     changed = cut_arguments(given, kept)
-    changed[name] = AllTokensCache(inputs.k, inputs.v, cache)
+    changed[name] = AllTokensCache(recorder.written, cache)
     changed["attention_mask"] = _rows(given.get("attention_mask"), kept)
     real = kept.mask[..., None].to(hidden.device)
     return gather_tokens(hidden, kept.index, -2).masked_fill(~real, 0), given | changed

@@ -7,18 +7,20 @@ attention that a method sees is that row's, without padding.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import torch
 from torch import nn
 
 from prunekernels._finite import raise_pending
-from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage, check_picks, check_stages
+from tokenpruner.base.inside_decoder import Cost, LayerContext, LayerMethod, Stage, check_picks, check_stages
+from tokenpruner.base.token_method import Newlines
 from tokenpruner.decoder.kept_tokens import KeptTokens
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.attention_probe import AttentionInputs, attention_of, attention_of_row, unreadable
 from tokenpruner.models.decoder_layers import DecoderLayers
 from tokenpruner.models.image_tokens import GridOf, ImageTokens, views_of
-from tokenpruner.report.records import KeptImage
+from tokenpruner.report.prefill_record import PickedImage
 
 WAY_OUT = "all layers have to hold the same tokens, take a method before the decoder, such as DivPrune"
 
@@ -55,19 +57,22 @@ def _needs_earlier_layer(attention: nn.Module) -> str:
 class RemainingImage:
     """The tokens of an image or frame that are still there: `kept` int64 [N] of them, at `columns` [N] by now.
 
-    `newlines` are where the tokens stand by now that belong to the image and are no patches.
+    `newlines` are where the tokens stand by now that belong to the image and are not chosen among; `image` holds those
+    that are, `as_entered` is the image as the model has it.
     """
 
     image: ImageTokens
     kept: torch.Tensor
     columns: torch.Tensor
     newlines: torch.Tensor
+    as_entered: ImageTokens
 
     @classmethod
-    def of(cls, image: ImageTokens) -> RemainingImage:
-        """All tokens of an image that enters."""
-        kept = torch.arange(len(image.columns), device=image.columns.device)
-        return cls(image, kept, image.columns, image.newlines)
+    def of(cls, image: ImageTokens, newlines: Newlines) -> RemainingImage:
+        """All tokens of an image that enters, its newlines among those that are chosen from where they `compete`."""
+        own = image.with_newlines_among() if newlines == "compete" else image
+        kept = torch.arange(len(own.columns), device=own.columns.device)
+        return cls(own, kept, own.columns, own.newlines, image)
 
     @property
     def row(self) -> int:
@@ -79,11 +84,16 @@ class RemainingImage:
         own = columns[self.row]
         return replace(self, columns=own[self.columns], newlines=own[self.newlines])
 
-    def kept_image(self, grid: GridOf, layer: int) -> KeptImage:
-        """What the report says of it."""
-        image, (one, views) = self.image, views_of(self.image, grid)
-        kept, columns = tuple(self.kept.tolist()), image.places()
-        return KeptImage(image.row, image.number, len(columns), kept, one, image.frame, views, columns, layer)
+    def without_newlines(self) -> RemainingImage:
+        """The same without the newlines that are not chosen among."""
+        return replace(self, newlines=self.newlines[:0])
+
+    def picked(self, layer: int) -> PickedImage:
+        """What is left of it from `layer` on, for the report."""
+        left = self.image.columns[self.kept]
+        if len(self.newlines):
+            left = torch.cat([left, self.image.newlines]).sort().values
+        return PickedImage(self.as_entered, left, layer)
 
 
 @dataclass(frozen=True)
@@ -91,13 +101,54 @@ class StageInputs:
     """What a cut is decided on: `hidden` [B, P, D] of the tokens of `kept`, and the attention read for it, if one is.
 
     That is what the layer's attention gets and, bool [B, S], which of the slots before it are real. Columns of the pass
-    from `limit` int64 [B, 1] on come after the prompt, and have no say.
+    that are not `is_prompt` bool [B, L] come after the prompt, and have no say; `samples` int64 [B, L] are those of
+    packed rows, `costs` those of all decoder layers.
     """
 
     hidden: torch.Tensor
     kept: KeptTokens
-    limit: torch.Tensor
+    is_prompt: torch.Tensor
     attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
+    samples: torch.Tensor | None = None
+    costs: tuple[Cost | None, ...] = ()
+
+    def real(self) -> torch.Tensor:
+        """Which of the tokens have a say, bool [B, P]."""
+        return self.kept.mask & self.is_prompt.gather(1, self.kept.index)
+
+    def of_sample(self, image: ImageTokens) -> torch.Tensor:
+        """Which tokens of its row, bool [P], are of the sample that `image` is in: all where rows are not packed."""
+        own = self.kept.index[image.row]
+        return own >= 0 if self.samples is None else self.samples[image.row, own] == image.sample
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One row, or one sample of a packed row, as a method sees it: padding and what comes after the prompt left out.
+
+    `places` int64 [P] say where each of the row's tokens stands in it, `text` int64 [T] which of those are no visual
+    tokens, `text_hidden` [T, D] what those are; `sizes` are the tokens of each of its images.
+    """
+
+    places: torch.Tensor
+    text: torch.Tensor
+    attention: Attention | None
+    sizes: tuple[int, ...]
+    text_hidden: torch.Tensor
+
+    @classmethod
+    def of(cls, images: list[RemainingImage], inputs: StageInputs) -> Sequence:
+        """The one that all of `images` are in."""
+        row, own = images[0].row, images[0].image
+        there = inputs.real()[row] & inputs.of_sample(own)
+        is_text, read = there.clone(), inputs.attention_inputs
+        for image in images:
+            is_text[image.columns] = False
+            is_text[image.newlines] = False
+        places = there.cumsum(0) - 1
+        attention = None if read is None else attention_of_row(read[0], row, there, read[1][row])
+        sizes = tuple(image.as_entered.size for image in images)
+        return cls(places, places[is_text], attention, sizes, inputs.hidden[row, is_text])
 
 
 def select_at_stage(
@@ -105,37 +156,42 @@ def select_at_stage(
 ) -> list[RemainingImage]:
     """Let `method` pick among the tokens of each image."""
     found: list[RemainingImage] = []
-    is_text = inputs.kept.mask & (inputs.kept.index < inputs.limit)
-    real = is_text.clone()
-    for image in images:
-        is_text[image.row, image.columns] = False
-        is_text[image.row, image.newlines] = False
-    attention: dict[int, Attention | None] = {}
-    for image in images:
-        row, own = image.row, image.image
-        if row not in attention:
-            read = inputs.attention_inputs
-            attention[row] = None if read is None else attention_of_row(read[0], row, real[row], read[1][row])
-        place, (one, views) = real[row].cumsum(0) - 1, views_of(own, grid)
-        context = LayerContext(
-            hidden=inputs.hidden[row, image.columns],
-            kept=image.kept,
-            size=len(own.columns),
-            stage=stage,
-            columns=place[image.columns],
-            text=place[is_text[row]],
-            attention=attention[row],
-            grid=one,
-            row=row,
-            image=own.number,
-            frame=own.frame,
-            views=views,
-        )
-        # scores in the precision that the method takes, whatever the model runs in
-        with torch.autocast(context.hidden.device.type, enabled=False):
-            picks = method.select(context)
-        picks = check_picks(picks, context, method)
-        found.append(replace(image, kept=image.kept[picks], columns=image.columns[picks]))
+    for _, group in groupby(images, key=lambda image: (image.row, image.image.sample)):
+        together = list(group)
+        sequence = Sequence.of(together, inputs)
+        for image in together:
+            context = _context(image, inputs, sequence, stage, grid)
+            # scores in the precision that the method takes, whatever the model runs in
+            with torch.autocast(context.hidden.device.type, enabled=False):
+                picks = method.select(context)
+            picks = check_picks(picks, context, method)
+            found.append(replace(image, kept=image.kept[picks], columns=image.columns[picks]))
     # once for all images, where the cut waits anyway
     raise_pending()
     return found
+
+
+def _context(
+    image: RemainingImage, inputs: StageInputs, sequence: Sequence, stage: Stage, grid: GridOf
+) -> LayerContext:
+    """What the method reads of one image."""
+    own, (one, views) = image.image, views_of(image.image, grid)
+    return LayerContext(
+        hidden=inputs.hidden[image.row, image.columns],
+        kept=image.kept,
+        size=len(own.columns),
+        stage=stage,
+        columns=sequence.places[image.columns],
+        text=sequence.text,
+        attention=sequence.attention,
+        grid=one,
+        row=image.row,
+        image=own.number,
+        frame=own.frame,
+        views=views,
+        n_newlines=len(own.newlines),
+        costs=inputs.costs,
+        row_sizes=sequence.sizes,
+        n_others=len(sequence.text),
+        text_hidden=sequence.text_hidden,
+    )

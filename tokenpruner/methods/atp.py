@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
 import torch
 
 from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage, check_finite, check_stages
+from tokenpruner.base.positions import Positions
+from tokenpruner.base.token_method import Newlines
 from tokenpruner.methods import _uniform_sampling
 from tokenpruner.methods._atp_scores import AttentionScores, Scale
 from tokenpruner.methods._atp_thresholds import ATPModules, Thresholds, location, untrained
@@ -36,6 +38,9 @@ class ATP(LayerMethod):
     sample_weight: float = 3.0
     scale: Scale = "unit"
     weights: str = ""
+    # as they were trained: tokens at their places, newlines in the text
+    positions: Positions = field(default="keep", kw_only=True)
+    newlines: Newlines = field(default="keep", kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,8 +2,8 @@
 
     importance_j = mean over heads of the attention of the last token to j, in layer K - 1
 
-The tokens that are ranked lowest leave before layer K; the others keep their positions. Only the last token's
-row of attention is computed. Higher is kept; of equal ones the earlier token.
+The tokens that are ranked lowest leave before layer K; the authors leave the others at their positions. Only the last
+token's row of attention is computed. Higher is kept; of equal ones the earlier token.
 """
 
 from __future__ import annotations
@@ -12,29 +12,20 @@ from dataclasses import dataclass
 
 import torch
 
-from prunekernels import budget
-from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage
+from tokenpruner.base.inside_decoder import LayerContext, Stage
+from tokenpruner.base.layer_budget import BudgetedLayerMethod
 
 
 @dataclass(frozen=True)
-class FastV(LayerMethod):
+class FastV(BudgetedLayerMethod):
     """The paper's K = 2 and R = 50 %: `keep_ratio` of each image's tokens go on from `layer`."""
 
     keep_ratio: float = 0.5
     layer: int = 2
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        budget.check_keep_ratio(self.keep_ratio)
-
-    @property
-    def keeps_all(self) -> bool:
-        """True where no image loses a token."""
-        return self.keep_ratio == 1
-
-    def stages(self, n_layers: int) -> tuple[Stage, ...]:
+    def profile(self, n_layers: int, x: float) -> tuple[Stage, ...]:
         """One cut."""
-        return (Stage(self.layer, self.keep_ratio, reads=self.layer - 1),)
+        return (Stage(self.layer, x, reads=self.layer - 1, queries="last"),)
 
     def importance(self, context: LayerContext) -> torch.Tensor:
         """What the last token attends to."""

@@ -4,43 +4,41 @@
 
 The decoder is divided into equal stages; between two of them a fraction of each image's tokens goes on. Queries
 and keys are those of the stage's first layer, computed ahead of it. The authors number positions anew behind each
-cut, which is positions="compact". Higher is kept; of equal ones the earlier token.
+cut. Higher is kept; of equal ones the earlier token.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
-from prunekernels import budget
-from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage
+from tokenpruner.base.inside_decoder import LayerContext, Stage
+from tokenpruner.base.layer_budget import BudgetedLayerMethod
+from tokenpruner.base.positions import Place
 
 
 @dataclass(frozen=True)
-class PyramidDrop(LayerMethod):
+class PyramidDrop(BudgetedLayerMethod):
     """The paper's four stages, each with `keep_ratio` = half of the tokens of the one before."""
 
     keep_ratio: float = 0.5
     n_stages: int = 4
 
+    published_positions: ClassVar[Place] = "compact"
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        budget.check_keep_ratio(self.keep_ratio)
         if not isinstance(self.n_stages, int) or isinstance(self.n_stages, bool) or self.n_stages < 2:
             raise ValueError(f"want n_stages as a whole number of at least 2, got {self.n_stages!r}")
 
-    @property
-    def keeps_all(self) -> bool:
-        """True where no image loses a token."""
-        return self.keep_ratio == 1
-
-    def stages(self, n_layers: int) -> tuple[Stage, ...]:
+    def profile(self, n_layers: int, x: float) -> tuple[Stage, ...]:
         """Cuts at 1/4, 1/2 and 3/4 of the depth, for four stages."""
         if n_layers < self.n_stages:
             raise ValueError(f"want at least {self.n_stages} decoder layers for {self.n_stages} stages, got {n_layers}")
         layers = [number * n_layers // self.n_stages for number in range(1, self.n_stages)]
-        return tuple(Stage(layer, self.keep_ratio**number, reads=layer) for number, layer in enumerate(layers, 1))
+        return tuple(Stage(layer, x**number, layer, "last") for number, layer in enumerate(layers, 1))
 
     def importance(self, context: LayerContext) -> torch.Tensor:
         """What the last token attends to."""

@@ -1,19 +1,18 @@
 """Random tokens: the baseline that many published methods do not beat at moderate ratios.
 
-The noise hangs on the seed and on which image and frame of its row it is, so that batch mates do not change the picks;
-it is drawn on the CPU, so that every device picks the same.
+Each image has a draw of its own, told by the seed, by what the image looks like to the model, and by its place among
+the images and frames of its row: batch mates change no pick, and the images of a data set lose different places.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
-from tokenpruner.base.before_decoder import Context, Method
-
-# apart from each other for any seeds, image and frame numbers that occur
-STRIDE, FRAMES = 1_000_003, 1_000_003**2
+from tokenpruner.base.before_decoder import Context, Method, Need
+from tokenpruner.methods._image_noise import image_keys, uniform
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,9 @@ class Random(Method):
 
     seed: int = 0
 
+    needs: ClassVar[frozenset[Need]] = frozenset({"visual"})
+
     def importance(self, context: Context) -> torch.Tensor:
         """Uniform noise."""
-        generator = torch.Generator().manual_seed(self.seed * STRIDE + context.image + FRAMES * context.frame)
-        return torch.rand(context.size, generator=generator).to(context.visual.device)
+        (key,) = image_keys(context.visual[None])
+        return uniform(context.size, self.seed, key, context.image, context.frame).to(context.visual.device)

@@ -1,7 +1,7 @@
 """Random patches dropped inside a vision transformer: the baseline of whatever merges or drops there.
 
-The noise hangs on the seed and the block, not on the image: every image of a size loses the same patches, whichever
-batch it is in, and every device drops the same. The schedule is that of Zero-TPrune.
+Each image has a draw of its own, told by the seed, the block and what the image looks like there, whichever batch it is
+in. The schedule is that of Zero-TPrune.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import torch
 from prunekernels import budget
 from tokenpruner.base.vision_transformer import BlockContext, BlockMethod
 from tokenpruner.methods._block_schedule import check_blocks, even_removals
-
-# apart from each other for any seeds and blocks that occur
-STRIDE = 1_000_003
+from tokenpruner.methods._image_noise import image_keys, uniform
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,6 @@ class RandomPatches(BlockMethod):
         return even_removals(n_patches, n_blocks, self.keep_ratio, self.blocks)
 
     def importance(self, context: BlockContext) -> torch.Tensor:
-        """Uniform noise, the same for each image."""
-        generator = torch.Generator().manual_seed(self.seed * STRIDE + context.block)
-        noise = torch.rand(context.n_patches, generator=generator)
-        return noise.to(context.hidden.device).expand(len(context.hidden), -1)
+        """Uniform noise."""
+        draws = [uniform(context.n_patches, self.seed, context.block, key) for key in image_keys(context.hidden)]
+        return torch.stack(draws).to(context.hidden.device)

@@ -33,8 +33,8 @@ class ToMe(BlockMethod):
     `r` is not read. Behind one block at most half of the patches merge: a larger `r` is cut to that.
     """
 
-    r: int | tuple[int, ...] = 8
     keep_ratio: float | None = None
+    r: int | tuple[int, ...] = 8
     proportional: bool = True
 
     reads: ClassVar[frozenset[Read]] = frozenset({"keys"})

@@ -18,6 +18,7 @@ from prunekernels import registry
 from tokenpruner.models import image_tokens
 from tokenpruner.models.image_layouts import Grid, Layout, LayoutMemory
 from tokenpruner.models.image_tokens import ImageTokens
+from tokenpruner.models.tower_reader import TowerReader
 
 PACKAGE = "tokenpruner.adapters"
 GENERIC = "generic"
@@ -26,10 +27,12 @@ GENERIC = "generic"
 class VisualTokenRecorder(threading.local):
     """What the forward pass that runs in this thread has shown, kind by kind ("image", "video").
 
-    `masks` are bool [B, L], True where a token of that kind stands; `layouts` say how each image or video lies.
+    `masks` are bool [B, L], True where a token of that kind stands; `layouts` say how each image or video lies, and
+    what the vision tower says of its tokens where there is a `reader`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reader: TowerReader | None = None) -> None:
+        self.reader = reader
         self.masks: dict[str, torch.Tensor] = {}
         self.layouts: dict[str, list[Layout] | None] = {}
         self.memory = LayoutMemory()

@@ -1,4 +1,4 @@
-"""Queries, keys and values of a decoder layer, read without running its attention.
+"""Queries, keys and values of a decoder layer, or some of them, read without running its attention.
 
 The layer's own code runs on a shallow copy that shares every weight, whose attention module looks up
 another attention function, one that stops there and hands over what it was given. So queries and keys come as
@@ -26,6 +26,10 @@ from tokenpruner.models.transformers_api import (
 )
 
 NAME = "prunekit_probe"
+# the projections that may be made for some tokens only
+QUERIES, VALUES = "q_proj", "v_proj"
+# how the names of a cache's methods begin that change nothing
+QUESTIONS = ("get_", "is_", "has_")
 
 
 @dataclass(frozen=True)
@@ -52,17 +56,35 @@ class AttentionReached(Exception):  # noqa: N818 - it ends a pass that went well
         self.inputs = inputs
 
 
-class ReadOnlyCache:
-    """Stands for a cache: the keys and values of layer `number` behind those of earlier turns, nothing written."""
+class StandInCache:
+    """Stands for a cache, or for none, while one layer runs; whatever else is asked of it is asked of the cache.
 
-    def __init__(self, cache: Cache) -> None:
+    Raises ValueError for what would change the cache, and for what only a cache could answer where there is none.
+    """
+
+    def __init__(self, cache: Cache | None) -> None:
         self.cache = cache
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__") or name == "cache":
+            raise AttributeError(name)
+        if self.cache is None or not name.startswith(QUESTIONS):
+            raise ValueError(
+                f"a decoder layer asks its cache for {name}, which cannot be had while tokens are chosen in its place: "
+                "take a method before the decoder, such as DivPrune"
+            )
+        return getattr(self.cache, name)
+
+
+class ReadOnlyCache(StandInCache):
+    """The keys and values of a layer behind those of earlier turns, nothing written."""
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the attention function would get."""
-        layer = self.cache.layers[layer_idx] if layer_idx < len(self.cache.layers) else None
+        layers = () if self.cache is None else self.cache.layers
+        layer = layers[layer_idx] if layer_idx < len(layers) else None
         past = getattr(layer, "keys", None)
         if layer is None or past is None or not past.numel():
             return keys, values
@@ -75,16 +97,36 @@ def attention_of(layer: nn.Module) -> tuple[str, nn.Module] | None:
     return found[0] if len(found) == 1 else None
 
 
-def read(layer: nn.Module, hidden: torch.Tensor, kwargs: Kwargs) -> AttentionInputs:
-    """What the attention of `layer` gets when the layer is called with `hidden` [B, L, D] and `kwargs`."""
+@dataclass(frozen=True)
+class Parts:
+    """What is wanted of an attention: the queries of `columns` int64 [R], None for all, and its `values` or zeros."""
+
+    columns: torch.Tensor | None = None
+    values: bool = True
+
+
+def read(
+    layer: nn.Module,
+    hidden: torch.Tensor,
+    kwargs: Kwargs,
+    stand_in: StandInCache | None = None,
+    parts: Parts = Parts(),  # noqa: B008 - it is frozen
+) -> AttentionInputs:
+    """What the attention of `layer` gets when the layer is called with `hidden` [B, L, D] and `kwargs`.
+
+    `stand_in` is handed to it in place of its cache, by default one that reads it. What `parts` does not ask for is not
+    computed where the attention has a projection of its own for it, and is 0.
+    """
     found = attention_of(layer)
     if found is None:
         raise ValueError(unreadable(layer))
-    cache = cache_of(kwargs)
-    given = kwargs | {cache_argument(layer, kwargs): None if cache is None else ReadOnlyCache(cache)}
+    if stand_in is None:
+        cache = cache_of(kwargs)
+        stand_in = None if cache is None else ReadOnlyCache(cache)
+    given = kwargs | {cache_argument(layer, kwargs): stand_in}
     AttentionInterface.register(NAME, _stop)
     try:
-        type(layer).forward(_probed_layer(layer, *found), hidden, **given)
+        type(layer).forward(_probed_layer(layer, *found, parts), hidden, **given)
     except AttentionReached as seen:
         return seen.inputs
     raise ValueError(unreadable(layer))
@@ -98,11 +140,38 @@ def unreadable(layer: nn.Module) -> str:
     )
 
 
-def _probed_layer(layer: nn.Module, name: str, attention: nn.Module) -> nn.Module:
+class ProjectionOfSome(nn.Module):
+    """A linear layer for some columns of a sequence, 0 elsewhere."""
+
+    def __init__(self, linear: nn.Module, columns: torch.Tensor) -> None:
+        super().__init__()
+        # not as a child: the layer belongs to its model
+        self.project, self.columns = linear.__call__, columns
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """[..., L, D] to [..., L, W]."""
+        columns = self.columns.to(hidden.device)
+        some = self.project(hidden.index_select(-2, columns))
+        return some.new_zeros(*hidden.shape[:-1], some.shape[-1]).index_copy(-2, columns, some)
+
+
+def _needed_projections(attention: nn.Module, parts: Parts) -> dict[str, nn.Module]:
+    """Projections in place of those of which less is wanted."""
+    found: dict[str, nn.Module] = {}
+    columns = {QUERIES: parts.columns, VALUES: None if parts.values else torch.zeros(1, dtype=torch.int64)}
+    for name, own in columns.items():
+        linear = getattr(attention, name, None)
+        if own is not None and isinstance(linear, nn.Module) and hasattr(linear, "in_features"):
+            found[name] = ProjectionOfSome(linear, own)
+    return found
+
+
+def _probed_layer(layer: nn.Module, name: str, attention: nn.Module, parts: Parts) -> nn.Module:
     copied, probe = _shallow_copy(layer), _shallow_copy(attention)
     config = copy.copy(attention.config)
     vars(config).update(attention_override(NAME))
     vars(probe)["config"] = config
+    vars(probe)["_modules"] = dict(attention._modules) | _needed_projections(attention, parts)
     # nothing is computed again for gradients, and hooks on the attention are not for us
     vars(probe).update(_forward_hooks={}, _forward_pre_hooks={})
     vars(copied).update(_modules=dict(layer._modules) | {name: probe}, gradient_checkpointing=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from tokenpruner.models.attention_probe import attention_of
-from tokenpruner.models.transformers_api import checkpoint_reruns_hooks
+from tokenpruner.models.transformers_api import checkpoint_reruns_hooks, is_checkpointed
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -65,6 +65,15 @@ def check_recomputed(layer: nn.Module) -> None:
         raise ValueError(
             f"{type(layer).__name__}: want no gradient checkpointing inside the decoder with this transformers: it "
             "runs hooks again; take a newer one, or a method before the decoder, such as DivPrune"
+        )
+
+
+def check_keeps_cache(layer: nn.Module) -> None:
+    """Raise ValueError where gradient checkpointing takes away what stands for the cache of `layer`."""
+    if is_checkpointed(layer):
+        raise ValueError(
+            f'{type(layer).__name__}: want no gradient checkpointing with mode="skip", it hands layers no cache, where '
+            'the keys of skipped tokens are: take mode="drop", or model.gradient_checkpointing_disable()'
         )
 
 

@@ -12,11 +12,14 @@ It is read off what the features say and off the arguments that they were made w
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
+
+from tokenpruner.models.tower_reading import TowerReading
 
 Grid = tuple[int, int]
 Given = Mapping[str, object]
@@ -28,13 +31,14 @@ class Layout:
 
     Without its `newlines`, the places of tokens that are no patches, it has `n_frames` equal parts, in each of
     which the grids `views` (rows, columns) follow one another: one, or an overview and the picture in detail, or
-    none that is known.
+    none that is known. `reading` is what the vision tower said of its tokens, where that was asked for.
     """
 
     size: int
     n_frames: int = 1
     views: tuple[Grid, ...] = ()
     newlines: tuple[int, ...] = ()
+    reading: TowerReading | None = field(default=None, compare=False)
 
 
 def square(n_tokens: int) -> tuple[Grid, ...]:
@@ -158,7 +162,10 @@ class LayoutMemory:
         """Remember the layouts of `output` for as long as it lives."""
         features = getattr(output, "pooler_output", None)
         if layouts is not None and features is not None:
-            self._known[output] = ([*features] if isinstance(features, list | tuple) else None, layouts)
+            is_list = isinstance(features, list | tuple)
+            # rows of one tensor are told apart by what they hold, where they were read one by one
+            rows = [*features] if is_list or any(own.reading for own in layouts) else None
+            self._known[output] = (rows, layouts)
 
     def of(self, output: object, newline: torch.Tensor | None) -> list[Layout] | None:
         """The layouts of `output`, whose features may have been repeated; read anew where it is not known."""
@@ -171,5 +178,6 @@ class LayoutMemory:
             alike = len({*layouts}) == 1 and layouts[0].size == fresh[0].size
             return layouts[:1] * len(fresh) if alike else fresh
         own = getattr(output, "pooler_output", ())
-        known = [next((number for number, part in enumerate(parts) if part is one), None) for one in own]
+        same = operator.is_ if isinstance(own, list | tuple) else torch.equal
+        known = [next((number for number, part in enumerate(parts) if same(part, one)), None) for one in own]
         return [layout if number is None else layouts[number] for number, layout in zip(known, fresh, strict=True)]

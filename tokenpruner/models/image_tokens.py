@@ -2,18 +2,20 @@
 
 Image features fill the placeholders in the order of the batch, row after row. With the layouts of the images the
 placeholders are split exactly, also where images stand side by side, and videos into their frames; without them
-each unbroken run of placeholders counts as one image. Newline tokens, which end the lines of a grid, are
-placeholders as well; they belong to no image, so that nothing drops or counts them.
+each unbroken run of placeholders counts as one image. Newline tokens, which end the lines of a grid (LLaVA-NeXT,
+LLaVA-OneVision), are placeholders as well and tokens of their image, though no patches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import torch
 
 from tokenpruner.models.image_layouts import Grid, Layout
+from tokenpruner.models.tower_reading import TowerReading
 
 # rows and columns told by a count of tokens
 GridOf = Callable[[int], Grid | None]
@@ -24,7 +26,8 @@ class ImageTokens:
     """The `columns` [N] of batch row `row` that hold frame `frame` of its `number`-th image; int64, ascending.
 
     `views` are the grids that its tokens fill one after another, where they are known; `newlines` the columns of
-    the image's other tokens, told by its first frame.
+    its newline tokens, which are none of them; `sample` which one of a packed row it belongs to. `reading` is what the
+    vision tower said of the tokens in `read_columns`, those of the whole image or video.
     """
 
     row: int
@@ -33,11 +36,33 @@ class ImageTokens:
     frame: int = 0
     views: tuple[Grid, ...] = ()
     newlines: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    sample: int = 0
+    reading: TowerReading | None = None
+    read_columns: torch.Tensor | None = None
 
-    def places(self) -> Sequence[int]:
-        """Its columns as numbers; a range, which takes no memory, where they are neighbours."""
-        first, last = int(self.columns[0]), int(self.columns[-1])
-        return range(first, last + 1) if last - first + 1 == len(self.columns) else tuple(self.columns.tolist())
+    @property
+    def size(self) -> int:
+        """How many tokens it is, newlines among them."""
+        return len(self.columns) + len(self.newlines)
+
+    def own_reading(self) -> TowerReading | None:
+        """What the tower said of `columns`."""
+        if self.reading is None or self.read_columns is None:
+            return None
+        places = torch.searchsorted(self.read_columns, self.columns)
+        return self.reading.map(lambda values: values[places.to(values.device)])
+
+    def with_newlines_among(self) -> ImageTokens:
+        """The same image whose newline tokens are tokens like others, each at the end of its line."""
+        n_lines = len(self.newlines)
+        if not n_lines:
+            return self
+        columns = torch.cat([self.columns, self.newlines]).sort().values
+        height, width = self.views[-1] if self.views else (0, 0)
+        # one behind each line of the picture in detail, or behind all that there is
+        detail = ((height, width + 1),) if n_lines == height else ((height, width), (1, n_lines))
+        views = (*self.views[:-1], *detail) if self.views and n_lines in (1, height) else ((1, len(columns)),)
+        return replace(self, columns=columns, newlines=columns[:0], views=views)
 
 
 def find(visual: torch.Tensor, layouts: Sequence[Layout] | None = None) -> list[ImageTokens]:
@@ -49,19 +74,27 @@ def find(visual: torch.Tensor, layouts: Sequence[Layout] | None = None) -> list[
     lengths = [layout.size for layout in known]
     if sum(lengths) != len(rows):
         raise ValueError(f"want as many image tokens as image features, got {len(rows)} and {sum(lengths)}")
+    ends = [*accumulate(lengths, initial=0)]
+    # one copy from the device for all images
+    first_and_last = rows[[place for end in ends[1:] for place in (end - 1,)] + ends[:-1]].tolist() if known else []
+    lasts, firsts = first_and_last[: len(known)], first_and_last[len(known) :]
     images: list[ImageTokens] = []
-    for layout, own_rows, own_columns in zip(known, rows.split(lengths), columns.split(lengths), strict=True):
-        row = int(own_rows[0])
-        if int(own_rows[-1]) != row:
+    for layout, row, last, own_columns in zip(known, firsts, lasts, columns.split(lengths), strict=True):
+        if last != row:
             raise ValueError(f"want every image within one row, got one that runs from row {row} into the next")
         number = images[-1].number + 1 if images and images[-1].row == row else 0
-        images += _frames(ImageTokens(row, number, own_columns), layout)
+        frames = _frames(ImageTokens(row, number, own_columns), layout)
+        if layout.reading is not None:
+            frames = [replace(one, reading=layout.reading, read_columns=own_columns) for one in frames]
+        images += frames
     return images
 
 
 def numbered(kinds: Sequence[Sequence[ImageTokens]]) -> list[ImageTokens]:
     """Images of several kinds in the order of the rows, numbered anew within each row."""
-    found = [(image.row, int(image.columns[0]), kind, image) for kind, own in enumerate(kinds) for image in own]
+    all_images = [(kind, image) for kind, own in enumerate(kinds) for image in own]
+    firsts = torch.stack([image.columns[0] for _, image in all_images]).tolist() if all_images else []
+    found = [(image.row, first, kind, image) for (kind, image), first in zip(all_images, firsts, strict=True)]
     found.sort(key=lambda entry: entry[:2])
     numbers: dict[int, dict[tuple[int, int], int]] = {}
     images: list[ImageTokens] = []
@@ -71,15 +104,32 @@ def numbered(kinds: Sequence[Sequence[ImageTokens]]) -> list[ImageTokens]:
     return images
 
 
+def with_samples(images: Sequence[ImageTokens], samples: torch.Tensor | None) -> list[ImageTokens]:
+    """`images` told which sample of a packed row they belong to, by the `samples` int64 [B, L] of the tokens."""
+    if samples is None:
+        return [*images]
+    numbers = torch.stack([samples[image.row, image.columns[0]] for image in images]).tolist()
+    return [replace(image, sample=number) for image, number in zip(images, numbers, strict=True)]
+
+
 def _frames(image: ImageTokens, layout: Layout) -> list[ImageTokens]:
-    """The frames of an image or video, without its newlines."""
-    columns = image.columns
-    is_patch = torch.ones(len(columns), dtype=torch.bool, device=columns.device)
-    is_patch[torch.tensor(layout.newlines, dtype=torch.int64, device=columns.device)] = False
-    none = columns[:0]
+    """The frames of an image or video, each with the newlines that follow its patches."""
+    columns, newlines = image.columns, {*layout.newlines}
+    if not newlines:
+        return [
+            ImageTokens(image.row, image.number, own, frame, layout.views)
+            for frame, own in enumerate(columns.chunk(layout.n_frames))
+        ]
+    patches = [place for place in range(len(columns)) if place not in newlines]
+    size = max(1, -(-len(patches) // layout.n_frames))
+    own_newlines: dict[int, list[int]] = {}
+    for number, place in enumerate(layout.newlines):
+        # so many patches stand before it
+        frame = max(place - number - 1, 0) // size
+        own_newlines.setdefault(min(frame, layout.n_frames - 1), []).append(place)
     return [
-        ImageTokens(image.row, image.number, own, frame, layout.views, none if frame else columns[~is_patch])
-        for frame, own in enumerate(columns[is_patch].chunk(layout.n_frames))
+        ImageTokens(image.row, image.number, own, frame, layout.views, columns[own_newlines.get(frame, [])])
+        for frame, own in enumerate(columns[patches].split(size))
     ]
 
 

@@ -8,7 +8,7 @@ any other name is refused: no call is pruned whose cache nobody keeps right.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 
 from torch import nn
@@ -40,14 +40,18 @@ __all__ = [
     "check_cached",
     "checkpoint_is_reentrant",
     "checkpoint_reruns_hooks",
+    "is_checkpointed",
     "looks_up_attention",
     "not_supported",
+    "shows_images",
     "supported_releases",
 ]
 # the arguments of a call, by name
 Kwargs = dict[str, object]
 # what transformers calls a decoder's cache, newest name first
 CACHE_ARGUMENTS = ("cache", "past_key_values")
+# how the names begin by which models take pictures, videos, and what was made of them before
+IMAGE_ARGUMENTS = ("pixel_values", "mm_encoder_outputs", "image_embeds", "image_features", "image_patches", "images")
 
 
 def cache_argument(module: nn.Module, given: Iterable[str] = ()) -> str:
@@ -90,12 +94,24 @@ def cache_of_output(output: object) -> Cache | None:
 
 def check_cached(kwargs: Mapping[str, object], cache: Cache | None, module: nn.Module) -> None:
     """Raise ValueError where `module` was asked for a cache and neither took nor gave one that is known."""
-    if kwargs.get("use_cache") is True and cache is None and not _is_checkpointed(module):
+    if kwargs.get("use_cache") is True and cache is None and not is_checkpointed(module):
         names = ", ".join(sorted(name for name, value in kwargs.items() if value is not None))
         kind = type(module).__name__
         raise ValueError(
             f"{kind} was called with use_cache=True and no known cache, but with {names}: {not_supported()}"
         )
+
+
+def shows_images(module: nn.Module, args: Sequence[object], kwargs: Mapping[str, object]) -> bool:
+    """Whether a call of a model, or of its generate(), brings pictures or videos, or features of them."""
+    names = [*inspect.signature(type(module).forward).parameters][1:]
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    return any(name.startswith(IMAGE_ARGUMENTS) and _is_there(value) for name, value in given.items())
+
+
+def _is_there(value: object) -> bool:
+    # features come by their kinds, those that there are none of as None
+    return any(part is not None for part in value.values()) if isinstance(value, Mapping) else value is not None
 
 
 def looks_up_attention(module: nn.Module) -> bool:
@@ -113,13 +129,13 @@ def attention_override(name: str) -> dict[str, str]:
 def checkpoint_reruns_hooks(layer: nn.Module) -> bool:
     """Whether gradient checkpointing of `layer` runs its hooks again, behind the pass: older releases wrap the call."""
     is_wrapped = any("__call__" in vars(kind) for kind in type(layer).__mro__ if kind is not nn.Module)
-    return is_wrapped and _is_checkpointed(layer)
+    return is_wrapped and is_checkpointed(layer)
 
 
 def checkpoint_is_reentrant(layer: nn.Module) -> bool:
     """Whether gradient checkpointing of `layer` runs it without a graph at first."""
     settings = getattr(getattr(layer, "_gradient_checkpointing_func", None), "keywords", {})
-    return _is_checkpointed(layer) and bool(settings.get("use_reentrant", True))
+    return is_checkpointed(layer) and bool(settings.get("use_reentrant", True))
 
 
 def supported_releases() -> str:
@@ -137,5 +153,6 @@ def not_supported() -> str:
     return f"not supported with transformers {metadata.version('transformers')}; tested are {supported_releases()}"
 
 
-def _is_checkpointed(module: nn.Module) -> bool:
+def is_checkpointed(module: nn.Module) -> bool:
+    """Whether `module` is computed again in the backward pass."""
     return module.training and bool(getattr(module, "gradient_checkpointing", False))

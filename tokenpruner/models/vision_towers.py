@@ -1,8 +1,8 @@
 """Where the blocks of a vision transformer are, found by structure: ViT, DeiT, DINOv2, CLIP, SigLIP and their kin.
 
 A tower is a module with patch embeddings (a convolution), a list of blocks whose attention projects queries and
-keys, and perhaps a pooler. The tokens that are no patches stand first; they are told by the embeddings' parameters.
-What stands around the tower has to do without the grid of patches: linear heads, and a text tower beside it.
+keys, and perhaps a pooler. What stands around the tower has to do without the grid of patches: linear heads, and a
+text tower beside it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from tokenpruner.models import adapter as adapters
+from tokenpruner.models.first_tokens import first_tokens
 
-# parameters of the embeddings, and how many tokens each one puts in front; None: as many as it has rows
-FIRST: dict[str, int | None] = {
-    "cls_token": 1,
-    "class_embedding": 1,
-    "distillation_token": 1,
-    "register_tokens": None,
-    "mask_token": 0,
-    "position_embeddings": 0,
-    "position_embedding": 0,
-}
-CLASS = ("cls_token", "class_embedding")
 PROJECTIONS = (("q_proj", "k_proj"), ("query", "key"))
 HEADS = ("num_attention_heads", "num_heads")
 PLAIN = (nn.Linear, nn.LayerNorm, nn.Identity, nn.Dropout)
@@ -83,7 +73,7 @@ def find(model: nn.Module) -> Tower:
                 f"{name} hands the patches on to {child} ({type(part).__name__}), which may want all of them in their "
                 "grid: want linear heads around the vision transformer"
             )
-    protected, has_class = _protected(module.embeddings, name)
+    protected, has_class = first_tokens(module.embeddings, name)
     lists = _lists(module)
     return Tower(
         module=module,
@@ -156,17 +146,6 @@ def _block(block: nn.Module, name: str) -> Block:
             f"and the scores, got {type(attention).__name__}"
         )
     return Block(block, queries, keys, heads[0], "attention_mask" in arguments)
-
-
-def _protected(embeddings: nn.Module, name: str) -> tuple[int, bool]:
-    """How many tokens stand before the patches, and whether the first is a class token."""
-    count, own = 0, dict(embeddings.named_parameters(recurse=False))
-    for parameter, value in own.items():
-        if parameter not in FIRST:
-            raise ValueError(f"{name}: its embeddings add {parameter}, and where those tokens stand is not known")
-        n_tokens = FIRST[parameter]
-        count += value.shape[-2] if n_tokens is None else n_tokens
-    return count, any(parameter in own for parameter in CLASS)
 
 
 def _pooler(tower: nn.Module, has_class: bool, name: str) -> nn.MultiheadAttention | None:

@@ -121,7 +121,7 @@ def _drawn(image: Image, name: str, one: KeptImage, size: tuple[int, int]) -> It
     grids, first = _views(name, one), 0
     for number, grid in enumerate(grids):
         n_tokens = grid[0] * grid[1]
-        own = [place - first for place in one.kept if first <= place < first + n_tokens]
+        own = [place - first for place in one.patches if first <= place < first + n_tokens]
         first += n_tokens
         view = "" if len(grids) == 1 else ", overview" if number == 0 else ", detail"
         yield Tile(kept_patches(image, own, grid, size), name + view, f"{len(own):,} of {n_tokens:,} tokens")

@@ -8,6 +8,7 @@ that a server may stay in one `with` for ever.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal
@@ -23,9 +24,9 @@ LAST = 256
 class KeptImage:
     """Image `image` of batch row `row`, or frame `frame` of it: which of its `size` tokens were `kept`.
 
-    `grid` and `views` are its rows and columns as `Context` has them; `columns` says where in the unpruned row each
-    of its tokens stood, a range where they are neighbours. Newline tokens of a cut-up image belong to nothing: they
-    stay and are not counted. `layer` is the first decoder layer that did without the others.
+    `grid` and `views` are the rows and columns of its patches as `Context` has them; `columns` says where in the
+    unpruned row each of its tokens stood, a range where they are neighbours, and `newlines` which of them are no
+    patches but end a line. `layer` is the first decoder layer that did without the others.
     """
 
     row: int
@@ -37,6 +38,15 @@ class KeptImage:
     views: tuple[Grid, ...] = ()
     columns: Sequence[int] = ()
     layer: int = 0
+    newlines: tuple[int, ...] = ()
+
+    @property
+    def patches(self) -> tuple[int, ...]:
+        """The patches that were kept, counted without newlines."""
+        if not self.newlines:
+            return self.kept
+        ends = {*self.newlines}
+        return tuple(place - bisect_left(self.newlines, place) for place in self.kept if place not in ends)
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,12 @@ class Prefill:
 
     Tokens are by row, without padding: `layers` those that each layer saw, `tokens_after` what came out of the last
     one. `images` are what is left at the end, `cuts` what is left behind each cut where there are several.
-    `selection_ms` is the choosing and gathering; `prefill_ms` the part as a whole, None where it was not run. FLOPs
-    and bytes of keys and values are those that the real lengths ask for.
+
+    `prefill_ms` is the part as a whole, from its first hook to its last, the choosing included; None where it was not
+    run. `selection_ms` is the choosing and gathering. FLOPs are those of the layers, rows padded as they are, without
+    what the choosing reads; None where a layer is of a kind whose cost is not known. Bytes are those of the cache
+    behind the pass, states and padding included, as it would be and as it is; 0 without a cache, None where the part
+    was not run.
     """
 
     images: tuple[KeptImage, ...]
@@ -54,10 +68,10 @@ class Prefill:
     tokens_after: tuple[int, ...]
     selection_ms: float
     prefill_ms: float | None
-    flops_before: int
-    flops_after: int
-    kv_bytes_before: int
-    kv_bytes_after: int
+    flops_before: int | None
+    flops_after: int | None
+    kv_bytes_before: int | None
+    kv_bytes_after: int | None
     layers: tuple[tuple[int, ...], ...] = ()
     cuts: tuple[tuple[KeptImage, ...], ...] = ()
     part: Part = "decoder"
@@ -79,12 +93,13 @@ class Report:
 
     The numbers below are sums over all passes and calls since the report was made or cleared. Visual tokens are those
     that came and that stayed, tokens those of all rows, text included, padding not. `selection_ms` are the
-    milliseconds of choosing and gathering, `prefill_ms` those of the part that was pruned, to which the estimated FLOPs
-    and bytes of keys and values belong. `layers` are the tokens that each layer would have seen, and saw.
+    milliseconds of choosing and gathering, `prefill_ms` those of the part that was pruned with them, to which FLOPs
+    and bytes of caches belong, None where they are not known of every pass. `layers` are the tokens that each layer
+    would have seen, and saw.
 
     `calls_ms` are the milliseconds of each call of the model as a whole, generate() or a forward pass that was pruned
     outside of it, and `total_ms` their sum; `peak_bytes` is the most memory that was allocated on a CUDA device, None
-    on any other.
+    on any other. `hold` says how many passes and calls are held, None all of them.
     """
 
     method: str = ""
@@ -98,14 +113,15 @@ class Report:
     visual_after: int = field(default=0, init=False)
     tokens_before: int = field(default=0, init=False)
     tokens_after: int = field(default=0, init=False)
-    flops_before: int = field(default=0, init=False)
-    flops_after: int = field(default=0, init=False)
-    kv_bytes_before: int = field(default=0, init=False)
-    kv_bytes_after: int = field(default=0, init=False)
+    flops_before: int | None = field(default=0, init=False)
+    flops_after: int | None = field(default=0, init=False)
+    kv_bytes_before: int | None = field(default=0, init=False)
+    kv_bytes_after: int | None = field(default=0, init=False)
     selection_ms: float = field(default=0.0, init=False)
     prefill_ms: float = field(default=0.0, init=False)
     total_ms: float = field(default=0.0, init=False)
     layers: list[tuple[int, int]] = field(default_factory=list, init=False)
+    hold: int | None = field(default=LAST, kw_only=True)
 
     def __post_init__(self) -> None:
         prefills, calls_ms = self.prefills, self.calls_ms
@@ -121,17 +137,17 @@ class Report:
         return [image for prefill in self.prefills for image in prefill.images]
 
     def add(self, prefill: Prefill) -> None:
-        """Count a pass, and hold it until `LAST` others have come."""
+        """Count a pass, and hold it until `hold` others have come."""
         self.n_passes += 1
         self.n_images += len(prefill.images)
         self.visual_before += prefill.visual_before
         self.visual_after += prefill.visual_after
         self.tokens_before += sum(prefill.tokens_before)
         self.tokens_after += sum(prefill.tokens_after)
-        self.flops_before += prefill.flops_before
-        self.flops_after += prefill.flops_after
-        self.kv_bytes_before += prefill.kv_bytes_before
-        self.kv_bytes_after += prefill.kv_bytes_after
+        self.flops_before = _sum(self.flops_before, prefill.flops_before)
+        self.flops_after = _sum(self.flops_after, prefill.flops_after)
+        self.kv_bytes_before = _sum(self.kv_bytes_before, prefill.kv_bytes_before)
+        self.kv_bytes_after = _sum(self.kv_bytes_after, prefill.kv_bytes_after)
         self.selection_ms += prefill.selection_ms
         self.prefill_ms += prefill.prefill_ms or 0.0
         self.layers += [(0, 0)] * (len(prefill.layers) - len(self.layers))
@@ -140,17 +156,26 @@ class Report:
             before, after = self.layers[number]
             self.layers[number] = (before + came, after + sum(rows))
         self.prefills.append(prefill)
-        del self.prefills[:-LAST]
+        self._forget(self.prefills)
 
     def add_call(self, milliseconds: float) -> None:
         """Count a call of the model as a whole."""
         self.n_calls += 1
         self.total_ms += milliseconds
         self.calls_ms.append(milliseconds)
-        del self.calls_ms[:-LAST]
+        self._forget(self.calls_ms)
+
+    def _forget(self, held: list[Prefill] | list[float]) -> None:
+        if self.hold is not None:
+            del held[: max(len(held) - self.hold, 0)]
 
     def clear(self) -> None:
         """Begin anew with the same method; the peak of the memory stays."""
-        fresh = Report(self.method, peak_bytes=self.peak_bytes)
+        fresh = Report(self.method, peak_bytes=self.peak_bytes, hold=self.hold)
         for number in fields(self):
             setattr(self, number.name, getattr(fresh, number.name))
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    """The sum, not known where one of them is not."""
+    return None if one is None or other is None else one + other

@@ -51,7 +51,9 @@ def times(report: Report) -> list[str]:
     return said
 
 
-def _line(name: str, before: int, after: int, unit: float, form: str) -> str:
+def _line(name: str, before: int | None, after: int | None, unit: float, form: str) -> str:
+    if before is None or after is None:
+        return f"{name:<28}{'unknown':>12}{'unknown':>12}{'-':>8}"
     left = f"{100 * after / before:.1f} %" if before else "-"
     shown = [_number(value / unit, form) for value in (before, after)]
     return f"{name:<28}{shown[0]:>12}{shown[1]:>12}{left:>8}"

@@ -26,7 +26,7 @@ from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import BackboneInputs
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.decoder.hooks import DecoderHooks
-from tokenpruner.decoder.loss_labels import LabelCut, first_answer_column
+from tokenpruner.decoder.loss_labels import LabelCut, answers
 from tokenpruner.inside_decoder.layer_arguments import bound_arguments
 from tokenpruner.inside_decoder.stage_selection import checked_stages
 from tokenpruner.methods.atp import ATP, ATPModules, AttentionScores
@@ -35,6 +35,7 @@ from tokenpruner.models import attention_probe
 from tokenpruner.models.adapter import Adapter
 from tokenpruner.models.attention import Attention, causal
 from tokenpruner.models.attention_probe import AttentionInputs, attention_of_row
+from tokenpruner.models.compiled import uncompiled
 from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
 from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.image_tokens import ImageTokens, views_of
@@ -120,8 +121,9 @@ class SoftMaskEngine(DecoderHooks):
         for image in images:
             if not bool(real[image.row, image.columns].all()):
                 raise ValueError(f"row {image.row}: want attention_mask 1 on image tokens, got 0")
-        columns = torch.arange(real.shape[1], device=real.device)
-        text = real & (columns < first_answer_column(self.call.labels, images, backbone_inputs.shape, real.device))
+        if backbone_inputs.samples is not None:
+            raise ValueError("want one sample a row with soft masks, got packed rows: give each a row of its own")
+        text = real & ~answers(self.call.labels, images, real)
         for image in images:
             text[image.row, image.columns] = False
             text[image.row, image.newlines] = False
@@ -193,9 +195,14 @@ def soften(model: nn.Module, method: ATP, modules: ATPModules, temperature: floa
         raise ValueError(f"want modules for the layers {method.layers}, got some for {modules.layers}")
     if not temperature > 0:
         raise ValueError(f"want a temperature above 0, got {temperature!r}")
-    engine = SoftMaskEngine(adapters.find(model), method, modules, temperature)
-    with attached(engine):
-        yield engine
+    if method.positions != "keep":
+        raise ValueError(
+            f'want positions="keep" with soft masks, under which all tokens stay, got {method.positions!r}'
+        )
+    with uncompiled(model) as parts:
+        engine = SoftMaskEngine(adapters.find(parts.model), method, modules, temperature)
+        with attached(engine):
+            yield engine
 
 
 def _check_checkpointing(layer: nn.Module) -> None:

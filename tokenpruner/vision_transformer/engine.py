@@ -16,7 +16,7 @@ checkpoint in newer releases of transformers; where they would run again in the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -32,6 +32,7 @@ from tokenpruner.base.vision_transformer import (
 )
 from tokenpruner.models import vision_towers
 from tokenpruner.models.forward_hooks import after_forward, before_forward
+from tokenpruner.models.overrides import NotCopied
 from tokenpruner.models.transformers_api import Kwargs, checkpoint_reruns_hooks
 from tokenpruner.models.vision_towers import Block
 from tokenpruner.report.flops import tower_flops
@@ -44,13 +45,17 @@ Args = tuple[object, ...]
 ADDITIVE = ("sdpa", "eager")
 
 
-class VisionTransformerEngine:
+class VisionTransformerEngine(NotCopied):
     """One vision transformer being pruned by one method into one report."""
 
     def __init__(self, model: nn.Module, method: BlockMethod, report: Report) -> None:
         self.tower = vision_towers.find(model)
         self.core, self.method, self.report = self.tower.module, method, report
+        parts = [module for block in self.tower.blocks for module in (block.module, block.queries, block.keys)]
+        self.hooked = (model, self.core, self.tower.patches, self.tower.pooler or self.core, *parts)
         self.name = type(model).__name__
+        # whether it is this engine's turn in a thread
+        self.acts: Callable[[], bool] = lambda: True
         self.local, self.lock = Local(), threading.Lock()
         # asked once, so that a schedule that does not fit is refused before anything is changed
         checked_removals(self.method.removals(2, len(self.tower.blocks)), method)
@@ -110,7 +115,7 @@ class VisionTransformerEngine:
 
     def _before_tower(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
         device = self.tower.patches.weight.device
-        self.local.current = TowerPass(clock(device), Stopwatch(device))
+        self.local.current = TowerPass(clock(device), Stopwatch(device)) if self.acts() else None
 
     def _after_patches(self, module: nn.Module, args: Args, output: torch.Tensor) -> None:
         if self.local.current is not None:

@@ -124,7 +124,7 @@ def test_a_worker_that_dies_is_told_and_nothing_is_lost(corpus: Path, tmp_path: 
 def test_refuses_what_cannot_run_before_anything_is_read(corpus: Path, tmp_path: Path) -> None:
     for source, scorer, engine, message in (
         (Source(corpus), "length", "local:workers=0", "local wants workers of at least 1"),
-        (Source(corpus), "length", "local:speed=2", "local has workers, threads: want field=value"),
+        (Source(corpus), "length", "local:speed=2", "local has no field 'speed'; it has workers, threads"),
         (Source(corpus), "length", "spark", "datapruner.engines has no 'spark'; it has local, ray"),
         (Source(corpus), "length", "ray:cpus=0", "ray wants workers of at least 0, and cpus or gpus above 0"),
         (Source(corpus), "el2n", "local", "el2n wants labels: name their field, as in .*label='label'"),

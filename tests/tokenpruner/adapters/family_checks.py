@@ -116,7 +116,13 @@ def by_hand(
             kept[own] = False
             kept[own[list(image.kept)]] = True
         assert int(kept.sum()) < len(kept)
-        yield spied.hidden, plain.backbone(**cut(plain.kwargs, kept, visual, window)).last_hidden_state
+        made = cut(plain.kwargs, kept, visual, window)
+        where = plain.kwargs.get("position_ids")
+        if "positions=compact" in report.method:
+            # numbered anew from where the model begins
+            n_kept = made["position_ids"].shape[-1]
+            made["position_ids"] = torch.arange(n_kept)[None] if where is None else where[..., :n_kept]
+        yield spied.hidden, plain.backbone(**made).last_hidden_state
 
 
 def cut(kwargs: dict[str, object], kept: torch.Tensor, visual: torch.Tensor, window: int) -> dict[str, object]:

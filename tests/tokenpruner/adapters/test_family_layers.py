@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -154,7 +155,7 @@ def test_the_last_tokens_attention_is_what_eager_attention_says(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_layers_by_hand(name):
     feed = fed(name)
-    method = cutting(name, feed)
+    method = replace(cutting(name, feed), positions="keep")
     wanted, got = by_hand(feed.model, feed.token, feed.encode([[2, "I", 3]]), method)
     torch.testing.assert_close(got, wanted, **CLOSE)
 
@@ -195,7 +196,7 @@ def test_sliding_layers_behind_a_cut(monkeypatch):
     feed = feed_of(families.build("gemma3"))
     rows = [[6, "I", 9], [4], [3, "I", 2]]
     inputs = feed.encode(rows)
-    method = FastV(keep_ratio=0.75, layer=1)
+    method = FastV(keep_ratio=0.75, layer=1, positions="keep")
     wanted, got = by_hand(feed.model, feed.token, feed.encode(rows[:1]), method)
     torch.testing.assert_close(got, wanted, **CLOSE)
     with prune(feed.model, method):

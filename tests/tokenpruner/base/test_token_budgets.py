@@ -109,9 +109,9 @@ def test_a_row_has_its_own_budget(model, prompt, singles, by_hand, method, kept)
 def test_an_image_may_go_altogether(model, prompt):
     inputs = prompt([["I", 2, "I", 3]])
     with torch.no_grad(), prune(model, Stride(n_keep_row=1, n_keep_least=0)) as report:
-        hidden = model.model(**inputs).last_hidden_state
+        logits = model(**inputs).logits
     assert [image.kept for image in report.images] == [(10,), ()]
-    assert hidden.shape[1] == 6
+    assert logits.shape[1] == 6
 
 
 def test_a_total_that_is_too_small_changes_nothing(watched, prompt):

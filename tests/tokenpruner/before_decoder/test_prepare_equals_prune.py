@@ -61,7 +61,7 @@ def test_keeping_everything_is_bit_equal(model, prompt):
 
 
 def test_shapes_and_positions_by_hand(model, prompt):
-    prepared = prepare(model, DivPrune(keep_ratio=0.25), **prompt([[2, "I", 1], [3]]))
+    prepared = prepare(model, DivPrune(keep_ratio=0.25, positions="keep"), **prompt([[2, "I", 1], [3]]))
     assert set(prepared) == {"inputs_embeds", "attention_mask", "position_ids"}
     assert prepared["inputs_embeds"].shape == (2, 7, 32)
     assert prepared["attention_mask"].tolist() == [[1] * 7, [0] * 4 + [1] * 3]
@@ -96,7 +96,7 @@ def test_a_prompt_that_ends_with_an_image(model, prompt):
     """With gaps kept, generate() could not know where to go on."""
     inputs = prompt([[2, "I", 1], [3, "I"]])
     with pytest.raises(ValueError, match='row 1 ends with an image token that is dropped: .* positions="compact"'):
-        prepare(model, Random(keep_ratio=0.06), **inputs)
+        prepare(model, Random(keep_ratio=0.06, positions="keep"), **inputs)
     method = Random(keep_ratio=0.06, positions="compact")
     out = model.generate(**prepare(model, method, **inputs), **GREEDY)
     with prune(model, method):
@@ -107,7 +107,7 @@ def test_a_prompt_that_ends_with_an_image(model, prompt):
 def test_the_report_is_filled_when_given(model, prompt):
     report = Report()
     prepare(model, DivPrune(keep_ratio=0.25), report, **prompt(RAGGED))
-    assert report.method == "divprune:keep_ratio=0.25"
+    assert report.method == "divprune:keep_ratio=0.25,positions=compact"
     assert (report.visual_before, report.visual_after) == (80, 20)
     assert report.prefills[0].prefill_ms is None
 

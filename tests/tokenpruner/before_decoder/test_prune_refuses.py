@@ -16,7 +16,7 @@ GREEDY = {"do_sample": False, "max_new_tokens": 5}
 
 def test_what_goes_along_with_each_token(model, prompt):
     marks = torch.ones(1, 21)
-    with prune(model, Random()), pytest.raises(ValueError, match=r"also takes marks \[1, 21\] per token"):
+    with prune(model, Random()), pytest.raises(ValueError, match=r"also takes marks \[1, 21\], of which nobody knows"):
         model(**prompt([[2, "I", 3]]), marks=marks)
 
 
@@ -27,7 +27,7 @@ def test_a_wrong_ratio(ratio):
 
 
 def test_a_wrong_policy():
-    with pytest.raises(ValueError, match='want positions "keep" or "compact", got \'gaps\''):
+    with pytest.raises(ValueError, match='want positions "auto", "keep", "compact" or "published", got \'gaps\''):
         Random(positions="gaps")
 
 

@@ -26,7 +26,7 @@ def fail(*_):
 
 def test_lengths_by_hand(model, prompt):
     # 2 + 16 + 3 tokens, of which 4 of 16 stay: 21 logical, 9 physical, 12 removed
-    with torch.no_grad(), prune(model, Stride(keep_ratio=0.25)):
+    with torch.no_grad(), prune(model, Stride(keep_ratio=0.25, positions="keep")):
         cache = cache_from(model(**prompt([[2, "I", 3]])))
     assert [layer.keys.shape[-2] for layer in cache.layers] == [9, 9, 9]
     assert cache.get_seq_length() == 21
@@ -98,7 +98,7 @@ def test_second_turn_with_another_image(model, prompt, by_hand, policy):
 
 def test_one_row_goes_on_outside(model, prompt, by_hand):
     """Without padding and with gaps kept nothing has to be rewritten, so that the cache is right by itself."""
-    inputs, method = prompt([[2, "I", 3]]), DivPrune(keep_ratio=0.25)
+    inputs, method = prompt([[2, "I", 3]]), DivPrune(keep_ratio=0.25, positions="keep")
     with prune(model, method):
         first = model.generate(**inputs, **GREEDY)
     more = torch.tensor([[9, 8]])

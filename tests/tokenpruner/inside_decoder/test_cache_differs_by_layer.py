@@ -15,8 +15,8 @@ from tokenpruner.methods.pyramiddrop import PyramidDrop
 from tokenpruner.methods.stride import Stride
 
 GREEDY = {"do_sample": False, "max_new_tokens": 5, "return_dict_in_generate": True, "output_logits": True}
-ONE = (FastV(keep_ratio=0.25), [Cut(2, 0.25, 1)])
-SEVERAL = (PyramidDrop(n_stages=3), [Cut(1, 0.5, 1), Cut(2, 0.25, 2)])
+ONE = (FastV(0.25, positions="keep"), [Cut(2, 0.25, 1)])
+SEVERAL = (PyramidDrop(n_stages=3, positions="keep"), [Cut(1, 0.5, 1), Cut(2, 0.25, 2)])
 CASES = [pytest.param(*ONE, id="one"), pytest.param(*SEVERAL, id="several")]
 RAGGED = [[2, "I", 3], [4], ["I", 2, "I", 1]]
 
@@ -27,7 +27,7 @@ def close(got, wanted):
 
 def test_lengths_by_hand(model, prompt):
     # 2 + 16 + 3 tokens; 8 of 16 go on from layer 1, 4 from layer 2
-    with torch.no_grad(), prune(model, PyramidDrop(n_stages=3)):
+    with torch.no_grad(), prune(model, PyramidDrop(n_stages=3, positions="keep")):
         cache = cache_from(model(**prompt([[2, "I", 3]])))
     assert [layer.keys.shape[-2] for layer in cache.layers] == [21, 13, 9]
     assert [layer.get_seq_length() for layer in cache.layers] == [21, 21, 21]
@@ -94,7 +94,7 @@ def test_second_turn_with_another_image(model, prompt):
     """The image of the second turn is ranked by the last token of that turn, behind a past that was cut."""
     whole = prompt([[2, "I", 3, "I", 4]])
     first = {"input_ids": whole["input_ids"][:, :21], "pixel_values": whole["pixel_values"][:1]}
-    with torch.no_grad(), prune(model, FastV(keep_ratio=0.25)) as report:
+    with torch.no_grad(), prune(model, FastV(0.25, positions="keep")) as report:
         cache = cache_from(model(**first))
         got = model(
             input_ids=whole["input_ids"][:, 21:], pixel_values=whole["pixel_values"][1:], **with_cache(model, cache)
@@ -183,7 +183,7 @@ def test_interleaved_generations_and_copies_do_not_mix(model, prompt):
 def test_what_needs_help_is_refused(model, prompt):
     """Nobody but the hooks makes a mask for each layer, and hooks of another kind cannot."""
     inputs, more = prompt([[2, "I", 3]]), torch.tensor([[7]])
-    with prune(model, FastV(keep_ratio=0.25)):
+    with prune(model, FastV(0.25, positions="keep")):
         cache = cache_from(model(**inputs))
     with pytest.raises(ValueError, match="the layers of this cache lack different tokens"):
         model(input_ids=more, **with_cache(model, copy.deepcopy(cache)))
@@ -191,7 +191,7 @@ def test_what_needs_help_is_refused(model, prompt):
         with pytest.raises(ValueError, match="the layers of this cache lack different tokens"):
             model(input_ids=more, **with_cache(model, copy.deepcopy(cache)))
         before = cache_from(model(**inputs))
-    with prune(model, FastV(keep_ratio=0.25)):
+    with prune(model, FastV(0.25, positions="keep")):
         with pytest.raises(ValueError, match="this cache was pruned before the decoder"):
             model(input_ids=more, **with_cache(model, before))
         # another method of the kind goes on from it
@@ -201,7 +201,7 @@ def test_what_needs_help_is_refused(model, prompt):
 @pytest.mark.newest
 def test_an_emptied_cache_is_as_new(model, prompt):
     """Older releases leave the length of a layer that lacks nothing as it was."""
-    with prune(model, FastV(keep_ratio=0.25)):
+    with prune(model, FastV(0.25, positions="keep")):
         cache = cache_from(model(**prompt([[2, "I", 3]])))
     cache.reset()
     text = prompt([[6]])

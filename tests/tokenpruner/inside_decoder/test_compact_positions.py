@@ -73,7 +73,7 @@ def test_another_image_behind_a_past(model, prompt):
 
 def test_it_differs_from_keeping_gaps(model, prompt):
     inputs = prompt([[2, "I", 3]])
-    with torch.no_grad(), prune(model, FastV(keep_ratio=0.25, layer=1)):
+    with torch.no_grad(), prune(model, FastV(0.25, layer=1, positions="keep")):
         gaps = model(**inputs).logits
     with torch.no_grad(), prune(model, FastV(keep_ratio=0.25, layer=1, positions="compact")):
         assert (model(**inputs).logits - gaps).abs().max() > 1e-3

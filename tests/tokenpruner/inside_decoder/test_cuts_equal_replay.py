@@ -16,9 +16,9 @@ GREEDY = {"do_sample": False, "max_new_tokens": 6, "return_dict_in_generate": Tr
 RAGGED = [[2, "I", 3], ["I", 4, "I", 2], [5], [3, "I", "I", 1]]
 # each method with the cuts that it stands for in a decoder of three layers
 CASES = [
-    (FastV(keep_ratio=0.25), [Cut(2, 0.25, 1)]),
-    (FastV(keep_ratio=0.3, layer=1), [Cut(1, 0.3, 0)]),
-    (PyramidDrop(n_stages=3), [Cut(1, 0.5, 1), Cut(2, 0.25, 2)]),
+    (FastV(0.25, positions="keep"), [Cut(2, 0.25, 1)]),
+    (FastV(0.3, layer=1, positions="keep"), [Cut(1, 0.3, 0)]),
+    (PyramidDrop(n_stages=3, positions="keep"), [Cut(1, 0.5, 1), Cut(2, 0.25, 2)]),
 ]
 CASES = [pytest.param(*case, id=str(case[0])) for case in CASES]
 

@@ -248,7 +248,7 @@ def test_two_threads_at_once(model, prompt):
             if got.shape != wanted[number].shape or (got - wanted[number]).abs().max() > 2e-5:
                 wrong.append(number)
 
-    with prune(model, FastV(keep_ratio=0.25)):
+    with prune(model, FastV(0.25, positions="keep")):
         threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
         for thread in threads:
             thread.start()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.tokenpruner.adapters import families
 from tests.tokenpruner.caches import cache_from, with_cache
+from tests.tokenpruner.checkpointing import checkpoint
 from tests.tokenpruner.inside_decoder.layer_replay import Cut, replay
 from tokenpruner import prune
 from tokenpruner.methods.fastv import FastV
 from tokenpruner.methods.pyramiddrop import PyramidDrop
-from tokenpruner.report.flops import DecoderSizes
 
 GREEDY = {"do_sample": False, "max_new_tokens": 5, "return_dict_in_generate": True, "output_logits": True}
 RAGGED = [[2, "I", 3], ["I", 4, "I", 2], [5]]
@@ -115,7 +116,7 @@ def test_costs_by_hand(model, prompt):
     whole = 2 * 21 * (2 * 32 * 32 + 2 * 32 * 16) + 4 * 21 * 21 * 32 + 2 * 21 * 3 * 32 * 48
     assert report.flops_after == whole + 2 * (read + one)
     assert report.kv_bytes_after == report.kv_bytes_before == 3 * 2 * 16 * 21 * 8
-    assert DecoderSizes(3, 32, 32, 16, 48).skipping_flops(21, 21) == whole
+    assert report.flops_before == 3 * whole
 
 
 def test_a_cache_that_lacks_tokens_is_refused(model, prompt):
@@ -124,3 +125,36 @@ def test_a_cache_that_lacks_tokens_is_refused(model, prompt):
     refused = pytest.raises(ValueError, match="go on inside .* with such a method that drops tokens")
     with prune(model, FastV(keep_ratio=0.25, mode="skip")), refused:
         model(input_ids=torch.tensor([[7]]), **with_cache(model, cache))
+
+
+def test_gradient_checkpointing_is_refused_before_anything_runs(model, prompt, entered):
+    """It hands layers no cache, where the keys of skipped tokens would be; dropping does without."""
+    inputs = prompt([[2, "I", 3]])
+    checkpoint(model, use_reentrant=False)
+    model.train()
+    refused = pytest.raises(ValueError, match='want no gradient checkpointing with mode="skip", .*: take mode="drop"')
+    with prune(model, FastV(0.25, layer=1, mode="skip")), refused:
+        model(**inputs, labels=inputs["input_ids"])
+    assert not entered
+
+
+def test_keys_that_a_layer_makes_behind_its_cache():
+    """Kimi K2.5 writes latents to its cache and makes keys and values of them: skipped tokens have theirs too."""
+    feed = families.fresh("kimi_k25")
+    inputs, method = feed.encode([[2, "I", 3], ["I", 6]]), FastV(0.25, layer=1, mode="skip")
+    kind = {"do_sample": False, "max_new_tokens": 3, "return_dict_in_generate": True, "output_logits": True}
+    with prune(feed.model, method):
+        cached = feed.model.generate(**inputs, **kind)
+        close(torch.stack(cached.logits), torch.stack(feed.model.generate(**inputs, **kind, use_cache=False).logits))
+    # its second layer is the last one: what it computes sees the keys of all tokens, as in a plain pass
+    inputs = feed.encode([[2, "I", 3]])
+    with torch.no_grad():
+        wanted = feed.model(**inputs).logits
+        with prune(feed.model, method) as report:
+            got = feed.model(**inputs).logits
+    (image,) = report.images
+    gone = [image.columns[place] for place in range(image.size) if place not in image.kept]
+    is_computed = torch.ones(got.shape[1], dtype=torch.bool)
+    is_computed[gone] = False
+    close(got[:, is_computed], wanted[:, is_computed])
+    assert (got[:, gone] - wanted[:, gone]).abs().max() > 1e-3

@@ -136,7 +136,7 @@ def test_a_harness_that_fails_itself_is_not_hidden():
 def test_nothing_pruned_is_said():
     model = build()
     with (
-        pytest.warns(UserWarning, match="stride:n_keep=2: no image was seen in 1 calls"),
+        pytest.warns(UserWarning, match="stride:n_keep=2,positions=compact: no image was seen in 1 calls"),
         pruned_generate(model, Stride(n_keep=2)),
     ):
         model.generate(**encode([[4]]), **KIND)

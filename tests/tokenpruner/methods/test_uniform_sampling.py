@@ -93,7 +93,7 @@ def test_a_sample_above_the_count_is_the_even_grid():
 
 def test_the_add_on_reads_what_its_method_reads():
     assert Spatial().needs == DivPrune().needs
-    assert not Spatial(method="random").needs
+    assert not Spatial(method="stride").needs
     for wrong in ("spatial", "atp", "pool", "nothing"):
         with pytest.raises(ValueError, match=f"'{wrong}'"):
             Spatial(method=wrong)

@@ -11,6 +11,8 @@ from tests.tokenpruner.caches import with_cache
 from tests.tokenpruner.inside_decoder.layer_replay import weights_of
 from tokenpruner import LayerContext, Stage, prune
 from tokenpruner.methods.fastv import FastV
+from tokenpruner.methods.pyramiddrop import PyramidDrop
+from tokenpruner.models import attention_probe
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.attention_probe import AttentionInputs, attention_of, attention_of_row, read
 
@@ -167,3 +169,30 @@ def test_costs_by_hand(model, prompt):
     assert report.kv_bytes_after == (21 + 21 + 9) * 2 * 16 * 8
     assert report.layers == [(21, 21), (21, 21), (21, 9)]
     assert report.selection_ms > 0
+
+
+PROBED = [
+    (FastV(0.25, layer=1), 0),
+    (FastV(0.25, layer=2, mode="skip"), 1),
+    (PyramidDrop(n_stages=2), 1),
+]
+
+
+@pytest.mark.parametrize(("method", "layer"), PROBED)
+def test_only_what_is_looked_at_is_projected(model, prompt, monkeypatch, method, layer):
+    """Keys of all tokens, queries of the last ones, no values; and the picks are those of all queries."""
+    inputs, seen = prompt([[2, "I", 3], [4, "I", 6]], "right"), {"q_proj": [], "k_proj": [], "v_proj": []}
+    attention = model.model.language_model.layers[layer].self_attn
+    for name, lengths in seen.items():
+        getattr(attention, name).register_forward_hook(
+            lambda module, args, output, lengths=lengths: lengths.append(args[0].shape[1])
+        )
+    with torch.no_grad(), prune(model, method) as report:
+        model(**inputs)
+        # one of each row for the choice, one that nobody reads; then comes the layer itself
+        assert {name: lengths[0] for name, lengths in seen.items()} == {"q_proj": 2, "k_proj": 26, "v_proj": 1}
+        monkeypatch.setattr(attention_probe, "_needed_projections", lambda *_: {})
+        model(**inputs)
+    first, second = report.prefills
+    assert first.images == second.images
+    assert report.visual_after < report.visual_before

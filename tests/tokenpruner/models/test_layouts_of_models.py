@@ -11,6 +11,7 @@ import torch
 from tests.tokenpruner.adapters import families
 from tokenpruner import Context, Method, prepare, prune
 from tokenpruner.methods.divprune import DivPrune
+from tokenpruner.methods.fastv import FastV
 from tokenpruner.methods.random import Random
 from tokenpruner.methods.stride import Stride
 
@@ -66,30 +67,66 @@ def next_inputs(model):
 
 
 @pytest.mark.parametrize("name", ["llava_next", "llava_onevision"])
-def test_newlines_of_cut_up_images_stay(name, seen):
+@pytest.mark.parametrize(
+    ("newlines", "wide", "n_patches"),
+    # ceil(208 / 4) and ceil(200 / 4) of all tokens, with 16 and 8 newlines
+    [("compete", 1, None), ("keep", 0, (52 - 16, 50 - 8)), ("drop", 0, (52, 50))],
+)
+def test_newlines_of_cut_up_images(name, newlines, wide, n_patches, seen):
+    """As many tokens enter as are asked for, whatever becomes of the newlines."""
     model = families.build(name)
     inputs = next_inputs(model)
-    with torch.no_grad(), prune(model, Spy()) as report:
+    with torch.no_grad(), prune(model, Spy(newlines=newlines)) as report:
         model(**inputs)
     first, second = report.images
-    assert [context.views for context in seen] == [((8, 8), (16, 8)), ((8, 8), (8, 16))]
+    assert [context.views for context in seen] == [((8, 8), (16, 8 + wide)), ((8, 8), (8, 16 + wide))]
     assert [context.grid for context in seen] == [None, None]
-    # ceil(192 / 4) patches, the text, and a newline a line
-    assert (first.size, second.size) == (192, 192)
-    assert report.prefills[0].tokens_after == (48 + 7 + 16, 48 + 7 + 8)
+    assert (first.size, second.size) == (208, 200)
+    assert (len(first.kept), len(second.kept)) == (52, 50)
+    assert report.prefills[0].tokens_after == (52 + 7, 50 + 7)
+    if n_patches:
+        assert (len(first.patches), len(second.patches)) == n_patches
     # text is what is no placeholder: 7 tokens a row
     assert [len(context.text) for context in seen] == [7, 7]
     # behind padding of 0 and 8: lines of 8 patches, then a newline
-    newlines = [3 + 64 + 9 * line + 8 for line in range(16)]
-    assert not {*first.columns} & {*newlines}
-    assert {*first.columns} | {*newlines} == {*range(3, 3 + 208)}
-    newlines = [8 + 2 + 64 + 17 * line + 16 for line in range(8)]
-    assert not {*second.columns} & {*newlines}
+    assert (first.columns, second.columns) == (range(3, 3 + 208), range(10, 10 + 200))
+    assert first.newlines == tuple(64 + 9 * line + 8 for line in range(16))
+    assert second.newlines == tuple(64 + 17 * line + 16 for line in range(8))
 
 
-@pytest.mark.parametrize("method", [Stride(n_keep=30), Random(keep_ratio=0.1), DivPrune(n_keep_row=12)])
+def test_too_few_tokens_for_the_newlines_that_stay():
+    model = families.build("llava_next")
+    for method in (Stride(n_keep=16, newlines="keep"), FastV(keep_ratio=0.05, layer=1, newlines="keep")):
+        with (
+            prune(model, method),
+            pytest.raises(ValueError, match="image 0 of row 0 has 16 newline tokens: want more than those"),
+        ):
+            model(**next_inputs(model))
+
+
+@pytest.mark.parametrize("newlines", ["compete", "keep", "drop"])
+def test_newlines_inside_the_decoder(newlines):
+    model = families.build("llava_next")
+    inputs = next_inputs(model)
+    with torch.no_grad(), prune(model, FastV(keep_ratio=0.25, layer=1, newlines=newlines)) as report:
+        model(**inputs)
+    first, second = report.images
+    assert (len(first.kept), len(second.kept)) == (52, 50)
+    assert report.prefills[0].tokens_after == (52 + 7, 50 + 7)
+    kept = [{*image.kept} & {*image.newlines} for image in (first, second)]
+    assert newlines == "compete" or [len(own) for own in kept] == ([16, 8] if newlines == "keep" else [0, 0])
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Stride(n_keep=30, positions="keep"),
+        Random(keep_ratio=0.2, newlines="keep", positions="keep"),
+        DivPrune(n_keep_row=12, newlines="drop", positions="keep"),
+    ],
+)
 def test_the_pruned_sequence_of_llava_next_by_hand(method):
-    """Against the decoder run on the tokens that stay, gathered here; newlines by their place."""
+    """Against the decoder run on the tokens that stay, gathered here."""
     model = families.build("llava_next")
     whole = next_inputs(model)
     inputs = {name: value[1:] for name, value in whole.items()}
@@ -106,9 +143,8 @@ def test_the_pruned_sequence_of_llava_next_by_hand(method):
         with prune(model, method) as report:
             got = model(**inputs).logits[0]
     (image,) = report.images
-    kept = [image.columns[place] for place in image.kept]
-    newlines = [2 + 64 + 17 * line + 16 for line in range(8)]
-    stays = sorted([0, 1, *kept, *newlines, *range(202, 207)])
+    stays = [0, 1, *(image.columns[place] for place in image.kept), *range(202, 207)]
+    assert len(stays) == 7 + method.counts([200])[0]
     causal = torch.zeros(len(stays), len(stays)).masked_fill(~torch.ones(len(stays), len(stays)).bool().tril(), -1e30)
     with torch.no_grad():
         hidden = model.model.language_model(
@@ -126,7 +162,7 @@ def test_beams_and_single_calls_know_the_same_grids(seen):
     with prune(model, Spy()):
         model.generate(**inputs, **kind)
     views = [context.views for context in seen]
-    assert set(views[:2]) <= {((8, 8), (16, 8)), ((8, 8), (8, 16))}
+    assert set(views[:2]) <= {((8, 8), (16, 9)), ((8, 8), (8, 17))}
     assert all(views)
 
 
@@ -186,12 +222,14 @@ def test_frames_of_llava_videos(name, n_newlines, seen):
     inputs = encode(model, [[2, (VIDEO, size), 3], [4, (VIDEO, size), 1]], {"pixel_values_videos": clip})
     with torch.no_grad(), prune(model, Spy()) as report:
         model(**inputs)
+    # the newline of a video is the last token of its last frame
     assert [(own.row, own.image, own.frame, own.size) for own in report.images] == [
-        (row, 0, frame, n_frame) for row in (0, 1) for frame in range(3)
+        (row, 0, frame, n_frame + n_newlines * (frame == 2)) for row in (0, 1) for frame in range(3)
     ]
-    assert [own.views or own.grid for own in seen] == [(4, 4)] * 6
-    n_kept = 3 * -(-n_frame // 4)
-    assert report.prefills[0].tokens_after == (n_kept + 5 + n_newlines,) * 2
+    last = ((4, 4), (1, 1)) if n_newlines else (4, 4)
+    assert [own.views or own.grid for own in seen] == [(4, 4), (4, 4), last] * 2
+    n_kept = 2 * 4 + -(-(n_frame + n_newlines) // 4)
+    assert report.prefills[0].tokens_after == (n_kept + 5,) * 2
     seen.clear()
     with prune(model, Spy()) as report:
         model.generate(**inputs, do_sample=False, max_new_tokens=2, num_beams=2)
@@ -203,12 +241,12 @@ def test_random_draws_each_frame_anew():
     assert len(draws) == 4
 
 
-def test_both_forms_keep_the_newlines():
+def test_both_forms_keep_as_many_tokens():
     model = families.build("llava_next")
     inputs = next_inputs(model)
     with torch.no_grad():
         with prune(model, Stride(n_keep=9)):
             wanted = model(**inputs).logits[:, -1]
         prepared = prepare(model, Stride(n_keep=9), **inputs)
-        assert prepared["attention_mask"].sum(1).tolist() == [9 + 7 + 16, 9 + 7 + 8]
+        assert prepared["attention_mask"].sum(1).tolist() == [9 + 7, 9 + 7]
         torch.testing.assert_close(model(**prepared).logits[:, -1], wanted, rtol=0, atol=2e-4)

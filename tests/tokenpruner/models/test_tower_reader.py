@@ -1,0 +1,229 @@
+"""Attention and keys of vision towers, as methods get them through real models, against those computed by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from tests.tokenpruner.adapters.family_checks import fed
+from tests.tokenpruner.conftest import N, build, encode, state
+from tokenpruner import Context, Method, prepare, prune
+from tokenpruner.models.tower_reading import TOWER, TowerReading
+from tokenpruner.models.transformers_api import looks_up_attention
+
+ROWS = [[2, "I", 3, "I", 1], [4], [1, "I", 2]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spy(Method):
+    """Keeps the first tokens, and all that it was shown."""
+
+    keep_ratio: float = 0.25
+    tower_layer: int = -2
+    asked: tuple[str, ...] = ("class_attention", "keys")
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        return frozenset(self.asked)
+
+    def keep(self, context: Context, n: int) -> torch.Tensor:
+        SEEN.append(context)
+        return torch.arange(n)
+
+
+SEEN: list[Context] = []
+
+
+@pytest.fixture
+def seen():
+    SEEN.clear()
+    return SEEN
+
+
+def shown(model, inputs, **fields):
+    """What the method is shown in one pass."""
+    SEEN.clear()
+    with torch.no_grad(), prune(model, Spy(**fields)):
+        model(**inputs)
+    return [*SEEN]
+
+
+def block_inputs(model, layer, run):
+    """Hidden states and arguments that the attention of block `layer` of the tower gets in each call inside `run`."""
+    tower = next(own for name, own in model.model.named_children() if "vis" in name)
+    attention = [own for own in tower.modules() if looks_up_attention(own)][layer]
+    calls = []
+    handle = attention.register_forward_pre_hook(
+        lambda module, args, kwargs: calls.append((args, kwargs)), with_kwargs=True
+    )
+    with torch.no_grad():
+        run()
+    handle.remove()
+    return attention, calls
+
+
+@pytest.mark.parametrize("vision", ["clip", "dinov2"])
+@pytest.mark.parametrize("layer", [-2, -1, 0])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_class_attention_and_keys_by_hand(vision, layer, attention, seen):
+    model, inputs = build(vision, attention), encode(ROWS)
+    own, calls = block_inputs(model, layer, lambda: model(**inputs))
+    hidden = torch.cat([(args[0] if args else kwargs["hidden_states"]) for args, kwargs in calls])
+    q, k = (getattr(own, name)(hidden).unflatten(-1, (2, 8)).transpose(1, 2).detach() for name in ("q_proj", "k_proj"))
+    weights = (q @ k.transpose(2, 3) / 8**0.5).softmax(-1)
+    joint = (q.transpose(1, 2).flatten(2) @ k.transpose(1, 2).flatten(2).transpose(1, 2) / 4).softmax(-1)
+    contexts = shown(model, inputs, tower_layer=layer, asked=tuple(TOWER))
+    assert len(contexts) == 3
+    for number, context in enumerate(contexts):
+        assert context.tower is not None
+        assert torch.allclose(context.tower.class_attention.double(), weights[number, :, 0, 1:].mean(0), atol=1e-6)
+        assert torch.allclose(context.tower.joint_attention.double(), joint[number, 0, 1:], atol=1e-6)
+        assert torch.allclose(context.tower.keys.double(), k[number, :, 1:].transpose(0, 1), atol=1e-5)
+        assert context.tower.class_attention.dtype == torch.float32
+        assert context.tower.keys.shape == (N, 2, 8)
+
+
+def test_only_what_is_asked_for_is_kept():
+    model, inputs = build(), encode(ROWS)
+    (context, *_) = shown(model, inputs, asked=("class_attention",))
+    assert context.tower is not None
+    assert context.tower.keys is None
+    assert context.tower.joint_attention is None
+    assert shown(model, inputs, asked=("visual",))[0].tower is None
+
+
+def test_beams_and_later_passes_get_the_readings_of_their_images(seen):
+    """generate() encodes ahead of its first pass, and repeats what it got for its beams."""
+    model, inputs = build(), encode([[2, "I", 3], [1, "I", 2]])
+    alone = shown(model, inputs)
+    SEEN.clear()
+    with torch.no_grad(), prune(model, Spy()):
+        model.generate(**inputs, num_beams=2, do_sample=False, max_new_tokens=2)
+    assert len(SEEN) == 4
+    for number, context in enumerate(SEEN):
+        assert torch.equal(context.tower.class_attention, alone[number // 2].tower.class_attention)
+
+
+def test_prepare_reads_the_same(seen):
+    model, inputs = build(), encode(ROWS)
+    alone = shown(model, inputs)
+    SEEN.clear()
+    prepare(model, Spy(), **inputs)
+    for got, wanted in zip(SEEN, alone, strict=True):
+        assert torch.equal(got.tower.keys, wanted.tower.keys)
+
+
+def test_the_model_is_left_as_it_was_found(model, prompt):
+    inputs = prompt([[2, "I", 3]])
+    wanted = model(**inputs).logits
+    before = state(model)
+    with torch.no_grad(), prune(model, Spy()):
+        model(**inputs)
+    with pytest.raises(RuntimeError, match="stop"), prune(model, Spy()):
+        raise RuntimeError("stop")
+    assert state(model) == before
+    assert torch.equal(model(**inputs).logits, wanted)
+
+
+def test_reading_changes_nothing(model, prompt):
+    """The function that the attention had does the work."""
+    inputs = prompt([[2, "I", 3]])
+    with torch.no_grad(), prune(model, Spy(asked=("visual",))):
+        wanted = model(**inputs).logits
+    with torch.no_grad(), prune(model, Spy()):
+        assert torch.equal(model(**inputs).logits, wanted)
+
+
+def test_llava_next_packs_views(seen):
+    """Each token of the packed image has the attention of the patch whose features it is."""
+    feed = fed("llava_next")
+    model, inputs = feed.model, feed.encode([[2, "I", 3, "I", 1]])
+    projected, weights = [], []
+    handle = model.model.multi_modal_projector.register_forward_hook(lambda *given: projected.append(given[2]))
+    own, calls = block_inputs(model, -2, lambda: model(**inputs))
+    handle.remove()
+    for args, kwargs in calls:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        q, k = (
+            getattr(own, name)(hidden).unflatten(-1, (own.num_heads, -1)).transpose(1, 2)
+            for name in ("q_proj", "k_proj")
+        )
+        weights.append((q[:, :, :1] @ k.transpose(2, 3) * own.scale).softmax(-1).mean(1)[:, 0, 1:].flatten())
+    features, attention = torch.cat([own.flatten(0, 1) for own in projected]), torch.cat(weights)
+    n_newlines = 0
+    for context in shown(model, inputs, newlines="compete"):
+        for token, said in zip(context.visual, context.tower.class_attention, strict=True):
+            found = (features == token).all(1).nonzero().flatten()
+            if len(found):
+                assert torch.allclose(said.to(attention), attention[found[0]], atol=1e-6)
+            else:
+                n_newlines += 1
+                assert said == 0
+    assert n_newlines
+
+
+def turned(x, cos, sin):
+    """Queries or keys with their positions encoded."""
+    left, right = x.chunk(2, -1)
+    return x * cos + torch.cat([-right, left], -1) * sin
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_patches_that_become_one_token_are_averaged(name, seen, monkeypatch):
+    """Towers without class token: attention received; neighbours in the tower's order, or in that before windows."""
+    feed = fed(name)
+    model, inputs = feed.model, feed.encode([[2, "I", 3, "I", 1]])
+    visual = model.model.visual
+    if name == "qwen2_5_vl":
+        # windows of two by two groups of patches
+        monkeypatch.setattr(visual, "window_size", 2 * visual.patch_size * visual.spatial_merge_size)
+    own, calls = block_inputs(model, -1, lambda: model(**inputs))
+    received = []
+    for args, kwargs in calls:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        q, k, _ = own.qkv(hidden).reshape(len(hidden), 3, own.num_heads, -1).permute(1, 2, 0, 3).unbind(0)
+        q, k = (turned(part, *kwargs["position_embeddings"]) for part in (q, k))
+        ends = kwargs["cu_seqlens"].tolist()
+        for start, end in zip(ends, ends[1:], strict=False):
+            scores = q[:, start:end] @ k[:, start:end].transpose(1, 2) * own.scaling
+            received.append(scores.softmax(-1).mean((0, 1)))
+    groups = torch.cat(received).unflatten(0, (-1, 4))
+    if name == "qwen2_5_vl":
+        order = windows(visual, inputs["image_grid_thw"])
+        assert not torch.equal(order, torch.arange(len(order)))
+        groups = groups[order.argsort()]
+    contexts = shown(model, inputs, tower_layer=-1, asked=("class_attention",))
+    got = torch.cat([context.tower.class_attention for context in contexts])
+    assert torch.allclose(got.to(groups), groups.mean(1), atol=1e-6)
+
+
+def windows(visual, grid):
+    """The order in which Qwen2.5-VL puts groups of patches: lines of windows, each line by line."""
+    side, order, first = visual.window_size // visual.patch_size // visual.spatial_merge_size, [], 0
+    for times, height, width in grid.tolist():
+        rows, columns = height // visual.spatial_merge_size, width // visual.spatial_merge_size
+        index = torch.arange(times * rows * columns).view(times, rows, columns) + first
+        first += times * rows * columns
+        for frame in index:
+            for top in range(0, rows, side):
+                for left in range(0, columns, side):
+                    order.append(frame[top : top + side, left : left + side].flatten())
+    return torch.cat(order)
+
+
+@pytest.mark.parametrize(("name", "match"), [("gemma3", "which of which is not known"), ("internvl", "not known")])
+def test_towers_whose_patches_cannot_be_followed_are_refused(name, match, seen):
+    feed = fed(name)
+    with pytest.raises(ValueError, match=match), torch.no_grad(), prune(feed.model, Spy()):
+        feed.model(**feed.encode([[2, "I", 3]]))
+
+
+def test_layers_and_class_tokens_that_are_not_there_are_refused(model):
+    with pytest.raises(ValueError, match="has 2 blocks, got tower_layer=-3"), prune(model, Spy(tower_layer=-3)):
+        pass
+    feed = fed("qwen2_vl")
+    with pytest.raises(ValueError, match="no class token"), prune(feed.model, Spy(asked=("joint_attention",))):
+        pass
+    assert TowerReading().map(torch.abs) == TowerReading()

@@ -1,0 +1,47 @@
+"""CDPruner (Zhang et al., NeurIPS 2025, arXiv:2506.10967): diverse tokens that have to do with the question.
+
+    relevance   r_i = mean over text tokens of cos(x_i, t), scaled to [0, 1] over the image
+    kernel      L_ij = r_i cos(x_i, x_j) r_j, of which the greedy MAP of a determinantal point process is kept
+
+The published code takes the relevance from CLIP's text tower, which vision-language models of transformers do not have;
+here as where models have none it is between the decoder's own embeddings, of all the row's text. `relevance` "negative"
+turns it round, as the published code does with CLIP's, whose patches are far from the words that they show. There the
+scaling is over a whole batch, so that picks hang on the other images; here it is over the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from prunekernels._unit import unit_rows
+from prunekernels.dpp_map import dpp_map
+from tokenpruner.base.before_decoder import Context, Method, Need
+from tokenpruner.base.token_method import check_choice
+
+
+@dataclass(frozen=True)
+class CDPruner(Method):
+    """The paper keeps 64 of the 576 tokens of a LLaVA-1.5 image, by relevance and diversity."""
+
+    keep_ratio: float = 64 / 576
+    relevance: Literal["positive", "negative"] = "positive"
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"visual", "text"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("relevance", self.relevance, ("positive", "negative"))
+
+    def keep(self, context: Context, n: int) -> torch.Tensor:
+        """The `n` first picks, in the order of the sequence."""
+        visual = unit_rows(context.visual)
+        text = unit_rows(context.visual[:0] if context.text is None else context.text)
+        relevance = visual @ text.sum(0) / max(1, len(text))
+        relevance = relevance if self.relevance == "positive" else -relevance
+        low, high = relevance.min(), relevance.max()
+        # of one value alone none is more relevant than another
+        quality = torch.where(high > low, (relevance - low) / (high - low).clamp(min=1e-12), torch.ones_like(relevance))
+        return dpp_map(context.visual, quality, n).sort().values

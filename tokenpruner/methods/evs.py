@@ -1,0 +1,48 @@
+"""EVS, efficient video sampling (Bagrov et al. 2025, arXiv:2510.14624): tokens of a video that differ from before.
+
+    dissimilarity_j = 1 - cos(x_j of this frame, x_j of the frame before),      2 in the first frame
+
+The tokens with the largest dissimilarity of the whole video stay: the first frame goes before all others, and a still
+scene keeps little else. Frames share the budget of the video, so that a frame may keep none. A single image has no
+frame before it: all its tokens are alike, and the first ones stay. Tokens behind the last place of the frame before,
+such as a newline at the end of a video, count as new. Reads neither text nor attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from prunekernels import select
+from prunekernels._unit import unit_rows
+from tokenpruner.base.before_decoder import Context, Method, Need
+
+# larger than any 1 - cos but for that of opposite ones
+FIRST = 2.0
+
+
+@dataclass(frozen=True)
+class EVS(Method):
+    """What is pruned is 70 % by default, as in Nemotron's settings."""
+
+    keep_ratio: float = 0.3
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"visual"})
+
+    def share(self, frames: Sequence[Context], counts: Sequence[int]) -> Sequence[int]:
+        """As many of each frame as are among the most dissimilar of all."""
+        scores = torch.cat([self.importance(frame) for frame in frames])
+        kept = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
+        kept[select.top(scores, sum(counts))] = 1
+        return [int(own.sum()) for own in kept.split([frame.size for frame in frames])]
+
+    def importance(self, context: Context) -> torch.Tensor:
+        """How much each token differs from the one at its place in the frame before."""
+        scores = context.visual.new_full((context.size,), FIRST, dtype=torch.float32)
+        if context.video and context.frame:
+            before = context.video[context.frame - 1][: context.size]
+            scores[: len(before)] = 1 - (unit_rows(context.visual[: len(before)]) * unit_rows(before)).sum(1)
+        return scores

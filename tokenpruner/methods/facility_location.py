@@ -1,0 +1,30 @@
+"""FLoC (Cho et al. 2025, arXiv:2511.00141): tokens that stand in for all the others.
+
+    f(S) = sum_i max_{j in S} cos(x_i, x_j),      picked greedily, each time the token that adds most
+
+It reads neither text nor attention. Where DivPrune keeps tokens that are far from each other, outliers first, this
+keeps the middles of groups, large groups first. Picks are those of lazy greedy, within 1 - 1/e of the best value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from prunekernels.facility_location import facility_location
+from tokenpruner.base.before_decoder import Context, Method, Need
+
+
+@dataclass(frozen=True)
+class FacilityLocation(Method):
+    """Tokens that cover the image: each is near to one that is kept."""
+
+    keep_ratio: float = 0.1
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"visual"})
+
+    def keep(self, context: Context, n: int) -> torch.Tensor:
+        """The `n` first picks, in the order of the sequence."""
+        return facility_location(context.visual, n).picks.sort().values

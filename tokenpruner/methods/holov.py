@@ -1,0 +1,56 @@
+"""HoloV (Zou et al., NeurIPS 2025, arXiv:2510.02912): the budget is spread over crops of the image.
+
+    crops    equal stretches of the token sequence
+    score    s_i = alpha a_i + beta v_i mean(a) / mean(v):  a the class token's attention, v_i the variance of the
+             cosines between token i and the tokens of its crop
+    budget   of a crop in proportion to the mean score of its tokens, exact in sum; in a crop the best tokens stay
+
+The published code multiplies attention by 1000 before it scales the variance to its mean, which changes nothing, and
+fixes the count at 64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from prunekernels import budget, select
+from prunekernels._unit import unit_rows
+from tokenpruner.base.before_decoder import Context, Method, Need
+
+
+@dataclass(frozen=True)
+class HoloV(Method):
+    """The paper keeps 64 of the 576 tokens of a LLaVA-1.5 image, spread over 16 crops."""
+
+    keep_ratio: float = 64 / 576
+    crops: int = 16
+    alpha: float = 1.0
+    beta: float = 0.09
+    tower_layer: int = -2
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"visual", "class_attention"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crops < 1 or self.alpha < 0 or self.beta < 0:
+            raise ValueError(
+                f"holov wants crops of at least 1, alpha and beta of at least 0, got {self.crops}, {self.alpha} and "
+                f"{self.beta}"
+            )
+
+    def keep(self, context: Context, n: int) -> torch.Tensor:
+        """The best tokens of each crop, in the order of the sequence."""
+        attention = context.of_tower("class_attention")
+        crops = torch.arange(context.size, device=attention.device).tensor_split(min(self.crops, context.size))
+        unit = unit_rows(context.visual)
+        variance = torch.cat([(unit[own] @ unit[own].T).var(1, correction=0) for own in crops])
+        scale = attention.mean() / variance.mean().clamp(min=torch.finfo(torch.float32).tiny)
+        score = self.alpha * attention + self.beta * scale * variance
+        sizes = [len(own) for own in crops]
+        weights = [float(score[own].mean()) for own in crops]
+        # crops that nothing speaks for share alike
+        counts = budget.allocate(n, sizes, weights if any(weights) else None).tolist()
+        return torch.cat([own[select.top(score[own], count)] for own, count in zip(crops, counts, strict=True)])

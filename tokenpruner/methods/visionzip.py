@@ -1,0 +1,65 @@
+"""VisionZip (Yang et al., CVPR 2025, arXiv:2412.04467): tokens that the class token reads, the rest merged.
+
+Dominant tokens are the most attended ones in a block of the vision tower. Of the others every so many-th becomes a
+contextual token; each one left goes into the contextual token whose key is nearest by cosine. Published: 54 dominant
+and 10 contextual tokens of 576, the tower's last block but one. There a contextual token is the sum of its target and
+the mean of what goes into it, whose norm grows with it, and contextual tokens follow behind the dominant ones; here it
+is the mean of all of them, at its own place. A tower without class token is read by the mean attention received.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from prunekernels import select
+from prunekernels._unit import unit_rows
+from tokenpruner.base.before_decoder import Context, Merge, Method, Need
+
+
+@dataclass(frozen=True)
+class VisionZip(Method):
+    """The paper keeps 64 of 576 tokens, a share `contextual` of them merged."""
+
+    keep_ratio: float = 64 / 576
+    contextual: float = 10 / 64
+    tower_layer: int = -2
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"class_attention", "keys"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.contextual < 1:
+            raise ValueError(f"visionzip wants contextual in [0, 1), got {self.contextual}")
+
+    def keep(self, context: Context, n: int) -> torch.Tensor:
+        """Dominant and contextual tokens, in the order of the sequence."""
+        dominant = self._dominant(context, n)
+        others = _others(context.size, dominant)
+        n_targets = n - len(dominant)
+        # one of each stretch of equal length, the first
+        step = max(1, len(others) // max(1, n_targets))
+        return torch.cat([dominant, others[::step][:n_targets]]).sort().values
+
+    def merge(self, context: Context, picks: torch.Tensor) -> Merge:
+        """Every token left goes into the contextual token with the nearest key."""
+        target = torch.full((context.size,), -1, dtype=torch.int64, device=picks.device)
+        target[picks] = torch.arange(len(picks), device=picks.device)
+        dominant = self._dominant(context, len(picks))
+        places = (~torch.isin(picks, dominant)).nonzero().flatten()
+        if len(places):
+            left, keys = _others(context.size, picks), unit_rows(context.of_tower("keys").mean(1))
+            target[left] = places[(keys[left] @ keys[picks[places]].T).max(1).indices]
+        return Merge(target)
+
+    def _dominant(self, context: Context, n: int) -> torch.Tensor:
+        return select.top(context.of_tower("class_attention"), n - min(n - 1, round(n * self.contextual)))
+
+
+def _others(size: int, picks: torch.Tensor) -> torch.Tensor:
+    """The indices that are no picks, ascending."""
+    is_left = torch.ones(size, dtype=torch.bool, device=picks.device)
+    is_left[picks] = False
+    return is_left.nonzero().flatten()

@@ -1,0 +1,53 @@
+"""VisPruner (Zhang et al., ICCV 2025, arXiv:2412.01818): half by the class token's attention, half by diversity.
+
+important   the `important` share of the tokens, those that the class token reads most
+diverse     of the others tokens go in rounds of at most 8: the rest is split in turns into two halves, and
+            those of the first half leave that are most similar to one of the second, until so many are left
+            as are asked for
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from prunekernels import select
+from prunekernels._unit import unit_rows
+from tokenpruner.base.before_decoder import Context, Method, Need
+
+PER_ROUND = 8
+
+
+@dataclass(frozen=True)
+class VisPruner(Method):
+    """The paper keeps 64 of the 576 tokens of a LLaVA-1.5 image."""
+
+    keep_ratio: float = 64 / 576
+    important: float = 0.5
+    tower_layer: int = -2
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"visual", "class_attention"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.important <= 1:
+            raise ValueError(f"vispruner wants important in [0, 1], got {self.important}")
+
+    def keep(self, context: Context, n: int) -> torch.Tensor:
+        """Important and diverse tokens, in the order of the sequence."""
+        important = select.top(context.of_tower("class_attention"), int(n * self.important))
+        is_left = torch.ones(context.size, dtype=torch.bool, device=important.device)
+        is_left[important] = False
+        left = is_left.nonzero().flatten()
+        unit = unit_rows(context.visual)
+        while (surplus := len(left) - (n - len(important))) > 0:
+            first, second = left[::2], left[1::2]
+            # a single token has none to be similar to
+            similar = (unit[first] @ unit[second].T).amax(1) if len(second) else unit.new_zeros(len(first))
+            gone = select.top(similar, min(PER_ROUND, surplus, len(first)))
+            stays = torch.ones(len(left), dtype=torch.bool, device=left.device)
+            stays[2 * gone] = False
+            left = left[stays]
+        return torch.cat([important, left]).sort().values
