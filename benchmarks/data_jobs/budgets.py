@@ -66,4 +66,9 @@ def strata(folder: Path, scale: float) -> Comparison:
         rows = Dataset.from_dict({"score": events.tolist()})
         return {"rows kept / wanted": len(StratifiedPruner(0.5, num_strata=10).prune(rows)) / (n / 2)}
 
-    return Comparison("stratified, half of forgetting events", f"{n:,} scores", ours, [Peer("dprune", dprune)])
+    return Comparison(
+        "stratified, half of forgetting events",
+        f"{n:,} scores",
+        ours,
+        [Peer("dprune", dprune, None, "reads its scores from memory, gives no reasons")],
+    )
