@@ -11,6 +11,7 @@ import copy
 import functools
 import inspect
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ from dataclasses import replace
 
 import torch
 from torch import nn
+from transformers import vision_utils
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from prunekernels.attention_received import attention_received
@@ -28,13 +30,13 @@ from tokenpruner.models.tower_reading import TowerNeed, TowerReading
 from tokenpruner.models.transformers_api import AttentionInterface, attention_override, looks_up_attention
 
 NAME = "prunekit_tower"
-# what puts patches into windows, and hands their order on: an argument of one, the first result of the other
-WINDOWS = ("permute_input_for_window_attn", "get_window_index")
 PACKING = "pack_image_features"
+# of transformers' vision_utils: tells which patches stand in which window
+WINDOWS = "get_vision_window_index"
 
 
 class Calls(threading.local):
-    """What the pass of this thread has shown: readings of its sequences, the order of windows, how views are packed."""
+    """What the pass of this thread has shown: readings of its sequences, and how views are packed."""
 
     def __init__(self) -> None:
         self.clear()
@@ -42,7 +44,6 @@ class Calls(threading.local):
     def clear(self) -> None:
         """Forget them."""
         self.readings: list[TowerReading] = []
-        self.order: torch.Tensor | None = None
         self.packing: Callable[[list[torch.Tensor], torch.Tensor], list[torch.Tensor]] | None = None
         self.views: list[torch.Size] = []
 
@@ -78,10 +79,6 @@ class TowerReader:
         with ExitStack() as stack:
             stack.enter_context(attribute_replaced(self.attention, "_prunekit_reader", (self, original)))
             stack.enter_context(attribute_replaced(self.attention, "config", config))
-            for module in self.tower.modules():
-                for name in WINDOWS:
-                    if hasattr(module, name):
-                        stack.enter_context(method_wrapped(module, name, self._windows))
             if hasattr(self.merger, PACKING):
                 stack.enter_context(method_wrapped(self.merger, PACKING, self._packed))
             yield
@@ -143,9 +140,10 @@ class TowerReader:
             raise self._unknown(len(values), n_patches)
         n_tokens = sum(size - len(layout.newlines) for size, layout in zip(sizes, layouts, strict=True))
         merge = _merged(self.tower, given)
-        if calls.order is not None:
+        order = window_order(self.tower, given)
+        if order is not None and len(order) * merge == len(values):
             # the order is one of groups
-            values = values.unflatten(0, (-1, merge))[calls.order.argsort().to(values.device)].flatten(0, 1)
+            values = values.unflatten(0, (-1, merge))[order.argsort().to(values.device)].flatten(0, 1)
         if len(values) != n_tokens * merge or any(layout.newlines for layout in layouts):
             raise self._unknown(len(values), n_tokens)
         return values.unflatten(0, (-1, merge)).mean(1).split(sizes)
@@ -156,18 +154,6 @@ class TowerReader:
             f"{kind} makes {n_tokens} visual tokens of {n_patches} patches, and which of which is not known: methods "
             "that read the vision tower cannot serve it, those that read embeddings can, such as divprune"
         )
-
-    def _windows(self, original: Callable[..., object]) -> Callable[..., object]:
-        signature = inspect.signature(original)
-
-        @functools.wraps(original)
-        def wrapped(*args: object, **kwargs: object) -> object:
-            output = original(*args, **kwargs)
-            order = signature.bind(*args, **kwargs).arguments.get("window_index")
-            self.calls.order = output[0] if order is None else order  # type: ignore[index]
-            return output
-
-        return wrapped
 
     def _packed(self, original: Callable[..., object]) -> Callable[..., object]:
         signature = inspect.signature(original)
@@ -235,10 +221,29 @@ def _first_tokens(merger: nn.Module, path: str) -> tuple[int, bool]:
 
 def _merged(tower: nn.Module, given: Given) -> int:
     """How many patches, neighbours in the tower's order, become one token."""
-    if not any(name.endswith("grid_thw") and value is not None for name, value in given.items()):
+    if _grid_thw(given) is None:
         return 1
     sides = [own for own in (getattr(module, "spatial_merge_size", None) for module in tower.modules()) if own]
     return int(sides[0]) ** 2 if sides else 1
+
+
+def window_order(tower: nn.Module, given: Given) -> torch.Tensor | None:
+    """The order in which a tower puts groups of patches, window by window; None where it leaves them.
+
+    Raises ValueError where it makes windows in a way that is not known.
+    """
+    if WINDOWS not in vars(sys.modules[type(tower).__module__]):
+        return None
+    sizes = {name: getattr(tower, name, None) for name in ("spatial_merge_size", "window_size", "patch_size")}
+    if None in sizes.values() or not hasattr(tower, "fullatt_block_indexes"):
+        raise ValueError(f"{type(tower).__name__} puts patches into windows, and which is where is not known")
+    order: torch.Tensor = getattr(vision_utils, WINDOWS)(_grid_thw(given), **sizes)[0]
+    return order
+
+
+def _grid_thw(given: Given) -> object:
+    """Frames, rows and columns of each picture; None where the model takes none."""
+    return next((value for name, value in given.items() if name.endswith("grid_thw") and value is not None), None)
 
 
 def _taken_apart(values: torch.Tensor, widths: dict[str, torch.Size]) -> TowerReading:

@@ -10,6 +10,7 @@ import torch
 from tests.tokenpruner.adapters.family_checks import fed
 from tests.tokenpruner.conftest import N, build, encode, state
 from tokenpruner import Context, Method, prepare, prune
+from tokenpruner.models.tower_reader import window_order
 from tokenpruner.models.tower_reading import TOWER, TowerReading
 from tokenpruner.models.transformers_api import looks_up_attention
 
@@ -64,6 +65,12 @@ def block_inputs(model, layer, run):
     return attention, calls
 
 
+def projections(attention):
+    """Those of queries and keys, which older releases call otherwise."""
+    names = ("q_proj", "k_proj") if hasattr(attention, "q_proj") else ("query", "key")
+    return [getattr(attention, name) for name in names]
+
+
 @pytest.mark.parametrize("vision", ["clip", "dinov2"])
 @pytest.mark.parametrize("layer", [-2, -1, 0])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -71,7 +78,7 @@ def test_class_attention_and_keys_by_hand(vision, layer, attention, seen):
     model, inputs = build(vision, attention), encode(ROWS)
     own, calls = block_inputs(model, layer, lambda: model(**inputs))
     hidden = torch.cat([(args[0] if args else kwargs["hidden_states"]) for args, kwargs in calls])
-    q, k = (getattr(own, name)(hidden).unflatten(-1, (2, 8)).transpose(1, 2).detach() for name in ("q_proj", "k_proj"))
+    q, k = (part(hidden).unflatten(-1, (2, 8)).transpose(1, 2).detach() for part in projections(own))
     weights = (q @ k.transpose(2, 3) / 8**0.5).softmax(-1)
     joint = (q.transpose(1, 2).flatten(2) @ k.transpose(1, 2).flatten(2).transpose(1, 2) / 4).softmax(-1)
     contexts = shown(model, inputs, tower_layer=layer, asked=tuple(TOWER))
@@ -146,10 +153,7 @@ def test_llava_next_packs_views(seen):
     handle.remove()
     for args, kwargs in calls:
         hidden = args[0] if args else kwargs["hidden_states"]
-        q, k = (
-            getattr(own, name)(hidden).unflatten(-1, (own.num_heads, -1)).transpose(1, 2)
-            for name in ("q_proj", "k_proj")
-        )
+        q, k = (part(hidden).unflatten(-1, (own.num_heads, -1)).transpose(1, 2) for part in projections(own))
         weights.append((q[:, :, :1] @ k.transpose(2, 3) * own.scale).softmax(-1).mean(1)[:, 0, 1:].flatten())
     features, attention = torch.cat([own.flatten(0, 1) for own in projected]), torch.cat(weights)
     n_newlines = 0
@@ -218,6 +222,13 @@ def test_towers_whose_patches_cannot_be_followed_are_refused(name, match, seen):
     feed = fed(name)
     with pytest.raises(ValueError, match=match), torch.no_grad(), prune(feed.model, Spy()):
         feed.model(**feed.encode([[2, "I", 3]]))
+
+
+def test_windows_of_unknown_towers_are_refused():
+    """Another module of a family whose towers make windows, without the sizes that would tell which."""
+    visual = fed("qwen2_5_vl").model.model.visual
+    with pytest.raises(ValueError, match="puts patches into windows"):
+        window_order(visual.patch_embed, {"image_grid_thw": torch.tensor([[1, 8, 8]])})
 
 
 def test_layers_and_class_tokens_that_are_not_there_are_refused(model):
