@@ -1,4 +1,4 @@
-"""Question sets with gold at the sentence: XQuAD, SelQA and HotpotQA, read from JSON lines.
+"""Question sets with gold at the sentence: XQuAD, SelQA, HotpotQA and others of XQuAD's form, read from JSON lines.
 
 Each question becomes an `Example`: its documents, and in each of them the characters that answer it. Units are
 those of our own splitter, as in use; a unit is gold where it shares a letter with a gold span.
@@ -19,9 +19,10 @@ Row = dict  # a line of somebody's file
 
 
 def xquad(row: Row) -> Example:
-    """One paragraph; gold is the sentence that holds the answer."""
+    """One text; gold are the spans that are marked, or else the sentence that holds the answer, if there is one."""
     start = row["answer_start"]
-    return Example(row["question"], [row["context"]], [[(start, start + len(row["answer"]))]])
+    spans = row.get("gold") or [(start, start + len(row["answer"]))]
+    return Example(row["question"], [row["context"]], [[(begin, end) for begin, end in spans if begin >= 0]])
 
 
 def selqa(row: Row) -> Example:
@@ -42,12 +43,13 @@ def hotpotqa(row: Row) -> Example:
 
 
 OPENERS: dict[str, Callable[..., TextIO]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
-READERS: dict[str, Callable[[Row], Example]] = {"xquad": xquad, "selqa": selqa, "hotpotqa": hotpotqa}
+# by the folder of a set; others are in the form of XQuAD
+READERS: dict[str, Callable[[Row], Example]] = {"selqa": selqa, "hotpotqa": hotpotqa}
 
 
 def read(path: Path) -> Iterator[Example]:
     """The questions of a file in a folder of its set's name; those without an answer in the text are left out."""
-    reader = READERS[path.parent.name]
+    reader = READERS.get(path.parent.name, xquad)
     with _opened(path) as file:
         for line in file:
             example = reader(json.loads(line))

@@ -6,15 +6,18 @@
 
 Of each set one threshold is taken, the lowest at which 70 % of the characters, or 80 %, are removed in the mean over
 its questions, and `recall` is the mean share of a question's gold units that reach it; no closure, no best unit that is
-kept in any case. `polite` is the same for the same questions behind a preamble. `apart` says whether the numbers show
+kept in any case. `polite` is the same for the same questions behind a preamble, `unknown` behind one whose words occur
+nowhere, `typo` with two letters of their two longest words exchanged. `apart` says whether the numbers show
 that nothing is relevant: the share of pairs in which the best unit of a question's own documents is above that of
-another question's documents (the area under the curve; .5 is chance). `random` and `lead` stand beside.
+another question's documents (the area under the curve; .5 is chance). `random` and `lead` stand beside. What a labeler
+knows of documents whatever is asked is found once for all that is asked of them.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,24 +27,29 @@ from scipy.stats import rankdata
 from benchmarks.context_recall import LABELERS, Asked, asked
 from benchmarks.context_sets import find, read
 from benchmarks.harness import record
-from contextpruner import ContextPruner, Labeler
+from contextpruner import ContextPruner, Labeler, Labels, SplitDocument
+from contextpruner.documents.cache import Encoded
 
 REMOVED = (0.7, 0.8)
 SETS = ("xquad/en", "xquad/de", "xquad/es", "xquad/ru", "xquad/ar", "xquad/zh", "selqa/selqa", "hotpotqa/distractor")
 # where models of one language are asked
 ENGLISH = ("xquad/en", "selqa/selqa", "hotpotqa/distractor")
 POLITE = "Hello, I hope you can help me with this: please tell me in one short answer, "
+UNKNOWN = "For a report that my employer Brandlhuber wants before Thursday noon a colleague in the typing pool asks: "
+WORD = re.compile(r"[^\W\d_]{5,}")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One labeler on one set; recall, polite and threshold by the share that is removed."""
+    """One labeler on one set; recall, for several ways to ask, and threshold by the share that is removed."""
 
     questions: str
     n: int
     labeler: str
     recall: dict[str, float]
     polite: dict[str, float]
+    unknown: dict[str, float]
+    typo: dict[str, float]
     threshold: dict[str, float]
     apart: float
 
@@ -68,26 +76,51 @@ def apart(own: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * len(other)))
 
 
+def with_typos(question: str) -> str:
+    """`question` with the middle letters of its two longest words exchanged."""
+    for word in sorted(set(WORD.findall(question)), key=lambda word: (-len(word), word))[:2]:
+        at = len(word) // 2
+        question = question.replace(word, word[: at - 1] + word[at] + word[at - 1] + word[at + 1 :], 1)
+    return question
+
+
+def said(labeler: Labeler, items: Sequence[Asked], asked: Sequence[Sequence[str]]) -> Iterator[list[Labels]]:
+    """What is said of the documents of each item for each of the questions `asked` about them."""
+    known: tuple[list[SplitDocument], Sequence[Encoded] | None] = ([], None)
+    for item, questions in zip(items, asked, strict=True):
+        if known[0] != item.documents:
+            known = item.documents, labeler.encode(item.documents)
+        if known[1] is None:
+            yield [labeler.score(question, item.documents) for question in questions]
+        else:
+            yield labeler.score_encoded(questions, item.documents, known[1])
+
+
 def measured(questions: str, name: str, labeler: Labeler, items: Sequence[Asked]) -> Row:
     """The row of one labeler on one set; another question's documents are those of half the set away."""
     labeler.prepare()
-
-    def said(question: str, item: Asked) -> np.ndarray:
-        return np.concatenate(labeler.score(question, item.documents).probabilities)
-
-    plain = [said(item.question, item) for item in items]
-    polite = [said(POLITE + item.question, item) for item in items]
     others = [items[(number + len(items) // 2) % len(items)] for number in range(len(items))]
-    wrong = [said(item.question, other) for item, other in zip(items, others, strict=True)]
+    ways = [
+        (item.question, POLITE + item.question, UNKNOWN + item.question, with_typos(item.question), other.question)
+        for item, other in zip(items, others, strict=True)
+    ]
+    labels = [[np.concatenate(one.probabilities) for one in row] for row in said(labeler, items, ways)]
+    plain, polite, unknown, typo, wrong = zip(*labels, strict=True)
     found = {str(share): at_one_threshold(plain, items, share) for share in REMOVED}
+
+    def recall(values: Sequence[np.ndarray]) -> dict[str, float]:
+        return {str(share): at_one_threshold(values, items, share)[0] for share in REMOVED}
+
     return Row(
-        questions,
-        len(items),
-        name,
-        {share: recall for share, (recall, _) in found.items()},
-        {str(share): at_one_threshold(polite, items, share)[0] for share in REMOVED},
-        {share: threshold for share, (_, threshold) in found.items()},
-        apart(plain, wrong),
+        questions=questions,
+        n=len(items),
+        labeler=name,
+        recall={share: kept for share, (kept, _) in found.items()},
+        polite=recall(polite),
+        unknown=recall(unknown),
+        typo=recall(typo),
+        threshold={share: threshold for share, (_, threshold) in found.items()},
+        apart=apart(plain, wrong),
     )
 
 

@@ -1,6 +1,6 @@
 """Keep the longer texts of a JSONL corpus: datapruner beside `datasets` and datatrove, on one file in one run.
 
-    PYTHONPATH=.:kernels python benchmarks/corpus_filter.py --folder /data/tmp        makes the corpus there
+    PYTHONPATH=.:kernels python -m benchmarks.corpus_filter --folder /data/tmp        makes the corpus there
     ... --large      only datapruner, once, on 2 GB: what memory it takes
 
 Every tool runs in a process of its own, three times in turn; seconds are from the call to the last byte, imports
@@ -138,7 +138,17 @@ def run(tool: str, corpus: Path, folder: Path) -> Ran | None:
     """One process; None where the tool is not installed."""
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, __file__, "--folder", str(folder), "--child", tool, "--corpus", str(corpus)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.corpus_filter",
+        "--folder",
+        str(folder),
+        "--child",
+        tool,
+        "--corpus",
+        str(corpus),
+    ]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         print(f"{tool}: skipped, {done.stderr.strip().splitlines()[-1]}", flush=True)

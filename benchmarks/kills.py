@@ -1,6 +1,6 @@
 """kill -9 at random moments of `score`, started again each time: do the bytes end as those of a run without a kill?
 
-    PYTHONPATH=.:kernels python benchmarks/kills.py --kills 100
+    PYTHONPATH=.:kernels python -m benchmarks.kills --kills 100
 
 With one process and with two workers, which are killed with their parent and, every second time, left without it. A
 run of 60 chunks is begun, killed, and begun again on what is there; when one ends, its bytes are compared and the

@@ -10,16 +10,25 @@ import asyncio
 import dataclasses
 import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Unpack
 
 import numpy as np
 
-from contextpruner.decisions.calibration import Calibration, calibrate_thresholds, calibration_of_model, gold_units
+from contextpruner.decisions.calibration import (
+    Calibration,
+    Judged,
+    calibrate_thresholds,
+    calibration_of_model,
+    gold_units,
+    judge,
+)
+from contextpruner.decisions.closure import DEPENDENCIES, Dependency
 from contextpruner.decisions.labeling_many import LabelingMany, chunks
 from contextpruner.decisions.labeling_setup import setup_of
 from contextpruner.decisions.policy import choose
 from contextpruner.decisions.reorder import Ranking, best_documents
-from contextpruner.decisions.rules import Policy
+from contextpruner.decisions.rules import GivenRules, Policy
 from contextpruner.decisions.token_counter import TokenCounter, Tokenizer, counter_of, estimate_tokens
 from contextpruner.documents.cache import DocumentCache
 from contextpruner.documents.document import (
@@ -95,26 +104,23 @@ class ContextPruner:
         made = labeler() if model is None else labeler(model=model)  # type: ignore[call-arg]
         return cls(made, splitter=splitter, count_tokens=count_tokens, calibration=calibration, cache=cache)
 
-    def prune(  # noqa: PLR0913 - the rules by their names
+    def prune(
         self,
         question: str,
         documents: Iterable[Given],
         policy: Policy | None = None,
-        *,
-        threshold: float | None = None,
-        top_k: int | None = None,
-        max_tokens: int | None = None,
-        target_recall: float | None = None,
+        **given: Unpack[GivenRules],
     ) -> Result:
-        """Keep what `question` needs of `documents` under the rules given, by default the labeler's own threshold.
+        """Keep what `question` needs of `documents` under a policy, or rules by name; else the labeler's own threshold.
+
+        The rules are `threshold`, `top_k`, `max_tokens` and `target_recall`; a `Policy` has more of them.
 
         A document is a string, or a mapping or object with `text` and perhaps `id`, `title`, `protected` and `format`
-        (by default "text"; "html", "markdown" and "code" are read as such). More rules, and what goes with them, are a
-        `Policy`. Raises ValueError before anything is labelled if the question is empty, a document is no text, a
-        threshold and a target recall are given, or no rule and the labeler has no threshold of its own, or a target
-        recall has no calibration that can promise it; and behind that if a budget cannot hold what is protected.
+        (by default "text"; "html", "markdown" and "code" are read as such). Raises ValueError before anything is
+        labelled if the question is empty, a document is no text, a threshold and a target recall are given, or no rule
+        and the labeler has no threshold of its own, or a target recall has no calibration that can promise it; and
+        behind that if a budget cannot hold what is protected.
         """
-        given = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
         rule, reaching = self._rule(policy, given)
         if self.cache is not None:
             read = read_documents(documents)
@@ -126,16 +132,12 @@ class ContextPruner:
         labelling_ms = (time.perf_counter() - started) * 1000
         return self._result(question, cut, (rule, reaching), (labels, labelling_ms), self.count_tokens)
 
-    def prune_many(  # noqa: PLR0913 - the rules by their names
+    def prune_many(
         self,
         questions: Iterable[str],
         documents: DocumentsOfMany,
         policy: Policy | None = None,
-        *,
-        threshold: float | None = None,
-        top_k: int | None = None,
-        max_tokens: int | None = None,
-        target_recall: float | None = None,
+        **given: Unpack[GivenRules],
     ) -> list[Result]:
         """As `prune` for each of `questions`, about the same `documents` or, where these are lists, each about its own.
 
@@ -143,26 +145,20 @@ class ContextPruner:
         are those of `prune`: the same bits for labelers without a model, up to float32 rounding otherwise. Raises
         ValueError as `prune` does, naming the question.
         """
-        given = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
         rules = self._rule(policy, given)
         asked = [_question(question, f"question {index}") for index, question in enumerate(listed(questions))]
         lists = lists_of_documents(documents, len(asked))
         return list(self._pruned_many(asked, lists, rules, self.cache or DocumentCache()))
 
-    async def prune_many_async(  # noqa: PLR0913 - the rules by their names
+    async def prune_many_async(
         self,
         questions: Iterable[str],
         documents: DocumentsOfMany,
         policy: Policy | None = None,
-        *,
-        threshold: float | None = None,
-        top_k: int | None = None,
-        max_tokens: int | None = None,
-        target_recall: float | None = None,
+        **given: Unpack[GivenRules],
     ) -> list[Result]:
         """`prune_many` in a thread of its own."""
-        given = {"threshold": threshold, "top_k": top_k, "max_tokens": max_tokens, "target_recall": target_recall}
-        return await asyncio.to_thread(self.prune_many, questions, documents, policy, **given)  # type: ignore[arg-type]
+        return await asyncio.to_thread(self.prune_many, questions, documents, policy, **given)
 
     def _pruned_many(
         self, questions: Sequence[str], lists: Sequence[Sequence[Document]], rules: Rules, cache: DocumentCache
@@ -186,10 +182,10 @@ class ContextPruner:
                 bare = [document for _, document in cut]
                 yield self._result(question, bare, rules, (said, labelling_ms), count_tokens)
 
-    def _rule(self, policy: Policy | None, given: Mapping[str, float | int | None]) -> Rules:
+    def _rule(self, policy: Policy | None, given: GivenRules) -> Rules:
         """The policy, and the threshold of a calibration where it has a target recall."""
-        rule = _policy(policy, given).or_threshold(self.labeler.default_threshold, _describe(self.labeler))
-        return rule, self._reaching(rule.target_recall)
+        rule = Policy.of(policy, given).or_threshold(self.labeler.default_threshold, _describe(self.labeler))
+        return rule, self._reaching(rule)
 
     def _result(
         self,
@@ -210,28 +206,34 @@ class ContextPruner:
         pruned = [pruned_document(*row, count_tokens) for row in rows]
         return Result(question, tuple(pruned), rule, _describe(self.labeler), labelling_ms)
 
-    def calibrate(self, examples: Iterable[Example]) -> Calibration:
-        """Label questions whose gold is known; the result serves `target_recall`. Goes through `examples` once."""
-        self.labeler.prepare()
-        return calibrate_thresholds(setup_of(self.labeler, self.splitter), map(self._gold_probabilities, examples))
+    def calibrate(self, examples: Iterable[Example], closure: tuple[Dependency, ...] = DEPENDENCIES) -> Calibration:
+        """Label questions whose gold is known; the result serves `target_recall` with this closure, or more of it.
 
-    def _gold_probabilities(self, example: Example) -> np.ndarray:
+        Goes through `examples` once.
+        """
+        self.labeler.prepare()
+        judged = (self._judged(example, closure) for example in examples)
+        return calibrate_thresholds(setup_of(self.labeler, self.splitter), closure, judged)
+
+    def _judged(self, example: Example, closure: tuple[Dependency, ...]) -> Judged:
         cut = self._cut(example.question, example.documents)
         if len(example.gold) != len(cut):
             raise ValueError(f"want gold for each of {len(cut)} documents, got {len(example.gold)}")
+        gold = [gold_units(document, spans) for document, spans in zip(cut, example.gold, strict=True)]
         labels = self.labeler.score(example.question, cut)
-        rows = zip(labels.probabilities, cut, example.gold, strict=True)
-        return np.concatenate([values[gold_units(document, gold)] for values, document, gold in rows])
+        return judge(cut, labels.probabilities, np.concatenate(gold), closure)
 
-    def _reaching(self, target_recall: float | None) -> float | None:
-        if target_recall is None:
+    def _reaching(self, policy: Policy) -> float | None:
+        """The threshold that a calibration gives for the policy's target recall, if it has one."""
+        if policy.target_recall is None:
             return None
         calibration = self.calibration or calibration_of_model(self.labeler)
         if calibration is None:
             raise ValueError(
                 "target_recall wants a calibration: ContextPruner(..., calibration=pruner.calibrate(examples))"
             )
-        return calibration.check(setup_of(self.labeler, self.splitter)).threshold(target_recall)
+        calibration.check(setup_of(self.labeler, self.splitter)).check_closure(policy.closure)
+        return calibration.threshold(policy.target_recall)
 
     def _cut(self, question: str, documents: Iterable[Given]) -> list[SplitDocument]:
         """The documents in units, everything checked."""
@@ -263,14 +265,6 @@ def _question(question: object, name: str = "the question") -> str:
 def _describe(labeler: Labeler) -> str:
     """Its text form; a labeler of the user's own that is no dataclass has a name only."""
     return spec.describe(labeler) if dataclasses.is_dataclass(labeler) else type(labeler).__name__
-
-
-def _policy(policy: Policy | None, given: Mapping[str, float | int | None]) -> Policy:
-    if policy is None:
-        return Policy(**given)  # type: ignore[arg-type]
-    if any(value is not None for value in given.values()):
-        raise ValueError(f"want a policy or one of {', '.join(given)}, got both")
-    return policy
 
 
 def _check_partition(index: int, document: SplitDocument) -> None:

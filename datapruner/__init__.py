@@ -11,7 +11,7 @@ from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Batch, Embedder, Scorer, State
 from datapruner.selection.budgets import Budget, Per
 from datapruner.selection.candidates import Candidates
-from datapruner.selection.select import select
+from datapruner.selection.select import select, select_together
 from datapruner.selection.selection import Selection
 from datapruner.selection.selector import Choice, Outcome, Selector
 
@@ -39,5 +39,6 @@ __all__ = [
     "run",
     "score",
     "select",
+    "select_together",
     "write",
 ]

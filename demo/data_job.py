@@ -14,7 +14,7 @@ import datapruner
 from demo import assets, corpus
 
 # a row goes if an earlier one shares an estimated 3 of 10 word triples with it; then an eighth goes by perplexity
-MIN_DISTANCE, KEEP_RATIO = 0.7, 0.875
+MAX_SIMILARITY, KEEP_RATIO = 0.3, 0.875
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,15 @@ def run(out: Path, console: Console) -> Path:
     shutil.rmtree(out, ignore_errors=True)
     path, rows = corpus.write_corpus(out)
     source = datapruner.Source(path, uid="id", chunk_rows=100)
-    scorers = [f"perplexity:model={assets.smollm2()}", "near_duplicate", "random"]
+    scorers = [f"perplexity:model={assets.smollm2()}", f"near_duplicate:ngram=3,threshold={MAX_SIMILARITY}", "random"]
     table = datapruner.score(source, scorers, out / "scores")
-    distinct = datapruner.select(table, f"threshold:minimum={MIN_DISTANCE}", by="near_duplicate")
+    distinct = datapruner.select(table, f"threshold:maximum={MAX_SIMILARITY}", by="near_duplicate")
     kept = datapruner.select(table, "bottom", by="perplexity", keep_ratio=KEEP_RATIO, within=distinct)
     # the baseline drops as many rows
     random = datapruner.select(table, "top", by="random", keep_ratio=kept.n_kept / kept.n_rows)
     console.print(_table(outcomes(rows, distinct, kept, random), kept))
-    return datapruner.write(source, kept, datapruner.Output(out / "pruned", scores=out / "scores"))
+    datapruner.write(source, kept, datapruner.Output(out / "pruned", scores=out / "scores"))
+    return out / "pruned"
 
 
 def outcomes(

@@ -68,22 +68,36 @@ def row(method: type, name: str) -> dict[str, str]:
     says = " ".join((method.__doc__ or "").strip().split("\n\n")[0].split())
     fields = [field for field in dataclasses.fields(method) if field.init]
     defaults = ", ".join(f"`{field.name}={field.default}`" for field in fields) or "none"
-    if not issubclass(method, TokenMethod):
+    if not issubclass(method, Scorer | Selector | TokenMethod):
         return {"name": f"`{name}`", "what it does": says, "fields": defaults}
     kind, _, rest = says.partition(": ")
     # "Paper: who, when, where; what it does"
     paper, _, does = rest.partition("; ") if kind == "Paper" else (RULE, "", rest)
-    words = {
-        "paper": paper,
-        "what it does": does,
-        **token_words(method, is_rule=kind == "Rule"),
-    }
+    if issubclass(method, TokenMethod):
+        more = token_words(method, is_rule=kind == "Rule")
+    else:
+        more = {"what it reads": reads(method), "direction": method.direction, "cost": method.cost}
+    words = {"paper": paper, "what it does": does, **more}
     return {"name": f"`{name}`", **{column: text or UNSAID for column, text in words.items()}, "defaults": defaults}
+
+
+def reads(method: type[Scorer] | type[Selector]) -> str:
+    """What it reads of a row: a selector says it, a scorer declares what its batches must have."""
+    if issubclass(method, Selector):
+        return method.reads
+    try:
+        vectors = method().vectors()
+    except ValueError:
+        return ""
+    return ", ".join([*method.needs, *(f"`{name}`" for name in vectors)]) or "uids"
 
 
 def token_words(method: type[TokenMethod], is_rule: bool) -> dict[str, str]:
     """What is said of a token method beside its paper: where it works, what it reads and costs, and what is ours."""
     made = method()
+    published = ours = "in the tower's order"
+    if isinstance(made, Method | LayerMethod):
+        published, ours = made.published_positions, made.positions
     if isinstance(made, Method):
         where, reads = "before the decoder", ", ".join(NEEDS[need] for need in NEEDS if need in made.needs)
         # one without needs looks at no number
@@ -96,14 +110,12 @@ def token_words(method: type[TokenMethod], is_rule: bool) -> dict[str, str]:
         reads, count = reads or "hidden states", f"{left} of {N_PATCHES} behind the last block"
     else:
         raise TypeError(f"{method.__name__} is of no kind that the page knows")
-    has_places = isinstance(made, Method | LayerMethod)
-    published = made.published_positions if has_places else "in the tower's order"
     return {
         "where": where,
         "what it reads": reads,
         "cost": method.cost,
         "positions, published": RULE if is_rule else published,
-        "positions, ours": made.positions if has_places else "in the tower's order",
+        "positions, ours": ours,
         "count, published": RULE if is_rule else method.published_count,
         "count, ours": count,
     }

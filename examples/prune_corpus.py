@@ -27,7 +27,7 @@ def main() -> None:
         corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
         source = datapruner.Source(corpus, group="source")
         table = datapruner.score(source, ["near_duplicate", "length"], out=folder / "scores")
-        unique = datapruner.select(table, "threshold:minimum=0.3", by="near_duplicate")
+        unique = datapruner.select(table, "threshold:maximum=0.8", by="near_duplicate")
         kept = datapruner.select(table, "middle", by="length", keep_ratio=0.5, per="source", within=unique)
         datapruner.write(source, kept, out=folder / "pruned")
         print(f"{len(rows)} rows, {unique.n_kept} without near duplicates, {kept.n_kept} kept")

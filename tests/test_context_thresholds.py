@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.context_recall import Asked, asked
-from benchmarks.context_thresholds import apart, at_one_threshold, measured
+from benchmarks.context_thresholds import apart, at_one_threshold, measured, with_typos
 from contextpruner import Example
 from contextpruner.labelers.bm25 import Bm25
 
@@ -40,3 +40,8 @@ def test_a_row_of_bm25() -> None:
     # both questions' best units have one number: 25 % of the characters
     assert row.recall == row.polite == {"0.7": 0.5, "0.8": 0}
     assert row.apart == 0.5
+
+
+def test_typos_are_in_the_two_longest_words() -> None:
+    assert with_typos("Who designed the large dome?") == "Who desgined the lrage dome?"
+    assert with_typos("Who?") == "Who?"

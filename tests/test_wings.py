@@ -23,6 +23,7 @@ WINGS = {
     "datapruner": """
         corpus
         scoring
+        training memory
         *scorers *embedders *engines
         selection
         *selectors

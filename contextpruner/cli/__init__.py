@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from contextpruner.cli import progress_bar, prune, quality
+from contextpruner.cli import calibrate, prune, quality
 from contextpruner.cli.errors import clear_errors, say_done
-from contextpruner.cli.options import LabelerText, Overwrite, SplitterText
-from contextpruner.decisions.calibration import calibration_file, is_calibration
-from contextpruner.documents.files import read_lines
-from contextpruner.documents.questions import read_examples, read_questions
 from contextpruner.labeler import LABELERS, Labeler
 from contextpruner.models.onnx_export import KIND, export_onnx
 from contextpruner.models.provence_checkpoint import load_provence
-from contextpruner.pruner import ContextPruner
 from contextpruner.quality import QUALITIES, Quality
 from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter
 from prunekernels import registry
 from prunekernels.io.escape import one_line
-from prunekernels.io.outputs import check_file, check_folder
+from prunekernels.io.outputs import check_folder
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -47,31 +41,7 @@ def main(
 app.command()(prune.prune)
 
 
-@app.command()
-def calibrate(
-    examples: Annotated[
-        str,
-        typer.Argument(help=r"JSON lines of {question, documents, gold}; gold has \[\[start, end], ...] a document."),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="A JSON file to write, or the folder of a model that it goes with.")
-    ],
-    labeler: LabelerText = "bm25",
-    splitter: SplitterText = "rules",
-    overwrite: Overwrite = False,
-) -> None:
-    """Find for every recall the threshold that keeps it, from questions whose answers are known."""
-    with clear_errors():
-        # before the work, and again when it is written
-        check_file(calibration_file(output), replaces=overwrite or is_calibration, inputs=[examples])
-        with progress_bar.over_lines([examples]) as watched:
-            asked = read_questions(watched(read_lines(examples, sys.stdin.buffer)))
-            made = ContextPruner(labeler, splitter=splitter).calibrate(read_examples(asked))
-        made.save(output, overwrite=overwrite)
-        most = made.n_questions / (made.n_questions + 1)
-        say_done(output, f"{made.n_questions} questions, a recall of up to {most:.3f} can be promised")
-
-
+app.command()(calibrate.calibrate)
 app.command()(quality.quality)
 
 

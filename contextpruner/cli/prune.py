@@ -17,7 +17,7 @@ from rich.console import Console
 from contextpruner.cli import options, progress_bar
 from contextpruner.cli.errors import clear_errors, say
 from contextpruner.decisions.calibration import Calibration
-from contextpruner.decisions.closure import DEPENDENCIES
+from contextpruner.decisions.closure import closure_of
 from contextpruner.decisions.rules import Policy
 from contextpruner.decisions.token_counter import counter_from, estimate_tokens
 from contextpruner.documents.cache import DocumentCache
@@ -77,14 +77,12 @@ def prune(
     leave; without any by the labeler's own threshold.
     """
     with clear_errors():
-        named = {"all": DEPENDENCIES, "none": ()}
-        kinds = named.get(closure, tuple(part.strip() for part in closure.split(",")))
         policy = Policy(
             threshold=threshold,
             top_k=top_k,
             max_tokens=max_tokens,
             target_recall=target_recall,
-            closure=kinds,  # type: ignore[arg-type]
+            closure=closure_of(closure),
             empty=empty,
             empty_per=empty_per,
             share_of_best=share_of_best,

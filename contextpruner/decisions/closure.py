@@ -29,8 +29,23 @@ from contextpruner.units.unit import Relation
 Dependency = Relation | Literal["introduced"]
 DEPENDENCIES: tuple[Dependency, ...] = (*get_args(Relation), "introduced")
 
+# how a set of them is called in text
+NAMED: dict[str, tuple[Dependency, ...]] = {"all": DEPENDENCIES, "none": ()}
+
 # a unit of all documents counted through, and how it belongs to another
 Dependent = tuple[Dependency, int]
+
+
+def closure_of(text: str) -> tuple[Dependency, ...]:
+    """The kinds that `text` names: all, none, or some of them with commas between."""
+    return NAMED[text] if text in NAMED else checked_closure(tuple(part.strip() for part in text.split(",")))
+
+
+def checked_closure(closure: object) -> tuple[Dependency, ...]:
+    """`closure` if it is a tuple of dependencies; raises ValueError otherwise."""
+    if not isinstance(closure, tuple) or not set(closure) <= set(DEPENDENCIES):
+        raise ValueError(f"closure wants a tuple of {', '.join(DEPENDENCIES)}, got {closure!r}")
+    return closure
 
 
 class Dependencies:
@@ -83,3 +98,20 @@ class Dependencies:
                         waiting.append(other)
                         yield kind, other
                 links = []
+
+
+def kept_from(documents: Sequence[SplitDocument], kinds: Sequence[Dependency], probabilities: np.ndarray) -> np.ndarray:
+    """The highest threshold at which each unit is kept, for its own sake or with another, float32 [units].
+
+    `probabilities` [units] are those of all `documents`; what no threshold above 0 keeps has 0.
+    """
+    along = Dependencies(documents, kinds, probabilities)
+    found = np.zeros(len(probabilities), dtype=np.float32)
+    held: set[int] = set()
+    for unit in np.argsort(-probabilities, kind="stable").tolist():
+        if probabilities[unit] <= 0:
+            break
+        new = [unit, *(other for _, other in along.reached([unit], held.__contains__))]
+        found[[one for one in new if one not in held]] = probabilities[unit]
+        held.update(new)
+    return found

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
-from contextpruner.decisions.closure import DEPENDENCIES, Dependency
+from contextpruner.decisions.closure import DEPENDENCIES, Dependency, checked_closure
 from contextpruner.decisions.patterns import Pattern
 
 # why a unit is kept for its own sake, and why it is dropped
@@ -32,6 +32,16 @@ KEPT: dict[str, Kept] = {
     "top_k": "top_k",
     "max_tokens": "budget",
 }
+
+
+class GivenRules(TypedDict, total=False):
+    """The rules that can be given by name, in place of a `Policy` of them."""
+
+    threshold: float | None
+    top_k: int | None
+    max_tokens: int | None
+    target_recall: float | None
+
 
 # the least of each count
 COUNTS = {
@@ -113,14 +123,25 @@ class Policy:
                 raise ValueError(f"{name} wants a number in {interval}, got {value!r}")
 
     def _check_choices(self) -> None:
-        if not isinstance(self.closure, tuple) or not set(self.closure) <= set(DEPENDENCIES):
-            raise ValueError(f"closure wants a tuple of {', '.join(DEPENDENCIES)}, got {self.closure!r}")
+        checked_closure(self.closure)
         if self.empty not in ("keep_best", "original", "empty"):
             raise ValueError(f"empty wants keep_best, original or empty, got {self.empty!r}")
         if self.empty_per not in ("question", "document"):
             raise ValueError(f"empty_per wants question or document, got {self.empty_per!r}")
         if not isinstance(self.reorder, bool):
             raise ValueError(f"reorder wants True or False, got {self.reorder!r}")
+
+    @classmethod
+    def of(cls, policy: Policy | None, given: GivenRules) -> Policy:
+        """`policy`, or one of the rules that are given by name; raises ValueError for both."""
+        if unknown := given.keys() - GivenRules.__annotations__.keys():
+            names = ", ".join(GivenRules.__annotations__)
+            raise TypeError(f"want rules among {names}, or a policy, got {', '.join(sorted(unknown))}")
+        if policy is None:
+            return cls(**given)
+        if any(value is not None for value in given.values()):
+            raise ValueError(f"want a policy or one of {', '.join(GivenRules.__annotations__)}, got both")
+        return policy
 
     @property
     def rules(self) -> Mapping[str, float | int]:

@@ -71,7 +71,6 @@ class TermsOfDocument:
         return self.stemmed[language]
 
 
-def language_of_terms(question: str, documents: Sequence[TermsOfDocument]) -> str | None:
-    """The language of the documents, by their beginnings; where they do not tell, that of the question."""
-    read = [word for document in documents for word in document.beginnings()]
-    return language_of(read) or language_of(terms(question))
+def language_of_terms(documents: Sequence[TermsOfDocument]) -> str | None:
+    """The language of the documents, by their beginnings; None where they do not tell."""
+    return language_of([word for document in documents for word in document.beginnings()])

@@ -1,14 +1,14 @@
 """Bi-encoder: question and unit embedded apart and compared (RECOMP's extractive form, Xu et al. 2023).
 
-    probability(u) = max(0, cos(e(question), e(u)))
+    cos(u) = cos(e(question), e(u)),     on a scale that is the same for every question (`_comparable_cosines`)
 
 Any sentence-transformers model, a folder or a hub id, run in float32; its own query and document prompts are used.
-Higher = closer in meaning. It is a cosine, not a probability, and its scale is the model's own: 0.3 to 0.5 is where to
-begin with MiniLM. With `use_title` a unit is read as its document's title, a line break, and the unit. What
-is longer than the model's window is judged by its beginning.
+Higher = closer in meaning; it is not a probability of relevance. A unit's number depends on its company, though not on
+its order. `unrelated` is the best cosine at which it is undecided whether anything answers, and the model's own. With
+`use_title` a unit is read as its document's title, a line break, and the unit. What is longer than the model's window
+is judged by its beginning.
 
-Equal texts are embedded once, and batches are sorted by length; a unit's number is the same in any company
-up to float32 rounding.
+Equal texts are embedded once, and batches are sorted by length.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
 from contextpruner.documents.cache import Encoded
 from contextpruner.labeler import Labeler, Labels
+from contextpruner.labelers._comparable_cosines import check_unrelated, comparable
 from contextpruner.models.batches import check_batch_size
 from contextpruner.units.split import SplitDocument
 from prunekernels.extras import require
@@ -37,13 +38,17 @@ if TYPE_CHECKING:
 class BiEncoder(Labeler):
     """Cosine of the question's and the unit's embeddings, from any sentence-transformers model."""
 
+    depends_on_batch: ClassVar[bool] = True
+
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     device: str | None = None
     batch_size: int = 64
     use_title: bool = True
+    unrelated: float = 0.2
 
     def __post_init__(self) -> None:
         check_batch_size("bi_encoder", self.batch_size)
+        check_unrelated("bi_encoder", self.unrelated)
 
     def prepare(self) -> None:
         _ = self._encoder
@@ -64,7 +69,8 @@ class BiEncoder(Labeler):
     ) -> list[Labels]:
         vectors = tuple(one["vectors"] for one in encoded)
         asked = self._encoder.encode_query(list(questions), **self._options)
-        return [Labels.best_unit([_cosines(own, one) for own in vectors], vectors) for one in asked]
+        found = ([_cosines(own, one) for own in vectors] for one in asked)
+        return [Labels.best_unit(comparable(cosines, documents, self.unrelated), vectors) for cosines in found]
 
     @property
     def _options(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ import numpy as np
 from contextpruner.documents.cache import Encoded
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.labelers._stems import stems
-from contextpruner.labelers._stop_words import question_terms
+from contextpruner.labelers._stop_words import language_of, question_terms
 from contextpruner.labelers._unit_terms import TermsOfDocument, encode_terms, language_of_terms
 from contextpruner.units.split import SplitDocument
 from contextpruner.units.terms import terms
@@ -42,7 +42,7 @@ THRESHOLD = 0.2
 # weights of what could be covered, and of how much of the question is
 COVERABLE, COVERED = 0.05, 0.1
 # what a word is worth that only a unit's heading, header or lead-in holds
-LENT = 0.5
+LENT = 0.25
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,18 @@ class Bm25(Labeler):
         self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
     ) -> list[Labels]:
         read = [*map(TermsOfDocument, encoded)]
-        return [self._labels(question, documents, read) for question in questions]
+        spoken = language_of_terms(read) if self.use_stems else None
+        # where the documents do not tell, the question may
+        languages = [spoken or language_of(terms(question)) if self.use_stems else None for question in questions]
+        return [self._labels(*pair, documents, read) for pair in zip(questions, languages, strict=True)]
 
-    def _labels(self, question: str, documents: Sequence[SplitDocument], read: Sequence[TermsOfDocument]) -> Labels:
-        language = language_of_terms(question, read) if self.use_stems else None
+    def _labels(
+        self,
+        question: str,
+        language: str | None,
+        documents: Sequence[SplitDocument],
+        read: Sequence[TermsOfDocument],
+    ) -> Labels:
         wanted = terms(question) if self.use_function_words else question_terms(question)
         wanted = list(dict.fromkeys(stems(wanted, language)))
         lengths = np.concatenate([np.zeros(0), *(document.lengths for document in read)])

@@ -1,11 +1,13 @@
 """Late interaction: MaxSim of question tokens over a unit's (ColBERT, Khattab and Zaharia 2020, arXiv:2004.12832).
 
-    probability(u) = max(0, mean over question tokens i of max over tokens j of u of cos(q[i], d[j]))
+    cos(u) = weighted mean over question tokens i of max over tokens j of u of cos(q[i], d[j])
 
-Higher = more of the question's tokens have a close one in the unit. A mean of cosines, not a probability of relevance;
-its scale is the model's own. Token vectors are those of the whole document, read in windows that end where units do
-and begin with its title, so that a unit's tokens know their surroundings. Special tokens and the title's own tokens
-are left out of the maximum.
+Higher = more of the question's tokens have a close one in the unit. Tokens of stop words ("who", "the", "please")
+weigh `STOP_WORD`. The means are brought onto a scale that is the same for every question (`_comparable_cosines`); they
+are not a probability of relevance. A unit's number depends on its company, though not on its order; `unrelated` is the
+best mean at which it is undecided whether anything answers, and the model's own. Token vectors are those of the whole
+document, read in windows that end where units do and begin with its title, so that a unit's tokens know their
+surroundings. Special tokens and the title's own tokens are left out of the maximum.
 
 `model` is a folder or hub id of any AutoModel; a ColBERT projection (a tensor `linear.weight` in the model's file, or
 the linear Dense modules of a modules.json, in order) is applied. Question and document get no marker tokens, and no
@@ -16,10 +18,11 @@ question are held, where nothing is pooled.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +30,8 @@ import torch.nn.functional as F
 
 from contextpruner.documents.cache import Encoded
 from contextpruner.labeler import Labeler, Labels
+from contextpruner.labelers._comparable_cosines import check_unrelated, comparable
+from contextpruner.labelers._stop_words import question_terms
 from contextpruner.models.batches import Batch, Row, check_batch_size, pad_id, run_batches
 from contextpruner.models.document_tokens import DocumentTokens, encode_text, tokenize_document
 from contextpruner.models.loading import Precision, batch_size_for, max_tokens_of, model_of, to_device, tokenizer_of
@@ -34,11 +39,24 @@ from contextpruner.models.packing import PackedRow, SpecialTokens, pack, text_on
 from contextpruner.models.sentence_transformer_modules import projection_of
 from contextpruner.models.windows import overlapping_windows
 from contextpruner.units.split import SplitDocument
+from contextpruner.units.terms import terms
 from prunekernels.io.checkpoint import find_checkpoint
 from prunekernels.pool import pool
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+# what a token of a stop word weighs beside the others
+STOP_WORD = 0.5
+WORD = re.compile(r"\w+")
+
+
+class Question(NamedTuple):
+    """The vectors of a question's own tokens [Q, d], and their weights [Q], which sum to 1."""
+
+    vectors: torch.Tensor
+    weights: np.ndarray
 
 
 class Loaded(NamedTuple):
@@ -56,6 +74,8 @@ class Loaded(NamedTuple):
 class LateInteraction(Labeler):
     """Each question token's nearest token of the unit, as the mean cosine (ColBERT's MaxSim)."""
 
+    depends_on_batch: ClassVar[bool] = True
+
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     pool_factor: int = 1
     use_title: bool = True
@@ -63,9 +83,11 @@ class LateInteraction(Labeler):
     batch_size: int = 32
     precision: Precision = "float32"
     device: str | None = None
+    unrelated: float = 0.2
 
     def __post_init__(self) -> None:
         check_batch_size("late_interaction", self.batch_size)
+        check_unrelated("late_interaction", self.unrelated)
         if self.pool_factor < 1:
             raise ValueError(f"late_interaction wants a pool_factor of at least 1, got {self.pool_factor}")
         if self.max_length < 32:
@@ -85,18 +107,20 @@ class LateInteraction(Labeler):
             # vectors take far more room than cosines: one document at a time
             vectors = (_own(run_batches([one.row for one in row], at_once, pad, self._vectors), row) for row in rows)
             found = zip(vectors, texts, documents, strict=True)
-            return Labels.best_unit([self._pooled(asked, own, text, len(item.units)) for own, text, item in found])
+            cosines = [self._pooled(asked, own, text, len(item.units)) for own, text, item in found]
+            return Labels.best_unit(comparable(cosines, documents, self.unrelated))
         said = iter(
             run_batches(
                 [packed.row for row in rows for packed in row],
                 at_once,
                 pad,
-                lambda batch: self._vectors(batch) @ asked.T,
+                lambda batch: self._vectors(batch) @ asked.vectors.T,
             )
         )
-        cosines = (_own([next(said) for _ in row], row) for row in rows)
-        found = zip(cosines, texts, documents, strict=True)
-        return Labels.best_unit([_max_sim(own, text, len(item.units)) for own, text, item in found])
+        of_tokens = (_own([next(said) for _ in row], row) for row in rows)
+        found = zip(of_tokens, texts, documents, strict=True)
+        cosines = [_max_sim(own, asked.weights, text, len(item.units)) for own, text, item in found]
+        return Labels.best_unit(comparable(cosines, documents, self.unrelated))
 
     def encode(self, documents: Sequence[SplitDocument]) -> list[Encoded]:
         loaded = self._loaded
@@ -127,21 +151,25 @@ class LateInteraction(Labeler):
     def label_encoded(
         self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
     ) -> list[Labels]:
-        asked = [one.cpu().numpy() for one in self._asked(questions)]
-        return [Labels.best_unit([_best_tokens(one, document) for document in encoded]) for one in asked]
+        found = ([_best_tokens(one, document) for document in encoded] for one in self._asked(questions))
+        return [Labels.best_unit(comparable(cosines, documents, self.unrelated)) for cosines in found]
 
-    def _asked(self, questions: Sequence[str]) -> list[torch.Tensor]:
-        """The vectors of each question's own tokens [Q, d]."""
+    def _asked(self, questions: Sequence[str]) -> list[Question]:
         loaded = self._loaded
         template = loaded.template
         room = loaded.window - template.size
-        found = [encode_text(loaded.tokenizer, question)[0][:room] for question in questions]
+        coded = [encode_text(loaded.tokenizer, question) for question in questions]
+        found = [ids[:room] for ids, _, _ in coded]
+        weights = [
+            _weights(question, offsets[:room]) for question, (_, offsets, _) in zip(questions, coded, strict=True)
+        ]
         rows = [Row((*template.before, *ids, *template.after), 0) for ids in found]
         at_once = batch_size_for(self.precision, self.batch_size)
         said = run_batches(rows, at_once, pad_id(loaded.tokenizer), self._vectors)
         start = len(template.before)
         own = [vectors[start : start + len(ids)] for vectors, ids in zip(said, found, strict=True)]
-        return [torch.from_numpy(vectors).to(loaded.device) for vectors in own]
+        placed = [torch.from_numpy(vectors).to(loaded.device) for vectors in own]
+        return [Question(*pair) for pair in zip(placed, weights, strict=True)]
 
     def _rows(self, document: SplitDocument, text: DocumentTokens) -> list[PackedRow]:
         loaded = self._loaded
@@ -153,14 +181,15 @@ class LateInteraction(Labeler):
             lambda room: overlapping_windows(document.units, text.ends, room, with_context=False),
         )
 
-    def _pooled(self, asked: torch.Tensor, own: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
+    def _pooled(self, asked: Question, own: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
         """float32 [units]: as `_max_sim`, over the pooled vectors of each unit, out of `own` [tokens, d]."""
         found = np.zeros(n_units, np.float32)
         vectors = torch.from_numpy(own)
         for unit, tokens in _tokens_of_units(text, n_units):
-            if len(asked):
-                found[unit] = float((asked.cpu() @ pool(vectors[tokens], self.pool_factor).vectors.T).amax(1).mean())
-        return found.clip(0, 1)
+            if len(asked.weights):
+                pooled = pool(vectors[tokens], self.pool_factor).vectors
+                found[unit] = (asked.vectors.cpu() @ pooled.T).amax(1).numpy() @ asked.weights
+        return found
 
     def _vectors(self, batch: Batch) -> torch.Tensor:
         """Unit vectors [B, T, d]."""
@@ -190,25 +219,36 @@ def _own(said: Sequence[np.ndarray], rows: Sequence[PackedRow]) -> np.ndarray:
     return np.concatenate([packed.own(values) for packed, values in zip(rows, said, strict=True)])
 
 
-def _max_sim(cosines: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
+def _weights(question: str, offsets: np.ndarray) -> np.ndarray:
+    """The weights of the tokens at `offsets` [Q, 2], float32 [Q]; those of stop words are lower."""
+    wanted = {*question_terms(question)}
+    # of each character whether it is one of a word that is wanted
+    is_wanted = np.zeros(len(question) + 1, dtype=bool)
+    for word in WORD.finditer(question):
+        is_wanted[word.start() : word.end()] = not wanted.isdisjoint(terms(word.group()))
+    weights = np.where(is_wanted[offsets[:, 0].clip(0, len(question))], 1, STOP_WORD)
+    return (weights / max(weights.sum(), 1)).astype(np.float32)
+
+
+def _max_sim(cosines: np.ndarray, weights: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
     """float32 [units] out of [tokens, Q]; a unit without tokens, or a question without, gets 0."""
     found = np.zeros(n_units, np.float32)
     if cosines.shape[1]:
         for unit, tokens in _tokens_of_units(text, n_units):
-            found[unit] = cosines[tokens].max(0).mean()
-    return found.clip(0, 1)
+            found[unit] = cosines[tokens].max(0) @ weights
+    return found
 
 
-def _best_tokens(asked: np.ndarray, document: Encoded) -> np.ndarray:
+def _best_tokens(asked: Question, document: Encoded) -> np.ndarray:
     """As `_max_sim`, out of the vectors of the units' tokens one after the other."""
     ends = document["ends"]
     found = np.zeros(len(ends), np.float32)
     sizes = np.diff(ends, prepend=0)
-    if len(asked) and sizes.any():
-        cosines = document["vectors"] @ asked.T
+    if len(asked.weights) and sizes.any():
+        cosines = document["vectors"] @ asked.vectors.cpu().numpy().T
         having = np.flatnonzero(sizes)
-        found[having] = np.maximum.reduceat(cosines, (ends - sizes)[having]).mean(1)
-    return found.clip(0, 1)
+        found[having] = np.maximum.reduceat(cosines, (ends - sizes)[having]) @ asked.weights
+    return found
 
 
 def _tokens_of_units(text: DocumentTokens, n_units: int) -> Iterator[tuple[int, np.ndarray]]:

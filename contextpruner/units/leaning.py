@@ -160,14 +160,18 @@ class _Reader:
     def _caption_behind(self, index: int) -> None:
         """A caption below its table, which then needs none above."""
         unit = self.units[index]
-        if self.family != "table" or unit.kind != "sentence" or not CAPTION.match(self.texts[index]):
+        if self.family != "table" or unit.kind != "sentence" or not self._is_caption(index):
             return
-        if any(CAPTION.match(self.texts[lead]) for lead in self.leads):
+        if any(map(self._is_caption, self.leads)):
             return
         for row in range(self.begin, index):
             if self.units[row].kind == "table_row":
                 links = tuple(link for link in self.units[row].relations if link[0] != "caption")
                 self.units[row] = self.units[row]._replace(relations=links).linked("caption", index)
+
+    def _is_caption(self, index: int) -> bool:
+        is_named = self.units[index].path.endswith("figcaption")
+        return is_named or CAPTION.match(self.texts[index]) is not None
 
     def _answer(self, index: int) -> None:
         """A turn leans on the question before it; a sentence that goes on behind a formula on that."""

@@ -5,7 +5,8 @@ the sequence. Here each unit learns what it introduces, and whether it does more
 
     heading, Q:, summary   the first thing in its section: a sentence, or a whole list, table or stretch of code; where
                            it asks a question, the whole paragraph
-    lead-in, caption       all of the list, the table, the code or the paragraph that leans on it
+    lead-in, caption       all of the list, the table, the code or the paragraph that leans on it; a sentence that
+                           stands alone above a table is its caption
     term, parent item      what it means, the items below it
 
 but never more than `REACH` characters and the first unit. A heading, a header row, a fence and a term never compete as
@@ -20,10 +21,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from contextpruner.units.leaning import FAMILIES, PROMISES, QUESTION, ends_in_colon, ends_in_stop, ends_paragraph, lean
+from contextpruner.units.pronouns import leans_back
 from contextpruner.units.unit import Unit
 
 # characters that are introduced together
-REACH = 1200
+REACH = 600
 
 
 def relate(units: Sequence[Unit], texts: Sequence[str]) -> list[Unit]:
@@ -46,6 +48,9 @@ class _Introductions:
         self.sizes = list(itertools.accumulate(map(len, texts), initial=0))
         # the first unit that leans on each, and the end of all that does, directly or not
         self.first: dict[int, int] = {}
+        # the captions above a table, and those below one with its rows
+        self.captions: set[int] = set()
+        self.above: dict[int, tuple[int, int]] = {}
         self.ends = list(range(1, len(units) + 1))
         # the first unit in the section of each heading
         self.under: dict[int, int] = {}
@@ -65,6 +70,9 @@ class _Introductions:
                 self.under[heading] = index
             self.things[index] = self._thing(index, following)
             following = index
+        for caption, rows in self.above.items():
+            competes = ends_in_stop(self.texts[caption])
+            self.units[caption] = self.units[caption]._replace(introduces=self._reach(*rows), competes=competes)
 
     def _count(self, index: int) -> None:
         for kind, other in self.units[index].relations:
@@ -72,6 +80,12 @@ class _Introductions:
             if other < index and (kind in ("lead_in", "caption", "parent") or is_term):
                 self.first[other] = index
                 self.ends[other] = max(self.ends[other], self.ends[index])
+            if kind == "caption":
+                is_alone = sum(one == "caption" for one, _ in self.units[index].relations) == 1
+                if other > index:
+                    self.above[other] = (index, self.above.get(other, (0, index + 1))[1])
+                elif is_alone:
+                    self.captions.add(other)
 
     def _goes_on(self, index: int, following: int) -> bool:
         here, there = self.units[index], self.units[following]
@@ -99,7 +113,8 @@ class _Introductions:
             is_term = self.units[self.first[index]].link("header") == index
             only = is_term or ends_in_colon(text) or not ends_in_stop(text)
             is_promise = unit.kind == "sentence" and PROMISES.search(text) is not None
-            is_lead = only or is_promise or text.rstrip().endswith(QUESTION)
+            is_caption = index in self.captions and not leans_back(text)
+            is_lead = only or is_promise or is_caption or text.rstrip().endswith(QUESTION)
             introduced = self._reach(self.first[index], self.ends[index]) if is_lead else None
             self.units[index] = unit._replace(introduces=introduced, competes=not only)
 

@@ -49,7 +49,8 @@ class Unit(NamedTuple):
         antecedent  what a sentence that begins with a pronoun refers to (`pronouns`)
 
     `introduces` is the other way round: the later units [first, last) that a heading, a question, a term or a lead-in
-    promises. Of a unit that only does that, as headers and fences do, `competes` is false: it is no answer by itself.
+    promises, and the earlier ones above their caption. Of a unit that only does that, as headers and fences do,
+    `competes` is false: it is no answer by itself.
 
     In HTML a unit also has the `path` of its element and the `text` that a reader sees, which a labeler reads in
     place of the slice; markup between blocks has an empty one.
@@ -82,7 +83,7 @@ def ancestors(units: Sequence[Unit], index: int) -> Iterator[int]:
 
 
 def introduced_by(units: Sequence[Unit], index: int) -> tuple[int, ...]:
-    """The earlier units whose words are those of unit `index`, too, nearest first: header, lead-in, headings."""
+    """The units whose words are those of unit `index`, too, nearest first: header, caption, lead-in, headings."""
     return tuple(_walk(units, index, NAMING))
 
 
@@ -93,6 +94,6 @@ def _walk(units: Sequence[Unit], index: int, kinds: frozenset[Relation]) -> Iter
         if at != index:
             yield at
         for kind, other in units[at].relations:
-            if kind in kinds and other < at and other not in seen:
+            if kind in kinds and (other < at or kind == "caption") and other not in seen:
                 seen.add(other)
                 (headings if kind == "heading" else waiting).append(other)

@@ -14,11 +14,22 @@ import typer
 import datapruner
 from datapruner import pruning
 from datapruner.cli import console
+from datapruner.cli.options import (
+    OUTPUT_OPTIONS,
+    SOURCE_OPTIONS,
+    STEP_OPTIONS,
+    Words,
+    output_of,
+    rules_of,
+    source_of,
+    told,
+    with_options,
+)
+from datapruner.corpus.remote_outputs import local_path, url_of
 from datapruner.output.report import page
 from datapruner.recipe import recipe_yaml
 from datapruner.recipe.dry_run import plan
-from datapruner.recipe.recipe import Recipe, Rule
-from datapruner.recipe.rule_options import parse_weights, rule_from_options
+from datapruner.recipe.recipe import Recipe
 from datapruner.recipe.steps import with_named_columns
 from datapruner.selection.input_check import check_same_input
 from datapruner.selection.kept_hash import kept_hash
@@ -34,155 +45,137 @@ app = typer.Typer(
 )
 
 Files = Annotated[
-    list[str], typer.Argument(help="JSONL or Parquet files of one format, a folder of them or of images, or a URL.")
+    list[str],
+    typer.Argument(
+        help="Files of one format (JSONL, JSON, Parquet, CSV, Arrow, text), folders of them or of images, globs, URLs."
+    ),
 ]
 Scorers = Annotated[
     list[str],
     typer.Option(
-        "--scorer", help='[name=]method:field=value,... as in "perplexity:window=512"; embedders too; may be repeated.'
+        "--scorer",
+        help=told('[name=]method:field=value,... as in "perplexity:window=512"; embedders too; may be repeated.'),
     ),
 ]
-Text = Annotated[str, typer.Option(help="Field with the text.")]
-Uid = Annotated[str | None, typer.Option(help="Field with a unique id; without it, content hash and occurrence.")]
-Group = Annotated[str | None, typer.Option(help="Field with the group (domain or class) of a row.")]
-Label = Annotated[str | None, typer.Option(help="Field with the label of a row.")]
-Image = Annotated[str | None, typer.Option(help="Field with an encoded image.")]
-Tokens = Annotated[str | None, typer.Option(help="Tokenizer that counts tokens; without it they are estimated.")]
-ChunkRows = Annotated[int, typer.Option(help="Rows per chunk: what is read at once, and what a killed run may lose.")]
-ChunkBytes = Annotated[int, typer.Option(help="Bytes per chunk, at most.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(help='Condition before the selector, as in "int_score >= 3"; may be repeated.'),
+]
 Engine = Annotated[str, typer.Option(help='What runs the scorers, as in "local:workers=4".')]
-KeepRatio = Annotated[float | None, typer.Option(help="Fraction of the rows that is kept, in (0, 1].")]
-KeepRows = Annotated[int | None, typer.Option(help="Rows that are kept.")]
-KeepTokens = Annotated[int | None, typer.Option(help="Tokens that are kept, at most.")]
-KeepTokenRatio = Annotated[float | None, typer.Option(help="Fraction of the tokens that is kept, in (0, 1].")]
-By = Annotated[str | None, typer.Option(help='Column to select by, or weights of ranks as in "a=0.7,b=-0.3".')]
-Selector = Annotated[str, typer.Option("--selector", help='Selector, as in "middle" or "threshold:minimum=0.2".')]
-Per = Annotated[str | None, typer.Option(help="Group field: select inside each group.")]
-Quota = Annotated[str, typer.Option(help='How groups share what is kept: "kept", "equal" or "web=0.5,book=0.5".')]
-Counts = Annotated[str | None, typer.Option(help='Rows that each group keeps, as in "web=500,book=200".')]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-NoDropped = Annotated[bool, typer.Option("--no-dropped", help="Do not write the dropped rows.")]
-Index = Annotated[bool, typer.Option("--index", help="List the row numbers and uids of the kept rows, too.")]
-NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write report.html.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and what it may cost; do nothing.")]
-CHUNK_ROWS, CHUNK_BYTES = 4096, 64 << 20
+Folder = Annotated[
+    str, typer.Option(help="Folder, or URL, for kept and dropped rows, selection, report, card and recipe.")
+]
 
 
 @app.command()
+@with_options(source=SOURCE_OPTIONS)
 def score(
     files: Files,
     scorer: Scorers,
-    out: Annotated[Path, typer.Option(help="Folder of the score table; what is there is not scored again.")],
-    text: Text = "text",
-    uid: Uid = None,
-    group: Group = None,
-    label: Label = None,
-    image: Image = None,
-    tokens: Tokens = None,
-    chunk_rows: ChunkRows = CHUNK_ROWS,
-    chunk_bytes: ChunkBytes = CHUNK_BYTES,
+    out: Annotated[str, typer.Option(help="Folder of the score table; what is there is not scored again.")],
+    source: Words,
     engine: Engine = "local",
+    rows: Annotated[str | None, typer.Option(help="Selection: only the rows that it keeps are scored.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Score the first so many rows alone, for a trial.")] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Score every row into a table; a killed run goes on where it stopped."""
     with _clear_errors():
-        source = datapruner.Source([*files], text, uid, group, label, chunk_rows, image, tokens, chunk_bytes)
+        corpus = source_of(files, source)
         if dry_run:
             output = datapruner.Output(out, scores=out)
-            console.show_plan(plan(Recipe(source, tuple(scorer), (), output, engine)))
+            console.show_plan(plan(Recipe(corpus, tuple(scorer), (), output, engine)))
+        elif rows is not None and limit is not None:
+            raise ValueError("want --rows or --limit, got both")
+        elif limit is not None:
+            table = datapruner.score(corpus, [], out, engine)
+            first = range(min(max(limit, 1), table.n_rows))
+            console.show_table(datapruner.score(corpus, scorer, out, engine, first))
         else:
-            console.show_table(datapruner.score(source, scorer, out, engine))
+            chosen = None if rows is None else datapruner.Selection.load(rows)
+            console.show_table(datapruner.score(corpus, scorer, out, engine, chosen))
 
 
 @app.command()
+@with_options(step=STEP_OPTIONS)
 def select(
-    table: Annotated[Path, typer.Argument(help="Folder that `score` wrote.")],
-    out: Annotated[Path, typer.Option(help="Selection to write, a Parquet file.")],
-    selector: Selector = "middle",
-    by: By = None,
-    keep_ratio: KeepRatio = None,
-    keep_rows: KeepRows = None,
-    keep_tokens: KeepTokens = None,
-    keep_token_ratio: KeepTokenRatio = None,
-    per: Per = None,
-    quota: Quota = "kept",
-    counts: Counts = None,
-    within: Annotated[Path | None, typer.Option(help="Earlier selection: only the rows it keeps compete.")] = None,
+    tables: Annotated[
+        list[str], typer.Argument(metavar="TABLE...", help="Folder that `score` wrote; several share one budget.")
+    ],
+    out: Annotated[list[str], typer.Option(help="Selection to write, a Parquet file; one for each table.")],
+    step: Words,
+    where: Where = None,
+    within: Annotated[
+        list[str] | None, typer.Option(help="Earlier selection: only the rows it keeps compete; one for each table.")
+    ] = None,
+    source: Annotated[list[str] | None, typer.Option(help="The corpus, for vectors that only it has.")] = None,
 ) -> None:
     """Decide from the scores which rows are kept; takes seconds, reads no text."""
     with _clear_errors():
-        rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), (per, quota, counts))
-        if out.exists() or out.parent.is_dir():
-            check_file(out, replaces=is_selection, inputs=[table, *([] if within is None else [within])])
-        selection = datapruner.select(table, rule.selector, rule.by, rule.keep, rule.per, within)
-        selection.save(out)
-        console.show_selection(selection, out)
+        rules, before = rules_of(step, where or ()), within or []
+        if len(out) != len(tables) or len(before) not in (0, len(tables)):
+            raise ValueError(
+                f"want an --out for each of {len(tables)} tables, and as many --within or none, got {len(out)} and "
+                f"{len(before)}"
+            )
+        for place in (local_path(path) for path in out if url_of(path) is None):
+            if place.exists() or place.parent.is_dir():
+                check_file(place, replaces=is_selection, inputs=[*tables, *before])
+        kept: list[datapruner.Selection] | None = [datapruner.Selection.load(path) for path in before] or None
+        for rule in rules:
+            if len(tables) == 1:
+                only = None if kept is None else kept[0]
+                scores = datapruner.ScoreTable(tables[0], source or None)
+                kept = [datapruner.select(scores, rule.selector, rule.by, rule.keep, rule.per, only)]
+            else:
+                kept = [*datapruner.select_together(tables, rule.selector, rule.by, rule.keep, rule.per, kept)]
+        for selection, path in zip(kept or [], out, strict=True):
+            selection.save(path)
+            console.show_selection(selection, path)
 
 
 @app.command()
+@with_options(output=OUTPUT_OPTIONS)
 def write(
     files: Files,
-    selection: Annotated[Path, typer.Option(help="File that `select` wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder for kept and dropped rows, selection, report, card and recipe.")],
-    scores: Annotated[
-        Path | None, typer.Option(help="Folder of the score table; the report says more with it.")
-    ] = None,
-    overwrite: Overwrite = False,
-    no_dropped: NoDropped = False,
-    no_report: NoReport = False,
-    index: Index = False,
+    selection: Annotated[str, typer.Option(help="File that `select` wrote.")],
+    out: Folder,
+    output: Words,
+    nested: Annotated[bool, typer.Option("--nested", help="Enter the folders inside a folder.")] = False,
 ) -> None:
     """Write the kept rows as they stood, and the dropped ones with their reasons."""
     with _clear_errors():
         decided = datapruner.Selection.load(selection)
-        output = datapruner.Output(out, overwrite, not no_dropped, scores, not no_report, index)
-        datapruner.write(datapruner.Source([*files]), decided, output)
+        datapruner.write(datapruner.Source([*files], nested=nested), decided, output_of(out, output))
         console.show_selection(decided, out)
 
 
 @app.command()
+@with_options(step=STEP_OPTIONS, source=SOURCE_OPTIONS, output=OUTPUT_OPTIONS)
 def prune(
     files: Files,
     scorer: Scorers,
-    out: Annotated[Path, typer.Option(help="Folder for kept and dropped rows, selection, report, card and recipe.")],
-    selector: Selector = "middle",
-    by: By = None,
-    keep_ratio: KeepRatio = None,
-    keep_rows: KeepRows = None,
-    keep_tokens: KeepTokens = None,
-    keep_token_ratio: KeepTokenRatio = None,
-    per: Per = None,
-    quota: Quota = "kept",
-    counts: Counts = None,
-    text: Text = "text",
-    uid: Uid = None,
-    group: Group = None,
-    label: Label = None,
-    image: Image = None,
-    tokens: Tokens = None,
-    chunk_rows: ChunkRows = CHUNK_ROWS,
-    chunk_bytes: ChunkBytes = CHUNK_BYTES,
+    out: Folder,
+    step: Words,
+    source: Words,
+    output: Words,
+    where: Where = None,
     engine: Engine = "local",
-    scores: Annotated[Path | None, typer.Option(help="Folder of the score table; default: OUT.scores.")] = None,
-    overwrite: Overwrite = False,
-    no_dropped: NoDropped = False,
-    no_report: NoReport = False,
-    index: Index = False,
     dry_run: DryRun = False,
 ) -> None:
     """Score, select and write in one go."""
     with _clear_errors():
-        source = datapruner.Source([*files], text, uid, group or per, label, chunk_rows, image, tokens, chunk_bytes)
-        output = datapruner.Output(out, overwrite, not no_dropped, scores, not no_report, index)
-        rule = _rule(selector, by, (keep_ratio, keep_rows, keep_tokens, keep_token_ratio), (per, quota, counts))
-        _run(Recipe(source, tuple(scorer), (rule,), output, engine), dry_run)
+        rules = rules_of(step, where or ())
+        _run(Recipe(source_of(files, source), tuple(scorer), rules, output_of(out, output), engine), dry_run)
 
 
 @app.command()
 def run(
     recipe: Annotated[Path, typer.Argument(help="YAML file, as every output folder has one (recipe.yaml).")],
-    out: Annotated[Path | None, typer.Option(help="Output folder, instead of the recipe's.")] = None,
-    scores: Annotated[Path | None, typer.Option(help="Folder of the score table, instead of the recipe's.")] = None,
+    out: Annotated[str | None, typer.Option(help="Output folder, or URL, instead of the recipe's.")] = None,
+    scores: Annotated[str | None, typer.Option(help="Folder of the score table, instead of the recipe's.")] = None,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -194,8 +187,8 @@ def run(
             output = dataclasses.replace(output, scores=scores)
         if output is not None and overwrite:
             output = dataclasses.replace(output, overwrite=True)
-        if output is not None:
-            check_not_input(Path(output.path), [recipe])
+        if output is not None and url_of(output.path) is None:
+            check_not_input(local_path(output.path), [recipe])
         _run(dataclasses.replace(read, out=output), dry_run)
 
 
@@ -247,30 +240,12 @@ def methods() -> None:
         console.show_methods()
 
 
-def _rule(
-    selector: str,
-    by: str | None,
-    keep: tuple[float | None, int | None, int | None, float | None],
-    groups: tuple[str | None, str, str | None],
-) -> Rule:
-    ratio, rows, tokens, token_ratio = keep
-    per, quota, counts = groups
-    words = {
-        "selector": selector,
-        "by": None if by is None else parse_weights(by),
-        "per": per,
-        "quota": parse_weights(quota),
-    }
-    asked = {"keep_ratio": ratio, "keep_rows": rows, "keep_tokens": tokens, "keep_token_ratio": token_ratio}
-    return rule_from_options({**words, **asked, "counts": None if counts is None else parse_weights(counts)})
-
-
 def _run(recipe: Recipe, dry_run: bool) -> None:
     if dry_run:
         console.show_plan(plan(with_named_columns(recipe)))
     else:
         selection = pruning.run(recipe)
-        console.show_selection(selection, Path(recipe.out.path if recipe.out else "."))
+        console.show_selection(selection, recipe.out.path if recipe.out else ".")
         console.show_line(f"kept rows: {kept_hash(selection)}")
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape as markup
 from rich.table import Table
 
+from datapruner.corpus.bad_rows import SKIPPED, count_skipped
 from datapruner.recipe.dry_run import Plan
 from datapruner.scoring.engine import Engine
 from datapruner.scoring.score_table import ScoreTable
@@ -39,6 +40,7 @@ def show_table(table: ScoreTable) -> None:
         console.print(f"{plain(table.path)}: {plain(names)} was not read to its end yet")
         return
     console.print(f"{plain(table.path)}: {table.n_rows:,} rows of {plain(names)}")
+    _say_skipped(console, table.path)
     shown = Table("column", box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
     for q in QUANTILES:
         shown.add_column("min" if q == 0 else "max" if q == 1 else f"{q:.0%}", justify="right")
@@ -46,7 +48,7 @@ def show_table(table: ScoreTable) -> None:
     shown_names = table.score_columns[:MOST_LINES]
     shown.columns[0].min_width = min(60, max(map(len, shown_names), default=0))
     for name in shown_names:
-        values = np.quantile(table.scores(name), QUANTILES)
+        values = np.nanquantile(table.scores(name), QUANTILES)
         shown.add_row(plain(name, 60), *map(_number, values))
     if shown_names:
         console.print(shown)
@@ -80,7 +82,7 @@ def show_lineage(table: ScoreTable) -> None:
     _say_more(console, len(columns) - MOST_LINES, "columns")
 
 
-def show_selection(selection: Selection, path: Path) -> None:
+def show_selection(selection: Selection, path: str | Path) -> None:
     """How many rows are kept and why the others are not."""
     console = Console()
     rows = selection.n_rows
@@ -98,7 +100,13 @@ def show_selection(selection: Selection, path: Path) -> None:
     for warning in warnings[:MOST_LINES]:
         console.print(f"[yellow]warning:[/] {plain(warning)}")
     _say_more(console, len(warnings) - MOST_LINES, "warnings")
+    _say_skipped(console, Path(path))
     console.print(f"{plain(path)}")
+
+
+def _say_skipped(console: Console, folder: Path) -> None:
+    if skipped := count_skipped(folder):
+        console.print(f"[yellow]skipped:[/] {skipped:,} rows that could not be used, see {plain(folder / SKIPPED)}")
 
 
 def show_plan(planned: Plan) -> None:

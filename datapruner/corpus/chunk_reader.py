@@ -18,9 +18,9 @@ from datapruner.corpus.source import Source
 
 @dataclass
 class _Cursor:
-    """An open way through a fragment, before the chunk number `next`."""
+    """An open way through the fragments, before the chunk number `next`."""
 
-    rows: Iterator[Rows]
+    rows: Iterator[tuple[int, Rows]]
     next: int
 
 
@@ -45,21 +45,18 @@ class ChunkReader:
         if offset.file >= len(self._fragments):
             raise ValueError(f"want {offset.file + 1} files, got {len(self._fragments)}: the input was changed")
         fragment, cursor = self._fragments[offset.file], self._cursor
-        if cursor is None or cursor.next != index or self.offsets[index - 1].file != offset.file:
+        if cursor is None or cursor.next != index:
             cursor = self._cursor = _Cursor(self._open_at(fragment, index), index)
-        rows = next(cursor.rows, None)
+        file, rows = next(cursor.rows, (0, None))
         cursor.next += 1
-        if (
-            rows is None
-            or ChunkOffset(offset.file, rows.begin.offset, rows.begin.number, offset.start, len(rows)) != offset
-        ):
+        if rows is None or ChunkOffset(file, rows.begin.offset, rows.begin.number, offset.start, len(rows)) != offset:
             self._cursor = None
             got = "none" if rows is None else f"{len(rows)} after {rows.begin.number - 1}"
             wanted = f"{fragment}: want {offset.rows} rows after line or row {offset.number - 1}"
             raise ValueError(f"{wanted}, got {got}: the input was changed, or the places are of other chunks")
         return Chunk(index, offset.start, rows, file=offset.file)
 
-    def _open_at(self, fragment: Fragment, index: int) -> Iterator[Rows]:
+    def _open_at(self, fragment: Fragment, index: int) -> Iterator[tuple[int, Rows]]:
         """The rows from chunk number `index` on, from the open way where that only has to be gone on."""
         offset, cursor = self.offsets[index], self._cursor
         if cursor is not None and _is_sequential(fragment) and cursor.next <= index:
@@ -69,7 +66,7 @@ class ChunkReader:
                     next(cursor.rows, None)
                 return cursor.rows
         begin = Begin(offset.offset, offset.number)
-        return format_of(fragment).read(fragment, self.source.limits(), self.source.names(self.more), begin)
+        return self.source.rows_from(self._fragments, offset.file, begin, self.source.names(self.more))
 
     def __getstate__(self) -> dict[str, object]:
         return {"source": self.source, "offsets": self.offsets, "more": self.more}

@@ -74,7 +74,7 @@ def load_chunk_offsets(folder: str | Path) -> list[ChunkOffset]:
     try:
         with checked_parquet.open_checked(path) as file:
             columns = {name: file.read(name) for name in FIELDS}
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ValueError(f"{path}: want the places of the chunks, as `score` writes them: {error}") from error
     for name, column in columns.items():
         if str(column.type) != "int64" or column.null_count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -11,13 +12,18 @@ import numpy as np
 from datapruner.corpus.format import Rows
 from datapruner.corpus.formats.image_folder import LARGEST_IMAGE
 from datapruner.corpus.named_files import MOST_BYTES, named_file
+from datapruner.corpus.picture_check import problem_of
+from datapruner.corpus.text_fields import joined_messages
 from prunekernels.io.paths import read_regular
 
 NUMBERS = (int, float, Decimal, np.number)
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
 
 
 def texts(rows: Rows, name: str, values: Sequence[object]) -> list[str]:
-    """`values` of the field `name`, each of which must be valid text."""
+    """`values` of the field `name`, each of which must be valid text, or a list of messages, whose texts are joined."""
+    if any(isinstance(value, list) for value in values):
+        values = [joined_messages(value) for value in values]
     found = [value for value in values if isinstance(value, str)]
     if len(found) < len(values):
         index = next(i for i, value in enumerate(values) if not isinstance(value, str))
@@ -64,6 +70,9 @@ def images(rows: Rows, name: str, values: Sequence[object]) -> list[bytes]:
         if not isinstance(content, bytes) or not content:
             got = "none" if content == b"" else _kind(content)
             raise ValueError(f"{rows.location(index)}: want an encoded image in field {name!r}, got {got}")
+        problem = problem_of(content)
+        if problem is not None:
+            raise ValueError(f"{rows.location(index)}: want a whole image in field {name!r}, got {problem}")
         found.append(content)
     return found
 
@@ -72,7 +81,7 @@ def named_image(rows: Rows, name: str, index: int, value: object) -> Path | None
     """The file that row `index` names as its image; None where it has the bytes, or names none."""
     if not isinstance(value, dict) or value.get("bytes") is not None or not isinstance(value.get("path"), str):
         return None
-    return named_file(rows.source, value["path"], f"{rows.location(index)}: field {name!r}")
+    return named_file(rows.source_of(index), value["path"], f"{rows.location(index)}: field {name!r}")
 
 
 def _read_image(path: Path, place: str) -> bytes:
@@ -97,8 +106,9 @@ def vectors(rows: Rows, name: str) -> np.ndarray:
 
 def _listed(rows: Rows, name: str) -> np.ndarray:
     values = rows.fields([name])[0]
-    # a flag is 0 or 1
-    if isinstance(next((value for value in values if value is not None), None), NUMBERS):
+    first = next((value for value in values if value is not None), None)
+    # a flag is 0 or 1; tables of text hold numbers as text
+    if isinstance(first, NUMBERS) or (isinstance(first, str) and _NUMBER.fullmatch(first)):
         return _numbers(rows, name, values)
     length = None
     for index, value in enumerate(values):
@@ -116,9 +126,10 @@ def _listed(rows: Rows, name: str) -> np.ndarray:
 
 def _numbers(rows: Rows, name: str, values: Sequence[object]) -> np.ndarray:
     for index, value in enumerate(values):
-        if not isinstance(value, NUMBERS):
-            raise ValueError(f"{rows.location(index)}: want a number in field {name!r}, got {_kind(value)}")
-    return _floats(values, 1)
+        if not isinstance(value, NUMBERS) and not (isinstance(value, str) and _NUMBER.fullmatch(value)):
+            got = f"{value!r:.40}" if isinstance(value, str) else _kind(value)
+            raise ValueError(f"{rows.location(index)}: want a number in field {name!r}, got {got}")
+    return _floats([float(value) if isinstance(value, str) else value for value in values], 1)
 
 
 def _floats(values: Sequence[object], columns: int) -> np.ndarray:

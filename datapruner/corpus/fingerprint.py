@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from datapruner.corpus.field_values import named_image
-from datapruner.corpus.format import Limits
+from datapruner.corpus.format import ReadOptions
 from datapruner.corpus.formats import in_memory
 from datapruner.corpus.formats.image_folder import ImageFolder
 from datapruner.corpus.formats.in_memory import HubDataset, InMemoryDataset
@@ -119,10 +119,13 @@ def _with_named_images(found: FileFingerprint, source: Source, fragment: Fragmen
     if field is None or isinstance(fragment, ImageFolder):
         return found
     hashed, is_any = _blake2b(), False
-    for rows in format_of(fragment).read(fragment, source.limits(), [field]):
+    # which rows are skipped hangs on more than the images
+    names = [field] if source.on_error == "refuse" else source.names()
+    for found_rows in format_of(fragment).read(fragment, source.read_options(), names):
+        rows = source.without_bad(found_rows)
         for index, value in enumerate(rows.fields([field])[0]):
             path = named_image(rows, field, index, value)
-            if path is not None:
+            if path is not None and isinstance(value, dict):
                 hashed.update(f"{value['path']}\n{digest(path)}\n".encode())
                 is_any = True
     if is_any:
@@ -158,7 +161,7 @@ def _in_memory(fragment: InMemoryDataset) -> FileFingerprint:
     pa = require("pyarrow", "data")
     hashed, size = _blake2b(), 0
     # steps of a fixed size: the hash must not hang on how a reader cuts chunks
-    for part in in_memory.read(fragment, Limits(1000, 1 << 62)):
+    for part in in_memory.read(fragment, ReadOptions(1000, 1 << 62)):
         # taken rows lie in fresh arrays, whatever they were cut from
         table = part.table.take(pa.array(range(len(part)), pa.int64())).combine_chunks()
         sink = pa.BufferOutputStream()

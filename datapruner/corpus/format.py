@@ -1,25 +1,32 @@
 """The contract of a format: rows read in chunks and kept as they stand, and written back as they stood.
 
-A format is a module with `read(fragment, limits, columns, begin)`, which yields `Rows`, and `Writer(path, like,
-noted)`. A fragment is what one format reads from its begin to its end: a file, a table in memory, a folder of images.
+A format is a module with `read(fragment, options, columns, begin)`, which yields `Rows`, and `Writer(path, like,
+noted)`; with `check(fragments, columns)` where the files of a corpus have to fit together. A fragment is what one
+format reads from its begin to its end: a file, a table in memory, a folder of images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 
 @dataclass(frozen=True)
-class Limits:
-    """A chunk has at most `rows` rows, and at most `bytes` bytes unless its only row has more."""
+class ReadOptions:
+    """A chunk has at most `rows` rows, and at most `bytes` bytes unless its only row has more.
+
+    `text_rows`: what a row of a text file is. `skip`: where data breaks off, what came before it is read, and the rest
+    is one broken row.
+    """
 
     rows: int
     bytes: int
+    text_rows: Literal["line", "file"] = "line"
+    skip: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,20 +41,27 @@ START = Begin()
 
 
 class Rows(Protocol):
-    """Consecutive rows of one fragment."""
+    """Rows of one fragment, in their order."""
 
     @property
     def begin(self) -> Begin:
-        """Where the first row stands."""
+        """Where the rows begin, those that were left out by `take` included."""
 
     @property
-    def source(self) -> object:
-        """The fragment."""
+    def size(self) -> int:
+        """Their bytes, as `ReadOptions.bytes` counts them; of all that were read, whatever was taken of them."""
+
+    @property
+    def broken(self) -> Mapping[int, str]:
+        """Rows that the reader knows to be broken, and why; only where it was asked to skip such."""
 
     def __len__(self) -> int: ...
 
-    def only(self, index: int) -> Rows:
-        """Row `index` alone, which knows its location."""
+    def source_of(self, index: int) -> object:
+        """The fragment of row `index`."""
+
+    def take(self, indices: Sequence[int]) -> Rows:
+        """The rows `indices`, ascending, each of which knows its location."""
 
     def location(self, index: int) -> str:
         """Where row `index` stands, for people: the file, and the line or row from 1."""
@@ -63,19 +77,20 @@ class Rows(Protocol):
 
 
 class Writer(Protocol):
-    """Makes a writer of rows like those of the fragment `like`."""
+    """Makes a writer of rows like those of the fragments `like`."""
 
-    def __call__(self, path: Path, like: object, noted: Sequence[str] | None = None) -> RowWriter: ...
+    def __call__(self, path: Path, like: Sequence[object], noted: Mapping[str, str] | None = None) -> RowWriter: ...
 
 
 @dataclass(frozen=True)
 class Note:
-    """What is said about a dropped row: it is written beside the row's own fields."""
+    """What is said about a dropped row, written beside the row's own fields: `scores` are those that it was selected by
+    and, as in "near_duplicate.nearest_uid", what their scorers say beside them."""
 
     row: int
     uid: str
     reason: str
-    scores: dict[str, float]
+    scores: dict[str, object]
 
 
 class RowWriter(Protocol):

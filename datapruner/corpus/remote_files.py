@@ -35,13 +35,13 @@ class RemoteFile:
     def open(self) -> BinaryIO:
         """The file for reading; it can be sought in. What goes wrong with a server is an OSError that names the URL."""
         with server_errors(self.url):
-            filesystem, path = _filesystem(self.url)
+            filesystem, path = filesystem_of(self.url)
             return cast(BinaryIO, _Opened(filesystem.open(path, "rb"), self.url))
 
     def info(self) -> Mapping[str, object]:
         """What the file system says of the file: its size, and more where it has it."""
         with server_errors(self.url):
-            filesystem, path = _filesystem(self.url)
+            filesystem, path = filesystem_of(self.url)
             return filesystem.info(path)
 
 
@@ -87,7 +87,7 @@ class _Opened:
 
 
 @contextmanager
-def server_errors(url: str) -> Iterator[None]:
+def server_errors(url: str, done: str = "read") -> Iterator[None]:
     """Whatever a client of some server raises, as an OSError of one line that names the URL."""
     try:
         yield
@@ -97,10 +97,10 @@ def server_errors(url: str) -> Iterator[None]:
         raise FileNotFoundError(f"{url}: no such file") from None
     except Exception as error:  # noqa: BLE001 - each protocol has a library with errors of its own
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise OSError(f"{url} cannot be read: {type(error).__name__}: {reason:.300}") from error
+        raise OSError(f"{url} cannot be {done}: {type(error).__name__}: {reason:.300}") from error
 
 
-def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
+def filesystem_of(url: str) -> tuple[AbstractFileSystem, str]:
     """The file system of `url` and the path in it; raises ValueError where nobody knows the protocol."""
     fsspec = require("fsspec", "data")
     try:
@@ -126,15 +126,26 @@ def is_url(path: str | Path) -> bool:
     return isinstance(path, str) and "://" in path
 
 
-def list_files(url: str) -> list[RemoteFile | Path]:
-    """The file at `url`, or the files of the folder there, by name; a local file comes back as its path."""
-    filesystem, path = _filesystem(url)
+def list_files(url: str, nested: bool = False) -> list[RemoteFile | Path]:
+    """The file at `url`, or the files of the folder there, by name; a local file comes back as its path.
+
+    A star in the URL stands for what the file system's own globs say. `nested`: folders inside are entered.
+    """
+    filesystem, path = filesystem_of(url)
     protocol = filesystem.protocol if isinstance(filesystem.protocol, str) else filesystem.protocol[0]
     if protocol == "file":
         return [Path(path)]
     with server_errors(url):
         # the page of a web server is no folder that could be relied on
-        if protocol not in ("http", "https") and filesystem.isdir(path):
+        listed = protocol not in ("http", "https")
+        if listed and "*" in path:
+            names = [name for name in filesystem.glob(path) if filesystem.isfile(name)]
+            if not names:
+                raise FileNotFoundError(url)
+            return [RemoteFile(filesystem.unstrip_protocol(name)) for name in sorted(names)]
+        if listed and filesystem.isdir(path):
+            if nested:
+                return [RemoteFile(filesystem.unstrip_protocol(name)) for name in sorted(filesystem.find(path))]
             names = [entry["name"] for entry in filesystem.ls(path, detail=True) if entry["type"] == "file"]
             return [RemoteFile(filesystem.unstrip_protocol(name)) for name in sorted(names)]
         filesystem.info(path)

@@ -27,6 +27,7 @@ class HashedNgrams(Embedder):
     longest: int = 2
 
     direction: ClassVar[str] = "words in common are a larger dot product"
+    cost: ClassVar[str] = "a hash an n-gram: one pass over the text"
 
     def check(self) -> None:
         if self.dims < 1 or self.longest < 1 or self.unit not in ("word", "character"):

@@ -31,6 +31,7 @@ class SentenceTransformerEmbedder(Embedder):
     device: str | None = field(default=None, metadata=COSMETIC)
 
     direction: ClassVar[str] = "closer in meaning is a larger dot product"
+    cost: ClassVar[str] = "one forward pass: 2 P FLOP a token for P parameters"
 
     def check(self) -> None:
         if self.batch_size < 1:

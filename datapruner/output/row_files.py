@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
+from datapruner.corpus import bad_rows
+from datapruner.corpus.bad_rows import SKIPPED, SkippedFile
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.format import Note, RowWriter
-from datapruner.corpus.fragments import Fragment, format_of, output_suffix
+from datapruner.corpus.fragments import Fragment, open_writer, output_suffix
 from datapruner.corpus.source import Source
 from datapruner.scoring import progress
 from datapruner.selection.selection import Selection
 
 ChunkCallback = Callable[[Chunk], None]
-KEPT_ROWS, KEPT_UIDS = "kept_rows.npy", "kept_uids.txt"
+KEPT_ROWS, KEPT_UIDS, KEPT_WEIGHTS = "kept_rows.npy", "kept_uids.txt", "kept_weights.npy"
 
 
 def kept_name(source: Source) -> str:
@@ -26,16 +28,17 @@ def kept_name(source: Source) -> str:
 
 def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool, on_chunk: ChunkCallback) -> None:
     """Write the kept rows of `source` into `folder`, the `dropped` ones where asked for; `on_chunk` sees each chunk."""
-    first, end = source.files()[0], 0
+    files, end = source.files(), 0
+    skipped = bad_rows.ignore if source.on_error == "refuse" else SkippedFile(folder / SKIPPED).add
     with ExitStack() as stack:
-        kept = stack.enter_context(_writer(first, folder / kept_name(source)))
+        kept = stack.enter_context(_writer(files, folder / kept_name(source)))
         others = None
         if dropped:
-            noted = [*selection.scores]
-            others = stack.enter_context(_writer(first, folder / f"dropped{output_suffix(first)}", noted))
+            noted = {**dict.fromkeys(selection.scores, "float"), **_kinds(selection)}
+            others = stack.enter_context(_writer(files, folder / f"dropped{output_suffix(files[0])}", noted))
         with progress.display() as shown:
             bar = progress.Bar(shown, "writing", selection.n_rows)
-            for chunk in source.raw_chunks():
+            for chunk in source.raw_chunks(on_skip=skipped):
                 end = chunk.start + len(chunk.rows)
                 with bar.working(end):
                     on_chunk(chunk)
@@ -46,6 +49,12 @@ def write_rows(source: Source, selection: Selection, folder: Path, dropped: bool
                         others.write(chunk.rows, goes, _notes(selection, chunk, goes))
     if end != selection.n_rows:
         raise ValueError(f"want the {selection.n_rows} rows that were selected from, got {end}")
+
+
+def write_weights(selection: Selection, folder: Path) -> None:
+    """Write the weights of the kept rows, float32 in their order, into `folder`, where a selector gave any."""
+    if selection.weights is not None:
+        np.save(folder / KEPT_WEIGHTS, selection.weights[selection.kept].astype(np.float32), allow_pickle=False)
 
 
 def write_index(selection: Selection, folder: Path) -> None:
@@ -61,9 +70,9 @@ def write_index(selection: Selection, folder: Path) -> None:
 
 
 @contextmanager
-def _writer(like: Fragment, path: Path, noted: Sequence[str] | None = None) -> Iterator[RowWriter]:
+def _writer(like: Sequence[Fragment], path: Path, noted: Mapping[str, str] | None = None) -> Iterator[RowWriter]:
     """A writer that is closed; where something failed, a failing close does not hide it."""
-    writer: RowWriter = format_of(like).Writer(path, like, noted)
+    writer = open_writer(like, path, noted)
     try:
         yield writer
     except BaseException:
@@ -82,11 +91,20 @@ def _uids(selection: Selection) -> Iterator[tuple[int, list[str]]]:
 
 def _notes(selection: Selection, chunk: Chunk, indices: Sequence[int]) -> list[Note]:
     names = selection.uid_range(chunk.start, chunk.start + len(chunk.rows))
+    said = selection.said(chunk.start, chunk.start + len(chunk.rows))
     notes = []
     for index in indices:
         row = chunk.start + index
         # the shortest decimal that reads back as this float32
         # rows dropped before a sum of ranks was taken have none
-        scores = {n: float(str(values[row])) for n, values in selection.scores.items() if not np.isnan(values[row])}
-        notes.append(Note(row, names[index], selection.reason(row) or "", scores))
+        scores: dict[str, object] = {
+            n: float(str(values[row])) for n, values in selection.scores.items() if not np.isnan(values[row])
+        }
+        details = {name: values[index] for name, values in said.items() if values[index] not in (None, "")}
+        notes.append(Note(row, names[index], selection.reason(row) or "", {**scores, **details}))
     return notes
+
+
+def _kinds(selection: Selection) -> dict[str, str]:
+    """What Arrow calls the values of each detail."""
+    return {name: str(column.block(0).type) for name, column in selection.details.items()}

@@ -3,13 +3,16 @@
     kept.jsonl | kept.parquet        the kept rows as they stood: JSON lines byte for byte, Parquet in its schema
     dropped.jsonl | dropped.parquet  the dropped rows with one more field "prunekit": row, uid, reason, scores
     kept_rows.npy, kept_uids.txt     row numbers (int64) and uids of the kept rows, on request
+    kept_weights.npy                 how many rows each kept one stands for (float32), where a selector says so
     selection.parquet                the decision for every row
     README.md                        a dataset card with numbers and lineage
     report.html                      pictures, groups, reasons and examples, see report/page.py
     recipe.yaml                      what `datapruner run` makes the same kept rows from
+    skipped.jsonl                    rows that could not be used: place, reason and row, where the source skips such
 
-Compressed JSON lines are written with the same compression (kept.jsonl.gz, kept.jsonl.zst), data sets and arrays as
-Parquet, images as files in the folders kept/ and dropped/, each with a metadata.jsonl that has the notes. The
+Compressed JSON lines are written with the same compression (kept.jsonl.gz, kept.jsonl.zst), CSV as CSV, other JSON
+and text files as JSON lines, data sets, arrays and Arrow files as Parquet, images as files in the folders kept/ and
+dropped/, each with a metadata.jsonl that has the notes. The
 folder is one that `datasets.load_dataset` takes: the card names the kept rows.
 
 Where a row (JSONL) or the schema (Parquet) has a field "prunekit" already, the new one is called "prunekit_2", or
@@ -18,15 +21,17 @@ the first number that is free.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.fragments import CorpusLike
+from datapruner.corpus.remote_outputs import local_path, remote_copy, url_of
 from datapruner.corpus.source import Source, as_source
 from datapruner.output.dataset_card import dataset_card
 from datapruner.output.report import page
 from datapruner.output.report.example_rows import ExampleTexts
-from datapruner.output.row_files import kept_name, write_index, write_rows
+from datapruner.output.row_files import kept_name, write_index, write_rows, write_weights
 from datapruner.recipe.output_check import KIND, output_inputs
 from datapruner.recipe.recipe import Output, as_output
 from datapruner.recipe.recipe_from_selection import recipe_text
@@ -42,8 +47,8 @@ def write(
     source: CorpusLike | Source,
     selection: str | Path | Selection,
     out: str | Path | Output,
-) -> Path:
-    """Write what `selection` keeps of `source` into the folder `out`, and return it.
+) -> str | Path:
+    """Write what `selection` keeps of `source` into the folder `out`, or to a URL that fsspec knows, and return it.
 
     The report says more where `Output.scores` names the score table. Raises ValueError where the selection is of
     another input, where `out` is or holds what it is made from, or where it is not empty and not to
@@ -51,6 +56,20 @@ def write(
     """
     source, output = as_source(source), as_output(out)
     selection = selection if isinstance(selection, Selection) else Selection.load(selection)
+    if selection.input["fields"].get("on_error") is not None:
+        # which rows are skipped hangs on what is wanted of them
+        source = source.as_recorded(selection.input["fields"])
+    if (url := url_of(output.path)) is not None:
+        with remote_copy(url) as made:
+            _write(source, selection, dataclasses.replace(output, path=made), None)
+        return url
+    folder = local_path(output.path)
+    _write(source, selection, dataclasses.replace(output, path=folder), folder)
+    return folder
+
+
+def _write(source: Source, selection: Selection, output: Output, place: Path | None) -> None:
+    """Write into the folder of `output`; `place` is where recipes are read, None: somewhere else."""
     folder, inputs = Path(output.path), output_inputs(output, source)
     if isinstance(selection.uids, FileUidColumn):
         inputs.append(selection.uids.path)
@@ -68,15 +87,15 @@ def write(
                 texts.collect(chunk)
 
         write_rows(source, selection, partial, output.dropped, on_chunk)
+        write_weights(selection, partial)
         if output.index:
             write_index(selection, partial)
         selection.save(partial / "selection.parquet")
         (partial / "README.md").write_text(dataset_card(selection, kept_name(source)), encoding="utf-8")
-        recipe = recipe_text(source, selection, table, folder)
+        recipe = recipe_text(source, selection, table, place)
         if recipe is not None:
             (partial / "recipe.yaml").write_text(recipe, encoding="utf-8")
         if data is not None:
             (partial / "report.html").write_text(page.page_html(data, texts), encoding="utf-8")
         # where the selection was made, should that not have gone
         recover_all(partial)
-    return folder

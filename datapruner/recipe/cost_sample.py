@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datapruner.corpus.source import Source
+from datapruner.corpus.text_fields import names_of
 from datapruner.recipe.recipe import Rule
 from datapruner.scoring.manifest import MANIFEST, ROWS
 from datapruner.scoring.score import score
@@ -45,11 +46,12 @@ class CostSample:
     def __init__(self, source: Source, columns: Mapping[str, Scorer], folder: Path) -> None:
         self.folder = folder
         used = source.fields()
-        fields = [*used.values()]
+        # a template is made of fields, the name of a file of none
+        fields = [name for field in used.values() if field is not None for name in names_of(field)]
         vectors = {name for name, scorer in columns.items() if scorer.is_vector}
         fields += [name for scorer in columns.values() for name in scorer.vectors() if name not in vectors]
-        fields += [name for scorer in columns.values() for name in scorer.fields()]
-        self.fields = [*dict.fromkeys(name for name in fields if name is not None)]
+        fields += [name for scorer in columns.values() for field in scorer.fields() for name in names_of(field)]
+        self.fields = [*dict.fromkeys(fields)]
         first = next(iter(source.raw_chunks(whole=False, more=self.fields)), None)
         n = 0 if first is None else len(first.rows)
         self.sizes = sorted({min(size, n) for size in SIZES} - {0})
@@ -87,7 +89,7 @@ class CostSample:
         """About how many of `rows` rows the steps keep; None where the sample does not say it."""
         left = rows
         for step in steps:
-            rule, budget = as_selector(step.selector), None if step.keep is None else as_budget(step.keep)
+            rule, budget = as_selector(step.selector or "top"), None if step.keep is None else as_budget(step.keep)
             if budget is not None and not budget.counts_tokens:
                 left = budget.amount(left)
             elif budget is not None and budget.token_ratio is not None:
@@ -110,7 +112,7 @@ class CostSample:
     def _share(self, step: Rule) -> float | None:
         for size in reversed(self.sizes):
             try:
-                table = ScoreTable(self._table(size))
+                table = ScoreTable(self._table(size), self.sources[size])
                 return select(table, step.selector, step.by, None, step.per).n_kept / size
             except ValueError:
                 continue

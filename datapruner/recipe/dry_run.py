@@ -62,9 +62,9 @@ def plan(recipe: Recipe) -> Plan:
     """Look at `recipe`, which `with_named_columns` has seen, without running it."""
     files = tuple((fragment.name, size_of(fragment)) for fragment in recipe.source.files())
     path = None if recipe.out is None else recipe.out.table_path
-    made = _made(path, files)
+    made = _made(path, files, recipe.source)
     rows, exact = count_rows(recipe.source) if made is None else (made.n_rows, True)
-    columns = scorers_by_column(recipe.scorers)
+    columns = scorers_by_column(recipe.all_scorers)
     there = set() if made is None else columns.keys() & {*made.columns}
     for name in columns.keys() - there:
         # raises what the run would
@@ -72,7 +72,7 @@ def plan(recipe: Recipe) -> Plan:
     with tempfile.TemporaryDirectory() as folder:
         sample = CostSample(recipe.source, columns, Path(folder))
         costs = []
-        for name, scorer in zip(columns, recipe.scorers, strict=True):
+        for name, scorer in zip(columns, recipe.all_scorers, strict=True):
             cost = None if name in there else sample.cost(scorer)
             costs.append(
                 ColumnPlan(name, there=True)
@@ -127,10 +127,10 @@ def size_of(fragment: Fragment) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _made(path: Path | None, files: tuple[tuple[str, int | None], ...]) -> ScoreTable | None:
+def _made(path: Path | None, files: tuple[tuple[str, int | None], ...], source: Source) -> ScoreTable | None:
     """The table that the run would go on with, where it was read to its end and its input has the same sizes."""
     if path is None or not (path / MANIFEST).exists():
         return None
-    table = ScoreTable(path)
+    table = ScoreTable(path, source)
     same = [file["bytes"] for file in table.manifest["input"]["files"]] == [size for _, size in files]
     return table if same and table.manifest["rows"] is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from datapruner.corpus.remote_outputs import check_remote, local_path, url_of
 from datapruner.corpus.source import Source
 from datapruner.recipe.recipe import Output
 from prunekernels.io.outputs import check_folder
@@ -14,7 +15,12 @@ KIND = "datapruner output"
 
 def check_output(output: Output, source: Source) -> list[str]:
     """Raise ValueError where `write` would refuse the output; returns what it would replace."""
-    out = Path(output.path)
+    if (url := url_of(output.path)) is not None:
+        check_remote(url)
+        if output.scores is None or url_of(output.scores) is not None:
+            raise ValueError(f"want scores=<a folder of this machine> (--scores) beside an output at {url}")
+        return []
+    out = local_path(output.path)
     if output.scores is not None:
         _check_apart(out, Path(output.scores))
     return check_folder(out, KIND, overwrite=output.overwrite, inputs=output_inputs(output, source))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from datapruner.corpus.remote_outputs import local_path
 from datapruner.corpus.source import Source
 from datapruner.scoring.scorer import Scorer
 from datapruner.selection.budgets import Budget, Per
@@ -19,12 +20,16 @@ from datapruner.selection.selector import Selector
 
 @dataclass(frozen=True)
 class Rule:
-    """One step of selecting, in the words of `select`; a later step chooses among what the earlier ones keep."""
+    """One step of selecting, in the words of `select`; a later step chooses among what the earlier ones keep.
 
-    selector: str | Selector = "middle"
+    Its own `scorers` score these rows alone.
+    """
+
+    selector: str | Selector | None = None
     by: str | Mapping[str, float] | None = None
     keep: float | Budget | None = None
     per: str | Per | None = None
+    scorers: tuple[str | Scorer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Output:
     @property
     def table_path(self) -> Path:
         """The folder of the score table."""
-        return Path(f"{self.path}.scores" if self.scores is None else self.scores)
+        return local_path(f"{self.path}.scores" if self.scores is None else self.scores)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,11 @@ class Recipe:
     out: Output | None = None
     engine: str = "local"
     expect: Expected = Expected()
+
+    @property
+    def all_scorers(self) -> tuple[str | Scorer, ...]:
+        """Those of all rows, and then those of the steps."""
+        return (*self.scorers, *(item for step in self.select for item in step.scorers))
 
 
 def as_output(out: str | Path | Output) -> Output:

@@ -24,23 +24,23 @@ from datapruner.selection.step import Step
 from prunekernels import registry, spec
 
 
-def recipe_text(source: Source, selection: Selection, table: ScoreTable | None, folder: Path) -> str | None:
-    """The recipe of `selection`, to be read in `folder`, as YAML.
+def recipe_text(source: Source, selection: Selection, table: ScoreTable | None, folder: Path | None) -> str | None:
+    """The recipe of `selection`, to be read in `folder` (None: elsewhere), as YAML.
 
-    None where no recipe can say it: for rows in memory, which have no path, and for methods of the caller's own.
+    None where no recipe can say it: for rows in memory, which have no path, for methods of the caller's own, and for a
+    budget that several tables shared.
     """
     path = _path(source, folder)
-    if path is None or not _are_methods_known(selection):
+    if path is None or not _are_methods_known(selection) or any(step["tables"] > 1 for step in selection.steps):
         return None
-    used = selection.input["fields"]
     found = Recipe(
         source=Source(
             path,
-            **{name: used[name] for name in used.keys() & {"text", "uid", "group", "label", "image"}},
             chunk_rows=selection.input["chunk_rows"],
             tokens=source.tokens,
             chunk_bytes=selection.input.get("chunk_bytes", source.chunk_bytes),
-        ),
+            nested=source.nested,
+        ).as_recorded(selection.input["fields"]),
         scorers=tuple(_scorers(selection, table)),
         select=tuple(_rule(step) for step in selection.steps),
         expect=Expected(selection.n_kept, kept_hash(selection)),
@@ -56,13 +56,17 @@ def _are_methods_known(selection: Selection) -> bool:
     )
 
 
-def _path(source: Source, folder: Path) -> str | list[str] | None:
+def _path(source: Source, folder: Path | None) -> str | list[str] | None:
     """What `source` was given, its paths as `folder` sees them; addresses stay."""
     given = source.path
     if not isinstance(given, str | Path | list | tuple):
         return None
     paths = [given] if isinstance(given, str | Path) else given
-    seen = [str(path) if is_url(path) else Path(os.path.relpath(Path(path), folder)).as_posix() for path in paths]
+
+    def seen_from(path: Path) -> str:
+        return (path.absolute() if folder is None else Path(os.path.relpath(path, folder))).as_posix()
+
+    seen = [str(path) if is_url(path) else seen_from(Path(path)) for path in paths]
     return seen[0] if len(seen) == 1 else seen
 
 
@@ -95,4 +99,6 @@ def _read_by_selectors(selection: Selection) -> list[str]:
 def _rule(step: Step) -> Rule:
     asked = {word: step["budget"].get(field) for word, field in BUDGET_OPTIONS.items()}
     by, groups = step["ranks"] or step["by"], {word: step[word] for word in ("per", "quota", "counts")}
-    return rule_from_options({"selector": step["selector"], "by": by, **asked, **groups})
+    return rule_from_options(
+        {"selector": step["selector"], "by": by, **asked, "counted_by": step["counted_by"], **groups}
+    )

@@ -5,8 +5,10 @@ scorers: [near_duplicate, "ppl=perplexity:model=gpt2"]
 engine: local:workers=4
 scores: scores                                         # folder of the score table; default: out + ".scores"
 select:
-- {selector: "threshold:minimum=0.7", by: near_duplicate}
+- {selector: "threshold:maximum=0.8", by: near_duplicate}
+- {where: "int_score >= 3"}                            # a field of the rows, or a column
 - {selector: middle, by: {ppl: 0.7, length: 0.3}, keep_ratio: 0.5, per: source, quota: equal}
+- {scorers: ["long=perplexity:window=4096"], by: long, keep_ratio: 0.5}   # scores what is left alone
 out: {path: pruned, dropped: false}                    # or just the path
 expect: {kept: 310, hash: 0123456789abcdef0123456789abcdef}
 """
@@ -21,13 +23,13 @@ from typing import TypeVar
 from datapruner.corpus.remote_files import is_url
 from datapruner.corpus.source import Source
 from datapruner.recipe.recipe import Expected, Output, Recipe, Rule
-from datapruner.recipe.rule_options import BUDGET_OPTIONS, options_of_rule, rule_from_options
-from prunekernels import spec
+from datapruner.recipe.rule_options import WORDS, condition, options_of_rule, rule_from_options
+from datapruner.scoring.scorer import Scorer
+from datapruner.scoring.scorer_columns import scorers_by_column, text_form
 from prunekernels.extras import require
 from prunekernels.io.yaml_files import read_yaml
 
 TOP = ("source", "scorers", "engine", "scores", "select", "out", "expect")
-STEP = ("selector", "by", *BUDGET_OPTIONS, "per", "quota", "counts")
 # types of fields, as they are written in the dataclasses, that YAML has
 PLAIN = {"str": str, "int": int, "float": float, "bool": bool, "None": type(None)}
 Made = TypeVar("Made")
@@ -50,9 +52,7 @@ def dump(recipe: Recipe) -> str:
     out.pop("overwrite", None)
     plain = {
         "source": _changed(recipe.source),
-        "scorers": [
-            item if isinstance(item, str) else spec.describe(item, every_field=True) for item in recipe.scorers
-        ],
+        "scorers": [_scorer(item) for item in recipe.scorers],
         "engine": None if recipe.engine == "local" else recipe.engine,
         "scores": scores,
         "select": [options_of_rule(step) for step in recipe.select],
@@ -61,6 +61,13 @@ def dump(recipe: Recipe) -> str:
     }
     kept = {key: value for key, value in plain.items() if value is not None}
     return require("yaml", "data").safe_dump(kept, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _scorer(item: str | Scorer) -> str:
+    """The text form of a scorer; raises ValueError for a class of somebody's own, which no other run could make."""
+    text = item if isinstance(item, str) else text_form(item)
+    scorers_by_column(text)
+    return text
 
 
 def _changed(item: Source | Output | Expected) -> dict[str, object]:
@@ -116,8 +123,13 @@ def _output(top: dict[str, object], folder: Path) -> Output | None:
 
 
 def _step(read: object, place: str) -> Rule:
-    step = _mapping({"selector": read} if isinstance(read, str) else read, place, STEP)
+    is_condition = isinstance(read, dict) and "where" in read
+    known = ("where", "scorers") if is_condition else (*WORDS, "scorers")
+    step = _mapping({"selector": read} if isinstance(read, str) else read, place, known)
     try:
+        if is_condition:
+            made = condition(_text(step.pop("where"), "where"))
+            return dataclasses.replace(made, scorers=rule_from_options(step).scorers)
         return rule_from_options(step)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
@@ -129,7 +141,8 @@ def _section(read: object, place: str, kind: type) -> dict[str, object]:
     section = _mapping({"path": read} if isinstance(read, str | list) and "path" in known else read, place, known)
     hints = {field.name: str(field.type).split(" | ") for field in dataclasses.fields(kind)}
     for key, value in section.items():
-        plain = [PLAIN[hint] for hint in hints[key] if hint in PLAIN]
+        # which words a field takes, who has it checks
+        plain = [PLAIN.get(hint, str) for hint in hints[key] if hint in PLAIN or hint.startswith("Literal[")]
         # true is no number here, and a number no truth
         fits = type(value) in plain or (type(value) is int and float in plain)
         if key != "path" and not fits:

@@ -25,6 +25,7 @@ class Field(Scorer):
     needs: ClassVar[tuple[str, ...]] = ()
     is_cheap: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is more of what the field measures"
+    cost: ClassVar[str] = "a look-up"
 
     def check(self) -> None:
         if not self.name:

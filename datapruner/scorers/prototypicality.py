@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from datapruner.corpus.uids import splitmix64
+from datapruner.scorers._drawn_vectors import drawn_vectors
 from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 from prunekernels._unit import unit_rows
 from prunekernels.kmeans import kmeans
@@ -39,7 +39,9 @@ class Prototypicality(Scorer):
     seed: int = 0
 
     needs: ClassVar[tuple[str, ...]] = ()
+    fits_some_rows: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is farther from its cluster's centroid: harder; in [0, 2]"
+    cost: ClassVar[str] = "fit: 2 n k d FLOP an iteration for n training rows; 2 k d a row"
 
     def check(self) -> None:
         if self.k < 0 or self.iterations < 1 or self.train_rows < max(1, self.k):
@@ -52,17 +54,10 @@ class Prototypicality(Scorer):
         return (self.features,)
 
     def fit(self, corpus: Iterable[Batch]) -> State:
-        keys, rows, total = np.zeros(0, np.uint64), None, 0
-        for batch in corpus:
-            total += len(batch)
-            keys = np.append(keys, splitmix64(batch.keys, self.seed))
-            found = batch.vectors[self.features]
-            rows = found if rows is None else np.concatenate([rows, found])
-            if len(keys) > 2 * self.train_rows:
-                keys, rows = self._drawn(keys, rows)
-        if rows is None or not total:
+        drawn = drawn_vectors(corpus, self.features, self.train_rows, self.seed)
+        rows, total = drawn.vectors, drawn.total
+        if not total:
             return {"centroids": np.zeros((0, 0), np.float32)}
-        keys, rows = self._drawn(keys, rows)
         k = self.k or max(1, round((total / (2 * self.iterations)) ** 0.5))
         found_centroids = kmeans(torch.tensor(rows), min(k, len(rows)), True, self.iterations, self.seed).centroids
         return {"centroids": found_centroids.numpy()}
@@ -73,11 +68,6 @@ class Prototypicality(Scorer):
     def details(self, batch: Batch, state: State = NOTHING) -> dict[str, np.ndarray]:
         """`cluster`: the number of the nearest centroid, int32."""
         return {"cluster": self._nearest(batch, state)[1]}
-
-    def _drawn(self, keys: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The rows with the smallest keys, in their order: which they are hangs on no order of the corpus."""
-        order = np.argsort(keys, kind="stable")[: self.train_rows]
-        return keys[order], rows[order]
 
     def _nearest(self, batch: Batch, state: State) -> tuple[np.ndarray, np.ndarray]:
         """Cosine to the nearest centroid, float32 [n], and its number, int32 [n]."""

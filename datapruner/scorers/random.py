@@ -23,6 +23,7 @@ class Random(Scorer):
     needs: ClassVar[tuple[str, ...]] = ()
     is_cheap: ClassVar[bool] = True
     direction: ClassVar[str] = "none: uniform in [0, 1)"
+    cost: ClassVar[str] = "a hash a row"
 
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
         # 24 bits are what a float32 holds exactly: 1 is never reached

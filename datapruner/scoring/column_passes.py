@@ -8,6 +8,7 @@ from datapruner.corpus.chunk_reader import ChunkReader
 from datapruner.corpus.chunks import load_chunk_offsets
 from datapruner.corpus.source import Source
 from datapruner.scoring import progress
+from datapruner.scoring.chosen_rows import inside, load_rows
 from datapruner.scoring.engine import Engine
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Batch, Scorer
@@ -96,10 +97,13 @@ class FitBatches:
     def after(self, done: int) -> Iterator[Batch]:
         """All but the first `done` batches, which are not read."""
         bar = progress.Bar(self.shown, f"{self.name}: fit", self.table.n_rows)
-        offsets = load_chunk_offsets(self.table.path)
+        offsets, chosen = load_chunk_offsets(self.table.path), load_rows(self.table, self.name)
+        places = [inside(chosen, offset.start, offset.start + offset.rows) for offset in offsets]
+        batches = [index for index in range(len(offsets)) if len(places[index])]
         read = ChunkReader(self.source, tuple(offsets), tuple(source_fields(self.table, {self.name: self.scorer})))
-        bar.skip(sum(offset.rows for offset in offsets[:done]))
-        for index in range(done, len(offsets)):
+        bar.skip(sum(offsets[index].rows for index in batches[:done]))
+        for index in batches[done:]:
             chunk = read(index)
             with bar.working(chunk.start + len(chunk.rows)):
-                yield batch_of(self.source, self.table, chunk, {self.name: self.scorer})
+                batch = batch_of(self.source, self.table, chunk, {self.name: self.scorer})
+                yield batch if len(places[index]) == len(batch) else batch.take(places[index])

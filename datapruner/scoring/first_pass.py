@@ -5,6 +5,7 @@ Scorers that cost less than reading (`Scorer.is_cheap`) score the rows while the
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,9 +13,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from datapruner.corpus import bad_rows
+from datapruner.corpus.bad_rows import SKIPPED, SkipCallback, SkippedFile
 from datapruner.corpus.chunks import Chunk, ChunkOffset, save_chunk_offsets
 from datapruner.corpus.fingerprint import FileFingerprint
 from datapruner.corpus.source import Source
+from datapruner.corpus.table_files import table_file
 from datapruner.corpus.token_counter import TokenCounter, token_counter
 from datapruner.scoring import progress
 from datapruner.scoring.manifest import ROWS
@@ -39,23 +43,40 @@ def read_rows(
     """
     if table.manifest["rows"] is not None:
         return
+    if source.on_error == "refuse":
+        offsets = _read_chunks(source, table, cheap, bad_rows.ignore)
+    else:
+        with table_file(table.path, SKIPPED) as path:
+            skipped = SkippedFile(path)
+            offsets = _read_chunks(source, table, cheap, skipped.add)
+        if skipped.first is not None:
+            first = f"the first is {skipped.first.place}: {skipped.first.reason}"
+            if not offsets:
+                raise ValueError(f"want at least one row, got none: all {skipped.count:,} were skipped, {first}")
+            warnings.warn(f"{skipped.count:,} rows were skipped, see {table.path / SKIPPED}; {first}", stacklevel=3)
+    if not offsets:
+        raise ValueError(f"{', '.join(map(str, source.files()))}: want at least one row, got none")
+    save_chunk_offsets(table.path, offsets)
+    table.manifest["input"]["files"] = hashed()
+    table.manifest["rows"], table.manifest["chunks"] = sum(offset.rows for offset in offsets), len(offsets)
+    table.save()
+
+
+def _read_chunks(
+    source: Source, table: ScoreTable, cheap: Mapping[str, Scorer], on_skip: SkipCallback
+) -> list[ChunkOffset]:
     offsets: list[ChunkOffset] = []
     counting, rows = token_counter(source.tokens), 0
     with progress.display() as shown, _writing() as write:
         bar = progress.Bar(shown, "reading", None)
-        for chunk in source.identified(source_fields(table, cheap)):
+        for chunk in source.identified(source_fields(table, cheap), on_skip):
             offsets.append(chunk.offset)
             rows += len(chunk.rows)
             with bar.working(rows):
                 parts = _parts(table, chunk, source_batch(source, chunk, cheap), cheap, counting)
                 if parts:
                     write(parts)
-    if not rows:
-        raise ValueError(f"{', '.join(map(str, source.files()))}: want at least one row, got none")
-    save_chunk_offsets(table.path, offsets)
-    table.manifest["input"]["files"] = hashed()
-    table.manifest["rows"], table.manifest["chunks"] = rows, len(offsets)
-    table.save()
+    return offsets
 
 
 def _parts(

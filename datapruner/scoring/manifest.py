@@ -16,7 +16,7 @@ from datapruner.corpus.table_files import table_file
 from datapruner.scoring.scorer import Value
 from prunekernels.io.json_files import Fields
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 ROWS = "rows"
 # the fields of a row that every input says; others may come
@@ -35,7 +35,8 @@ class Input(TypedDict):
 
 
 class Column(TypedDict):
-    """How a column was made."""
+    """How a column was made; `selector` is the text form of the rule that its kind of score is for, `rows` a hash of
+    the numbers of the rows that it has, None: all."""
 
     method: str
     spec: str
@@ -43,9 +44,11 @@ class Column(TypedDict):
     version: int
     identity: dict[str, str]
     direction: str
+    selector: str
     package: str
     is_vector: bool
     complete: bool
+    rows: str | None
 
 
 class Manifest(TypedDict):
@@ -106,9 +109,11 @@ def read_column(found: Fields) -> Column:
         version=found.integer("version"),
         identity={key: identity.text(key) for key in identity.values},
         direction=found.text("direction"),
+        selector=found.text("selector"),
         package=found.text("package"),
         is_vector=found.flag("is_vector"),
         complete=found.flag("complete"),
+        rows=found.text("rows") if found.has("rows") else None,
     )
 
 

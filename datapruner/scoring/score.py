@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from datapruner.corpus.background_hash import BackgroundTask
+from datapruner.corpus.bad_rows import SKIPPED
 from datapruner.corpus.chunks import CHUNKS
 from datapruner.corpus.fingerprint import fingerprint, is_on_disk, stamps, unhashed
 from datapruner.corpus.fragments import CorpusLike
+from datapruner.corpus.remote_outputs import local_path
 from datapruner.corpus.source import Source, as_source
+from datapruner.scoring.chosen_rows import KeptRows, check_takes_some_rows, row_numbers, save_rows
 from datapruner.scoring.column_passes import check_needs, fill_columns, reads_any
 from datapruner.scoring.engine import Engine, as_engine
 from datapruner.scoring.first_pass import read_rows
+from datapruner.scoring.grow_table import drop_columns, grow, is_grown, was_read
 from datapruner.scoring.manifest import MANIFEST, ROWS, Column, Input
-from datapruner.scoring.score_table import ScoreTable, remove_column
+from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Scorer
 from datapruner.scoring.scorer_columns import manifest_column, manifest_input, scorers_by_column
 from prunekernels.io.outputs import LOCK, check_not_input, folder_lock, make_parents
 from prunekernels.io.staging import recover_all
+
+# what has not to be scored again for another one
+WAYS = {
+    "group": 'add the scorer "NAME=group:name=FIELD", and select with per=NAME',
+    "tokens": 'add the scorer "NAME=tokens:tokenizer=MODEL", and spend Budget(..., counted_by=NAME)',
+}
 
 
 def score(
@@ -28,23 +41,28 @@ def score(
     scorers: str | Scorer | Sequence[str | Scorer],
     out: str | Path,
     engine: str | Engine = "local",
+    rows: KeptRows | Sequence[int] | np.ndarray | None = None,
 ) -> ScoreTable:
     """Score every row of `source` into the folder `out`; a scorer is an instance or "[name=]method:field=value".
 
     `engine` says where: "local" is this process, "local:workers=4" so many processes, "ray" a Ray cluster; the
-    bytes are the same. What is there already is not scored again: columns and chunks of a finished or killed run
-    are kept. Raises ValueError where `out` holds scores of another input, or a column of the same name made otherwise.
+    bytes are the same. `out` is a folder, not a URL. What is there already is not scored again: columns and chunks of a
+    finished or killed run are kept, also where more files came behind those of the table; it keeps its size of chunks.
+    `rows` are all that the new columns get scores for, a selection or row numbers. Raises ValueError where `out` holds
+    scores of another input, or a column of the same name made otherwise.
     """
-    source, folder = as_source(source), Path(out)
+    source, folder = as_source(source), local_path(out)
     check_not_input(folder, source.paths())
     columns, runs = scorers_by_column(scorers), as_engine(engine)
     runs.check()
+    source = _in_the_chunks_of(folder, source)
     check_needs(source, columns)
-    described = {name: manifest_column(scorer) for name, scorer in columns.items()}
     before, hashing = stamps(source), BackgroundTask(partial(fingerprint, source))
     # whether a table that is there is of this input must be known first; for a new one the input is hashed meanwhile
     waits = (folder / MANIFEST).exists() or not is_on_disk(source)
     table_input = manifest_input(source, hashing.result() if waits else unhashed(source))
+    chosen = None if rows is None else _chosen_rows(folder, columns, rows)
+    described = {name: manifest_column(scorer, chosen) for name, scorer in columns.items()}
     _check_folder(folder, table_input, described)
     made = not folder.exists()
     make_parents(folder / MANIFEST)
@@ -59,8 +77,32 @@ def score(
         except (ValueError, OSError):
             _remove_unread_table(table, made)
             raise
-        _fill(source, table, columns, described, before, runs)
+        missing = _register(table, columns, described, chosen)
+        _fill(source, table, missing, before, runs)
+    table.source = source
     return table
+
+
+def _in_the_chunks_of(folder: Path, source: Source) -> Source:
+    """`source`, read in chunks of the size that the table in `folder` has: it is what every column goes by."""
+    if not (folder / MANIFEST).is_file() or not was_read(table := ScoreTable(folder)):
+        return source
+    made = table.manifest["input"]
+    return dataclasses.replace(source, chunk_rows=made["chunk_rows"], chunk_bytes=made["chunk_bytes"])
+
+
+def _chosen_rows(
+    folder: Path, scorers: Mapping[str, Scorer], rows: KeptRows | Sequence[int] | np.ndarray
+) -> np.ndarray:
+    """The numbers of `rows`; raises ValueError where the table or a scorer has no use for them."""
+    check_takes_some_rows(scorers)
+    if not (folder / MANIFEST).exists():
+        raise ValueError(f"want a table for rows=, got none in {folder}: score a column over all rows first")
+    table = ScoreTable(folder)
+    if not isinstance(rows, Sequence | np.ndarray):
+        table.refuse_other_input(rows.input["files"])
+        rows = rows.kept
+    return row_numbers(rows, table.n_rows)
 
 
 def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> None:
@@ -69,7 +111,7 @@ def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> No
         raise ValueError(f"want a folder for the scores, got the file {folder}")
     if (folder / MANIFEST).exists():
         table = ScoreTable(folder)
-        if table.manifest["rows"] is not None:
+        if was_read(table):
             _refuse_mismatch(table, wanted, columns)
     elif folder.is_dir():
         # a run that was killed, or that begins just now, may have no more than this
@@ -81,21 +123,22 @@ def _check_folder(folder: Path, wanted: Input, columns: dict[str, Column]) -> No
 
 def _settings(described: Input) -> dict[str, str | int | None]:
     """All but the files, which must be the same for a table to go on."""
-    sizes = {"chunk_rows": described["chunk_rows"], "chunk_bytes": described.get("chunk_bytes")}
-    return {**described["fields"], **sizes}
+    return {**described["fields"], "chunk_rows": described["chunk_rows"], "chunk_bytes": described["chunk_bytes"]}
 
 
 def _refuse_mismatch(table: ScoreTable, wanted: Input, columns: dict[str, Column]) -> None:
-    table.refuse_other_input(wanted["files"])
+    if not is_grown(table, wanted["files"]):
+        table.refuse_other_input(wanted["files"])
     made = _settings(table.manifest["input"])
     for key, new in _settings(wanted).items():
         if made.get(key) != new:
-            raise ValueError(f"{table.path} was made with {key}={made.get(key)!r}, wanted is {key}={new!r}")
+            way = f": {WAYS[key]}" if key in WAYS else ""
+            raise ValueError(f"{table.path} was made with {key}={made.get(key)!r}, wanted is {key}={new!r}{way}")
     for name, column in columns.items():
         found = table.manifest["columns"].get(name)
         if found is None:
             continue
-        for key in ("method", "version", "fields", "identity"):
+        for key in ("method", "version", "fields", "identity", "rows"):
             old, new = found[key], column[key]  # type: ignore[literal-required]
             if old != new:
                 raise ValueError(
@@ -107,14 +150,16 @@ def _refuse_mismatch(table: ScoreTable, wanted: Input, columns: dict[str, Column
 def _open(folder: Path, wanted: Input, columns: dict[str, Column]) -> ScoreTable:
     """The table of `folder`, begun where there is none; checked again, now that nobody else writes."""
     table = ScoreTable(folder) if (folder / MANIFEST).exists() else ScoreTable.create(folder, wanted)
-    if table.manifest["rows"] is None:
+    if not was_read(table):
         # killed while it read: there is little to lose, nothing of another input or other columns stays
         same_input = table.manifest["input"] == wanted
-        _drop_columns(table, [name for name, made in table.manifest["columns"].items() if made != columns.get(name)])
+        drop_columns(table, [name for name, made in table.manifest["columns"].items() if made != columns.get(name)])
         if not same_input:
-            _drop_columns(table, [*table.manifest["columns"], ROWS])
+            drop_columns(table, [*table.manifest["columns"], ROWS])
             table = ScoreTable.create(folder, wanted)
     _refuse_mismatch(table, wanted, columns)
+    if was_read(table) and (table.manifest["rows"] is None or is_grown(table, wanted["files"])):
+        grow(table)
     return table
 
 
@@ -131,37 +176,28 @@ def _register_cheap_columns(
     return cheap
 
 
-def _drop_columns(table: ScoreTable, names: Sequence[str]) -> None:
-    """Remove the parts of columns, and what the manifest says of them.
-
-    In this order, whenever it is cut off: what is said to be complete is there, parts are of a column that is named.
-    """
-    for name in names:
-        if name in table.manifest["columns"]:
-            table.manifest["columns"][name]["complete"] = False
-    table.save()
-    for name in names:
-        remove_column(table.path / name)
-        table.manifest["columns"].pop(name, None)
-    table.save()
+def _register(
+    table: ScoreTable, scorers: dict[str, Scorer], described: dict[str, Column], chosen: np.ndarray | None
+) -> dict[str, Scorer]:
+    """Those of `scorers` whose columns are not complete, said in the manifest before the first part is written: a later
+    run must not go on with other fields or rows."""
+    missing = {name: scorer for name, scorer in scorers.items() if name not in table.columns}
+    if missing:
+        for name in missing:
+            table.manifest["columns"].setdefault(name, described[name])
+        table.save()
+    if chosen is not None:
+        for name in missing:
+            save_rows(table.path, name, chosen)
+    return missing
 
 
 def _fill(
-    source: Source,
-    table: ScoreTable,
-    scorers: dict[str, Scorer],
-    described: dict[str, Column],
-    before: list[tuple[int, int]],
-    engine: Engine,
+    source: Source, table: ScoreTable, missing: dict[str, Scorer], before: list[tuple[int, int]], engine: Engine
 ) -> None:
     """Make the columns that are not complete."""
-    missing = {name: scorer for name, scorer in scorers.items() if name not in table.columns}
     if not missing:
         return
-    # said before the first part is written: a later run must not go on with other fields
-    for name in missing:
-        table.manifest["columns"].setdefault(name, described[name])
-    table.save()
     try:
         fill_columns(source, table, missing, engine)
     finally:
@@ -170,7 +206,7 @@ def _fill(
     try:
         _refuse_changed(source, before)
     except ValueError:
-        _drop_columns(table, [*missing])
+        drop_columns(table, [*missing])
         raise
 
 
@@ -181,11 +217,11 @@ def _refuse_changed(source: Source, before: list[tuple[int, int]]) -> None:
 
 def _remove_unread_table(table: ScoreTable, made: bool) -> None:
     """Remove a table whose input could not be read to its end; one that already was holds scores and stays."""
-    if table.manifest["rows"] is not None and any(table.manifest["columns"]):
+    if was_read(table) and any(table.manifest["columns"]):
         return
-    _drop_columns(table, [*table.manifest["columns"], ROWS])
+    drop_columns(table, [*table.manifest["columns"], ROWS])
     # without a manifest nothing else may be there
-    for name in (CHUNKS, MANIFEST, LOCK):
+    for name in (CHUNKS, SKIPPED, MANIFEST, LOCK):
         (table.path / name).unlink(missing_ok=True)
     if made:
         with suppress(OSError):

@@ -6,6 +6,7 @@
     scores/perplexity/00000000.parquet  score (float32), and details where the scorer has them
     scores/minilm/00000000.parquet      vector (float32 [d]), where the column is an embedder's
     scores/density/fit.safetensors      what `fit` found, where the scorer sees the whole corpus first
+    scores/density/rows.safetensors     the numbers of its rows, where a column has some alone
     scores/density/workspace/           what `fit` keeps while it works
 
 Every file appears whole and holds no time or place, so that a run which was killed and went on leaves the same
@@ -25,6 +26,9 @@ import numpy as np
 
 from datapruner.corpus import checked_parquet
 from datapruner.corpus.fingerprint import FileFingerprint, difference
+from datapruner.corpus.fragments import CorpusLike
+from datapruner.corpus.remote_outputs import local_path
+from datapruner.corpus.source import Source, as_source
 from datapruner.corpus.table_files import table_file
 from datapruner.scoring.manifest import FORMAT, MANIFEST, ROWS, Input, Manifest, read_manifest, save_manifest
 from datapruner.scoring.safetensors_mmap import mmap_safetensors, save_safetensors
@@ -34,7 +38,7 @@ from prunekernels.extras import require
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FIT = "fit.safetensors"
+FIT, CHOSEN = "fit.safetensors", "rows.safetensors"
 # what a part holds by these names; others are a scorer's details
 _KINDS = {
     "row": "int64",
@@ -52,7 +56,7 @@ def remove_column(folder: Path) -> None:
     if not folder.is_dir() or folder.is_symlink():
         return
     for file in folder.iterdir():
-        if re.fullmatch(r"\d{8}\.parquet", file.name) or file.name == FIT:
+        if re.fullmatch(r"\d{8}\.parquet", file.name) or file.name in (FIT, CHOSEN):
             file.unlink()
     Workspace(folder / WORKSPACE).remove()
     with suppress(OSError):
@@ -60,10 +64,14 @@ def remove_column(folder: Path) -> None:
 
 
 class ScoreTable:
-    """A score table on disk; raises ValueError where `path` holds none."""
+    """A score table on disk; raises ValueError where `path` holds none.
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    With the `source` that was scored, vectors that are no column can be selected by.
+    """
+
+    def __init__(self, path: str | Path, source: CorpusLike | Source | None = None) -> None:
+        self.path = local_path(path)
+        self.source = None if source is None else as_source(source)
         file = self.path / MANIFEST
         if not file.is_file():
             raise ValueError(f"{self.path} is no score table: it has no {MANIFEST}")
@@ -112,7 +120,7 @@ class ScoreTable:
         return self.path / column / f"{chunk:08d}.parquet"
 
     def scores(self, column: str) -> np.ndarray:
-        """The scores of `column`, float32 [n] in the order of the rows."""
+        """The scores of `column`, float32 [n] in the order of the rows; NaN where a row has none."""
         self._refuse_unknown("column", column, self.score_columns)
         return self.read(column, "score").to_numpy()
 
@@ -125,7 +133,8 @@ class ScoreTable:
     def _refuse_unknown(self, kind: str, column: str, columns: Sequence[str]) -> None:
         if column not in columns:
             known = ", ".join(columns) or "none"
-            raise ValueError(f"{self.path} has no finished {kind} {column!r}; finished: {known}")
+            hint = "; a field of the source is read where the table is given it" if kind == "vector column" else ""
+            raise ValueError(f"{self.path} has no finished {kind} {column!r}; finished: {known}{hint}")
 
     def has_state(self, column: str) -> bool:
         """Whether the column's `fit` is done."""
@@ -179,24 +188,60 @@ class ScoreTable:
         if (wanted is not None and str(kind) != wanted) or is_list != (field == "vector"):
             raise ValueError(f"{path}: want {field!r} as {wanted or 'numbers'}, got {values.type}")
         if field == "score" and not all(
-            np.isfinite(piece.to_numpy(zero_copy_only=False)).all() for piece in values.chunks
+            np.isfinite(piece.to_numpy(zero_copy_only=False)).all() for piece in self._scored(column, values).chunks
         ):
             raise ValueError(f"{path}: want finite scores, got others")
         return values
+
+    def details_of(self, column: str) -> list[str]:
+        """Names of the plain values that the parts of `column` have beside its scores or vectors."""
+        part = self.part(column, 0)
+        if not part.exists():
+            return []
+        nested = require("pyarrow", "data").types.is_nested
+        fields = require("pyarrow.parquet", "data").read_schema(part)
+        return [field.name for field in fields if field.name != "score" and not nested(field.type)]
+
+    def has_detail(self, column: str, name: str) -> bool:
+        """Whether the parts of `column` have the field `name`."""
+        return name in self.details_of(column)
+
+    def has_every_row(self, column: str) -> bool:
+        """Whether every row has a score in `column`."""
+        return column == ROWS or self.manifest["columns"][column]["rows"] is None
+
+    def _scored(self, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+        return values if self.has_every_row(column) else values.drop_null()
 
     def write_part(self, column: str, chunk: int, table: pa.Table) -> None:
         """Write one part; it appears whole."""
         with table_file(self.path, f"{column}/{self.part(column, chunk).name}") as temporary:
             checked_parquet.write_table(table, temporary)
 
-    def write_scores(self, column: str, chunk: int, scores: np.ndarray, details: Mapping[str, np.ndarray]) -> None:
-        """Write one part: scores [n] or vectors [n, d], each a list of one length, and `details` [n]."""
+    def write_scores(
+        self,
+        column: str,
+        chunk: int,
+        scores: np.ndarray,
+        details: Mapping[str, np.ndarray],
+        at: tuple[np.ndarray, int] | None = None,
+    ) -> None:
+        """Write one part: scores [n] or vectors [n, d], each a list of one length, and `details` [n].
+
+        `at` are their places int64 [n] among so many rows of the chunk, of which the others stay empty.
+        """
         pa = require("pyarrow", "data")
         if scores.ndim == 2:
             vectors = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1)), scores.shape[1])
             self.write_part(column, chunk, pa.table({"vector": vectors, **details}))
-        else:
-            self.write_part(column, chunk, pa.table({"score": scores, **details}))
+            return
+        table = pa.table({"score": scores, **details})
+        if at is not None and len(at[0]) < at[1]:
+            order = np.full(at[1], len(scores))
+            order[at[0]] = np.arange(len(scores))
+            # a place that is none gives an empty one
+            table = table.take(pa.array(order, mask=order == len(scores)))
+        self.write_part(column, chunk, table)
 
     def save(self) -> None:
         """Write the manifest."""

@@ -33,6 +33,7 @@ Value = str | int | float | bool | None
 State = Mapping[str, np.ndarray]
 NOTHING: State = MappingProxyType({})
 Found = TypeVar("Found")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,23 @@ class Batch:
     def __len__(self) -> int:
         return len(self.uids)
 
+    def take(self, places: np.ndarray) -> Batch:
+        """The rows at `places` int64."""
+
+        def some(values: Sequence[Item]) -> list[Item]:
+            return [values[place] for place in places.tolist()] if len(values) else []
+
+        return Batch(
+            self.rows[places],
+            some(self.uids),
+            some(self.texts),
+            None if self.groups is None else some(self.groups),
+            None if self.labels is None else some(self.labels),
+            None if self.images is None else some(self.images),
+            {name: values[places] for name, values in self.vectors.items()},
+            {name: some(values) for name, values in self.fields.items()},
+        )
+
     @cached_property
     def keys(self) -> np.ndarray:
         """A 64-bit hash of each uid, uint64 [n]: what anything random in a scorer hangs on."""
@@ -70,6 +88,8 @@ class Scorer:
     version: ClassVar[int] = 1
     # one line: what a higher score means
     direction: ClassVar[str] = ""
+    # one line for docs/methods.md: FLOPs or passes for a row, and what `fit` takes
+    cost: ClassVar[str] = ""
     # the text form of the selector that this kind of score is for, as in "middle" or "threshold:maximum=0.8", with the
     # number that is recommended where the selector wants one: what `select` takes where none is named
     default_selector: ClassVar[str] = "top"
@@ -78,6 +98,8 @@ class Scorer:
     needs: ClassVar[tuple[str, ...]] = ("texts",)
     # True: costs less than reading a row and fits nothing, so that it is done while rows are read
     is_cheap: ClassVar[bool] = False
+    # what `fit` finds holds of whichever rows it sees, and `score` needs no row numbers: some rows may be scored alone
+    fits_some_rows: ClassVar[bool] = False
     # an embedder's columns hold vectors
     is_vector: ClassVar[bool] = False
 
@@ -150,6 +172,8 @@ class Embedder(Scorer):
     """Base of all embedders: `score` gives a vector a row, float32 [n, d]."""
 
     is_vector: ClassVar[bool] = True
+    # vectors of length 1, or of zeros where there is nothing to say; False for logits and other plain numbers
+    is_unit: ClassVar[bool] = True
 
 
 def _called(method: Callable[..., Found], first: object, second: object) -> Found:

@@ -15,6 +15,7 @@ from datapruner.corpus.chunks import Chunk, load_chunk_offsets
 from datapruner.corpus.source import Source
 from datapruner.corpus.uids import hash64_bytes
 from datapruner.scoring import progress
+from datapruner.scoring.chosen_rows import inside, load_rows
 from datapruner.scoring.manifest import ROWS
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import NOTHING, Batch, Scorer
@@ -48,15 +49,23 @@ class Worker:
         self.source, self.scorers = task.source, task.scorers
         self.table = ScoreTable(task.folder)
         self.states = {name: self.table.state(name) if self.table.has_state(name) else NOTHING for name in self.scorers}
-        self.read = ChunkReader(
-            self.source, tuple(load_chunk_offsets(task.folder)), source_fields(self.table, self.scorers)
-        )
+        self.rows = {name: load_rows(self.table, name) for name in self.scorers}
+        self.offsets = tuple(load_chunk_offsets(task.folder))
+        self.read = ChunkReader(self.source, self.offsets, source_fields(self.table, self.scorers))
 
     def __call__(self, index: int, on_progress: progress.ProgressCallback = progress.ignore) -> ChunkCounts:
         """Write the parts of chunk number `index` that are not there; `on_progress` hears of rows and tokens."""
         todo = {name: scorer for name, scorer in self.scorers.items() if not self.table.part(name, index).exists()}
         if not todo:
             return ChunkCounts(self.table.part_rows(ROWS, index), 0)
+        offset = self.offsets[index]
+        places = {name: inside(self.rows[name], offset.start, offset.start + offset.rows) for name in todo}
+        told = any(type(scorer).details is not Scorer.details for scorer in todo.values())
+        if not told and not any(map(len, places.values())):
+            # a part without rows has the fields of the others
+            for name in todo:
+                self.table.write_scores(name, index, np.zeros(0, np.float32), {}, (places[name], offset.rows))
+            return ChunkCounts(offset.rows, 0)
         chunk, tokens = self.read(index), 0
 
         def count(rows: float, more: int) -> None:
@@ -67,9 +76,11 @@ class Worker:
         with _placed(chunk):
             batch = batch_of(self.source, self.table, chunk, todo)
             for name, scorer in todo.items():
+                at, state = places[name], self.states[name]
+                some = batch if len(at) == len(batch) else batch.take(at)
                 with progress.share(count, len(batch), len(todo)):
-                    scores = scorer.checked(batch, self.states[name])
-                    self.table.write_scores(name, index, scores, scorer.detailed(batch, self.states[name]))
+                    scores = scorer.checked(some, state)
+                    self.table.write_scores(name, index, scores, scorer.detailed(some, state), (at, len(batch)))
         return ChunkCounts(len(batch), tokens)
 
 
@@ -103,7 +114,7 @@ def batch_of(source: Source, table: ScoreTable, chunk: Chunk, scorers: Mapping[s
     names = table.read_part(ROWS, chunk.index, "uid").to_pylist()
     if len(names) != len(chunk.rows):
         raise ValueError(f"{table.part(ROWS, chunk.index)}: want {len(chunk.rows)} rows, got {len(names)}")
-    _refuse_others(parsed, names)
+    refuse_other_rows(parsed, names)
     made = [name for scorer in scorers.values() for name in scorer.vectors() if name in table.vector_columns]
     batch = source_batch(source, replace(parsed, uids=names), scorers, made)
     return replace(batch, vectors={**batch.vectors, **{name: table.vectors(name, chunk.index) for name in made}})
@@ -126,7 +137,7 @@ def source_batch(source: Source, parsed: Chunk, scorers: Mapping[str, Scorer], m
     )
 
 
-def _refuse_others(chunk: Chunk, names: list[str]) -> None:
+def refuse_other_rows(chunk: Chunk, names: list[str]) -> None:
     """Raise where the rows are not those that were read first: another node may see another file."""
     given = chunk.uids or [f"{key:016x}" for key in hash64_bytes(chunk.contents())]
     for index, (found, name) in enumerate(zip(given, names, strict=True)):

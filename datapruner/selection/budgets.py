@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +11,19 @@ from prunekernels import budget
 
 @dataclass(frozen=True)
 class Budget:
-    """How much is kept, by exactly one of: `rows`, `tokens` (at most), and the fractions `ratio` and `token_ratio`."""
+    """How much is kept, by exactly one of: `rows`, `tokens` (at most), and the fractions `ratio` and `token_ratio`.
+
+    Tokens are counted as the table did, or by the column `counted_by`.
+    """
 
     rows: int | None = None
     tokens: int | None = None
     ratio: float | None = None
     token_ratio: float | None = None
+    counted_by: str | None = None
 
     def __post_init__(self) -> None:
-        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        given = self.given()
         if len(given) != 1:
             raise ValueError(f"want exactly one of rows, tokens, ratio, token_ratio, got {', '.join(given) or 'none'}")
         for name, value in given.items():
@@ -28,6 +31,14 @@ class Budget:
                 budget.check_keep_ratio(value)
             elif isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"want {name} as a whole number of at least 1, got {value!r}")
+
+        if self.counted_by is not None and not self.counts_tokens:
+            raise ValueError(f"want counted_by={self.counted_by!r} beside a number of tokens, got {', '.join(given)}")
+
+    def given(self) -> dict[str, int | float]:
+        """The one number that is asked, by its name."""
+        fields = {name: getattr(self, name) for name in ("rows", "tokens", "ratio", "token_ratio")}
+        return {name: value for name, value in fields.items() if value is not None}
 
     @property
     def counts_tokens(self) -> bool:

@@ -26,7 +26,7 @@ def group_counts(
     budget = as_budget(keep_ratio or 0)
     if not budget.counts_tokens:
         return per.share_out(budget.amount(len(candidates)), names, sizes)
-    tokens = candidates.field(ROWS, "tokens")
+    tokens = _tokens(candidates, budget)
     costs = [int(tokens.sum(dtype=np.int64))] if groups is None else groups.sizes(tokens)
     amount = budget.amount(sum(costs))
     shares = per.share_out(amount, names, costs)
@@ -40,6 +40,17 @@ def group_counts(
     if len(candidates) and not any(counts):
         raise ValueError(f"want a budget that keeps at least one row, got {amount} tokens")
     return counts
+
+
+def _tokens(candidates: Candidates, budget: Budget) -> np.ndarray:
+    """What each row costs, int64 [n]."""
+    if budget.counted_by is None:
+        return candidates.field(ROWS, "tokens")
+    costs = candidates.field(budget.counted_by, "score")
+    wrong = (costs < 0) | (costs != np.floor(costs))
+    if wrong.any():
+        raise ValueError(f"want whole numbers of tokens in {budget.counted_by!r}, got {costs[wrong][0]}")
+    return costs.astype(np.int64)
 
 
 def rows_for_tokens(rule: Selector, candidates: Candidates, tokens: np.ndarray, most: int) -> int:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from datapruner.corpus import checked_parquet
+from datapruner.corpus.chunk_reader import ChunkReader
+from datapruner.corpus.chunks import load_chunk_offsets
 from datapruner.corpus.uids import splitmix64
 from datapruner.scoring.manifest import ROWS
 from datapruner.scoring.score_table import ScoreTable
+from datapruner.scoring.worker import refuse_other_rows
 from datapruner.selection.groups import Groups, smallest_type
 
 if TYPE_CHECKING:
@@ -22,7 +26,7 @@ Found = TypeVar("Found")
 
 
 class ScoreTableRows:
-    """The rows of `table`; lots and fields that were read once are kept."""
+    """The rows of `table`; lots and fields that were read once are kept. Vectors that it lacks are its source's."""
 
     def __init__(self, table: ScoreTable) -> None:
         self.table = table
@@ -56,19 +60,34 @@ class ScoreTableRows:
 
     def vectors(self, column: str, at: np.ndarray | None) -> np.ndarray:
         parts: list[np.ndarray] = []
+        read = self._vectors_of_part(column)
         places = np.arange(self.table.n_rows) if at is None else at
         order = np.argsort(places, kind="stable")
         ends = np.searchsorted(places[order], self.starts)
         for chunk in range(len(self.starts) - 1):
             rows = places[order[ends[chunk] : ends[chunk + 1]]]
             if len(rows):
-                parts.append(self.table.vectors(column, chunk)[rows - self.starts[chunk]])
+                parts.append(read(chunk)[rows - self.starts[chunk]])
         if not parts:
             return np.empty((0, 1), dtype=np.float32)
         found = np.concatenate(parts)
         placed = np.empty_like(found)
         placed[order] = found
         return placed
+
+    def _vectors_of_part(self, column: str) -> Callable[[int], np.ndarray]:
+        """What reads the vectors of a part: a column of the table, or a field of the source."""
+        source = self.table.source
+        if source is None or column in self.table.vector_columns:
+            return partial(self.table.vectors, column)
+        chunks = ChunkReader(source, tuple(load_chunk_offsets(self.table.path)), (column,))
+
+        def read(number: int) -> np.ndarray:
+            chunk = chunks(number)
+            refuse_other_rows(source.parsed(chunk), self.part(ROWS, number, "uid").to_pylist())
+            return source.vectors(chunk, column)
+
+        return read
 
     def state(self, column: str) -> Mapping[str, np.ndarray]:
         return self.table.state(column)
@@ -87,12 +106,31 @@ class ScoreTableRows:
         self._fill(values, column, name, range(len(self.starts) - 1))
         return values
 
-    def groups(self) -> Groups:
-        """The group of every row; names in their order, so that nothing hangs on the order of the rows."""
+    @property
+    def n_rows(self) -> int:
+        return self.table.n_rows
+
+    def has_every_row(self, column: str) -> bool:
+        return self.table.has_every_row(column)
+
+    def groups_by(self, column: str) -> Groups:
+        """The group of every row by the group field of the input, or by a column whose details are groups."""
+        group = self.table.manifest["input"]["fields"]["group"]
+        if column == group:
+            return self._groups(ROWS)
+        if column in self.table.score_columns and self.table.has_detail(column, "group"):
+            return self._groups(column)
+        has = "no group column" if group is None else f"the group column {group!r}"
+        raise ValueError(
+            f"{self.table.path} was scored with {has}, got per={column!r}: score {column}=group:name={column} too"
+        )
+
+    def _groups(self, of: str) -> Groups:
+        """Names stand in their order, so that nothing hangs on the order of the rows."""
         numbers: dict[str, int] = {}
         ids = np.empty(self.table.n_rows, dtype=np.uint8)
         chunks = range(len(self.starts) - 1)
-        for chunk, column in zip(chunks, _threads(lambda chunk: self.part(ROWS, chunk, "group"), chunks), strict=True):
+        for chunk, column in zip(chunks, _threads(lambda chunk: self.part(of, chunk, "group"), chunks), strict=True):
             encoded = column.combine_chunks()
             found = [numbers.setdefault(name, len(numbers)) for name in encoded.dictionary.to_pylist()]
             ids = ids.astype(smallest_type(max(255, len(numbers))), copy=False)
@@ -107,7 +145,10 @@ class ScoreTableRows:
         path = self.table.part(column, chunk)
         values = self.table.read_part(column, chunk, name)
         wanted = self.starts[chunk + 1] - self.starts[chunk]
-        if len(values) != wanted or values.null_count:
+        if values.null_count and not self.table.has_every_row(column):
+            # rows that were not scored; a number says so where it can
+            values = values.fill_null(-1) if str(values.type).startswith(("int", "dictionary")) else values
+        elif len(values) != wanted or values.null_count:
             raise ValueError(f"{path}: want {wanted} rows, got {len(values)}, {values.null_count} of them empty")
         return values
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datapruner.corpus.remote_outputs import local_path, remote_copy, url_of
 from datapruner.selection import selection_file
 from datapruner.selection.groups import counts, smallest_type
 from datapruner.selection.selection_file import StoredSelection
@@ -61,19 +62,35 @@ class Selection(StoredSelection):
         """Why row number `row` is dropped, None where it is kept."""
         return None if self.codes[row] < 0 else self.reasons[self.codes[row]]
 
+    def said(self, start: int, stop: int) -> dict[str, list[object]]:
+        """What scorers say beside their scores of the rows from `start` up to `stop`, by name; None where nothing."""
+        return {
+            name: [value for _, block in uid_slices(column, start, stop) for value in block.to_pylist()]
+            for name, column in self.details.items()
+        }
+
     def counts(self) -> dict[str, int]:
         """How many rows were dropped for each reason."""
         counted = counts(self.codes[self.codes >= 0], len(self.reasons)).tolist()
         return dict(zip(self.reasons, counted, strict=True))
 
     def save(self, path: str | Path) -> None:
-        """Write one Parquet file with row, uid, kept, reason, the scores and weights; it appears whole."""
-        selection_file.save(self, Path(path))
+        """Write one Parquet file with row, uid, kept, reason, the scores and weights; it appears whole.
+
+        `path` may be a URL that fsspec knows.
+        """
+        if (url := url_of(path)) is None:
+            selection_file.save(self, local_path(path))
+            return
+        with remote_copy(url) as made:
+            selection_file.save(self, made)
 
     @classmethod
     def load(cls, path: str | Path) -> Selection:
-        """Read what `save` wrote; raises ValueError where `path` is something else."""
-        return cls(**vars(selection_file.load(Path(path))))
+        """Read what `save` wrote; raises ValueError where `path` is something else, or a URL."""
+        if (url := url_of(path)) is not None:
+            raise ValueError(f"{url}: want a selection on this machine: copy it here first")
+        return cls(**vars(selection_file.load(local_path(path))))
 
 
 def join(earlier: Selection, later: Selection) -> Selection:
@@ -90,6 +107,7 @@ def join(earlier: Selection, later: Selection) -> Selection:
         codes=codes,
         reasons=tuple(texts),
         scores={**earlier.scores, **later.scores},
+        details={**earlier.details, **later.details},
         steps=(*earlier.steps, *later.steps),
         weights=_joined(earlier.weights, later.weights, codes < 0),
     )

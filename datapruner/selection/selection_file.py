@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,11 @@ from prunekernels.io.outputs import atomic_file, make_parents
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
+FORMAT = 2
 # rows of one row group
 ROWS_PER_GROUP = 2**20
 
-_KEY, _SCORE = b"prunekit.selection", "score_"
+_KEY, _SCORE, _DETAIL = b"prunekit.selection", "score_", "detail_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,8 @@ class StoredSelection:
 
     `codes` [n] of the narrowest type, -1 for a kept row, else the number of its reason in `reasons`; `scores` the
     columns that were selected by, float32 [n]; `input` what the corpus was; `steps` the selectors in order; `uids`
-    where the uids are read from; `weights` float32 [n], 0 where dropped, None where no selector gives any.
+    where the uids are read from; `weights` float32 [n], 0 where dropped, None where no selector gives any; `details`,
+    as in "near_duplicate.nearest_uid", where what the scorers of `scores` say beside them is read from.
     """
 
     codes: np.ndarray
@@ -46,6 +47,7 @@ class StoredSelection:
     steps: tuple[Step, ...]
     uids: UidColumn
     weights: np.ndarray | None = None
+    details: Mapping[str, UidColumn] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -63,6 +65,7 @@ def save(selection: StoredSelection, path: Path) -> None:
     numbers = {**_numbers(selection), **({} if selection.weights is None else {"weight": selection.weights})}
     fields = [("row", pa.int64()), ("uid", pa.string()), ("kept", pa.bool_())]
     fields += [("reason", pa.dictionary(pa.int32(), pa.string())), *((name, pa.float32()) for name in numbers)]
+    fields += [(_DETAIL + name, column.block(0).type) for name, column in selection.details.items()]
     schema = pa.schema(fields, {_KEY: json.dumps(about, sort_keys=True)})
     reasons = pa.array(selection.reasons, pa.string())
     inputs = [selection.uids.path] if isinstance(selection.uids, FileUidColumn) else []
@@ -80,6 +83,9 @@ def save(selection: StoredSelection, path: Path) -> None:
             codes = pa.array(selection.codes[rows].astype(np.int32), mask=kept)
             columns = [np.arange(rows.start, rows.stop), uids, kept, pa.DictionaryArray.from_arrays(codes, reasons)]
             columns += [values[rows] for values in numbers.values()]
+            columns += [
+                _slice(column, rows, schema.field(_DETAIL + name).type) for name, column in selection.details.items()
+            ]
             file.write(pa.table(columns, schema=schema))
 
 
@@ -95,13 +101,15 @@ def load(path: Path) -> StoredSelection:
             recorded = read_input(about.fields("input"))
             steps = tuple(read_step(step) for step in about.list_of_fields("steps"))
             uids = FileUidColumn(path)
+            told = [name for name in file.file.schema_arrow.names if name.startswith(_DETAIL)]
+            details = {name.removeprefix(_DETAIL): FileUidColumn(path, name) for name in told}
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except ValueError as error:
         raise ValueError(f"{path} is no selection that can be read: {str(error).removeprefix(f'{path}: ')}") from error
     weights = numbers.pop("weight", None)
     scores = {name.removeprefix(_SCORE): values for name, values in numbers.items()}
-    return StoredSelection(codes, reasons, scores, recorded, steps, uids, weights)
+    return StoredSelection(codes, reasons, scores, recorded, steps, uids, weights, details)
 
 
 def _about(file: CheckedFile) -> Fields:
@@ -136,6 +144,11 @@ def _uids(selection: StoredSelection) -> Iterator[tuple[int, pa.ChunkedArray]]:
         for start in range(0, selection.n_rows, ROWS_PER_GROUP):
             uids, following = following.result(), pool.submit(read, start + ROWS_PER_GROUP)
             yield start, uids
+
+
+def _slice(column: UidColumn, rows: slice, kind: pa.DataType) -> pa.ChunkedArray:
+    blocks = [block for _, block in uid_slices(column, rows.start, rows.stop)]
+    return require("pyarrow", "data").chunked_array(blocks, kind)
 
 
 def _numbers(selection: StoredSelection) -> dict[str, np.ndarray]:

@@ -1,8 +1,9 @@
 """The contract of a selector: which rows are kept, exactly as many as asked, and why the others are not.
 
 A selector is a frozen dataclass in `selectors/<name>.py` with a default for every field. It writes `choose` for
-the rows of one group, and `reasons` where the base's do not say it. What must be drawn is drawn by the rows' lots,
-which hang on uid and seed alone: neither ties nor draws hang on the order of the rows.
+the rows of one group, `reasons` where the base's do not say it, and in words what it reads, keeps and costs. What
+must be drawn is drawn by the rows' lots, which hang on uid and seed alone: neither ties nor draws hang on the order
+of the rows.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class Selector:
 
     seed: int = 0
 
+    # for docs/methods.md, a line each: what it reads of the table, which scores it keeps, and FLOPs or passes
+    reads: ClassVar[str] = ""
+    direction: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
     # False: the rule itself decides how many are kept
     counts: ClassVar[bool] = True
     # False: scores are not looked at
@@ -72,6 +77,10 @@ class Selector:
 
     def default_by(self) -> str | None:
         """The column that is selected by where none is named, None: the only one."""
+        return None
+
+    def ranked(self) -> str | None:
+        """Of a rule that has no count: the text form of the rule that keeps an exact count at the same end."""
         return None
 
     def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:

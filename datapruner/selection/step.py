@@ -13,7 +13,8 @@ class Step(TypedDict):
 
     `by` is a column or, in words, the sum of `ranks`, which are weights by column; `column` and `columns` say how
     they were made. `budget` is what was asked, by its one field, and `keep_ratio` the same where that is the ratio
-    of rows; `quota` and `counts` say how the groups of `per` shared it. `rows` competed, `kept` of them are kept.
+    of rows; `counted_by` the column of its tokens; `quota` and `counts` say how the groups of `per` shared it. The rows
+    of so many `tables` shared it; of this one `rows` competed, `kept` of them are kept.
     """
 
     selector: str
@@ -21,9 +22,11 @@ class Step(TypedDict):
     ranks: dict[str, float]
     keep_ratio: float | None
     budget: dict[str, float]
+    counted_by: str | None
     per: str | None
     quota: str | dict[str, float] | None
     counts: dict[str, int] | None
+    tables: int
     rows: int
     kept: int
     column: Column | None
@@ -43,9 +46,11 @@ def read_step(found: Fields) -> Step:
         ranks=_numbers(found, "ranks"),
         keep_ratio=found.number("keep_ratio") if found.has("keep_ratio") else None,
         budget=_numbers(found, "budget"),
+        counted_by=_text_or_none(found, "counted_by"),
         per=_text_or_none(found, "per"),
         quota=_numbers(found, "quota") if isinstance(quota, dict) else _text_or_none(found, "quota"),
         counts=None if counts is None else {name: counts.integer(name, minimum=0) for name in counts.values},
+        tables=found.integer("tables", minimum=1),
         rows=rows,
         kept=found.integer("kept", minimum=0, maximum=rows),
         column=read_column(found.fields("column")) if found.has("column") else None,

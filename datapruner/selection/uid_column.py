@@ -1,4 +1,5 @@
-"""The uids of a corpus, read where they are asked for: for a hundred million rows they do not fit in memory."""
+"""The uids of a corpus, and what scorers say of rows, read where it is asked for: for a hundred million rows it does
+not fit in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class UidColumn(Protocol):
-    """The uids of all rows, in blocks: block number i has the rows from starts[i] up to starts[i + 1]."""
+    """The uids of all rows, or another field, in blocks: number i has the rows from starts[i] up to starts[i + 1]."""
 
     @property
     def starts(self) -> np.ndarray:
@@ -25,15 +26,15 @@ class UidColumn(Protocol):
         ...
 
     def block(self, number: int) -> pa.Array:
-        """The uids of one block, strings."""
+        """The uids of one block, strings, or the values of another field."""
         ...
 
 
 class TableUidColumn:
-    """The uids of a score table; the block that was read last stays."""
+    """The uids of a score table, or the field `field` of its column `column`; the block that was read last stays."""
 
-    def __init__(self, table: ScoreTable) -> None:
-        self.table = table
+    def __init__(self, table: ScoreTable, column: str = ROWS, field: str = "uid") -> None:
+        self.table, self.column, self.field = table, column, field
         self._last: tuple[int, pa.Array] | None = None
         self._starts: np.ndarray | None = None
 
@@ -47,15 +48,17 @@ class TableUidColumn:
 
     def block(self, number: int) -> pa.Array:
         if self._last is None or self._last[0] != number:
-            self._last = number, self.table.read_part(ROWS, number, "uid").combine_chunks()
+            found = self.table.read_part(self.column, number, self.field).combine_chunks()
+            self._last = number, found.dictionary_decode() if hasattr(found, "dictionary_decode") else found
         return self._last[1]
 
 
 class FileUidColumn:
-    """The uids of a selection on disk, whose blocks are its row groups; refused once the file was changed."""
+    """The uids, or the field `field`, of a selection on disk, whose blocks are its row groups; refused once the file
+    was changed."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, field: str = "uid") -> None:
+        self.path, self.field = path, field
         self._last: tuple[int, pa.Array] | None = None
         with open_checked(path) as file:
             groups = file.metadata
@@ -68,7 +71,7 @@ class FileUidColumn:
             raise ValueError(f"{self.path} was changed since it was read: want the file as it was")
         if self._last is None or self._last[0] != number:
             with open_checked(self.path) as file:
-                self._last = number, file.read("uid", number).combine_chunks()
+                self._last = number, file.read(self.field, number).combine_chunks()
         return self._last[1]
 
     def _stat(self) -> tuple[int, int]:

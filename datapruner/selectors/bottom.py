@@ -15,6 +15,9 @@ from datapruner.selection.selector import Choice, Selector
 class Bottom(Selector):
     """Rule: the n rows with the lowest scores."""
 
+    reads: ClassVar[str] = "scores"
+    direction: ClassVar[str] = "low"
+    cost: ClassVar[str] = "a partition: O(N)"
     nested: ClassVar[bool] = True
     score_only: ClassVar[bool] = True
 

@@ -29,6 +29,9 @@ class Calibrated(Selector):
     alpha: float = 0.5
     rule: Literal["top", "bottom", "middle"] = "top"
 
+    reads: ClassVar[str] = "scores"
+    direction: ClassVar[str] = "that of its rule, and a draw"
+    cost: ClassVar[str] = "a partition and a draw: O(N)"
     nested: ClassVar[bool] = True
 
     def check(self) -> None:

@@ -1,9 +1,10 @@
 """Coverage-centric coreset selection (Zheng et al. 2023, arXiv:2210.15809).
 
-Of N rows the floor(beta N) hardest are dropped: they are mislabelled more often than not. The range of what is
-left is cut into `strata` bins of equal width, the last closed at its end. The n rows are shared out evenly, and
-what a small stratum cannot fill goes to the others (the paper's smallest-first rule, without its rounding down):
-each gives min(size, level) rows. Inside a stratum rows are drawn by uid. Nothing is nested: the bins move with n.
+Of N rows the floor(beta N) hardest are dropped: they are mislabelled more often than not. The paper tells them by
+AUM, also where the strata are those of another score (`hardness`). The score's range over what is left is cut into
+`strata` bins of equal width, the last closed at its end. The n rows are shared out evenly, and what a small stratum
+cannot fill goes to the others (the paper's smallest-first rule, without its rounding down): each gives
+min(size, level) rows. Inside a stratum rows are drawn by uid. Nothing is nested: the bins move with n.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from datapruner.selection import ranking
 from datapruner.selection.candidates import Candidates
 from datapruner.selection.groups import counts, members
 from datapruner.selection.selector import Choice, Selector
+from datapruner.selectors._columns import numbers
 from prunekernels import budget
 
 
@@ -27,13 +29,17 @@ from prunekernels import budget
 class CoverageCentric(Selector):
     """Paper: Zheng et al. 2023 (arXiv:2210.15809); the beta hardest dropped, then evenly over strata of the score.
 
-    `hard` says which end of the score is hard.
+    `hard` says which end is hard, of the score or of the column `hardness` where one is named.
     """
 
     beta: float = 0.0
     hard: Literal["high", "low"] = "high"
     strata: int = 50
+    hardness: str = ""
 
+    reads: ClassVar[str] = "scores; another column for the cut, where named"
+    direction: ClassVar[str] = "all of the range but the hardest"
+    cost: ClassVar[str] = "a pass for the bins, a draw for each: O(N)"
     nested: ClassVar[bool] = False
 
     def check(self) -> None:
@@ -53,11 +59,15 @@ class CoverageCentric(Selector):
             raise ValueError(f"want beta + keep_ratio of at most 1, got {self.beta} and {n} of {n_rows} rows")
         cut = ranking.highest if self.hard == "high" else ranking.lowest
         n_cut = n_rows - self.most(n_rows)
-        hardest = cut(candidates.scores, n_cut, partial(candidates.lots, self.seed))
+        by_cut = numbers(candidates, self.hardness) if self.hardness else candidates.scores
+        hardest = cut(by_cut, n_cut, partial(candidates.lots, self.seed))
         left = slice(None) if not n_cut else np.flatnonzero(~hardest)
         kept = np.zeros(n_rows, dtype=bool)
         kept[left] = self._draw(candidates, candidates.scores[left], left, n)
-        texts = ["not drawn in its stratum", f"{candidates.by} beyond the cut of the {self.beta:g} hardest"]
+        texts = [
+            "not drawn in its stratum",
+            f"{self.hardness or candidates.by} beyond the cut of the {self.beta:g} hardest",
+        ]
         return Choice(kept, hardest.view(np.int8), texts)
 
     def _draw(self, candidates: Candidates, scores: np.ndarray, left: slice | np.ndarray, n: int) -> np.ndarray:

@@ -23,6 +23,9 @@ from datapruner.selection.candidates import Candidates
 from datapruner.selection.selector import Choice, Selector
 from prunekernels import budget
 
+# distances of centroids that are made at a time (32 MiB)
+BLOCK_PAIRS = 2**22
+
 
 @dataclass(frozen=True)
 class DensityBased(Selector):
@@ -36,6 +39,9 @@ class DensityBased(Selector):
     least: float = 0.5
     neighbours: int = 20
 
+    reads: ClassVar[str] = "scores, clusters and centroids"
+    direction: ClassVar[str] = "high, the farthest of each cluster"
+    cost: ClassVar[str] = "a partition for each of K clusters, 2 K^2 d FLOP for their distances"
     nested: ClassVar[bool] = False
 
     def check(self) -> None:
@@ -84,8 +90,13 @@ def apart(centroids: np.ndarray, neighbours: int) -> np.ndarray:
     """The mean cosine distance of each of `centroids` [k, d] to its nearest others, float64 [k]; 1 for a lone one."""
     points = centroids.astype(np.float64)
     points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-30)
-    distance = 1 - points @ points.T
-    # itself by place, not by distance: others may be equal to it
-    np.fill_diagonal(distance, np.inf)
     n = min(neighbours, len(points) - 1)
-    return np.partition(distance, n - 1, axis=1)[:, :n].mean(1) if n > 0 else np.ones(len(points))
+    if n < 1:
+        return np.ones(len(points))
+    found, height = np.empty(len(points)), max(1, BLOCK_PAIRS // len(points))
+    for start in range(0, len(points), height):
+        distance = 1 - points[start : start + height] @ points.T
+        # itself by place, not by distance: others may be equal to it
+        np.fill_diagonal(distance[:, start:], np.inf)
+        found[start : start + height] = np.partition(distance, n - 1, axis=1)[:, :n].mean(1)
+    return found

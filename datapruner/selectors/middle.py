@@ -19,6 +19,9 @@ from datapruner.selection.selector import Choice, Selector
 class Middle(Selector):
     """Paper: Marion et al. 2023 (arXiv:2309.04564); the n rows around the median score."""
 
+    reads: ClassVar[str] = "scores"
+    direction: ClassVar[str] = "middle"
+    cost: ClassVar[str] = "two partitions: O(N)"
     nested: ClassVar[bool] = True
     score_only: ClassVar[bool] = True
 

@@ -20,6 +20,9 @@ from datapruner.selection.selector import Choice, Selector
 class Random(Selector):
     """Rule: n rows drawn by a hash of uid and seed; the baseline."""
 
+    reads: ClassVar[str] = "uids"
+    direction: ClassVar[str] = "none"
+    cost: ClassVar[str] = "a hash a row: O(N)"
     needs_scores: ClassVar[bool] = False
     nested: ClassVar[bool] = True
 

@@ -23,6 +23,9 @@ class Threshold(Selector):
     minimum: float | None = None
     maximum: float | None = None
 
+    reads: ClassVar[str] = "scores"
+    direction: ClassVar[str] = "high, low or between, by its fields"
+    cost: ClassVar[str] = "a comparison a row: O(N)"
     counts: ClassVar[bool] = False
     score_only: ClassVar[bool] = True
 
@@ -30,6 +33,11 @@ class Threshold(Selector):
         low, high = self._range()
         if not low <= high:
             raise ValueError(f"threshold wants minimum <= maximum, got {low} and {high}")
+
+    def ranked(self) -> str | None:
+        if (self.minimum is None) == (self.maximum is None):
+            return None
+        return "bottom" if self.minimum is None else "top"
 
     def choose(self, candidates: Candidates, n: int) -> Choice:
         low, high = self._range()

@@ -15,6 +15,9 @@ from datapruner.selection.selector import Choice, Selector
 class Top(Selector):
     """Rule: the n rows with the highest scores."""
 
+    reads: ClassVar[str] = "scores"
+    direction: ClassVar[str] = "high"
+    cost: ClassVar[str] = "a partition: O(N)"
     nested: ClassVar[bool] = True
     score_only: ClassVar[bool] = True
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from importlib.metadata import EntryPoint, entry_points
+from operator import attrgetter
+from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 Kind = TypeVar("Kind")
@@ -38,6 +41,22 @@ def load(package: str, name: str, kind: type[Kind]) -> type[Kind]:
     if points is None:
         raise ValueError(f"{package} has no {name!r}; it has {', '.join(names(package))}")
     return _added(package, points, kind)
+
+
+def name_of(package: str, method: type) -> str:
+    """The name by which `load` finds the class `method` in `package`; of any other class its module and name.
+
+    Of a script that runs the module is called as its file, "my_script.Readability": two scripts are two.
+    """
+    module = method.__module__
+    folder, _, own = module.rpartition(".")
+    if folder == package and own in _files(package):
+        return own
+    for name, points in _third_party(package).items():
+        if len(points) == 1 and _is_of(points[0], method):
+            return name
+    script = getattr(sys.modules.get(module), "__file__", None) if module in ("__main__", "__mp_main__") else None
+    return f"{Path(script).stem if script else module}.{method.__qualname__}"
 
 
 def methods(package: str, kind: type[Kind]) -> Methods[Kind]:
@@ -95,6 +114,17 @@ def _added(package: str, points: list[EntryPoint], kind: type[Kind]) -> type[Kin
     if not (isinstance(found, type) and issubclass(found, kind)):
         raise ValueError(f"{told} wants to be a class of kind {kind.__name__}, got {found!r:.80}")
     return found
+
+
+def _is_of(point: EntryPoint, method: type) -> bool:
+    """Whether `point` stands for the class `method`, by its own name or by one that another module gives it."""
+    if point.value == f"{method.__module__}:{method.__qualname__}":
+        return True
+    try:
+        # whose module is not imported yet was not asked for this class
+        return attrgetter(point.attr)(sys.modules[point.module]) is method
+    except (KeyError, AttributeError):
+        return False
 
 
 def _origin(point: EntryPoint) -> str:

@@ -63,13 +63,15 @@ def build(package: str, text: str, kind: type[Kind]) -> Kind:
     return method(**{key: _read(f"{name}.{key}", value, fields[key]) for key, value in given.items()})
 
 
-def describe(method: object, *, every_field: bool = False) -> str:
+def describe(method: object, *, package: str | None = None, every_field: bool = False) -> str:
     """The text form of `method` with the fields that are not at their defaults: what `build` reads back.
 
-    With `every_field` also those that are, for records that must outlive a default. A value of another kind than
+    The name is that of `package` (`registry.name_of`), or where none is given that of the method's file. With
+    `every_field` also fields at their defaults, for records that must outlive these. A value of another kind than
     text, numbers, truths, None and tuples of them is told as Python tells it, which `build` refuses.
     """
-    name = type(method).__module__.rpartition(".")[2]
+    own = type(method).__module__.rpartition(".")[2]
+    name = own if package is None else registry.name_of(package, type(method))
     try:
         hints = typing.get_type_hints(type(method))
     except NameError:

@@ -139,6 +139,8 @@ def test_rules_are_refused_before_anything_is_labelled() -> None:
         pruner.prune("q", [TEXT])
     with pytest.raises(ValueError, match="threshold and target_recall, got both"):
         pruner.prune("q", [TEXT], threshold=0.5, target_recall=0.5)
+    with pytest.raises(TypeError, match="want rules among threshold, top_k, .* or a policy, got mmr, top_n"):
+        pruner.prune("q", ["A."], top_n=3, mmr=0.5)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="want a policy or one of .* got both"):
         pruner.prune("q", [TEXT], Policy(top_k=1), top_k=1)
     with pytest.raises(ValueError, match="document 0"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import io
+import json
 import os
 import random
 import re
@@ -15,11 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from datapruner import Batch, Scorer
 from datapruner.scoring.scorer_columns import SCORERS
 from prunekernels import registry, spec
-from tests.datapruner.tiny_models import save_tiny_model
+from tests.datapruner.tiny_models import save_tiny_classifier, save_tiny_model
+from tests.datapruner.tiny_records import save_tiny_record
 
 NAMES = registry.names(SCORERS)
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,15 +41,19 @@ TEXTS = (
     "The quick brown fox jumps over the lazy cat.",
     "word " * 300,
     "!!! ???",
-    "def f(x):\n    return x ** 2\n",
+    "def f(x):\n    return x ** 2\nThe quick brown fox jumps over the lazy dog.\n" + "word " * 60,
     "y" * 700,
-    "Ünïcödé",
+    "The  QUICK brown fox, jumps over the lazy dog",
 )
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
+    """A folder with a language model, and below it what scorers of other kinds read."""
+    folder = save_tiny_model(tmp_path_factory.mktemp("model"))
+    save_tiny_classifier(folder / "classifier")
+    save_tiny_record(folder / "dynamics.safetensors", [f"u{i}" for i in range(len(TEXTS))])
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +67,19 @@ def _one_thread() -> Iterator[None]:
 VECTORS = np.random.default_rng(0).normal(size=(len(TEXTS), 5)).astype(np.float32)
 
 
+def _image(place: int) -> bytes:
+    """A small picture; one is broken, some are copies, in another size or not."""
+    place = 0 if place == 5 else place
+    seed = {6: 0, 11: 2}.get(place, place)
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize((16 + 4 * (place % 5), 16 + place % 3)).save(file, "PNG")
+    return b"broken" if place == 3 else file.getvalue()
+
+
+IMAGES = [_image(place) for place in range(len(TEXTS))]
+
+
 def _class(name: str) -> type[Scorer]:
     return registry.load(SCORERS, name, Scorer)
 
@@ -68,9 +89,32 @@ FIELDS = sorted({field for name in NAMES for field in _class(name)().fields()})
 
 
 def _text(name: str, model: Path) -> str:
-    """The text form with defaults; a scorer with a field `model` gets the tiny one."""
-    fields = {field.name for field in dataclasses.fields(_class(name))}
-    return f"{name}:model={model}" if "model" in fields else name
+    """The text form with defaults; a scorer that cannot do without gets a tiny model, record or second corpus."""
+    places = {"model": model, "classifier": model / "classifier", "record": model / "dynamics.safetensors"}
+    given = []
+    for field in dataclasses.fields(_class(name)):
+        if field.name in places and field.default is not None:
+            given.append(f"{field.name}={places[field.name]}")
+        if field.metadata.get("is_second_corpus") and field.default == "":
+            given.append(f"{field.name}={_second_corpus(model.parent)}")
+    return f"{name}:{','.join(given)}" if given else name
+
+
+def _second_corpus(folder: Path) -> Path:
+    """Some of TEXTS, whole and in part, with vectors and labels."""
+    path = folder / "second.jsonl"
+    texts = [TEXTS[0], "The quick brown fox jumps", TEXTS[8], "another text, about nothing", "and more"]
+    rows = [
+        {
+            "text": text,
+            "label": i % 2,
+            "embedding": VECTORS[(0, 1, 8, 2, 5)[i]].tolist(),
+            "logits": np.eye(5)[i // 3].tolist(),
+        }
+        for i, text in enumerate(texts)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
 
 
 @pytest.fixture(params=NAMES)
@@ -86,13 +130,18 @@ def batch_of(order: list[int]) -> Batch:
         [TEXTS[i] for i in order],
         ["g"] * len(order),
         [i % 3 for i in order],
+        [IMAGES[i] for i in order],
         vectors={"embedding": VECTORS[order], "logits": VECTORS[order], "score": VECTORS[order][:, :1]},
-        fields={name: [TEXTS[i - 1] for i in order] for name in FIELDS},
+        fields={
+            # rows share a question
+            **{name: [TEXTS[i % 2 if name == "question" else i - 1] for i in order] for name in FIELDS},
+            "url": [f"http://example.org/{i % 4}" for i in order],
+        },
     )
 
 
 def part(batch: Batch, indices: list[int]) -> Batch:
-    names = ("uids", "texts", "groups", "labels")
+    names = ("uids", "texts", "groups", "labels", "images")
     lists = {name: [getattr(batch, name)[i] for i in indices] for name in names}
     vectors = {name: rows[indices] for name, rows in batch.vectors.items()}
     fields = {name: [texts[i] for i in indices] for name, texts in batch.fields.items()}
@@ -126,7 +175,8 @@ def test_scores_are_float32_finite_and_one_a_row(scorer: Scorer) -> None:
     scores = fitted(scorer, batch)
     assert scores.dtype == np.float32
     assert scores.shape == (12,)
-    assert len(set(scores.tolist())) > 2
+    # a model of random weights knows nothing by heart
+    assert len(set(scores.tolist())) > 2 or isinstance(scorer, _class("memorization"))
     for name, values in scorer.detailed(batch, scorer.fit([batch])).items():
         assert name != "score"
         assert len(values) == 12

@@ -33,9 +33,20 @@ def candidates(scores: list[float]) -> Candidates:
     draw = np.random.default_rng(n)
     clusters = {"cluster": draw.integers(0, 4, n).astype(np.int32), "score": draw.random(n, dtype=np.float32)}
     centroids = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    # every third row goes for the one before it
+    nearest = np.where(np.arange(n) % 3 == 1, np.arange(n) - 1, -1)
+    copies = {
+        "score": (nearest >= 0) * draw.random(n, np.float32),
+        "nearest_row": nearest,
+        "against_row": np.full(n, -1),
+    }
     rows = ArrayRows(
         keys=hash64([f"u{i}" for i in range(n)]),
-        fields={"prototypicality": clusters},
+        fields={
+            "near_duplicate": copies,
+            "prototypicality": clusters,
+            "dual": {"mean": draw.random(n, dtype=np.float32)},
+        },
         # rows in pairs: half of the vectors are equal to another
         arrays={"embedding": draw.normal(size=(n, 3)).astype(np.float32)[np.arange(n) // 2]},
         states={"prototypicality": {"centroids": centroids}},

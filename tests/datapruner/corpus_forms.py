@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,8 +59,11 @@ def packed(data: bytes, suffix: str) -> bytes:
     if suffix == ".gz":
         # two members, as `cat a.gz b.gz` makes them
         return gzip.compress(data[:100]) + gzip.compress(data[100:])
-    if suffix == ".zst":
+    if suffix in (".zst", ".zstd"):
         return zstandard.compress(data[:100]) + zstandard.ZstdCompressor(write_checksum=True).compress(data[100:])
+    if suffix in (".bz2", ".xz"):
+        compress = bz2.compress if suffix == ".bz2" else lzma.compress
+        return compress(data[:100]) + compress(data[100:])
     return data
 
 

@@ -1,4 +1,4 @@
-"""Tiny random causal language models with a byte-level tokenizer, as folders on disk."""
+"""Tiny random causal language models and classifiers with a byte-level tokenizer, as folders on disk."""
 
 from __future__ import annotations
 
@@ -53,6 +53,34 @@ def save_tiny_model(folder: Path, kind: str = "llama") -> Path:
         torch.nn.init.normal_(bias)
     model.save_pretrained(folder)
     _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def save_tiny_classifier(folder: Path, classes: int = 3) -> Path:
+    """A random BERT of one layer for texts of at most 48 bytes, with the classes c0, c1, ..."""
+    import transformers
+    from tokenizers import processors
+
+    torch.manual_seed(1)
+    config = transformers.BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=48,
+        initializer_range=0.3,
+        pad_token_id=0,
+        id2label={number: f"c{number}" for number in range(classes)},
+        label2id={f"c{number}": number for number in range(classes)},
+    )
+    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer = _tokenizer()
+    first = str(tokenizer.convert_ids_to_tokens(1))
+    tokenizer.add_special_tokens({"pad_token": tokenizer.convert_ids_to_tokens(0), "cls_token": first})
+    # a text without bytes is one token long
+    tokenizer._tokenizer.post_processor = processors.TemplateProcessing(f"{first} $A", special_tokens=[(first, 1)])
+    tokenizer.save_pretrained(folder)
     return folder
 
 

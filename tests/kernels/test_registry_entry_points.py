@@ -102,6 +102,28 @@ def test_one_distribution_found_twice_is_one(monkeypatch: pytest.MonkeyPatch, in
     assert registry.load(PACKAGE, "drill", Tool) is Drill
 
 
+def test_a_class_is_known_by_its_file_its_entry_point_or_itself(install: Callable[..., None]) -> None:
+    install("more", f"drill = {OURS}:Drill")
+    assert registry.name_of(PACKAGE, registry.load(PACKAGE, "top", Tool)) == "top"
+    assert registry.name_of(PACKAGE, Drill) == "drill"
+    # in a group that does not name it
+    assert registry.name_of("toolbox", Drill) == f"{OURS}.Drill"
+    # of the same module, and no entry point
+    assert registry.name_of(PACKAGE, Tool) == f"{OURS}.Tool"
+    # a file of the folder that does not hold the class
+    assert registry.name_of(PACKAGE, type("Top", (Tool,), {"__module__": "elsewhere.top"})) == "elsewhere.top.Top"
+
+
+def test_an_entry_point_by_another_modules_name(
+    install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "front.py").write_text(f"from {OURS} import Drill as Borer\n")
+    install("more", "borer = front:Borer")
+    assert registry.load(PACKAGE, "borer", Tool) is Drill
+    assert registry.name_of(PACKAGE, Drill) == "borer"
+    monkeypatch.delitem(sys.modules, "front")
+
+
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImportError, match=r'^this needs no_such: pip install "prunekit\[data\]"$'):
         require("no_such.part", "data")

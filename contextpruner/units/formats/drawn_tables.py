@@ -1,8 +1,9 @@
 """Tables that are drawn with characters: grids of +---+ and | lines, and columns aligned by spaces.
 
-In a grid a row is what stands between two borders, or, where all of its lines have something in their first cell,
-each line by itself, as databases print them. Rows above a border of equal signs are headers; without one the first row
-is, if borders do not stand between all rows. A border goes with the row above it, the first one with the first row.
+In a grid, of any characters that draw lines, a row is what stands between two borders, or, where all of its lines have
+something in their first cell, each line by itself, as databases print them. Rows above a border of equal signs are
+headers; without one the first row is, if borders do not stand between all rows. A border goes with the row above it,
+the first one with the first row.
 
 Aligned columns are three lines or more with a gap of two spaces between all of their columns at the same places, or two
 with a line of dashes; their first line is the header where it is underlined, in capitals, or free of digits that stand
@@ -18,6 +19,11 @@ from typing import NamedTuple
 from contextpruner.units.blocks import FIRST_ROW, HEAD_ROW, Block
 
 BORDER = re.compile(r"\+(?:[-=:]+\+)+$")
+# the characters that were made to draw lines with, as those that stand in for them elsewhere
+LINES = {"-": "─━┄┅┈┉═╌╍", "|": "│┃┆┇┊┋║╎╏"}
+BOX = dict.fromkeys(range(0x2500, 0x2580), "+") | {ord(line): plain for plain, all_ in LINES.items() for line in all_}
+# corners at the left of a border that is drawn otherwise than the others, below a header
+BELOW_HEADER = "╞┡┝╘"
 UNDERLINES = re.compile(r"[-=]{2,}(?: +[-=]{2,})+$")
 GAP = re.compile(r"\S {2,}\S")
 DIGIT = re.compile(r"\d")
@@ -32,6 +38,14 @@ class Line(NamedTuple):
 
     start: int
     bare: str
+
+
+def plain(bare: str) -> str:
+    """`bare` as it is drawn without characters made for that, where it is a line of a grid drawn with them."""
+    if not bare or not "\u2500" <= bare[0] <= "\u257f":
+        return bare
+    drawn = bare.translate(BOX)
+    return drawn.replace("-", "=") if bare[0] in BELOW_HEADER else drawn
 
 
 def grid_rows(lines: Sequence[Line]) -> list[tuple[int, int]]:

@@ -1,7 +1,8 @@
 """Marks at the head of a list item, and how deep the item stands, by its indentation and by the marks before it.
 
 A mark of another kind at the same indentation opens a list in the item above it: "(2)" has its "a)" and "b)", a "-" its
-"o". A clause with a number in parts, "5.3", stands below "5" and above its letters, and ends any other list.
+"o". A clause with a number in parts, "5.3", stands below "5." and above its letters, and ends any other list. No list
+begins with a later number: such an item goes on where the text does not show the beginning.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ class ListLevels:
         while self.open and self.open[-1][0] > indent:
             self.open.pop()
         if kind.startswith("clause"):
-            while self.open and (self.open[-1][1] >= kind or not self.open[-1][1].startswith("clause")):
+            while self.open and not self._holds(*self.open[-1][1:], body, kind):
                 self.open.pop()
         else:
             kinds = [mark for width, mark, _ in self.open if width == indent]
+            while kind not in kinds and body.isdigit() and int(body) > 1 and self.open and self.open[-1][0] == indent:
+                self.open.pop()
             while kind in kinds and self.open[-1][1:2] != (kind,):
                 self.open.pop()
             if kind in kinds:
@@ -49,10 +52,16 @@ class ListLevels:
         """The level of the item in which an indented line stands, 0 where there is none."""
         return sum(width < indent for width, _, _ in self.open)
 
+    @staticmethod
+    def _holds(above: str, last: str, body: str, kind: str) -> bool:
+        """Whether an item with the mark `above`, the body of which is `last`, may hold the clause `body`."""
+        return above < kind if above.startswith("clause") else above == "1%." and last == body.partition(".")[0]
+
     def _kind(self, bare: str) -> tuple[str, str]:
         clause = CLAUSE.match(bare)
         if clause is not None:
-            return "", f"clause{clause.group().strip(' .§').count('.')}"
+            number = clause.group().strip(" .§")
+            return number, f"clause{number.count('.')}"
         mark = MARK.match(bare)
         if mark is None:
             return "", "-" if bare[0] in "-*+•‣–" else bare[0]

@@ -6,8 +6,8 @@ opening fence, its lines and its closing fence, or all up to the end of the text
 table's header row takes the line of dashes below it with it, and what stands above it in the table are headers, too.
 Indented code is read as prose, and so is what is quoted (> ), to any depth.
 
-What writers use for headings without marks is one as well: a bold line, a question behind "Q:", and in plain text a
-short line alone above a paragraph (`title_lines`).
+What writers use for headings without marks is one as well: a bold line, a question behind "Q:", a term above what it
+means (": "), and in plain text a short line alone above a paragraph (`title_lines`).
 """
 
 from __future__ import annotations
@@ -35,10 +35,13 @@ ANSWER_LINE = re.compile(
     r"[*_]{0,3}(?:[AR]|answer|antwort|r[ée]ponse|respuesta|risposta|resposta|antwoord|ответ|答案|回答|答)\s?\d*\s?[:：]",
     re.IGNORECASE,
 )
+# what the term on the line before means, and such a term
+MEANING = re.compile(r":[ \t]+\S")
+TERM = re.compile(r"(?!:)(?:(?![.!?;:]$).){1,100}$")
 # who speaks next
 SPEECH = re.compile(r"—\s*\S")
 
-BOLD_LEVEL, QUESTION_LEVEL = 7, 8
+BOLD_LEVEL, QUESTION_LEVEL, TERM_LEVEL = 7, 8, 9
 # rows above a table's line of dashes
 MOST_HEADS = 3
 TAB = 4
@@ -83,7 +86,7 @@ class _MarkdownReader:
         self.head = ""
 
     def read(self, line: str) -> None:
-        bare = line.strip()
+        bare = line.strip() if self.fence else drawn_tables.plain(line.strip())
         if self.grid and bare[:1] not in ("|", "+"):
             self.end_grid()
         if self.fence:
@@ -116,6 +119,8 @@ class _MarkdownReader:
 
     def _begin_or_continue(self, bare: str, indent: int) -> None:
         kind, level = self._kind(bare)
+        if MEANING.match(bare):
+            self._end_term()
         if self._goes_on(kind, bare, indent):
             self.n_lines += 1
             return
@@ -133,6 +138,12 @@ class _MarkdownReader:
         if kind == "fence":
             fence = FENCE.match(bare)
             self.fence, self.open = fence.group() if fence else "", None
+
+    def _end_term(self) -> None:
+        """What a term means begins: the term is the paragraph of one line before it."""
+        if self.open == "prose" and self.n_lines == 1 and not self.begun[-1][2] and TERM.match(self.last):
+            self.begun[-1] = (self.begun[-1][0], "heading", TERM_LEVEL)
+        self.open = None
 
     def _goes_on(self, kind: BlockKind, bare: str, indent: int) -> bool:
         """Whether the line continues the block before it."""

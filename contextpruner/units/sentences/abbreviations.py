@@ -13,7 +13,7 @@ def _words(text: str) -> frozenset[str]:
 
 # a name, a number or an explanation follows: the sentence never ends here
 NEVER = _words(
-    "κ κα δρ dr mr mrs ms mx prof profs gen col lt sgt cpl capt cmdr adm maj rev hon sen rep reps gov pres supt cpt "
+    "κ κα δρ u dr mr mrs ms mx prof profs gen col lt sgt cpl capt cmdr adm maj rev hon sen rep reps gov pres supt cpt "
     "messrs drs gens sens govs mme mlle mgr sra srta dra dña hr frl fr herrn dipl vs v e.g i.e cf viz approx ca circa "
     "resp z.b d.h u.a bzw evtl ggf vgl rd sog inkl exkl insb zzgl med phil jur nat h.c o.g z.t i.d.r m.e av apdo avda "
     "gral ing lic excmo p.ej nördl südl östl westl insbes einschl ausschl entspr bspw assoc suppl excl incl pvt brig "

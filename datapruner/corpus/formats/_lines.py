@@ -3,83 +3,85 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from datapruner.corpus.format import Begin
-from datapruner.corpus.remote_files import AnyFile, open_file
-from prunekernels.extras import require
+from datapruner.corpus.formats._packed import BrokenDataError, blocks
+from datapruner.corpus.remote_files import AnyFile
 
-BLOCK = 1 << 20
 # of a line, where chunks are smaller than it
 LONGEST_LINE = 64 << 20
 LINE_FEED, SPACE = 10, 32
-CODECS = {".gz": "gzip", ".zst": "zstd"}
-
-
-class Sink(Protocol):
-    """What lines are written to."""
-
-    def write(self, data: bytes) -> object: ...
-
-    def close(self) -> None: ...
-
-
-def codec_of(name: str) -> str | None:
-    """The compression that the end of a file's name says."""
-    return next((codec for suffix, codec in CODECS.items() if name.lower().endswith(suffix)), None)
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines that are not blank, without their line feeds: their numbers from 1, and the byte behind each of them."""
+    """Lines that are not blank, without their line feeds: their numbers from 1, and the byte behind each of them.
+
+    `broken` says which of them are no rows, and why.
+    """
 
     lines: list[bytes]
     numbers: np.ndarray
     ends: np.ndarray
+    broken: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def __add__(self, more: Lines) -> Lines:
         numbers, ends = np.append(self.numbers, more.numbers), np.append(self.ends, more.ends)
-        return Lines(self.lines + more.lines, numbers, ends)
+        broken = {**self.broken, **{len(self) + index: reason for index, reason in more.broken.items()}}
+        return Lines(self.lines + more.lines, numbers, ends, broken)
 
     def split(self, n: int) -> tuple[Lines, Lines]:
         """The first `n` lines and the others."""
-        return tuple(Lines(self.lines[s], self.numbers[s], self.ends[s]) for s in (slice(n), slice(n, None)))  # type: ignore[return-value]
+        first = {index: reason for index, reason in self.broken.items() if index < n}
+        others = {index - n: reason for index, reason in self.broken.items() if index >= n}
+        return (
+            Lines(self.lines[:n], self.numbers[:n], self.ends[:n], first),
+            Lines(self.lines[n:], self.numbers[n:], self.ends[n:], others),
+        )
 
 
-def read_lines(file: AnyFile, begin: Begin, longest: int = LONGEST_LINE) -> Iterator[Lines]:
-    """All lines from `begin` on, as many at a time as a block holds, without a byte order mark before the first.
+NO_LINES = Lines([], np.empty(0, np.int64), np.empty(0, np.int64))
 
-    Raises ValueError for a line of more than `longest` bytes before it is read to its end.
+
+def read_lines(file: AnyFile, begin: Begin, longest: int = LONGEST_LINE, skip: bool = False) -> Iterator[Lines]:
+    """All lines from `begin` on, as many at a time as a block holds, without byte order marks before them.
+
+    Files that were joined have such a mark amid them. Raises ValueError for a line of more than `longest` bytes before
+    it is read to its end, and for broken data; with `skip` what is left of such data is the last line.
     """
     number, offset = begin.number, begin.offset
     parts: list[bytes] = []
-    for block in _blocks(file, begin):
-        if not offset and not parts and block.startswith(BOM_UTF8):
-            block, offset = block[len(BOM_UTF8) :], len(BOM_UTF8)
-        end = block.rfind(b"\n") + 1
-        if not end:
-            parts.append(block)
-            if sum(map(len, parts)) > longest:
-                raise ValueError(
-                    f"{file}, line {number}: want at most {longest:,} bytes, got more; a larger chunk_bytes takes them"
-                )
-            continue
-        whole, rest = b"".join([*parts, block[:end]]), block[end:]
-        found, n_lines = _split(whole, number, offset)
-        number, offset = number + n_lines, offset + len(whole)
-        parts = [rest] if rest else []
-        yield found
-    if parts:
-        yield _split(b"".join(parts), number, offset)[0]
+    broken = None
+    try:
+        for block in blocks(file, offset, skip):
+            end = block.rfind(b"\n") + 1
+            if not end:
+                parts.append(block)
+                if sum(map(len, parts)) > longest:
+                    wanted = f"want at most {longest:,} bytes, got more; a larger chunk_bytes takes them"
+                    raise ValueError(f"{file}, line {number}: {wanted}")
+                continue
+            whole, rest = b"".join([*parts, block[:end]]), block[end:]
+            found, n_lines = _split(whole, number, offset)
+            number, offset = number + n_lines, offset + len(whole)
+            parts = [rest] if rest else []
+            yield found
+    except BrokenDataError as error:
+        if not skip:
+            raise ValueError(f"{file}, after line {number - 1}: {error}") from error
+        broken = str(error)
+    rest = b"".join(parts)
+    if broken is not None:
+        yield Lines([rest], np.array([number]), np.array([offset + len(rest)]), {0: broken})
+    elif rest:
+        yield _split(rest, number, offset)[0]
 
 
 def _split(data: bytes, number: int, offset: int) -> tuple[Lines, int]:
@@ -94,57 +96,12 @@ def _split(data: bytes, number: int, offset: int) -> tuple[Lines, int]:
     starts = np.append(0, ends[:-1])
     # a line that begins with a letter is not blank; the few others are looked at
     filled = letters[starts] > SPACE
+    if BOM_UTF8 in data:
+        lines = [line.removeprefix(BOM_UTF8) for line in lines]
+        filled = np.array([bool(line.strip()) for line in lines])
     for index in np.flatnonzero(~filled).tolist():
         filled[index] = bool(lines[index].strip())
     if filled.all():
         return Lines(lines, numbers, offset + ends), len(lines)
     kept = [line for line, has in zip(lines, filled.tolist(), strict=True) if has]
     return Lines(kept, numbers[filled], offset + ends[filled]), len(lines)
-
-
-def _blocks(file: AnyFile, begin: Begin) -> Iterator[bytes]:
-    """Decompressed blocks from `begin` on; raises ValueError with the line where compressed data is broken."""
-    codec, number, left = codec_of(file.name), 1, begin.offset
-    with closing(open_file(file)) as opened:
-        if codec is None:
-            opened.seek(left)
-            while block := opened.read(BLOCK):
-                yield block
-            return
-        stream = require("pyarrow", "data").CompressedInputStream(opened, codec)
-        while block := _decompressed(stream, file, number):
-            number += block.count(b"\n")
-            skipped = min(left, len(block))
-            left -= skipped
-            if skipped < len(block):
-                yield block[skipped:]
-
-
-def _decompressed(stream: BinaryIO, file: AnyFile, number: int) -> bytes:
-    try:
-        return stream.read(BLOCK)
-    except OSError as error:
-        # an error of the machine has a number, one of the data has not
-        if error.errno is not None:
-            raise
-        raise ValueError(f"{file}, after line {number - 1}: broken {codec_of(file.name)} data: {error}") from error
-
-
-class LineWriter:
-    """A new file, compressed as its name says; the same lines make the same bytes."""
-
-    def __init__(self, path: Path) -> None:
-        codec = codec_of(path.name)
-        self.file = open(path, "wb")  # noqa: SIM115
-        self.stream: Sink = self.file
-        if codec is not None:
-            self.stream = require("pyarrow", "data").CompressedOutputStream(self.file, codec)
-
-    def write(self, data: bytes) -> None:
-        self.stream.write(data)
-
-    def close(self) -> None:
-        try:
-            self.stream.close()
-        finally:
-            self.file.close()

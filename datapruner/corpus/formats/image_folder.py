@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from datapruner.corpus.format import START, Begin, Limits, Note, Rows
+from datapruner.corpus.format import START, Begin, Note, ReadOptions, Rows
 from prunekernels.io.paths import path_inside, read_regular
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
@@ -27,9 +27,10 @@ LARGEST_IMAGE = 256 << 20
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The folder at `path`."""
+    """The folder at `path`; `nested`: images may lie deeper than in class folders."""
 
     path: Path
+    nested: bool = False
 
     def __str__(self) -> str:
         return str(self.path)
@@ -42,9 +43,10 @@ class ImageFolder:
     @cached_property
     def files(self) -> list[str]:
         """The paths of the images in the folder, with forward slashes, sorted."""
-        found = [path for path in (*self.path.glob("*"), *self.path.glob("*/*")) if path.suffix.lower() in SUFFIXES]
-        hidden = [path for path in found if path.name.startswith(".") or path.parent.name.startswith(".")]
-        names = [path.relative_to(self.path).as_posix() for path in found if path not in hidden and path.is_file()]
+        paths = self.path.rglob("*") if self.nested else (*self.path.glob("*"), *self.path.glob("*/*"))
+        found = [path.relative_to(self.path) for path in paths if path.suffix.lower() in SUFFIXES]
+        shown = [path for path in found if not any(part.startswith(".") for part in path.parts)]
+        names = [path.as_posix() for path in shown if (self.path / path).is_file() or (self.path / path).is_symlink()]
         for name in names:
             # a link may show what lies elsewhere, and `write` would copy it
             path_inside(self.path, name, str(self.path))
@@ -62,13 +64,17 @@ class ImageRows:
     folder: ImageFolder
     files: list[str]
     begin: Begin
+    size: int
+    broken: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def only(self, index: int) -> ImageRows:
-        begin = Begin(self.begin.offset + index, self.begin.number + index)
-        return ImageRows(self.folder, [self.files[index]], begin)
+    def take(self, indices: Sequence[int]) -> ImageRows:
+        return replace(self, files=[self.files[index] for index in indices])
+
+    def source_of(self, index: int) -> ImageFolder:
+        return self.folder
 
     def location(self, index: int) -> str:
         return str(self.folder.path / self.files[index])
@@ -82,10 +88,6 @@ class ImageRows:
             return self.folder.read(file)
         return file if name == "file" else file.rpartition("/")[0]
 
-    @property
-    def source(self) -> ImageFolder:
-        return self.folder
-
     def vectors(self, name: str) -> np.ndarray | None:
         return None
 
@@ -94,19 +96,19 @@ class ImageRows:
 
 
 def read(
-    fragment: ImageFolder, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
+    fragment: ImageFolder, options: ReadOptions, columns: Sequence[str] | None = None, begin: Begin = START
 ) -> Iterator[ImageRows]:
     """The images of `fragment` from `begin` on; the bytes of a chunk are those of its files."""
     _check_fields(fragment, columns or ())
     first, total = begin.offset, 0
     for index in range(first, len(fragment.files)):
         size = (fragment.path / fragment.files[index]).stat().st_size
-        if index > first and (index - first == limits.rows or total + size > limits.bytes):
-            yield ImageRows(fragment, fragment.files[first:index], Begin(first, first + 1))
+        if index > first and (index - first == options.rows or total + size > options.bytes):
+            yield ImageRows(fragment, fragment.files[first:index], Begin(first, first + 1), total)
             first, total = index, 0
         total += size
     if first < len(fragment.files):
-        yield ImageRows(fragment, fragment.files[first:], Begin(first, first + 1))
+        yield ImageRows(fragment, fragment.files[first:], Begin(first, first + 1), total)
 
 
 def _check_fields(folder: ImageFolder, names: Sequence[str]) -> None:
@@ -118,7 +120,7 @@ def _check_fields(folder: ImageFolder, names: Sequence[str]) -> None:
 class Writer:
     """Copies images into the folder `path` and lists them in its metadata, a note as one more field."""
 
-    def __init__(self, path: Path, like: object, noted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, like: Sequence[object], noted: Mapping[str, str] | None = None) -> None:
         self.path = path
         path.mkdir()
         self.list = open(path / METADATA, "w", encoding="utf-8")  # noqa: SIM115
@@ -129,7 +131,7 @@ class Writer:
         for position, index in enumerate(indices):
             name = rows.files[index]
             target = self.path / name
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             # not shutil.copy: a copy must not take over rights, which may forbid to delete it
             target.write_bytes(rows.folder.read(name))
             line: dict[str, object] = {"file_name": name}

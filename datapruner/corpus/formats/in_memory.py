@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from datapruner.corpus.field_paths import root_of
-from datapruner.corpus.format import START, Begin, Limits
+from datapruner.corpus.format import START, Begin, ReadOptions
 from datapruner.corpus.formats import _arrow
 from datapruner.corpus.formats._arrow import ArrowRows
+from datapruner.corpus.formats._schema import check_names, plain_schema, plain_table
 from prunekernels.extras import require
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STEP = 256
 Arrays: TypeAlias = Mapping[str, Sequence[object] | np.ndarray]
+Row: TypeAlias = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,40 @@ def as_in_memory(given: object) -> InMemoryDataset | None:
     if isinstance(given, Mapping):
         if _is_dataset(given, "DatasetDict", "IterableDatasetDict"):
             raise ValueError(f"want one split of a data set, got all of {', '.join(given)}")
+        if any(value is None or isinstance(value, str | bytes | int | float) for value in given.values()):
+            return InMemoryDataset("rows", _table_of_rows([given]))
         return InMemoryDataset("arrays", _table(given))
+    if isinstance(given, list | tuple) and given and all(isinstance(item, Mapping) for item in given):
+        return InMemoryDataset("rows", _table_of_rows(given))
     if _is_dataset(given, "Dataset", "IterableDataset"):
         return InMemoryDataset("data set" if given.split is None else f"data set ({given.split})", given)  # type: ignore[attr-defined]
-    return None
+    table = _arrow_table(given)
+    return None if table is None else InMemoryDataset("table", table)
 
 
 def _is_dataset(given: object, *names: str) -> bool:
     # who has a data set has imported the library
     library = sys.modules.get("datasets")
     return library is not None and isinstance(given, tuple(getattr(library, name) for name in names))
+
+
+def _arrow_table(given: object) -> pa.Table | None:
+    """A table of Arrow, or a frame of pandas, polars or whatever hands over Arrow's streams; None where it is none."""
+    pandas = sys.modules.get("pandas")
+    is_frame = pandas is not None and isinstance(given, pandas.DataFrame)
+    if not is_frame and not hasattr(given, "__arrow_c_stream__"):
+        return None
+    pa = require("pyarrow", "data")
+    try:
+        # the index only says which rows they are
+        return pa.Table.from_pandas(given, preserve_index=False) if is_frame else pa.table(given)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise ValueError(f"want a table, got {type(given).__name__}: {error}") from error
+
+
+def _table_of_rows(rows: Sequence[Row]) -> pa.Table:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return _table({name: [row.get(name) for row in rows] for name in names})
 
 
 def _table(arrays: Arrays) -> pa.Table:
@@ -114,7 +139,7 @@ def _column(name: str, values: Sequence[object] | np.ndarray) -> pa.Array:
 
 
 def read(
-    fragment: InMemoryDataset, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
+    fragment: InMemoryDataset, options: ReadOptions, columns: Sequence[str] | None = None, begin: Begin = START
 ) -> Iterator[ArrowRows]:
     """The rows of `fragment` from `begin` on.
 
@@ -122,15 +147,14 @@ def read(
     most 256 rows as long as they fit.
     """
     rows = fragment.opened()
-    tables = _slices(rows, limits, begin) if hasattr(rows, "num_rows") else _stream(rows, limits, begin)
-    schema = None
+    tables = _slices(rows, options, begin) if hasattr(rows, "num_rows") else _stream(rows, options, begin)
     first = begin.offset
-    for table in tables:
-        schema = schema or _schema(rows, table)
+    for read_table in tables:
+        check_names(fragment, read_table.schema)
+        table = plain_table(read_table)
         _arrow.check_columns(fragment, table.schema, columns or ())
-        roots = dict.fromkeys(root_of(name, table.column_names)[0] for name in columns or ())
-        chosen = table.select([*roots]) if roots else table
-        yield ArrowRows(fragment, chosen, Begin(first, first + 1), schema)
+        chosen = _arrow.chosen(table, columns)
+        yield ArrowRows(fragment, chosen, Begin(first, first + 1), table.nbytes)
         first += len(table)
 
 
@@ -139,49 +163,26 @@ def is_sequential(fragment: InMemoryDataset) -> bool:
     return not hasattr(fragment.opened(), "num_rows")
 
 
-def _slices(rows: pa.Table | datasets.Dataset, limits: Limits, begin: Begin) -> Iterator[pa.Table]:
+def _slices(rows: pa.Table | datasets.Dataset, options: ReadOptions, begin: Begin) -> Iterator[pa.Table]:
     data = rows.data if hasattr(rows, "data") else rows
-    step = _arrow.rows_per_chunk(limits, data.nbytes / max(1, data.num_rows))
+    step = _arrow.rows_per_chunk(options, data.nbytes / max(1, data.num_rows))
     for first in range(begin.offset, rows.num_rows, step):
         yield rows.slice(first, step) if data is rows else rows[first : first + step]
 
 
-def _stream(rows: datasets.IterableDataset, limits: Limits, begin: Begin) -> Iterator[pa.Table]:
-    """Always read from its start: a stream begun elsewhere would come in other steps."""
-    join = require("pyarrow", "data").concat_tables
-    waiting: list[pa.Table] = []
-    first = 0
-    for table in _steps(rows, limits):
-        room = limits.rows - sum(map(len, waiting))
-        full = waiting and sum(part.nbytes for part in waiting) + table.nbytes > limits.bytes
-        if full or len(table) > room:
-            cut = 0 if full else room
-            whole = join([*waiting, table.slice(0, cut)])
-            if first >= begin.offset:
-                yield whole
-            first, waiting = first + len(whole), []
-            table = table.slice(cut)
-        waiting.append(table)
-    if waiting and first >= begin.offset:
-        yield join(waiting)
-
-
-def _steps(rows: datasets.IterableDataset, limits: Limits) -> Iterator[pa.Table]:
-    for table in rows.iter(batch_size=min(STEP, limits.rows)):
-        fitting = _arrow.rows_per_chunk(limits, table.nbytes / len(table))
-        for first in range(0, len(table), fitting):
-            yield table.slice(first, fitting)
+def _stream(rows: datasets.IterableDataset, options: ReadOptions, begin: Begin) -> Iterator[pa.Table]:
+    return _arrow.joined_steps(rows.iter(batch_size=min(STEP, options.rows)), options, begin)
 
 
 def _schema(rows: pa.Table | datasets.Dataset | datasets.IterableDataset, table: pa.Table) -> pa.Schema:
     features = getattr(rows, "features", None)
-    return table.schema if features is None else features.arrow_schema
+    return table.schema if features is None else plain_schema(features.arrow_schema)
 
 
 class Writer(_arrow.Writer):
     """Appends rows of `like` to a Parquet file; `datasets` finds its features in it."""
 
-    def __init__(self, path: Path, like: InMemoryDataset, noted: Sequence[str] | None = None) -> None:
-        rows = like.opened()
-        first = next(read(like, Limits(1, 1)))
+    def __init__(self, path: Path, like: Sequence[InMemoryDataset], noted: Mapping[str, str] | None = None) -> None:
+        rows = like[0].opened()
+        first = next(read(like[0], ReadOptions(1, 1)))
         super().__init__(path, _schema(rows, first.table), noted)

@@ -1,12 +1,12 @@
 """JSON lines: one object a line, UTF-8, plain or compressed. Blank lines are skipped, and so is a byte order mark
-before the first, which amid an output would be no JSON; every other line is kept byte for byte.
+before a line, as joined files have it; every other line is kept byte for byte.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -14,32 +14,40 @@ from pathlib import Path
 import numpy as np
 
 from datapruner.corpus import field_paths
-from datapruner.corpus.format import START, Begin, Limits, Note, Rows, free_name
-from datapruner.corpus.formats._lines import CODECS, LONGEST_LINE, Lines, LineWriter, codec_of, read_lines
+from datapruner.corpus.format import START, Begin, Note, ReadOptions, Rows, free_name
+from datapruner.corpus.formats._lines import LONGEST_LINE, NO_LINES, Lines, read_lines
+from datapruner.corpus.formats._packed import PackedWriter, codec_of, packed
 from datapruner.corpus.remote_files import AnyFile
 from prunekernels.extras import require
 
-PLAIN = (".jsonl", ".ndjson")
-SUFFIXES = tuple(plain + packed for plain in PLAIN for packed in ("", *CODECS))
+SUFFIXES = packed(".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
 class JsonlRows:
-    """Lines of `path`, without their line feeds, and their numbers from 1."""
+    """Lines of `path`, without their line feeds, and their numbers from 1; `unit` is what people call one."""
 
     path: AnyFile
     lines: list[bytes]
     numbers: np.ndarray
     begin: Begin
+    size: int
+    broken: Mapping[int, str] = field(default_factory=dict)
+    unit: str = "line"
 
     def __len__(self) -> int:
         return len(self.lines)
 
-    def only(self, index: int) -> JsonlRows:
-        return replace(self, lines=[self.lines[index]], numbers=self.numbers[index : index + 1])
+    def take(self, indices: Sequence[int]) -> JsonlRows:
+        broken = {new: self.broken[old] for new, old in enumerate(indices) if old in self.broken}
+        lines = [self.lines[index] for index in indices]
+        return replace(self, lines=lines, numbers=self.numbers[np.asarray(indices, np.int64)], broken=broken)
+
+    def source_of(self, index: int) -> AnyFile:
+        return self.path
 
     def location(self, index: int) -> str:
-        return f"{self.path}, line {self.numbers[index]}"
+        return f"{self.path}, {self.unit} {self.numbers[index]}"
 
     def fields(self, names: Sequence[str]) -> list[list[object]]:
         if not names or not self.lines:
@@ -70,10 +78,6 @@ class JsonlRows:
             raise ValueError("want the exact parser for numbers beyond 64 bits")
         return columns
 
-    @property
-    def source(self) -> AnyFile:
-        return self.path
-
     def vectors(self, name: str) -> np.ndarray | None:
         return None
 
@@ -102,22 +106,34 @@ def _values_at(names: Sequence[str], row: Mapping[str, object]) -> object:
 
 
 def read(
-    path: AnyFile, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
+    path: AnyFile, options: ReadOptions, columns: Sequence[str] | None = None, begin: Begin = START
 ) -> Iterator[JsonlRows]:
     """The rows of `path` from `begin` on; `columns` only matters to formats that have them.
 
     The bytes of a chunk are those from its begin to the end of its last line.
     """
-    waiting = Lines([], np.empty(0, np.int64), np.empty(0, np.int64))
-    for lines in read_lines(path, begin, max(limits.bytes, LONGEST_LINE)):
+    return rows_of(path, read_lines(path, begin, max(options.bytes, LONGEST_LINE), options.skip), options, begin)
+
+
+def rows_of(
+    path: AnyFile, found: Iterable[Lines], options: ReadOptions, begin: Begin, unit: str = "line"
+) -> Iterator[JsonlRows]:
+    """The lines `found` in `path` from `begin` on, in chunks."""
+    waiting = NO_LINES
+    for lines in found:
         waiting += lines
         # one line more than fits has to be there before it is known that it does not
-        while (n := _fitting(waiting, limits, begin)) < len(waiting):
-            rows, waiting = waiting.split(n)
-            yield JsonlRows(path, rows.lines, rows.numbers, begin)
-            begin = Begin(int(rows.ends[-1]), int(rows.numbers[-1]) + 1)
+        while (n := _fitting(waiting, options, begin)) < len(waiting):
+            lines, waiting = waiting.split(n)
+            yield _rows(path, lines, begin, unit)
+            begin = Begin(int(lines.ends[-1]), int(lines.numbers[-1]) + 1)
     if len(waiting):
-        yield JsonlRows(path, waiting.lines, waiting.numbers, begin)
+        yield _rows(path, waiting, begin, unit)
+
+
+def _rows(path: AnyFile, lines: Lines, begin: Begin, unit: str) -> JsonlRows:
+    size = int(lines.ends[-1]) - begin.offset
+    return JsonlRows(path, lines.lines, lines.numbers, begin, size, lines.broken, unit)
 
 
 def is_sequential(path: AnyFile) -> bool:
@@ -125,16 +141,16 @@ def is_sequential(path: AnyFile) -> bool:
     return codec_of(path.name) is not None
 
 
-def _fitting(lines: Lines, limits: Limits, begin: Begin) -> int:
-    fitting = int(np.searchsorted(lines.ends, begin.offset + limits.bytes, "right"))
-    return max(1, min(limits.rows, fitting))
+def _fitting(lines: Lines, options: ReadOptions, begin: Begin) -> int:
+    fitting = int(np.searchsorted(lines.ends, begin.offset + options.bytes, "right"))
+    return max(1, min(options.rows, fitting))
 
 
 class Writer:
     """Appends lines as they were read; a note becomes one more field at the end of its line."""
 
-    def __init__(self, path: Path, like: object, noted: Sequence[str] | None = None) -> None:
-        self.file = LineWriter(path)
+    def __init__(self, path: Path, like: Sequence[object], noted: Mapping[str, str] | None = None) -> None:
+        self.file = PackedWriter(path)
 
     def write(self, rows: Rows, indices: Sequence[int], notes: Sequence[Note] | None = None) -> None:
         if not isinstance(rows, JsonlRows):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datapruner.corpus.format import START, Begin, Limits
+from datapruner.corpus.format import START, Begin, ReadOptions
 from datapruner.corpus.formats import _arrow
 from datapruner.corpus.formats._arrow import ArrowRows
+from datapruner.corpus.formats._schema import check_names, joint_schema, plain_schema, plain_table
 from datapruner.corpus.remote_files import AnyFile, RemoteFile
 from prunekernels.extras import require
 
@@ -21,10 +23,14 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".pq")
 # one row is read whole
 LARGEST_ROW = 1 << 30
+# of the bytes of a chunk this share is not looked into
+SMALL = 16
+# footers that are kept: those of small files are small
+CACHED = 1 << 12
 
 
 def read(
-    path: AnyFile, limits: Limits, columns: Sequence[str] | None = None, begin: Begin = START
+    path: AnyFile, options: ReadOptions, columns: Sequence[str] | None = None, begin: Begin = START
 ) -> Iterator[ArrowRows]:
     """The rows of `path` from `begin` on, with `columns` only where they are named.
 
@@ -32,55 +38,77 @@ def read(
     decoded, in that row group where it is largest.
     """
     arrow = require("pyarrow", "data")
-    with _opened(path) as file:
-        schema = file.schema_arrow
-        # no column at all would be no rows at all
-        wanted = _arrow.check_columns(path, schema, columns or ()) or None
-        n_rows, first = rows_per_chunk(path, file, limits), begin.offset
-        groups, skipped = _groups_from(file, first)
+    stamp = _stamp(path)
+    footer = _footer(path, stamp)
+    check_names(path, footer.schema)
+    # no column at all would be no rows at all
+    wanted = _arrow.check_columns(path, footer.schema, columns or ()) or None
+    largest, first = _largest_row(path, stamp, options), begin.offset
+    n_rows = _arrow.rows_per_chunk(options, largest)
+    groups, skipped = _groups_from(footer.metadata, first)
+    with _opened(path, footer=footer) as file:
         batches: list[pa.RecordBatch] = []
         try:
-            for batch in file.iter_batches(batch_size=n_rows, row_groups=groups, columns=wanted):
+            # to start threads takes longer than to read a small file
+            threads = footer.metadata.num_rows > n_rows
+            for batch in file.iter_batches(n_rows, row_groups=groups, columns=wanted, use_threads=threads):
                 batches.append(batch.slice(min(skipped, len(batch))))
                 skipped -= min(skipped, len(batch))
                 while sum(map(len, batches)) >= n_rows:
                     whole = arrow.Table.from_batches(batches)
-                    yield ArrowRows(path, whole.slice(0, n_rows), Begin(first, first + 1), schema)
+                    table = plain_table(whole.slice(0, n_rows))
+                    yield ArrowRows(path, table, Begin(first, first + 1), _arrow.size_of(n_rows, largest))
                     first, batches = first + n_rows, whole.slice(n_rows).to_batches()
         except (arrow.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise ValueError(f"{path}: cannot be read as Parquet after row {first}: {error}") from error
-        if sum(map(len, batches)):
-            yield ArrowRows(path, arrow.Table.from_batches(batches), Begin(first, first + 1), schema)
+        if left := sum(map(len, batches)):
+            table = plain_table(arrow.Table.from_batches(batches))
+            yield ArrowRows(path, table, Begin(first, first + 1), _arrow.size_of(left, largest))
 
 
-def rows_per_chunk(path: AnyFile, file: pq.ParquetFile, limits: Limits) -> int:
-    """How many rows a chunk of `file` has; does not hang on the columns that are read."""
-    # a short dictionary of long texts decodes to far more than it takes
+def check(paths: Sequence[AnyFile], columns: Sequence[str]) -> None:
+    """Raise ValueError unless the files have one schema together, and each of them `columns`."""
+    joint_schema_of(paths)
+    for path in paths:
+        _arrow.check_columns(path, schema_of(path), columns)
+
+
+def joint_schema_of(paths: Sequence[AnyFile]) -> pa.Schema:
+    """The schema of all of `paths`."""
+    return joint_schema((path, schema_of(path)) for path in paths)
+
+
+@lru_cache(maxsize=CACHED)
+def _largest_row(path: AnyFile, stamp: object, options: ReadOptions) -> float:
+    """Mean bytes of a row, decoded, in the row group where they are most; hangs on no column that is read."""
+    # a short dictionary of long texts decodes to far more than it takes, in a file of few rows to little all the same
+    metadata = _footer(path, stamp).metadata
+    most_rows = min(options.rows, metadata.num_rows)
     long = [
         (group, leaf)
-        for group, leaf, chunk in _column_chunks(file)
+        for group, leaf, chunk in _column_chunks(metadata)
         if chunk.physical_type == "BYTE_ARRAY"
         and chunk.has_dictionary_page
-        and limits.rows * chunk.total_uncompressed_size > limits.bytes
+        and most_rows * chunk.total_uncompressed_size > options.bytes // SMALL
     ]
-    longest = _longest_entries(path, _stamp(path), tuple(long)) if long else {}
-    sizes = [0.0] * file.num_row_groups
-    for group, leaf, chunk in _column_chunks(file):
-        decoded = chunk.num_values * max(longest.get((group, leaf), 0), _width(file.schema.column(leaf)))
+    longest = _longest_entries(path, long) if long else {}
+    sizes = [0.0] * metadata.num_row_groups
+    for group, leaf, chunk in _column_chunks(metadata):
+        decoded = chunk.num_values * max(longest.get((group, leaf), 0), _width(metadata.schema.column(leaf)))
         sizes[group] += max(chunk.total_uncompressed_size, decoded)
-    rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     means = [size / n_rows for size, n_rows in zip(sizes, rows, strict=True) if n_rows]
     largest = max(means, default=1)
     if largest > LARGEST_ROW:
         raise ValueError(f"{path}: want rows of at most {LARGEST_ROW:,} bytes, got {largest:,.0f} decoded")
-    return _arrow.rows_per_chunk(limits, largest)
+    return largest
 
 
-def _column_chunks(file: pq.ParquetFile) -> Iterator[tuple[int, int, pq.ColumnChunkMetaData]]:
-    for group in range(file.num_row_groups):
-        columns = file.metadata.row_group(group)
+def _column_chunks(metadata: pq.FileMetaData) -> Iterator[tuple[int, int, pq.ColumnChunkMetaData]]:
+    for group in range(metadata.num_row_groups):
+        columns = metadata.row_group(group)
         for leaf in range(columns.num_columns):
             yield group, leaf, columns.column(leaf)
 
@@ -91,8 +119,7 @@ def _width(column: pq.ColumnSchema) -> float:
     return widths.get(column.physical_type, 4)
 
 
-@lru_cache(maxsize=64)
-def _longest_entries(path: AnyFile, stamp: object, places: tuple[tuple[int, int], ...]) -> dict[tuple[int, int], int]:
+def _longest_entries(path: AnyFile, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
     """Bytes of the longest text in the dictionary of each of the column chunks `places`; one page of each is read."""
     pa, compute = require("pyarrow", "data"), require("pyarrow.compute", "data")
     found = {}
@@ -110,37 +137,56 @@ def _longest_entries(path: AnyFile, stamp: object, places: tuple[tuple[int, int]
 
 
 def _stamp(path: AnyFile) -> object:
-    return repr(sorted(path.info().items(), key=str)) if isinstance(path, RemoteFile) else path.stat().st_mtime_ns
+    if isinstance(path, RemoteFile):
+        return repr(sorted(path.info().items(), key=str))
+    about = path.stat()
+    return about.st_mtime_ns, about.st_size, about.st_ino
 
 
 def schema_of(path: AnyFile) -> pa.Schema:
     """The Arrow schema of `path`."""
+    return _footer(path, _stamp(path)).schema
+
+
+@dataclass(frozen=True)
+class _Footer:
+    """What stands at the end of a file, read once for all chunks and passes."""
+
+    metadata: pq.FileMetaData
+    schema: pa.Schema
+
+
+@lru_cache(maxsize=CACHED)
+def _footer(path: AnyFile, stamp: object) -> _Footer:
     with _opened(path) as file:
-        return file.schema_arrow
+        return _Footer(file.metadata, plain_schema(file.schema_arrow))
 
 
-def _groups_from(file: pq.ParquetFile, row: int) -> tuple[list[int], int]:
+def _groups_from(metadata: pq.FileMetaData, row: int) -> tuple[list[int], int]:
     """The row groups from that which has `row` on, and how many rows of the first come before it."""
     first = 0
-    for index in range(file.num_row_groups):
-        n_rows = file.metadata.row_group(index).num_rows
+    for index in range(metadata.num_row_groups):
+        n_rows = metadata.row_group(index).num_rows
         if first + n_rows > row:
-            return list(range(index, file.num_row_groups)), row - first
+            return list(range(index, metadata.num_row_groups)), row - first
         first += n_rows
     return [], 0
 
 
 @contextmanager
-def _opened(path: AnyFile, dictionaries: tuple[str, ...] = ()) -> Iterator[pq.ParquetFile]:
+def _opened(
+    path: AnyFile, dictionaries: tuple[str, ...] = (), footer: _Footer | None = None
+) -> Iterator[pq.ParquetFile]:
     pa, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
+    known = {"read_dictionary": [*dictionaries], "metadata": None if footer is None else footer.metadata}
     with ExitStack() as stack:
         # arrow reads local files by itself, without Python between, and a page at a time instead of a row group
         try:
             if isinstance(path, RemoteFile):
                 remote = stack.enter_context(path.open())
-                file = parquet.ParquetFile(remote, read_dictionary=[*dictionaries])
+                file = parquet.ParquetFile(remote, **known)
             else:
-                file = parquet.ParquetFile(path, read_dictionary=[*dictionaries], pre_buffer=False, buffer_size=1 << 20)
+                file = parquet.ParquetFile(path, **known, pre_buffer=False, buffer_size=1 << 20)
             stack.enter_context(file)
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: want a Parquet file: {error}") from error
@@ -148,7 +194,7 @@ def _opened(path: AnyFile, dictionaries: tuple[str, ...] = ()) -> Iterator[pq.Pa
 
 
 class Writer(_arrow.Writer):
-    """Appends rows in the schema of the file `like`."""
+    """Appends rows in the joint schema of the files `like`."""
 
-    def __init__(self, path: Path, like: AnyFile, noted: Sequence[str] | None = None) -> None:
-        super().__init__(path, schema_of(like), noted)
+    def __init__(self, path: Path, like: Sequence[AnyFile], noted: Mapping[str, str] | None = None) -> None:
+        super().__init__(path, joint_schema_of(like), noted)

@@ -132,7 +132,7 @@ def _duplicates(item: Duplicates, texts: dict[int, str] | None) -> str:
     more = f"<details><summary>{len(pairs) - OPEN_PAIRS} more pairs</summary>" if rest else ""
     end = f'<div class="list">{rest}</div></details>' if rest else ""
     return f"""{title}
-<p class="soft">{item.equal:,} rows have a score of 0: they equal another row, or nearly. Of those the page shows a
+<p class="soft">{item.equal:,} rows have a score of 1: they equal another row, or nearly. Of those the page shows a
 few; then the next most alike. Words that differ are marked.</p>
 <div class="list">{"".join(pairs[:OPEN_PAIRS])}</div>{more}{end}"""
 
@@ -174,9 +174,10 @@ def _nothing(word: str) -> str:
 def _example(by: str, item: Example, texts: dict[int, str] | None) -> str:
     reason = "" if item.reason is None else f'<p class="soft" dir="auto">{name(item.reason, 300)}</p>'
     text = "" if texts is None else beginning(texts[item.row])
+    group = "" if item.group is None else f'<span dir="auto">{name(item.group, 120)}</span>'
     return (
         f'<article><p class="facts">{_state(item.reason is None)}<span>{name(by)} {number(item.score)}</span>'
-        f'<span dir="auto">{name(item.uid, 120)}</span><span>row {item.row:,}</span></p>{reason}'
+        f'<span dir="auto">{name(item.uid, 120)}</span><span>row {item.row:,}</span>{group}</p>{reason}'
         f"{_text(text, texts)}</article>"
     )
 

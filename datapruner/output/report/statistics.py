@@ -14,7 +14,6 @@ from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.groups import BLOCK, Groups
 from datapruner.selection.selection import Selection
 from datapruner.selection.step import Step
-from prunekernels.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,12 +129,6 @@ def _sizes(kept: np.ndarray, table: ScoreTable | None) -> list[Size]:
             guessed = name == "tokens" and table.manifest["input"]["fields"].get("tokens") in (None, ESTIMATE)
             found.append(Size(name, int(counts.sum()), int(counts[kept].sum()), guessed))
     return found
-
-
-def has_field(table: ScoreTable, column: str, field: str) -> bool:
-    """Whether the parts of `column` have `field`."""
-    part = table.part(column, 0)
-    return part.exists() and field in require("pyarrow.parquet", "data").read_schema(part).names
 
 
 def _groups(table: ScoreTable) -> Groups | None:

@@ -73,10 +73,16 @@ def check_not_input(out: Path, inputs: Iterable[str | Path]) -> None:
     """
     there = _identity(os.stat(out)) if out.exists() else None
     above: dict[Path, set[Identity]] = {}
+    # of many files in one folder it is resolved once
+    resolved: dict[Path, Path] = {}
     for given in inputs:
         path = Path(given)
         try:
-            own, folder = _identity(os.stat(path)), path.resolve().parent
+            own = _identity(os.stat(path))
+            if path.is_symlink() or path.name in ("", ".."):
+                folder = path.resolve().parent
+            else:
+                folder = resolved.get(path.parent) or resolved.setdefault(path.parent, path.parent.resolve())
         except (OSError, ValueError):
             continue
         if own == there:

@@ -67,6 +67,25 @@ LEAD_INS = {
         ("Duro",),
         top_k=False,
     ),
+    "must and must not": Case(
+        "Employees must not:\n\n* share passwords;\n* leave doors open.\n\nEmployees must:\n\n"
+        "* share their calendar.\n",
+        "May I share my password?",
+        ("Employees must not:\n\n* share passwords;",),
+        ("doors", "calendar"),
+    ),
+    "bold": Case(
+        "**Do not use with:**\n\n1. ibuprofen\n2. alcohol\n\n**May be used with:**\n\n1. paracetamol\n",
+        "Can I take it with alcohol?",
+        ("**Do not use with:**", "2. alcohol"),
+        ("ibuprofen", "paracetamol"),
+    ),
+    "dashes": Case(
+        "The warranty does not cover\n\n– scratches;\n– water damage.\n\nIt covers the battery.\n",
+        "Is water damage covered?",
+        ("The warranty does not cover", "water damage."),
+        ("scratches", "battery"),
+    ),
     "goes on after code": Case(
         "Do not:\n\n1. stop it:\n\n```\nkill 7\n```\n\n2. delete the journal\n\nBread is baked.\n",
         "May I delete the journal?",
@@ -104,6 +123,24 @@ NESTED = {
         ("- Berlin", "closed in August."),
         ("Bonn",),
     ),
+    "three levels": Case(
+        "* Europe\n    * France\n        * Capital: Paris\n    * Spain\n        * Capital: Madrid\n",
+        "Which country has the capital Madrid?",
+        ("* Europe\n", "    * Spain\n        * Capital: Madrid"),
+        ("Paris", "France"),
+    ),
+    "tabs": Case(
+        "+ Kaffee\n\t+ Espresso 2,50\n+ Tee\n\t+ Assam 3,10\n",
+        "Was kostet Assam?",
+        ("+ Tee\n\t+ Assam 3,10",),
+        ("Kaffee", "Espresso"),
+    ),
+    "clauses below their number": Case(
+        "3. Termination\n\n3.1 Either party may end it. \n\n3.2 Notice is in writing.\n\n4. Liability\n\n4.1 None.\n",
+        "Is notice in writing?",
+        ("3. Termination", "3.2 Notice is in writing."),
+        ("3.1", "Liability"),
+    ),
     "an article of law": Case(
         "Artikel 5\n\nVerboten ist:\n\n(a) Rauchen;\n(b) Singen.\n\nArtikel 6\n\nTanzen ist erlaubt.\n",
         "Ist Singen ein Problem?",
@@ -121,137 +158,5 @@ NESTED = {
         "Zahlen Museen eine Gebühr?",
         ("(2) Keine Gebühr zahlen:", "b) Museen."),
         ("Hunde", "Mai"),
-    ),
-}
-
-INTRODUCED = {
-    "heading": Case(
-        "## Refund policy\n\nWithin 30 days you get your money back.\n\n## Shipping\n\nBy train.\n",
-        "What is the refund policy?",
-        ("## Refund policy\n\nWithin 30 days",),
-        ("train",),
-    ),
-    "heading over a heading": Case(
-        "# Refunds\n\n## Germany\n\nThirty days.\n\n# Shipping\n\nBy train.\n",
-        "Refunds?",
-        ("# Refunds\n\n## Germany\n\nThirty days.",),
-        ("train",),
-    ),
-    "html heading over a list": Case(
-        "<h2>Opening hours</h2><ul><li>Monday 9-5</li><li>Friday 9-1</li></ul><h2>Prices</h2><p>Ten euros.</p>",
-        "What are the opening hours?",
-        ("Opening hours\nMonday 9-5\nFriday 9-1",),
-        ("Ten",),
-        "html",
-    ),
-    "underlined heading": Case(
-        "Rückgabe\n========\n\nBinnen 30 Tagen.\n\nVersand\n=======\n\nMit der Bahn.\n",
-        "Wie ist die Rückgabe geregelt?",
-        ("Rückgabe\n========\n\nBinnen 30 Tagen.",),
-        ("Bahn",),
-    ),
-    "a heading that asks": Case(
-        "### Can I bring a dog?\n\nOnly on a lead. Not in the pool.\n\n### Is there parking?\n\nBehind the house.\n",
-        "Can I bring a dog?",
-        ("Can I bring a dog?\n\nOnly on a lead. Not in the pool.",),
-        ("house",),
-    ),
-    "Q and A": Case(
-        "Q: How do I reset it?\nA: Press the button.\n\nQ: Where is the manual?\nA: In the box.\n",
-        "How can I reset it?",
-        ("Q: How do I reset it?\nA: Press the button.",),
-        ("box",),
-    ),
-    "Frage und Antwort": Case(
-        "Frage: Was kostet der Eintritt?\nAntwort: Zehn Euro.\n\nFrage: Wo ist das Museum?\nAntwort: Am Markt.\n",
-        "Was kostet der Eintritt?",
-        ("Antwort: Zehn Euro.",),
-        ("Markt",),
-    ),
-    "question et réponse": Case(
-        "**Q : Quel est le tarif ?**\n**R :** Dix euros.\n\n**Q : Où manger ?**\n**R :** Au café.\n",
-        "Quel est le tarif ?",
-        ("Dix euros",),
-        ("café",),
-    ),
-    "numbered questions": Case(
-        "1. How do I pay?\n\nBy card. Or cash.\n\n2. How do I return it?\n\nBy post.\n",
-        "How do I pay?",
-        ("1. How do I pay?\n\nBy card. Or cash.",),
-        ("post",),
-    ),
-    "a question above its answer": Case(
-        "<p>How do I pay?</p><p>By card.</p><p>Bread.</p>", "How do I pay?", ("pay?\nBy card.",), ("Bread",), "html"
-    ),
-    "une question et une ligne": Case(
-        "Qui a bâti la coupole ?\nPersonne ne le sait.\n\nLe pain est bon.\n",
-        "Qui a bâti la coupole ?",
-        ("Qui a bâti la coupole ?\nPersonne",),
-        ("pain",),
-    ),
-    "terms": Case(
-        "<dl><dt>Latency</dt><dd>The time a packet takes.</dd><dt>Jitter</dt><dd>Its variance.</dd></dl>",
-        "What is latency?",
-        ("Latency\nThe time a packet takes.",),
-        ("variance",),
-        "html",
-    ),
-    "details": Case(
-        "<details><summary>Can I pay by card?</summary><p>From ten euros.</p></details>"
-        "<details><summary>Do you deliver?</summary><p>On Fridays.</p></details>",
-        "Can I pay by card?",
-        ("Can I pay by card?\nFrom ten euros.",),
-        ("Fridays",),
-        "html",
-    ),
-    "bold line": Case(
-        "**Opening hours**\n\nMonday to Friday, nine to five.\n\n**Prices**\n\nTen euros.\n",
-        "What are the opening hours?",
-        ("**Opening hours**\n\nMonday",),
-        ("Ten",),
-    ),
-    "bold paragraph": Case(
-        "<p><b>Öffnungszeiten</b></p><p>Montag bis Freitag.</p><p><strong>Preise</strong></p><p>Zehn Euro.</p>",
-        "Wie sind die Öffnungszeiten?",
-        ("Öffnungszeiten\nMontag",),
-        ("Zehn",),
-        "html",
-    ),
-    "a title in plain text": Case(
-        "Refund policy\n\nWithin 30 days you get your money back.\n\nShipping\n\nWe ship by train.\n",
-        "What is the refund policy?",
-        ("Refund policy\n\nWithin 30 days",),
-        ("train",),
-    ),
-    "steps": Case(
-        "To reset the router:\n\n1. Unplug it.\n2. Wait ten seconds.\n3. Plug it in.\n\nThe lamp is green.\n",
-        "How do I reset the router?",
-        ("To reset the router:\n\n1. Unplug it.\n2. Wait ten seconds.\n3. Plug it in.",),
-        ("lamp",),
-    ),
-    "ingredients": Case(
-        "The soup has these ingredients:\n\n- carrots\n- onions\n- salt\n\nThe cake wants:\n\n- flour\n",
-        "What are the ingredients of the soup?",
-        ("The soup has these ingredients:\n\n- carrots\n- onions\n- salt",),
-        ("flour",),
-    ),
-    "zutaten": Case(
-        "<p>Die Zutaten der Suppe:</p><ul><li>Möhren</li><li>Salz</li></ul><p>Guten Appetit.</p>",
-        "Welche Zutaten hat die Suppe?",
-        ("Die Zutaten der Suppe:\nMöhren\nSalz",),
-        ("Appetit",),
-        "html",
-    ),
-    "letters of a clause": Case(
-        "(1) No dogs.\n\n(2) The following are exempt from the fee:\n\na) schools;\n\nb) hospitals.\n\n(3) Bread.\n",
-        "Who is exempt from the fee?",
-        ("(2) The following are exempt from the fee:\n\na) schools;\n\nb) hospitals.",),
-        ("Bread",),
-    ),
-    "a paragraph behind a colon": Case(
-        "The password of the guest network is:\n\nhunter2\n\nBread is baked.\n",
-        "What is the password of the guest network?",
-        ("network is:\n\nhunter2",),
-        ("Bread",),
     ),
 }

@@ -16,7 +16,8 @@ TABLES = {
         ("Rent",),
     ),
     "two rows of th": Case(
-        "<table><tr><th><th>2023<th>2023<tr><th><th>Q2<th>Q3<tr><td>Steuer<td>120<td>150<tr><td>Miete<td>80<td>90</table>",
+        "<"
+        "table><tr><th><th>2023<th>2023<tr><th><th>Q2<th>Q3<tr><td>Steuer<td>120<td>150<tr><td>Miete<td>80<td>90</table>",
         "Steuer in Q3",
         ("2023 | 2023\nQ2 | Q3\nSteuer | 120 | 150",),
         ("Miete",),
@@ -51,6 +52,19 @@ TABLES = {
         ("| Name | Age |", "| Bob  | 13  |\n|      | (?) |"),
         ("Ann",),
     ),
+    "a grid of lines": Case(
+        "┌──────┬─────┐\n│ Name │ Age │\n├──────┼─────┤\n│ Ann  │ 12  │\n│ Bob  │ 13  │\n└──────┴─────┘\n",
+        "How old is Bob?",
+        ("│ Name │ Age │", "│ Bob  │ 13  │"),
+        ("Ann",),
+    ),
+    "a double line below the header": Case(
+        "╒═════╤════╕\n│ Ort │ km │\n╞═════╪════╡\n│ Ulm │ 12 │\n├─────┼────┤\n│ Bad │ 13 │\n│     │ ?? │\n"
+        "╘═════╧════╛\n",
+        "Wie weit ist Ulm?",
+        ("│ Ort │ km │", "│ Ulm │ 12 │"),
+        ("Bad",),
+    ),
     "aligned columns": Case(
         "NAME    READY   STATUS\nweb-1   1/1     Running\ncache   0/1     Pending\n\nBread.\n",
         "What is the status of the cache?",
@@ -84,6 +98,29 @@ TABLES = {
         ("Beta\ny | s\n2021 | 7",),
         ("Alpha", "2020"),
         "html",
+    ),
+    "a sentence as label": Case(
+        "<p>Sales of Alpha.</p><table><tr><th>y<th>n<tr><td>2020<td>5</table>"
+        "<p>Sales of Beta.</p><table><tr><th>y<th>n<tr><td>2020<td>7</table>",
+        "What were the sales of Beta in 2020?",
+        ("Sales of Beta.\ny | n\n2020 | 7",),
+        ("Alpha", "5"),
+        "html",
+    ),
+    "a figure with its caption below": Case(
+        "<figure><table><tr><th>y<th>n<tr><td>2020<td>5</table><figcaption>Alpha</figcaption></figure>"
+        "<figure><table><tr><th>y<th>n<tr><td>2020<td>7</table><figcaption>Beta</figcaption></figure>",
+        "What of Beta?",
+        ("y | n\n2020 | 7\nBeta",),
+        ("Alpha", "5"),
+        "html",
+    ),
+    "une légende": Case(
+        "| an | n |\n|---|---|\n| 2020 | 5 |\n\nTableau 1 : Alpha\n\n| an | n |\n|---|---|\n| 2020 | 7 |\n\n"
+        "Tableau 2 : Bêta\n",
+        "Bêta en 2020 ?",
+        ("| 2020 | 7 |", "Tableau 2 : Bêta"),
+        ("Alpha", "| 5 |"),
     ),
     "a caption below": Case(
         "| y | s |\n|---|---|\n| 2020 | 5 |\n\nTable 1: Alpha\n\n| y | s |\n|---|---|\n| 2021 | 7 |\n\nTable 2: Beta\n",
@@ -131,6 +168,31 @@ NO_ANSWERS = {
         ("Die Kuppel baute\n> Brunelleschi.",),
         ("Davor", "hoch"),
     ),
+    "fences in German": Case(
+        "Läuft mit Node 18.\n\n```node version\n```\n\n```node version\nx\n```\n",
+        "Welche Node-Version?",
+        ("Node 18",),
+        ("```",),
+    ),
+    "a header that has all words": Case(
+        "<table><tr><th>Price of the ticket<th>Zone<tr><td>3<td>B</table><p>The ticket has a price of five euros.</p>",
+        "What is the price of the ticket?",
+        ("The ticket has a price",),
+        ("Zone",),
+        "html",
+    ),
+    "a number where its list began before": Case(
+        "(a) pay;\n(b) clean.\n12. The landlord repairs the roof.\n13. Bread.\n",
+        "Who repairs the roof?",
+        ("12. The landlord repairs the roof.",),
+        ("clean", "Bread"),
+    ),
+    "Roman numbers": Case(
+        "1.1 Der Käufer:\n  (i) zahlt;\n  (ii) holt ab.\n1.2 Der Verkäufer versichert die Ware.\n",
+        "Wer versichert die Ware?",
+        ("1.2 Der Verkäufer versichert die Ware.",),
+        ("zahlt", "holt"),
+    ),
     "a clause behind a letter": Case(
         "5.1 The tenant shall:\n(a) pay;\n(b) clean.\n5.3 The landlord repairs the roof.\n",
         "Who repairs the roof?",
@@ -148,6 +210,39 @@ NO_ANSWERS = {
         "Which rules apply?",
         ("Com. & Adm. rules apply.",),
         ("Bread", "Butter"),
+    ),
+    "brothers & sons": Case(
+        "Bread is baked. Johnson Bros. & Sons deliver oil. Butter is churned.",
+        "Who delivers oil?",
+        ("Johnson Bros. & Sons deliver oil.",),
+        ("Bread", "Butter"),
+    ),
+    "ein Unternehmen": Case(
+        "Brot wird gebacken. Meier u. Co. & Söhne liefern Öl. Butter ist weich.",
+        "Wer liefert Öl?",
+        ("Meier u. Co. & Söhne liefern Öl.",),
+        ("Brot", "Butter"),
+    ),
+    "a title with signs": Case(
+        "<title>Die Kuppel &amp; der Turm</title><h1>Die Kuppel & der Turm</h1><p>Aus Stein.</p>",
+        "Woraus ist die Kuppel?",
+        ("Die Kuppel & der Turm\nAus Stein.",),
+        ("Turm\nDie",),
+        "html",
+    ),
+    "a title in capitals": Case(
+        "<title>DOME</title><body><header><h1>Dome</h1></header><p>Of brick.</p>",
+        "What of the dome?",
+        ("Dome\nOf brick.",),
+        ("DOME",),
+        "html",
+    ),
+    "un titre": Case(
+        "<html><head><title> Horaires </title></head><body><h1>Horaires</h1><p>De neuf à cinq heures.</p></html>",
+        "Quels sont les horaires ?",
+        ("Horaires\nDe neuf",),
+        ("Horaires\nHoraires",),
+        "html",
     ),
     "a title twice": Case(
         "<title>The dome</title><h1>The  <i>dome</i></h1><p>Made of brick.</p>",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Policy, SplitDocument
-from contextpruner.decisions.closure import DEPENDENCIES, Dependencies
+from contextpruner.decisions.closure import DEPENDENCIES, Dependencies, Dependency, kept_from
 from contextpruner.decisions.policy import choose
 from contextpruner.decisions.rules import is_kept
 from contextpruner.decisions.token_counter import count_checked
@@ -127,6 +127,25 @@ def test_units_partition_and_choices_are_closed(format_: Format, tree: Tree, how
         assert not kept or any(units[number].competes for number in kept)
 
 
+@pytest.mark.parametrize("format_", [one for one in FORMATS if one != "html"])
+@settings(max_examples=30, deadline=None)
+@given(tree=TREES, how=st.integers(0, 4), rule=st.sampled_from([{"top_k": 2}, {"max_tokens": 12}, {"threshold": 0.3}]))
+def test_what_is_kept_is_verbatim(format_: Format, tree: Tree, how: int, rule: dict[str, float]) -> None:
+    text = written(tree, format_, how)
+    result = ContextPruner().prune("Who built the dome?", [Document(text, format=format_)], **rule)  # type: ignore[arg-type]
+    (document,) = result.documents
+    assert "".join(text[span.start : span.end] for span in document.spans) == text
+    # slices of the text, in its order, and between them nothing but breaks
+    place = 0
+    for span in document.spans:
+        if span.kept:
+            own = text[span.start : span.end]
+            at = document.text.index(own, place)
+            assert not document.text[place:at].strip()
+            place = at + len(own)
+    assert place == len(document.text)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     trees=st.lists(st.tuples(TREES, st.sampled_from(FORMATS), st.integers(0, 4)), min_size=2, max_size=4),
@@ -143,3 +162,24 @@ def test_the_order_of_documents_changes_nothing(
     order.shuffle(places)  # type: ignore[attr-defined]
     back = ContextPruner().prune("Who built the dome?", [documents[place] for place in places], **rule)  # type: ignore[arg-type]
     assert [item.spans for item in back.documents] == [there.documents[place].spans for place in places]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    trees=st.lists(st.tuples(TREES, st.sampled_from(FORMATS), st.integers(0, 4)), min_size=1, max_size=3),
+    seed=st.integers(0, 99),
+    closure=st.sampled_from([DEPENDENCIES, (), ("heading", "introduced")]),
+)
+def test_from_which_threshold_on_a_unit_is_kept(
+    trees: list[tuple[Tree, Format, int]], seed: int, closure: tuple[Dependency, ...]
+) -> None:
+    documents = [split_document(written(*one), one[1]) for one in trees]
+    # as labelers give it: what does not compete, and markup, has 0
+    competes = [np.array([unit.competes and unit.kind != "markup" for unit in one.units]) for one in documents]
+    draw = np.random.default_rng(seed)
+    values = [draw.integers(0, 5, len(one)).astype(np.float32) / 4 * one for one in competes]
+    found = kept_from(documents, closure, np.concatenate(values))
+    for threshold in (0.25, 0.5, 0.75, 1.0):
+        policy = Policy(threshold=threshold, closure=closure, empty="empty")
+        reasons = [reason for row in choose(policy, documents, values, len) for reason in row]
+        assert [is_kept(reason) for reason in reasons] == (found >= threshold).tolist()

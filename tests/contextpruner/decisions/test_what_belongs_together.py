@@ -4,7 +4,8 @@ import pytest
 
 from contextpruner import ContextPruner, Document
 from tests.contextpruner.decisions.format_cases import CELLS, JSON, LATEX, TALK
-from tests.contextpruner.decisions.list_cases import INTRODUCED, LEAD_INS, NESTED, Case
+from tests.contextpruner.decisions.introduced_cases import INTRODUCED
+from tests.contextpruner.decisions.list_cases import LEAD_INS, NESTED, Case
 from tests.contextpruner.decisions.table_cases import NO_ANSWERS, TABLES
 
 CASES = [

@@ -121,7 +121,7 @@ def test_cells_and_their_paragraphs_stay_apart() -> None:
         "<datalist><option>x</datalist>",
         "<video><p>x</p></video>",
         "<iframe>x</iframe>",
-        "<img alt='x'>",
+        "<img src='x' title='y' alt=''>",
         "<input value=x>",
         "<?php x ?>",
         "<![CDATA[x]]>",

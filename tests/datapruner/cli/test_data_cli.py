@@ -186,7 +186,7 @@ def test_counts_of_groups_and_an_index(corpus: Path, tmp_path: Path) -> None:
 
 def test_inspect_tells_coverage_and_lineage(corpus: Path, tmp_path: Path) -> None:
     fields = ["--uid", "id", "--group", "source", "--chunk-rows", "20"]
-    scorers = ["--scorer", "length", "--scorer", "near_duplicate:words=2"]
+    scorers = ["--scorer", "length", "--scorer", "near_duplicate:ngram=2"]
     assert run("score", corpus, *scorers, "--out", tmp_path / "t", *fields).exit_code == 0
     digest = hashlib.blake2b(corpus.read_bytes(), digest_size=16).hexdigest()
     shown = run("inspect", tmp_path / "t").output

@@ -111,7 +111,7 @@ def test_chunks_of_bytes_by_hand(tmp_path: Path) -> None:
     assert [len(c.rows) for c in Source(path, chunk_bytes=1).raw_chunks()] == [1] * 5
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".zstd", ".bz2", ".xz"])
 @pytest.mark.parametrize("block", [1, 7, 100])
 def test_blocks_change_nothing(suffix: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = write_jsonl(tmp_path / "plain", make_rows(40)).read_bytes().splitlines(keepends=True)
@@ -125,7 +125,7 @@ def test_blocks_change_nothing(suffix: str, block: int, tmp_path: Path, monkeypa
     for place, contents, _ in wanted:
         assert data[place.offset :].lstrip().startswith(contents[0])
         assert data[: place.offset].count(b"\n") == place.number - 1
-    monkeypatch.setattr("datapruner.corpus.formats._lines.BLOCK", block)
+    monkeypatch.setattr("datapruner.corpus.formats._packed.BLOCK", block)
     assert [(c.offset, c.rows.contents(), c.rows.location(4)) for c in source.raw_chunks()] == wanted
     read = ChunkReader(source, tuple(place for place, _, _ in wanted))
     assert [read(index).rows.contents() for index in (3, 1, 7)] == [wanted[index][1] for index in (3, 1, 7)]

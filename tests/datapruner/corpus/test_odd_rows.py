@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from datapruner import Source
-from datapruner.corpus.format import Limits, Note
-from datapruner.corpus.formats import _lines, jsonl, parquet
+from datapruner import Source, score, select, write
+from datapruner.corpus.format import Note, ReadOptions
+from datapruner.corpus.formats import _packed, jsonl, parquet
 
 BOM = b"\xef\xbb\xbf"
 NOTE = Note(3, "u-1", 'low \u2028 "score"', {"a": 0.5})
-LIMITS = Limits(7, 1 << 20)
+LIMITS = ReadOptions(7, 1 << 20)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
@@ -72,17 +72,23 @@ def test_marks_of_several_shards_do_not_end_up_amid_the_output(tmp_path: Path) -
     source = Source([tmp_path / f"{name}.jsonl" for name in "abc"], chunk_rows=1)
     chunks = list(source.raw_chunks())
     assert [line for chunk in chunks for line in chunk.rows.lines] == [b'{"text": "one"}', b'{"text": "two"}'] * 3
-    # a mark anywhere else is no JSON, and told with its place
-    (tmp_path / "d.jsonl").write_bytes(b'{"text": "one"}\n' + BOM + b'{"text": "two"}\n')
-    with pytest.raises(ValueError, match="d.jsonl, line 2: want a JSON object"):
-        list(Source(tmp_path / "d.jsonl").chunks())
+    # files that somebody joined: what is written is read again
+    (tmp_path / "d.jsonl").write_bytes(b"".join((tmp_path / f"{name}.jsonl").read_bytes() for name in "abc"))
+    joined = Source(tmp_path / "d.jsonl", chunk_rows=4)
+    assert [text for chunk in joined.chunks() for text in chunk.texts] == ["one", "two"] * 3
+    out = write(joined, select(score(joined, "length", tmp_path / "t"), "top", keep_ratio=1.0), tmp_path / "out")
+    assert (out / "kept.jsonl").read_bytes() == b'{"text": "one"}\n{"text": "two"}\n' * 3
+    # a mark amid a line is no JSON, and told with its place
+    (tmp_path / "e.jsonl").write_bytes(b'{"text": "one"}\n ' + BOM + b'{"text": "two"}\n')
+    with pytest.raises(ValueError, match="e.jsonl, line 2: want a JSON object"):
+        list(Source(tmp_path / "e.jsonl").chunks())
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_line_is_not_read_further_than_the_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
 ) -> None:
-    monkeypatch.setattr(_lines, "BLOCK", 1 << 12)
+    monkeypatch.setattr(_packed, "BLOCK", 1 << 12)
     monkeypatch.setattr(jsonl, "LONGEST_LINE", 1 << 14)
     data = b'{"text": "short"}\n{"text": "' + b"a" * (1 << 16) + b'"}\n'
     path = tmp_path / ("c.jsonl.gz" if packed else "c.jsonl")
@@ -105,7 +111,7 @@ def test_parquet_is_cut_by_its_decoded_size(tmp_path: Path, nested: bool) -> Non
     assert max(chunk.rows.table.nbytes for chunk in chunks) <= 1 << 20
     assert sum(len(chunk.rows) for chunk in chunks) == 1000
     # the places of chunks hang on no column that is read
-    few = [len(part) for part in parquet.read(tmp_path / "c.parquet", source.limits(), ["id"])]
+    few = [len(part) for part in parquet.read(tmp_path / "c.parquet", source.read_options(), ["id"])]
     assert few == [len(chunk.rows) for chunk in chunks]
 
 

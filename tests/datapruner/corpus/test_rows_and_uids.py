@@ -139,11 +139,11 @@ def test_refuses_other_uids_and_groups(tmp_path: Path) -> None:
 def test_refuses_missing_and_mixed_files(tmp_path: Path) -> None:
     corpus = write_jsonl(tmp_path / "c.jsonl", make_rows(2))
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "c.parquet")
-    (tmp_path / "c.csv").write_text(json.dumps({"text": "a"}))
+    (tmp_path / "c.doc").write_text(json.dumps({"text": "a"}))
     (tmp_path / "empty").mkdir()
     for path, error, message in (
         (tmp_path / "missing.jsonl", FileNotFoundError, "no such file"),
-        (tmp_path / "c.csv", ValueError, "ends in .jsonl"),
+        (tmp_path / "c.doc", ValueError, "ends in .arrow, .csv"),
         (tmp_path / "empty", ValueError, "want a folder with files"),
         ([corpus, tmp_path / "c.parquet"], ValueError, "files of one format"),
         ([], ValueError, "at least one file"),

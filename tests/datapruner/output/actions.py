@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import safetensors.numpy
 
 import datapruner
-from datapruner.corpus.formats._lines import LineWriter
+from datapruner.corpus.formats._packed import PackedWriter
 from datapruner.output.report import page
 from datapruner.recipe import recipe_yaml
 from tests.kernels.io.faults import fault_at
@@ -27,7 +27,7 @@ LIBRARIES = [
     *((pq, name) for name in ("write_table",)),
     *((pq.ParquetWriter, name) for name in ("__init__", "write_table", "close")),
     (safetensors.numpy, "save_file"),
-    (LineWriter, "write"),
+    (PackedWriter, "write"),
 ]
 
 

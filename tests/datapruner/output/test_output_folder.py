@@ -165,7 +165,7 @@ def test_prune_refuses_before_it_scores(corpus: Path, tmp_path: Path) -> None:
     for call, message in (
         ((corpus, "length", "top", 0, out), "keep_ratio is the fraction"),
         ((corpus, "length", "top", 1.5, out), "keep_ratio is the fraction"),
-        ((corpus, "length", "top", 0.5, out, "source"), "want the source's group column"),
+        ((corpus, "length", "top", 0.5, out, "nowhere"), "want a field 'nowhere'"),
         ((corpus, "length", "top", 0.5, tmp_path / "full"), "is not empty"),
         ((corpus, "lengths", "top", 0.5, out), "has no 'lengths'"),
         ((corpus, "perplexity:model=/nowhere/at/all", "top", 0.5, out), "want the folder or hub id of a checkpoint"),

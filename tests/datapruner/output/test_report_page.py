@@ -141,6 +141,21 @@ def test_cuts_of_groups_are_their_own(tmp_path: Path) -> None:
     assert statistics.histograms[0].cuts == ()
 
 
+def test_every_group_shows_its_cut(tmp_path: Path) -> None:
+    # the rows of one group lie near to each other, of the other far apart
+    rows = [{"text": "a" * n, "g": "dense"} for n in range(1, 101)]
+    rows += [{"text": "a" * (10 * n), "g": "sparse"} for n in range(1, 21)]
+    source = Source(write_jsonl(tmp_path / "c.jsonl", rows), group="g")
+    table = score(source, "length", tmp_path / "t")
+    selection = select(table, "top", "length", 0.5, "g")
+    (side,) = choose_examples(selection, statistics_of(selection, table), table).sides
+    for items, dense, sparse in ((side.kept, range(51, 57), range(110, 161, 10)),
+                                 (side.dropped, range(45, 51), range(50, 101, 10))):  # fmt: skip
+        assert {item.score for item in items if item.group == "dense"} == {*dense}
+        assert {item.score for item in items if item.group == "sparse"} == {*sparse}
+    assert ">sparse</span>" in render(selection, source, table)
+
+
 def test_both_sides_of_both_cuts(tmp_path: Path) -> None:
     rows = [{"text": "a" * n} for n in range(1, 101)]
     table = score(Source(write_jsonl(tmp_path / "c.jsonl", rows)), "length", tmp_path / "t")
@@ -184,12 +199,12 @@ def test_pairs_are_the_most_alike_and_marked(tmp_path: Path) -> None:
     rows += [{"id": f"near-{i}", "text": text.replace("w30", "<b>"), "source": "web"} for i, text in enumerate(long)]
     source = Source(write_jsonl(tmp_path / "c.jsonl", rows), uid="id")
     table = score(source, "near_duplicate", tmp_path / "t")
-    selection = select(table, "threshold:minimum=0.5")
+    selection = select(table, "threshold:maximum=0.5")
     (found,) = choose_examples(selection, statistics_of(selection, table), table).duplicates
     assert found.equal == 8
     assert len(found.pairs) <= MOST_PAIRS
-    assert [pair.score for pair in found.pairs] == sorted(pair.score for pair in found.pairs)
-    near = [pair for pair in found.pairs if 0 < pair.score < 0.5]
+    assert [pair.score for pair in found.pairs] == sorted((pair.score for pair in found.pairs), reverse=True)
+    near = [pair for pair in found.pairs if 0.5 < pair.score < 1]
     assert {frozenset(pair.uids) for pair in near} == {frozenset((f"long-{i}", f"near-{i}")) for i in range(3)}
     assert all(sorted(pair.kept) == [False, True] for pair in near)
     page = check_page(render(selection, source, table)).text

@@ -68,7 +68,7 @@ def test_what_is_there_of_another_corpus_does_not_count(corpus: Path, tmp_path: 
         ([Rule("top", "length", Budget(token_ratio=0.5))], 52),
         ([Rule("top", "length", None, Per("source", counts={"web": 5, "book": 2}))], 7),
         # nothing is below -1
-        ([Rule("threshold:minimum=0.8", "near_duplicate"), Rule("threshold:maximum=-1", "near_duplicate")], 0),
+        ([Rule("threshold:maximum=0.8", "near_duplicate"), Rule("threshold:maximum=-1", "near_duplicate")], 0),
         # all of the sample's rows are longer than 0 characters
         ([Rule("threshold:minimum=0", "length"), Rule("top", "length", 0.1)], 11),
     ],
@@ -131,6 +131,6 @@ def test_scorers_see_the_sample_alone(tmp_path: Path) -> None:
     source = Source(corpus, uid="id", chunk_rows=2000)
     out = Output(tmp_path / "out")
     # fails where it is shown row 1,024
-    planned = plan(Recipe(source, (Counting(fails_at=1024),), (Rule("top", "folders", 0.5),), out))
+    planned = plan(Recipe(source, (Counting(fails_at=1024),), (Rule("top", "counting", 0.5),), out))
     assert planned.columns[0].problem is None
     assert planned.rows == 3000

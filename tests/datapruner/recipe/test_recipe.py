@@ -21,7 +21,7 @@ source: {path: corpus.jsonl, uid: id, group: source, chunk_rows: 20}
 scorers: [near_duplicate, "r=random:seed=3", length]
 scores: scores
 select:
-- {selector: "threshold:minimum=0.1", by: near_duplicate}
+- {selector: "threshold:maximum=0.9", by: near_duplicate}
 - {selector: top, by: {length: 0.7, r: -0.3}, keep_tokens: 700, per: source, quota: {web: 3, book: 1, code: 1}}
 out: {path: pruned, dropped: false}
 """
@@ -33,7 +33,7 @@ def test_reads_every_word(tmp_path: Path) -> None:
         source=Source(str(tmp_path / "corpus.jsonl"), uid="id", group="source", chunk_rows=20),
         scorers=("near_duplicate", "r=random:seed=3", "length"),
         select=(
-            Rule("threshold:minimum=0.1", "near_duplicate"),
+            Rule("threshold:maximum=0.9", "near_duplicate"),
             Rule(
                 "top", {"length": 0.7, "r": -0.3}, Budget(tokens=700), Per("source", {"web": 3, "book": 1, "code": 1})
             ),
@@ -58,7 +58,7 @@ def test_reads_every_word(tmp_path: Path) -> None:
         Rule("top", None, Budget(tokens=100), Per("g", "equal")),
         Rule("top", "a", Budget(token_ratio=0.25), Per("g", {"x": 0.5, "y": 1.0})),
         Rule("top", "a", None, Per("g", counts={"x": 5, "y": 0})),
-        Rule("threshold:minimum=0.1"),
+        Rule("threshold:maximum=0.9"),
     ],
 )
 def test_what_is_written_reads_back(rule: Rule, tmp_path: Path) -> None:
@@ -173,7 +173,14 @@ GOOD = {"source": "corpus.jsonl", "scorers": ["length"], "select": [{"selector":
         ({"select": [{"keep_rows": 1, "per": "source", "quota": "some"}]}, 'want the quota "kept", "equal"'),
         ({"select": []}, "want at least one step of selecting"),
         ({"select": [{"keep_ratio": 0.5, "by": "lengths"}]}, "want by=<column>, one of length, got 'lengths'"),
-        ({"select": [{"keep_ratio": 0.5, "per": "source"}]}, "want the source's group column as per"),
+        ({"select": [{"keep_ratio": 0.5, "per": "nowhere"}]}, "want a field 'nowhere'"),
+        (
+            {"select": [{"where": "length => 3"}]},
+            r"select\[0\]: want a condition as in \"int_score >= 3\", got 'length",
+        ),
+        ({"select": [{"where": "length >= 3", "by": "length"}]}, r"unknown key 'by'; known: where, scorers"),
+        ({"select": [{"scorers": [5]}]}, r"scorers: want a list of texts"),
+        ({"select": [{"keep_rows": 3, "counted_by": "t"}]}, "want counted_by='t' beside a number of tokens, got rows"),
         ({"scorers": ["length", "random"]}, "want by=<column>, one of length, random"),
         ({"out": {"path": "o", "report": "yes"}}, "out.report: want bool, got 'yes'"),
         ({"out": {"path": "o", "overwrite": True}}, "out.overwrite: a recipe replaces nothing"),

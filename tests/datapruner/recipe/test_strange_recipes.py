@@ -23,7 +23,7 @@ RECIPE = """source: {path: corpus.jsonl, uid: id, group: source}
 scorers: [near_duplicate, "ppl=length:unit=characters"]
 scores: scores
 select:
-- {selector: "threshold:minimum=0.7", by: near_duplicate}
+- {selector: "threshold:maximum=0.8", by: near_duplicate}
 - {selector: middle, by: {ppl: 0.7, length: 0.3}, keep_ratio: 0.5, per: source, quota: equal}
 out: {path: pruned, dropped: false}
 expect: {kept: 310, hash: 0123456789abcdef0123456789abcdef}

@@ -42,7 +42,7 @@ def test_refuses_the_table_of_another_input(corpus: Path, tmp_path: Path) -> Non
     for wrong, reason in (
         (other, "the content of other.jsonl is not that"),
         (longer, "longer.jsonl has .* bytes, recorded are"),
-        ([corpus, other], "made from 1 files, the input has 2"),
+        ([other, corpus], "made from 1 files, the input has 2"),
     ):
         before = folder_bytes(tmp_path)
         with pytest.raises(ValueError, match=f"score table of another input: .*{reason}"):
@@ -68,7 +68,6 @@ def test_refuses_other_fields_of_the_same_name(corpus: Path, tmp_path: Path) -> 
         (Source(corpus), "length=random", "a column 'length' with method length, wanted is random"),
         (Source(corpus, uid="id"), "length", "made with uid=None, wanted is uid='id'"),
         (Source(corpus, text="id"), "length", "made with text='text', wanted is text='id'"),
-        (Source(corpus, chunk_rows=5), "length", "made with chunk_rows=4096, wanted is chunk_rows=5"),
         (Source(corpus), ["random", "random:seed=2"], "column 'random' is taken"),
         (Source(corpus), "rows=random", "column 'rows' is taken"),
         (Source(corpus), "shortness", "has no 'shortness'; it has "),
@@ -169,7 +168,7 @@ class Wrong(Scorer):
 def test_refuses_a_scorer_that_breaks_the_contract(corpus: Path, tmp_path: Path, how: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         score(Source(corpus, uid="id"), Wrong(how=how), tmp_path / "t")
-    assert not (tmp_path / "t" / "folders").exists()
+    assert not (tmp_path / "t" / "counting").exists()
 
 
 def test_a_pass_that_was_killed_before_the_input_was_hashed_begins_anew(corpus: Path, tmp_path: Path) -> None:

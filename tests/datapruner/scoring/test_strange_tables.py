@@ -128,8 +128,8 @@ def test_a_table_from_elsewhere_deletes_nothing_but_its_own(corpus: Path, tmp_pa
 
 def test_refuses_what_comes_from_the_future_and_the_past(table: ScoreTable, tmp_path: Path) -> None:
     for number, message in (
-        (3, "want format 2 or older, got 3, which a newer prunekit wrote"),
-        (1, "got an older one"),
+        (4, "want format 3 or older, got 4, which a newer prunekit wrote"),
+        (2, "got an older one"),
     ):
         save_manifest(table.path, {**table.manifest, "format": number})
         with pytest.raises(ValueError, match=f"manifest.json: .*{message}"):
@@ -138,9 +138,9 @@ def test_refuses_what_comes_from_the_future_and_the_past(table: ScoreTable, tmp_
     select(table, "top", "length", 0.5).save(tmp_path / "s.parquet")
     read = pq.read_table(tmp_path / "s.parquet")
     about = json.loads(read.schema.metadata[b"prunekit.selection"])
-    changed = {b"prunekit.selection": json.dumps({**about, "format": 2}).encode()}
+    changed = {b"prunekit.selection": json.dumps({**about, "format": 3}).encode()}
     write_table(read.replace_schema_metadata(changed), tmp_path / "s.parquet")
-    with pytest.raises(ValueError, match="s.parquet is no selection .*want format 1 or older, got 2"):
+    with pytest.raises(ValueError, match="s.parquet is no selection .*want format 2 or older, got 3"):
         Selection.load(tmp_path / "s.parquet")
 
 

@@ -78,7 +78,7 @@ def test_a_table_is_read_in_its_order(tmp_path: Path) -> None:
     rows = ScoreTableRows(table)
     assert rows.scores("a").tolist() == [*range(n)]
     assert rows.field(ROWS, "tokens", np.array([5, 2])).tolist() == [5, 2]
-    found = rows.groups()
+    found = rows.groups_by("source")
     assert found.names == ("g0", "g1", "g2", "g3", "g4")
     assert [found.names[i] for i in found.ids] == groups
     at = np.array([22, 0, 9, 3, 4, 9])

@@ -11,6 +11,7 @@ from datapruner import Candidates, select
 from datapruner.corpus.uids import hash64
 from datapruner.selection import ranking
 from datapruner.selection.candidates import ArrayRows
+from datapruner.selectors import density_based
 from datapruner.selectors.calibrated import Calibrated
 from datapruner.selectors.coverage_centric import CoverageCentric
 from datapruner.selectors.density_based import DensityBased, apart
@@ -117,7 +118,7 @@ def clustered(
     return Candidates(fields["score"], rows, by="prototypicality")
 
 
-def test_density_by_hand() -> None:
+def test_density_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # d_intra .2 .5 .1, d_inter 1.5 1 1.5: softmax of 3, 5, 1.5 is .116 .858 .026; of 5 rows .58 4.29 .13
     outcome = DensityBased().select(clustered(), 5)
     assert outcome.kept.tolist() == [1, 2, 3, 4, 5]
@@ -135,6 +136,11 @@ def test_density_by_hand() -> None:
     assert apart(CENTROIDS, 1).tolist() == pytest.approx([1, 1, 1])
     assert apart(CENTROIDS, 20).tolist() == pytest.approx([1.5, 1, 1.5])
     assert apart(CENTROIDS[:1], 20).tolist() == [1]
+    # the same a block of rows at a time
+    points = np.random.default_rng(0).normal(size=(23, 3)).astype(np.float32)
+    whole = apart(points, 5).tolist()
+    monkeypatch.setattr(density_based, "BLOCK_PAIRS", 4 * 23)
+    assert apart(points, 5).tolist() == pytest.approx(whole)
     # itself is no neighbour, an equal one is
     assert apart(CENTROIDS[[0, 0, 1]], 1).tolist() == pytest.approx([0, 0, 1])
 

@@ -16,15 +16,18 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from contextpruner.units.blocks import Block, BlockKind
+from contextpruner.units.formats.html.attributes import image_text, link_target, shown_target
 from contextpruner.units.formats.html.tokens import Token, names, tokens
 from contextpruner.units.formats.html.tree import BLOCKS, Tree, build_tree
-from contextpruner.units.formats.html.visible_text import VisibleText
+from contextpruner.units.formats.html.visible_text import Part, VisibleText
 
 ROW_CHARACTERS = 600
 # no longer text is asked whether it is blank once its entities are spelled out
 BLANK_CHARACTERS = 60
 ROWSPAN = re.compile(r"\srowspan\s*+=\s*+[\"']?\s*+(\d{1,5})(?!\d)", re.IGNORECASE)
 MOST_ROWS = 65534
+# at the end of a link
+STOP = re.compile(r"[.!?…。！？]+\s*\Z")
 INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 
 ITEMS = names("li dt dd")
@@ -111,12 +114,12 @@ class _InlineRun(NamedTuple):
     """Text between two tags of blocks."""
 
     context: _Context
-    spans: list[tuple[int, int]]
+    parts: list[Part]
     is_bold: bool = False
 
     @property
     def size(self) -> int:
-        return sum(end - start for start, end in self.spans)
+        return sum(part.end - part.start if part.text is None else len(part.text) for part in self.parts)
 
 
 def page_blocks(source: str) -> PageBlocks:
@@ -160,7 +163,7 @@ def _repeated_titles(source: str, tree: Tree, groups: Sequence[tuple[int, list[_
     for whole, runs in groups:
         name = tree.elements[whole].name
         if name in words:
-            shown = " ".join(source[start:end] for run in runs for start, end in run.spans)
+            shown = " ".join(part.shown(source) for run in runs for part in run.parts)
             said = tuple(html.unescape(shown).casefold().split())
             words[name].add(said)
             if name == "title":
@@ -171,13 +174,13 @@ def _repeated_titles(source: str, tree: Tree, groups: Sequence[tuple[int, list[_
 def _add_runs(page: PageBlocks, tree: Tree, context: _Context, runs: list[_InlineRun], spans: dict[int, int]) -> None:
     """Runs of one row or heading, which has the `context`, or of none."""
     if context.whole and context.kind == "heading":
-        _add(page, tree, context._replace(role=""), [[run.spans for run in runs]])
+        _add(page, tree, context._replace(role=""), [[run.parts for run in runs]])
     elif context.whole and _is_row(runs):
         cells = [list(cell) for _, cell in itertools.groupby(runs, lambda run: run.context.cell)]
         is_head = context.role == "head" or all(tree.elements[run.context.cell].name == "th" for run in runs)
         context = context._replace(role="head" if is_head else "body")
         below = max(spans.get(run.context.cell, 0) for run in runs)
-        _add(page, tree, context, [[run.spans for run in cell] for cell in cells], below)
+        _add(page, tree, context, [[run.parts for run in cell] for cell in cells], below)
     else:
         for run in runs:
             # what is in a row that is none has no part in the table
@@ -185,52 +188,83 @@ def _add_runs(page: PageBlocks, tree: Tree, context: _Context, runs: list[_Inlin
             role: Role = run.context.role if kind == "list_item" or run.context.role == "caption" else ""
             is_heading = kind == "prose" and not role and run.is_bold and run.size <= BOLD_CHARACTERS
             kind, level = ("heading", BOLD_LEVEL) if is_heading else (kind, run.context.level)
-            _add(page, tree, run.context._replace(kind=kind, role=role, level=level), [[run.spans]])
+            _add(page, tree, run.context._replace(kind=kind, role=role, level=level), [[run.parts]])
 
 
 def _is_row(runs: list[_InlineRun]) -> bool:
     return sum(run.size for run in runs) <= ROW_CHARACTERS and not any(run.context.kind == "code" for run in runs)
 
 
-def _add(
-    page: PageBlocks, tree: Tree, context: _Context, cells: list[list[list[tuple[int, int]]]], n_rows_below: int = 0
-) -> None:
+def _add(page: PageBlocks, tree: Tree, context: _Context, cells: list[list[list[Part]]], n_rows_below: int = 0) -> None:
     page.visible.add_block(cells, Block(0, 0, context.kind, context.level), is_pre=context.kind == "code")
     path = tree.elements[context.block].path
     page.places.append(BlockPlace(path, context.section, context.group, context.role, n_rows_below))
 
 
 def _runs(source: str, found: Sequence[Token], tree: Tree, contexts: Sequence[_Context]) -> Iterator[_InlineRun]:
-    spans: list[tuple[int, int]] = []
+    parts: list[Part] = []
     context, is_bold = contexts[0], True
-    for token, inside in zip(found, tree.inside, strict=True):
+    # of each open link where it leads and how many parts stand before its words
+    links: dict[int, tuple[str, int]] = {}
+    for number, (token, inside) in enumerate(zip(found, tree.inside, strict=True)):
+        _end_links(source, parts, links, tree.ends.get(number, ()), token.start)
         if token.kind == "hidden" or tree.elements[inside].is_unseen:
             continue
-        if token.kind == "text":
-            context, is_bold = (context, is_bold) if spans else (contexts[inside], True)
-            is_bold &= contexts[inside].is_bold or _is_blank(source[token.start : token.end])
-            spans.append((token.start, token.end))
+        part = _part(source, token)
+        if part is not None:
+            context, is_bold = (context, is_bold) if parts else (contexts[inside], True)
+            is_bold &= contexts[inside].is_bold or _is_blank(part.shown(source))
+            parts.append(part)
         elif token.name in BLOCKS:
-            yield from _run(source, context, spans, is_bold)
-            spans = []
-    yield from _run(source, context, spans, is_bold)
+            yield from _run(source, context, parts, is_bold)
+            parts, links = [], {link: (target, 0) for link, (target, _) in links.items()}
+        elif token.kind == "open" and token.name == "a":
+            links[inside] = (link_target(source, token), len(parts))
+    _end_links(source, parts, links, tree.ends.get(len(found), ()), len(source))
+    yield from _run(source, context, parts, is_bold)
 
 
-def _run(source: str, context: _Context, spans: list[tuple[int, int]], is_bold: bool) -> Iterator[_InlineRun]:
+def _end_links(
+    source: str, parts: list[Part], links: dict[int, tuple[str, int]], ended: Sequence[int], at: int
+) -> None:
+    """Add to `parts` the targets of those of the open `links` that end at this place of the source."""
+    for element in ended if links else ():
+        target, n_before = links.pop(element, ("", 0))
+        words = html.unescape("".join(part.shown(source) for part in parts[n_before:])) if target else ""
+        if not _is_blank(words) and (shown := shown_target(target, words)):
+            last = parts[-1]
+            stop = STOP.search(source, last.start, last.end) if last.text is None else None
+            at = stop.start() if stop else at
+            # the stop of a sentence that ends with its link stands behind the target
+            behind = [Part(stop.start(), stop.end())] if stop else []
+            parts[-1:] = [last._replace(end=at) if stop else last, Part(at, at, f" ({shown})"), *behind]
+
+
+def _part(source: str, token: Token) -> Part | None:
+    """What a reader sees of `token` itself."""
+    if token.kind == "text":
+        return Part(token.start, token.end)
+    text = image_text(source, token) if token.kind == "open" and token.name == "img" else ""
+    return Part(token.start, token.end, text) if text else None
+
+
+def _run(source: str, context: _Context, parts: list[Part], is_bold: bool) -> Iterator[_InlineRun]:
     """The run without white space at its edges, if anything is left of it; `pre` keeps its indentation."""
-    shown = [number for number, (start, end) in enumerate(spans) if not _is_blank(source[start:end])]
+    shown = [number for number, part in enumerate(parts) if not _is_blank(part.shown(source))]
     if not shown:
         return
-    spans = spans[shown[0] : shown[-1] + 1]
-    (start, first_end), (last_start, end) = spans[0], spans[-1]
-    head, tail = source[start:first_end], source[last_start:end]
-    spans[0] = (start + len(head) - len(head.lstrip("\r\n" if context.kind == "code" else None)), first_end)
-    spans[-1] = (spans[-1][0], end - len(tail) + len(tail.rstrip()))
-    yield _InlineRun(context, spans, is_bold and source[spans[-1][1] - 1] not in ".!。")
+    parts = parts[shown[0] : shown[-1] + 1]
+    head, tail = parts[0].shown(source), parts[-1].shown(source)
+    if parts[0].text is None:
+        n_blank = len(head) - len(head.lstrip("\r\n" if context.kind == "code" else None))
+        parts[0] = parts[0]._replace(start=parts[0].start + n_blank)
+    if parts[-1].text is None:
+        parts[-1] = parts[-1]._replace(end=parts[-1].end - len(tail) + len(tail.rstrip()))
+    yield _InlineRun(context, parts, is_bold and tail.rstrip()[-1:] not in (".", "!", "。"))
 
 
 def _is_blank(text: str) -> bool:
-    if text.isspace():
+    if not text or text.isspace():
         return True
     # many a page spaces its blocks with paragraphs of one &nbsp;
     return len(text) <= BLANK_CHARACTERS and not html.unescape(text).strip().strip(INVISIBLE)

@@ -3,16 +3,19 @@
 A tag is kept if its element holds kept text, so that each closing tag has its opening one; an element that the source
 never closes is closed where it ends, with the one around it or where HTML says that the next tag ends it. Scripts,
 styles, comments, what no reader sees, and elements without kept text go. Attributes go, too, as they are most of a page
-and a language model has no use for them (HtmlRAG, arXiv:2411.02959), and with them what is nothing without, say an
-image. Only a bare "<" that might open a tag now is spelled out.
+and a language model has no use for them (HtmlRAG, arXiv:2411.02959), but for where a link leads and the text in an
+image's place (`attributes`); and with them what is nothing without, say an image that has no text. Only a bare "<" that
+might open a tag now is spelled out.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from contextpruner.units.formats.html.attributes import image_text, link_target
 from contextpruner.units.formats.html.tokens import Token, tokens
 from contextpruner.units.formats.html.tree import Tree, build_tree
 
@@ -66,7 +69,8 @@ def _alive(read: list[Token], tree: Tree, shown: list[list[Kept]], source: str) 
         if tree.elements[inside].is_unseen:
             continue
         is_text = token.kind == "text" and any(source[part.start : part.end].strip() for part in parts)
-        if is_text or (token.kind == "open" and token.name in SHOWN and parts):
+        is_shown = token.name in SHOWN or (token.name == "img" and image_text(source, token))
+        if is_text or (token.kind == "open" and is_shown and parts):
             while inside not in alive:
                 alive.add(inside)
                 inside = tree.elements[inside].parent
@@ -81,8 +85,15 @@ def _pieces(source: str, read: list[Token], tree: Tree, shown: list[list[Kept]],
         if token.kind == "text":
             yield from (BARE.sub("&lt;", source[part.start : part.end]) for part in shown[index])
         elif token.kind == "open":
-            yield f"<{token.name}>"
+            yield f"<{token.name}{_attributes(source, token)}>"
     yield from _closing(tree, len(read), alive)
+
+
+def _attributes(source: str, token: Token) -> str:
+    """What stays of the attributes of an opening tag."""
+    named = {"a": ("href", link_target), "img": ("alt", image_text)}.get(token.name)
+    value = named[1](source, token) if named else ""
+    return f' {named[0]}="{html.escape(value)}"' if named and value else ""
 
 
 def _closing(tree: Tree, index: int, alive: set[int]) -> Iterator[str]:

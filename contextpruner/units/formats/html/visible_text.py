@@ -1,6 +1,7 @@
 """The visible text of an HTML source, and where in the source each of its characters stands.
 
-White space is shown as one space but inside `pre`, entities as what they stand for.
+White space is shown as one space but inside `pre`, entities as what they stand for, an image as the text in its
+place, and behind the words of a link its target (`attributes`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,17 @@ class SourceSpan(NamedTuple):
     start: int
     end: int
     is_literal: bool = False
+
+
+class Part(NamedTuple):
+    """The characters [start, end) of the source, shown as they stand there or as `text`; an empty part nowhere."""
+
+    start: int
+    end: int
+    text: str | None = None
+
+    def shown(self, source: str) -> str:
+        return source[self.start : self.end] if self.text is None else self.text
 
 
 class VisibleText:
@@ -55,15 +67,20 @@ class VisibleText:
             return at
         return self._places[piece + 1]
 
-    def add_block(self, cells: Sequence[Sequence[Sequence[tuple[int, int]]]], block: Block, *, is_pre: bool) -> None:
-        """One block of the kind and level of `block`: cells of lines, of parts [start, end) of the source."""
+    def add_block(self, cells: Sequence[Sequence[Sequence[Part]]], block: Block, *, is_pre: bool) -> None:
+        """One block of the kind and level of `block`: cells of lines, of parts of the source."""
         start = self._at
         for number, cell in enumerate(cells):
             self._add_own(" | " if number else "")
             for place, line in enumerate(cell):
                 self._add_own(" " if place else "")
-                for begin, end in line:
-                    self._add_text(begin, end, is_pre=is_pre)
+                for part in line:
+                    if part.text is None:
+                        self._add_text(part.start, part.end, is_pre=is_pre)
+                    elif part.start < part.end:
+                        self._add(part.text, SourceSpan(part.start, part.end))
+                    else:
+                        self._add_own(part.text)
         self._add_own("\n")
         self.blocks.append(Block(start, self._at, block.kind, block.level))
 

@@ -1,0 +1,70 @@
+"""Herding (Welling 2009; Rebuffi et al. 2017, iCaRL, arXiv:1611.07725): rows whose running mean stays at the mean.
+
+    pick_t = argmin_x || mu - (x + sum of the picks before) / t ||,    mu the mean of all rows
+
+Published code takes the argmax: the row that leads farthest away. In full, with r = t mu - sum of the picks, the
+argmin of |x|^2 - 2 r.x over the rows that are not picked yet. Picks come in an order: a smaller keep_ratio keeps a
+subset of what a larger one keeps. Scores are not looked at; one mean a group (`per` gives each class its own).
+Memory: the vectors in float64, time 2 N d FLOP a pick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from datapruner.selection.candidates import Candidates
+from datapruner.selection.selector import Choice, Selector
+from datapruner.selectors._columns import drawn_order, points
+
+
+@dataclass(frozen=True)
+class Herding(Selector):
+    """Paper: Rebuffi et al. 2017, iCaRL (arXiv:1611.07725); rows whose mean stays nearest to the mean of all.
+
+    `features` is the column with the vectors; with `metric` cosine they are scaled to length 1 first.
+    """
+
+    features: str = "embedding"
+    metric: Literal["euclidean", "cosine"] = "euclidean"
+
+    reads: ClassVar[str] = "vectors"
+    direction: ClassVar[str] = "none: the mean stays"
+    cost: ClassVar[str] = "2 N d FLOP a pick; the vectors in float64"
+    needs_scores: ClassVar[bool] = False
+    nested: ClassVar[bool] = True
+
+    def check(self) -> None:
+        if self.metric not in ("euclidean", "cosine"):
+            raise ValueError(f"herding wants the metric euclidean or cosine, got {self.metric!r}")
+
+    def choose(self, candidates: Candidates, n: int) -> Choice:
+        kept = np.zeros(len(candidates), dtype=bool)
+        if n:
+            order = drawn_order(candidates, self.seed)
+            vectors = points(candidates, self.features, order, self.metric == "cosine").double().numpy()
+            kept[order[herd(vectors, n)]] = True
+        return Choice(kept)
+
+    def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
+        text = f"leads the mean of the {np.count_nonzero(kept)} kept farther from the mean {self.features} than they do"
+        return np.zeros(len(candidates), dtype=np.int8), [text if kept.any() else "its share is 0 rows"]
+
+
+def herd(vectors: np.ndarray, n: int) -> np.ndarray:
+    """The first `n` picks of `vectors` float64 [N, d], int64 [n] in their order; ties to the lower index."""
+    # moving the origin to the mean changes no distance, and makes mu zero
+    centred = vectors - vectors.mean(0)
+    norms = np.einsum("nd,nd->n", centred, centred)
+    residual = np.zeros(centred.shape[1])
+    picks = np.empty(n, dtype=np.int64)
+    for step in range(n):
+        pick = int((norms - 2 * (centred @ residual)).argmin())
+        picks[step] = pick
+        residual -= centred[pick]
+        # out of the race: no row is picked twice
+        norms[pick] = np.inf
+    return picks
