@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from prunekernels import registry
+from tests.contracts.test_method_words import MAKE_METHODS, SCRIPT
 from tokenpruner.base.before_decoder import Method
 from tokenpruner.base.inside_decoder import LayerMethod, Stage
 from tokenpruner.base.token_method import METHODS, TokenMethod
 
-SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "make_methods.py"
 GUIDE = (SCRIPT.parent / "pruning_tokens.md").read_text("utf-8")
 COLUMNS = ["name", "paper", "what it does", "where", "what it reads", "cost"]
 BESIDE = ["positions, published", "positions, ours", "count, published", "count, ours", "defaults"]
-
-
-def _script() -> object:
-    spec = importlib.util.spec_from_file_location("make_methods", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MAKE_METHODS = _script()
 
 
 @pytest.mark.parametrize("name", registry.names(METHODS))
