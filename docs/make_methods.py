@@ -15,8 +15,11 @@ from contextpruner.quality import Quality
 from contextpruner.units.sentence_splitter import SentenceSplitter
 from datapruner.scoring.scorer import Embedder, Scorer
 from datapruner.selection.selector import Selector
-from prunekernels import registry
+from prunekernels import budget, registry
+from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.inside_decoder import LayerMethod, Stage
 from tokenpruner.base.token_method import TokenMethod
+from tokenpruner.base.vision_transformer import BlockMethod
 
 PAGE = Path(__file__).resolve().parent / "methods.md"
 FOLDERS: dict[str, tuple[type, str]] = {
@@ -31,6 +34,21 @@ FOLDERS: dict[str, tuple[type, str]] = {
 # in place of what a method does not say of itself; a test refuses a page that has it
 UNSAID = "(not said)"
 RULE = "none: a rule"
+NOTES = {
+    "tokenpruner.methods": "Costs are those of choosing, for an image of N tokens of which n stay: D numbers an "
+    "embedding, C a key of the vision tower, H heads of d numbers. Counts of ours are the defaults on an image of 576 "
+    "tokens, in a decoder of 32 layers or a vision transformer of 12 blocks and 196 patches. "
+    "[The guide](pruning_tokens.md) says which to take.",
+}
+NEEDS = {
+    "visual": "visual embeddings",
+    "text": "text embeddings",
+    "class_attention": "the tower's class attention",
+    "joint_attention": "the tower's class attention, heads as one",
+    "keys": "the tower's keys",
+}
+# the sizes that papers tell their counts of
+N_TOKENS, N_LAYERS, N_PATCHES, N_BLOCKS = 576, 32, 196, 12
 
 
 def page() -> str:
@@ -39,7 +57,8 @@ def page() -> str:
     for folder, (kind, title) in FOLDERS.items():
         rows = [row(registry.load(folder, name, kind), name) for name in registry.names(folder)]
         head = list(rows[0])
-        lines += ["", f"## {title} (`{folder}`)", "", _line(head), "|" + "---|" * len(head)]
+        note = [NOTES[folder], ""] if folder in NOTES else []
+        lines += ["", f"## {title} (`{folder}`)", "", *note, _line(head), "|" + "---|" * len(head)]
         lines += [_line([*found.values()]) for found in rows]
     return "\n".join([*lines, ""])
 
@@ -49,18 +68,16 @@ def row(method: type, name: str) -> dict[str, str]:
     says = " ".join((method.__doc__ or "").strip().split("\n\n")[0].split())
     fields = [field for field in dataclasses.fields(method) if field.init]
     defaults = ", ".join(f"`{field.name}={field.default}`" for field in fields) or "none"
-    if not issubclass(method, Scorer | Selector):
+    if not issubclass(method, Scorer | Selector | TokenMethod):
         return {"name": f"`{name}`", "what it does": says, "fields": defaults}
     kind, _, rest = says.partition(": ")
     # "Paper: who, when, where; what it does"
     paper, _, does = rest.partition("; ") if kind == "Paper" else (RULE, "", rest)
-    words = {
-        "paper": paper,
-        "what it does": does,
-        "what it reads": reads(method),
-        "direction": method.direction,
-        "cost": method.cost,
-    }
+    if issubclass(method, TokenMethod):
+        more = token_words(method, is_rule=kind == "Rule")
+    else:
+        more = {"what it reads": reads(method), "direction": method.direction, "cost": method.cost}
+    words = {"paper": paper, "what it does": does, **more}
     return {"name": f"`{name}`", **{column: text or UNSAID for column, text in words.items()}, "defaults": defaults}
 
 
@@ -73,6 +90,46 @@ def reads(method: type[Scorer] | type[Selector]) -> str:
     except ValueError:
         return ""
     return ", ".join([*method.needs, *(f"`{name}`" for name in vectors)]) or "uids"
+
+
+def token_words(method: type[TokenMethod], is_rule: bool) -> dict[str, str]:
+    """What is said of a token method beside its paper: where it works, what it reads and costs, and what is ours."""
+    made = method()
+    published = ours = "in the tower's order"
+    if isinstance(made, Method | LayerMethod):
+        published, ours = made.published_positions, made.positions
+    if isinstance(made, Method):
+        where, reads = "before the decoder", ", ".join(NEEDS[need] for need in NEEDS if need in made.needs)
+        # one without needs looks at no number
+        reads, count = reads or "the grid alone", _percent(made.keep_ratio)
+    elif isinstance(made, LayerMethod):
+        where, reads, count = "inside the decoder", made.reads, _of_stages(made.stages(N_LAYERS))
+    elif isinstance(made, BlockMethod):
+        where, reads = "in a vision transformer", ", ".join(f"the block's {name}" for name in sorted(made.reads))
+        left = N_PATCHES - sum(made.removals(N_PATCHES, N_BLOCKS))
+        reads, count = reads or "hidden states", f"{left} of {N_PATCHES} behind the last block"
+    else:
+        raise TypeError(f"{method.__name__} is of no kind that the page knows")
+    return {
+        "where": where,
+        "what it reads": reads,
+        "cost": method.cost,
+        "positions, published": RULE if is_rule else published,
+        "positions, ours": ours,
+        "count, published": RULE if is_rule else method.published_count,
+        "count, ours": count,
+    }
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.3g} %: {budget.n_keep(N_TOKENS, ratio)} of {N_TOKENS}"
+
+
+def _of_stages(stages: tuple[Stage, ...]) -> str:
+    """What is left behind each cut, and before which layers the cuts are."""
+    left = ["the data decides" if stage.keep_ratio is None else _percent(stage.keep_ratio) for stage in stages]
+    told = "; ".join(left) if len({*left}) > 1 else left[0]
+    return f"{told}, before layer {' / '.join(str(stage.layer) for stage in stages)}"
 
 
 def _line(cells: list[str]) -> str:

@@ -107,6 +107,8 @@ class LayerMethod(TokenMethod):
     mode: Mode = field(default="drop", kw_only=True)
     newlines: Newlines = field(default="compete", kw_only=True)
 
+    # for docs/methods.md: what it reads of the decoder
+    reads: ClassVar[str] = ""
     # where the authors' code has the tokens that are left
     published_positions: ClassVar[Place] = "keep"
 

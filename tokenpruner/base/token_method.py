@@ -27,6 +27,9 @@ Newlines = Literal["compete", "keep", "drop"]
 class TokenMethod:
     """A method of any kind: what the folder of methods is loaded as."""
 
+    # for docs/methods.md, a line each: FLOPs or passes of choosing, and how many tokens the authors keep
+    cost: ClassVar[str] = ""
+    published_count: ClassVar[str] = ""
     # settings of papers, the fields of each by its name
     presets: ClassVar[Mapping[str, Fields]] = {}
 

@@ -24,11 +24,13 @@ from tokenpruner.base.token_method import check_choice
 
 @dataclass(frozen=True)
 class CDPruner(Method):
-    """The paper keeps 64 of the 576 tokens of a LLaVA-1.5 image, by relevance and diversity."""
+    """Paper: Zhang et al. 2025, NeurIPS (arXiv:2506.10967); diverse tokens that have to do with the question."""
 
     keep_ratio: float = 64 / 576
     relevance: Literal["positive", "negative"] = "positive"
 
+    cost: ClassVar[str] = "2 N^2 D FLOP for the cosines, then n^2 N for the picks"
+    published_count: ClassVar[str] = "128, 64 or 32 of 576"
     needs: ClassVar[frozenset[Need]] = frozenset({"visual", "text"})
 
     def __post_init__(self) -> None:

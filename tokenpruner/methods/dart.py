@@ -12,6 +12,7 @@ for, and leaves tokens at their positions; here the shares add up to the count. 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -23,12 +24,19 @@ from tokenpruner.base.layer_budget import BudgetedLayerMethod
 
 @dataclass(frozen=True)
 class Dart(BudgetedLayerMethod):
-    """The paper's K = 2 with four pivots of the image and four of the text."""
+    """Paper: Wen et al. 2025, EMNLP (arXiv:2502.11494); duplicates of a few pivots of image and text leave.
+
+    The paper's K = 2 with four pivots of the image and four of the text.
+    """
 
     keep_ratio: float = 0.222
     layer: int = 2
     image_pivots: int = 4
     text_pivots: int = 4
+
+    reads: ClassVar[str] = "keys of the layer before the cut, hidden states of image and text"
+    cost: ClassVar[str] = "2 N D FLOP a pivot"
+    published_count: ClassVar[str] = "128 of 576, each pivot's share rounded down"
 
     def __post_init__(self) -> None:
         super().__post_init__()

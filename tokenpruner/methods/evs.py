@@ -26,10 +26,12 @@ FIRST = 2.0
 
 @dataclass(frozen=True)
 class EVS(Method):
-    """What is pruned is 70 % by default, as in Nemotron's settings."""
+    """Paper: Bagrov et al. 2025 (arXiv:2510.14624); tokens of a video that differ from those of the frame before."""
 
     keep_ratio: float = 0.3
 
+    cost: ClassVar[str] = "one pass over the embeddings: 6 N D FLOP"
+    published_count: ClassVar[str] = "30 % of a video (Nemotron)"
     needs: ClassVar[frozenset[Need]] = frozenset({"visual"})
 
     def share(self, frames: Sequence[Context], counts: Sequence[int]) -> Sequence[int]:

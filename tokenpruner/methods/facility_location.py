@@ -19,10 +19,12 @@ from tokenpruner.base.before_decoder import Context, Method, Need
 
 @dataclass(frozen=True)
 class FacilityLocation(Method):
-    """Tokens that cover the image: each is near to one that is kept."""
+    """Paper: Cho et al. 2025, FLoC (arXiv:2511.00141); tokens that stand in for all the others."""
 
     keep_ratio: float = 0.1
 
+    cost: ClassVar[str] = "2 N^2 D FLOP for the cosines, then N for each gain, lazily"
+    published_count: ClassVar[str] = "any budget of a whole video"
     needs: ClassVar[frozenset[Need]] = frozenset({"visual"})
 
     def keep(self, context: Context, n: int) -> torch.Tensor:

@@ -9,6 +9,7 @@ token's row of attention is computed. Higher is kept; of equal ones the earlier 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -18,10 +19,14 @@ from tokenpruner.base.layer_budget import BudgetedLayerMethod
 
 @dataclass(frozen=True)
 class FastV(BudgetedLayerMethod):
-    """The paper's K = 2 and R = 50 %: `keep_ratio` of each image's tokens go on from `layer`."""
+    """Paper: Chen et al. 2024, ECCV (arXiv:2403.06764); tokens that the last token attends to go on from `layer`."""
 
     keep_ratio: float = 0.5
     layer: int = 2
+
+    reads: ClassVar[str] = "the last token's attention in the layer before the cut"
+    cost: ClassVar[str] = "one row of one layer's attention"
+    published_count: ClassVar[str] = "50 % behind 2 layers"
 
     def profile(self, n_layers: int, x: float) -> tuple[Stage, ...]:
         """One cut."""

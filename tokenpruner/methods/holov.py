@@ -23,7 +23,7 @@ from tokenpruner.base.before_decoder import Context, Method, Need
 
 @dataclass(frozen=True)
 class HoloV(Method):
-    """The paper keeps 64 of the 576 tokens of a LLaVA-1.5 image, spread over 16 crops."""
+    """Paper: Zou et al. 2025, NeurIPS (arXiv:2510.02912); attended and varied tokens, the budget spread over crops."""
 
     keep_ratio: float = 64 / 576
     crops: int = 16
@@ -31,6 +31,8 @@ class HoloV(Method):
     beta: float = 0.09
     tower_layer: int = -2
 
+    cost: ClassVar[str] = "one row of the tower's attention, 2 N^2 D / crops FLOP"
+    published_count: ClassVar[str] = "64 of 576"
     needs: ClassVar[frozenset[Need]] = frozenset({"visual", "class_attention"})
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ A cell's mean stands at the place of its middle token; a cell of one token stays
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -19,8 +20,9 @@ from tokenpruner.models.image_layouts import Grid
 
 @dataclass(frozen=True)
 class Pool(Method):
-    """Means of cells, in two dimensions where the grid is known."""
+    """Rule: means of cells, in two dimensions where the grid is known."""
 
+    cost: ClassVar[str] = "one pass over the embeddings"
     needs = frozenset[Need]({"visual"})
 
     def keep(self, context: Context, n: int) -> torch.Tensor:

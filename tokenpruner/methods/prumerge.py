@@ -26,12 +26,17 @@ from tokenpruner.methods._even_cells import centres
 
 @dataclass(frozen=True)
 class PruMerge(Method):
-    """The paper keeps 32 of 576 tokens on average, PruMerge+ 144."""
+    """Paper: Shang et al. 2025, ICCV (arXiv:2403.15388); attended tokens, each with what is near it merged in.
+
+    `grid=0.75` is PruMerge+.
+    """
 
     keep_ratio: float = 32 / 576
     grid: float = 0.0
     tower_layer: int = -1
 
+    cost: ClassVar[str] = "one row of the tower's attention, 2 N n C FLOP for the keys"
+    published_count: ClassVar[str] = "outliers of the attention: 32 of 576 on average, plus: 144"
     needs: ClassVar[frozenset[Need]] = frozenset({"joint_attention", "keys"})
 
     def __post_init__(self) -> None:

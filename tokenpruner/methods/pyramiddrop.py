@@ -21,11 +21,17 @@ from tokenpruner.base.positions import Place
 
 @dataclass(frozen=True)
 class PyramidDrop(BudgetedLayerMethod):
-    """The paper's four stages, each with `keep_ratio` = half of the tokens of the one before."""
+    """Paper: Xing et al. 2025, CVPR (arXiv:2410.17247); stage by stage fewer tokens, the most attended.
+
+    The paper's four stages, each with `keep_ratio` = half of the tokens of the one before.
+    """
 
     keep_ratio: float = 0.5
     n_stages: int = 4
 
+    reads: ClassVar[str] = "the last token's attention in the layer at the cut, ahead of it"
+    cost: ClassVar[str] = "the keys and one row of one layer's attention at each cut"
+    published_count: ClassVar[str] = "50, 25 and 12.5 % behind 8, 16 and 24 of 32 layers"
     published_positions: ClassVar[Place] = "compact"
 
     def __post_init__(self) -> None:

@@ -17,10 +17,11 @@ from tokenpruner.methods._image_noise import image_keys, uniform
 
 @dataclass(frozen=True)
 class Random(Method):
-    """A uniform draw without replacement from each image."""
+    """Rule: a uniform draw without replacement from each image."""
 
     seed: int = 0
 
+    cost: ClassVar[str] = "a hash of the embeddings, N draws"
     needs: ClassVar[frozenset[Need]] = frozenset({"visual"})
 
     def importance(self, context: Context) -> torch.Tensor:

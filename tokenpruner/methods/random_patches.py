@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -19,11 +20,16 @@ from tokenpruner.methods._image_noise import image_keys, uniform
 
 @dataclass(frozen=True)
 class RandomPatches(BlockMethod):
-    """A uniform draw without replacement behind each of `blocks`, counted from 1; `keep_ratio` are left in the end."""
+    """Rule: a uniform draw without replacement behind each of `blocks`, counted from 1.
+
+    `keep_ratio` of the patches are left in the end.
+    """
 
     keep_ratio: float = 0.4
     blocks: tuple[int, ...] | None = None
     seed: int = 0
+
+    cost: ClassVar[str] = "a hash of the hidden states, N draws a block"
 
     def __post_init__(self) -> None:
         budget.check_keep_ratio(self.keep_ratio)

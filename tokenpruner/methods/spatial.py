@@ -8,6 +8,7 @@ that were not sampled. No training is needed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
@@ -20,11 +21,17 @@ from tokenpruner.methods.stride import Stride
 
 @dataclass(frozen=True)
 class Spatial(Method):
-    """A sample of the fraction `rate` first, then `method`, by its name; a sample above the count is the even grid."""
+    """Paper: Ye et al. 2025, CVPR, ATP-LLaVA (arXiv:2412.00447); a uniform sample stays, a method fills the rest.
+
+    A sample of the fraction `rate` first, then `method`, by its name; a sample above the count is the even grid.
+    """
 
     keep_ratio: float = 0.125
     method: str = "divprune"
     rate: float = 0.0625
+
+    cost: ClassVar[str] = "that of the method inside"
+    published_count: ClassVar[str] = "part of ATP, no count of its own"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,6 +9,7 @@ a grid the spacing is along the sequence: token floor((2 i + 1) N / 2 n).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -20,7 +21,9 @@ from tokenpruner.models.image_layouts import Grid
 
 @dataclass(frozen=True)
 class Stride(Method):
-    """Centres of equal stretches, in two dimensions where the grid is known."""
+    """Rule: centres of equal stretches, in two dimensions where the grid is known."""
+
+    cost: ClassVar[str] = "nothing: places alone"
 
     def keep(self, context: Context, n: int) -> torch.Tensor:
         """Exactly `n` tokens: lines that cannot be equal differ by one."""

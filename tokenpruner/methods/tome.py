@@ -27,7 +27,9 @@ from tokenpruner.base.vision_transformer import BlockContext, BlockMethod, Read,
 
 @dataclass(frozen=True)
 class ToMe(BlockMethod):
-    """`r` tokens merge behind each block but the last, or as many as a tuple says behind each of the first blocks.
+    """Paper: Bolya et al. 2023, ICLR (arXiv:2210.09461); patches that are alike become one, behind every block.
+
+    `r` tokens merge behind each block but the last, or as many as a tuple says behind each of the first blocks.
 
     With `keep_ratio` that fraction of the patches is left in the end, the merges spread evenly over the blocks, and
     `r` is not read. Behind one block at most half of the patches merge: a larger `r` is cut to that.
@@ -37,6 +39,8 @@ class ToMe(BlockMethod):
     r: int | tuple[int, ...] = 8
     proportional: bool = True
 
+    cost: ClassVar[str] = "N^2 d / 2 FLOP a block for the cosines"
+    published_count: ClassVar[str] = "r = 8 to 16 behind each block"
     reads: ClassVar[frozenset[Read]] = frozenset({"keys"})
     merges: ClassVar[bool] = True
 

@@ -26,11 +26,13 @@ WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)
 
 @dataclass(frozen=True)
 class VidCom2(Method):
-    """The paper keeps a quarter of a video's tokens."""
+    """Paper: Liu et al. 2025, EMNLP (arXiv:2505.14454); frames and tokens that are unlike the rest of the video."""
 
     keep_ratio: float = 0.25
     temperature: float = 0.01
 
+    cost: ClassVar[str] = "a few passes over the embeddings of the video, for each of its frames"
+    published_count: ClassVar[str] = "25 % of a video, each frame rounded by itself"
     needs: ClassVar[frozenset[Need]] = frozenset({"visual"})
 
     def __post_init__(self) -> None:

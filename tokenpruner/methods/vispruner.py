@@ -22,12 +22,14 @@ PER_ROUND = 8
 
 @dataclass(frozen=True)
 class VisPruner(Method):
-    """The paper keeps 64 of the 576 tokens of a LLaVA-1.5 image."""
+    """Paper: Zhang et al. 2025, ICCV (arXiv:2412.01818); half by the class token's attention, half by diversity."""
 
     keep_ratio: float = 64 / 576
     important: float = 0.5
     tower_layer: int = -2
 
+    cost: ClassVar[str] = "one row of the tower's attention, (N^3 - n^3) D / 48 FLOP for the rounds"
+    published_count: ClassVar[str] = "64 of 576"
     needs: ClassVar[frozenset[Need]] = frozenset({"visual", "class_attention"})
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -18,7 +19,10 @@ from prunekernels import registry
 from tokenpruner.models import image_tokens
 from tokenpruner.models.image_layouts import Grid, Layout, LayoutMemory
 from tokenpruner.models.image_tokens import ImageTokens
-from tokenpruner.models.tower_reader import TowerReader
+
+if TYPE_CHECKING:
+    # which imports transformers
+    from tokenpruner.models.tower_reader import TowerReader
 
 PACKAGE = "tokenpruner.adapters"
 GENERIC = "generic"
