@@ -26,6 +26,7 @@ import numpy as np
 from datapruner.corpus import uids
 from datapruner.corpus.chunks import Chunk
 from datapruner.corpus.fingerprint import fingerprint, stamps
+from datapruner.corpus.joined_rows import JoinedRows
 from datapruner.corpus.source import Source
 from prunekernels.io.errors import one_line
 
@@ -62,7 +63,7 @@ class SecondCorpus:
         return hashlib.blake2b(json.dumps(files, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def chunks(self) -> Iterator[Chunk]:
-        """All rows, parsed, with uids: content hash and occurrence.
+        """All rows, parsed, with uids: content hash and occurrence; no chunk has rows of two files.
 
         Raises ValueError where there is no row, and at the end where a file was changed meanwhile.
         """
@@ -71,7 +72,7 @@ class SecondCorpus:
             before = stamps(source)
             for chunk in map(source.parsed, source.raw_chunks(whole=False, more=self.vectors)):
                 rows += len(chunk.rows)
-                yield dataclasses.replace(chunk, uids=uids.content_uids(chunk.contents(), seen))
+                yield from _by_file(dataclasses.replace(chunk, uids=uids.content_uids(chunk.contents(), seen)), source)
             if not rows:
                 raise ValueError(f"{self.path}: want at least one row, got none")
             if stamps(source) != before:
@@ -104,3 +105,16 @@ class SecondCorpus:
             yield
         except (ValueError, OSError) as error:
             raise ValueError(f"{self.named}: {one_line(error)}") from error
+
+
+def _by_file(chunk: Chunk, source: Source) -> Iterator[Chunk]:
+    """The chunk, or one for each small file of which it has the rows."""
+    if not isinstance(chunk.rows, JoinedRows):
+        yield chunk
+        return
+    files, starts = source.files(), chunk.rows.starts
+    for part, first, end in zip(chunk.rows.parts, starts, starts[1:], strict=False):
+        lists = {name: getattr(chunk, name) for name in ("texts", "uids", "labels", "groups", "images")}
+        own = {name: values[first:end] for name, values in lists.items() if values}
+        file = files.index(part.source_of(0))  # type: ignore[arg-type]
+        yield dataclasses.replace(chunk, rows=part, start=chunk.start + first, file=file, **own)

@@ -148,7 +148,9 @@ class Sequence:
         places = there.cumsum(0) - 1
         attention = None if read is None else attention_of_row(read[0], row, there, read[1][row])
         sizes = tuple(image.as_entered.size for image in images)
-        return cls(places, places[is_text], attention, sizes, inputs.hidden[row, is_text])
+        # waits for the number of them, once
+        text = is_text.nonzero().flatten()
+        return cls(places, places[text], attention, sizes, inputs.hidden[row, text])
 
 
 def select_at_stage(

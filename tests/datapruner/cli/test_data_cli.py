@@ -32,7 +32,7 @@ def test_step_by_step_and_at_once(corpus: Path, tmp_path: Path) -> None:
     scored = run("score", corpus, "--scorer", "length", "--scorer", "r=random:seed=1", "--out", tmp_path / "t", *fields)
     assert scored.exit_code == 0, scored.output
     assert "103 rows of corpus.jsonl" in scored.output
-    assert "length:unit=characters; higher is longer" in scored.output
+    assert "length:unit=characters,tokenizer=None; higher is longer" in scored.output
     rule = ["--selector", "middle", "--keep-ratio", "0.3", "--per", "source"]
     one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
     filtered = run("select", tmp_path / "t", "--selector", "threshold:minimum=0.2", "--by", "r", "--out", one)

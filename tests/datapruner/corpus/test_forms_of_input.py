@@ -21,6 +21,7 @@ from datapruner.corpus.formats.in_memory import HubDataset
 from datapruner.corpus.fragments import wrap_in_memory
 from tests.datapruner.conftest import make_rows, write_jsonl
 from tests.datapruner.corpus_forms import FORMS, given, packed, records, rows_of
+from tests.datapruner.folders import folder_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -131,11 +132,14 @@ def test_blocks_change_nothing(suffix: str, block: int, tmp_path: Path, monkeypa
     assert [read(index).rows.contents() for index in (3, 1, 7)] == [wanted[index][1] for index in (3, 1, 7)]
 
 
-def test_refuses_scores_of_other_chunks(tmp_path: Path) -> None:
+def test_scores_of_other_chunks_are_those_of_the_same_rows(tmp_path: Path) -> None:
+    """A table keeps the chunks that it was made with."""
     corpus = write_jsonl(tmp_path / "c.jsonl", make_rows(30))
     score(Source(corpus, chunk_bytes=1000), "length", tmp_path / "scores")
-    with pytest.raises(ValueError, match="was made with chunk_bytes=1000, wanted is chunk_bytes=999"):
-        score(Source(corpus, chunk_bytes=999), "length", tmp_path / "scores")
+    before = folder_bytes(tmp_path / "scores")
+    table = score(Source(corpus, chunk_bytes=999, chunk_rows=7), "length", tmp_path / "scores")
+    assert folder_bytes(tmp_path / "scores") == before
+    assert table.n_rows == 30
 
 
 def test_a_hub_id_is_a_data_set_and_a_file_there_is_a_file() -> None:

@@ -169,7 +169,10 @@ def test_a_selection_in_the_output_is_an_input(corpus: Path, selection: Selectio
 
 def test_a_column_that_is_begun_anew_takes_no_files_of_others_along(corpus: Path, tmp_path: Path) -> None:
     table = score(Source(corpus, chunk_rows=10), "length", tmp_path / "t")
+    # as a run leaves it that is killed while it reads: its input is not hashed yet
     table.manifest["rows"] = table.manifest["chunks"] = None
+    for file in table.manifest["input"]["files"]:
+        file["blake2b"] = ""
     table.save()
     (tmp_path / "t" / "length" / "notes.txt").write_text("mine")
     (tmp_path / "elsewhere").mkdir()

@@ -82,7 +82,7 @@ def test_numbers_of_the_row(form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_texts_of_the_row_in_fit_and_score(form: str, tmp_path: Path) -> None:
     table = score(Source(given(form, tmp_path), chunk_rows=4), Answer(), tmp_path / "t")
-    assert table.scores("test_field").tolist() == [2 * i - 2 for i in range(10)]
+    assert table.scores("answer").tolist() == [2 * i - 2 for i in range(10)]
 
 
 def test_a_number_as_a_vector_of_one(tmp_path: Path) -> None:

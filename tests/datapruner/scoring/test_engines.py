@@ -54,7 +54,7 @@ def test_each_chunk_is_scored_once_by_one_of_the_workers(tmp_path: Path) -> None
     corpus, log = write_jsonl(tmp_path / "c.jsonl", make_rows(100)), tmp_path / "log"
     source = Source(corpus, chunk_rows=5)
     table = score(source, Logged(str(log), 0.1), tmp_path / "t", "local:workers=2")
-    assert table.columns == ["engine_scorers"]
+    assert table.columns == ["logged"]
     assert sorted(row for _, row in logged(log)) == list(range(0, 100, 5))
     assert len({pid for pid, _ in logged(log)} - {os.getpid()}) == 2
     score(source, Logged(str(log)), tmp_path / "t", "local:workers=2")
@@ -66,7 +66,7 @@ def test_of_a_chunk_only_the_columns_that_lack_it_are_scored(corpus: Path, tmp_p
     scorers = ["length", Logged(str(log))]
     table = score(source, scorers, tmp_path / "t")
     before = folder_bytes(tmp_path / "t")
-    for column, chunk in (("length", 2), ("length", 7), ("engine_scorers", 7), ("engine_scorers", 9)):
+    for column, chunk in (("length", 2), ("length", 7), ("logged", 7), ("logged", 9)):
         table.part(column, chunk).unlink()
         table.manifest["columns"][column]["complete"] = False
     table.save()
@@ -88,11 +88,11 @@ def test_an_error_says_which_rows_and_goes_on_later(corpus: Path, tmp_path: Path
         assert f"rows 41 to 50, which begin at {corpus}, line 41" in " ".join(caught.value.__notes__)
     assert not ScoreTable(tmp_path / "t").columns
     # of the rows before it at most those are missing that the other worker had in its hands
-    assert len(list((tmp_path / "t" / "engine_scorers").glob("*.parquet"))) >= 4 - (workers - 1)
+    assert len(list((tmp_path / "t" / "failing").glob("*.parquet"))) >= 4 - (workers - 1)
     assert not list((tmp_path / "t").rglob(".*partial*"))
     score(source, Failing(how="not"), tmp_path / "t")
     whole = score(source, Failing(how="not"), tmp_path / "whole")
-    assert folder_bytes(tmp_path / "t" / "engine_scorers") == folder_bytes(whole.path / "engine_scorers")
+    assert folder_bytes(tmp_path / "t" / "failing") == folder_bytes(whole.path / "failing")
 
 
 def test_what_a_stopped_worker_left_half_written_goes(corpus: Path, tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_a_worker_that_dies_is_told_and_nothing_is_lost(corpus: Path, tmp_path: 
     source = Source(corpus, chunk_rows=4)
     with pytest.raises(ChildProcessError, match=r"a worker process died after \d+ of 26 chunks.*the same call goes on"):
         score(source, Failing(how="killed"), tmp_path / "t", "local:workers=2")
-    before = folder_bytes(tmp_path / "t" / "engine_scorers")
+    before = folder_bytes(tmp_path / "t" / "failing")
     assert len(before) >= 4
     score(source, Failing(how="not"), tmp_path / "t")
-    after = folder_bytes(tmp_path / "t" / "engine_scorers")
+    after = folder_bytes(tmp_path / "t" / "failing")
     assert len(after) == 26
     assert all(after[name] == content for name, content in before.items())
 
@@ -149,7 +149,9 @@ def test_without_ray_the_error_says_how_to_install_it(
 def test_a_worker_refuses_rows_that_are_not_those_of_the_table(corpus: Path, tmp_path: Path) -> None:
     for uid, changed in ((None, "text"), ("id", "id")):
         source, out = Source(corpus, uid=uid, chunk_rows=10), tmp_path / str(uid)
-        score(source, "length", out)
+        table = score(source, "length", out)
+        table.manifest["columns"]["again"] = table.manifest["columns"]["length"]
+        table.save()
         rows = make_rows(103)
         # another node sees another file of the same size
         rows[35][changed] = str(rows[35][changed])[:-1] + "?"

@@ -146,7 +146,7 @@ def test_refuses_what_cannot_be_selected(table: ScoreTable, tmp_path: Path) -> N
         ({"selector": "top", "by": "length"}, "top wants a keep_ratio"),
         ({"selector": "threshold", "by": "length", "keep_ratio": 0.5}, "threshold decides itself"),
         ({"selector": "threshold:minimum=3,maximum=2", "by": "length"}, "wants minimum <= maximum"),
-        ({"selector": "best", "by": "length", "keep_ratio": 0.5}, "has no 'best'; it has bottom"),
+        ({"selector": "best", "by": "length", "keep_ratio": 0.5}, "has no 'best'; it has beta_window, bottom"),
         ({"selector": "top", "by": "width", "keep_ratio": 0.5}, "no finished column 'width'; finished: length"),
         ({"selector": "top", "keep_ratio": 0.5}, "want by=<column>, one of length, near_duplicate, random"),
         (

@@ -218,7 +218,7 @@ def test_a_row_dropped_before_has_no_rank(tmp_path: Path) -> None:
     assert (
         "2. `top:seed=0` by `1 rank(length) + 0 rank(random)`, tokens 2, inside each `source` with quota equal" in card
     )
-    assert "   - `length` is `length:unit=characters`" in card
+    assert "   - `length` is `length:unit=characters,tokenizer=None`" in card
     assert "   - `random` is `random:seed=0`" in card
 
 
