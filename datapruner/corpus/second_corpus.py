@@ -116,5 +116,5 @@ def _by_file(chunk: Chunk, source: Source) -> Iterator[Chunk]:
     for part, first, end in zip(chunk.rows.parts, starts, starts[1:], strict=False):
         lists = {name: getattr(chunk, name) for name in ("texts", "uids", "labels", "groups", "images")}
         own = {name: values[first:end] for name, values in lists.items() if values}
-        file = files.index(part.source_of(0))  # type: ignore[arg-type]
+        file = files.index(part.source_of(0))
         yield dataclasses.replace(chunk, rows=part, start=chunk.start + first, file=file, **own)
