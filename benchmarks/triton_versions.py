@@ -57,7 +57,7 @@ def compiled(release: str, place: Path, capability: int) -> Row:
     needs, errors = [json.loads(line) for line in done.stdout.splitlines()], []
     for need in needs:
         if "error" in need:
-            errors.append(f"{need['kernel']}: {need['error'].splitlines()[-1][:200]}")
+            errors.append(f"{need['kernel']}: {need['error'].splitlines()[-1].replace(f'{Path.cwd()}/', '')[:200]}")
         elif need["shared"] > need["shared_limit"]:
             errors.append(f"{need['kernel']}: {need['shared']} bytes of shared memory")
     fitting = len(needs) - len(errors)
