@@ -243,7 +243,9 @@ def _placed(model: nn.Module, method: Placed) -> tuple[adapters.Adapter, Placed]
     from tokenpruner.inside_decoder.rotary_positions import can_number_anew
 
     adapter = adapters.find(model)
-    can = isinstance(method, Method) or (method.mode == "drop" and can_number_anew(adapter.backbone))
+    # rotary positions of three parts are not asked: they are never numbered anew
+    is_free = isinstance(method, Method) or (method.mode == "drop" and not adapter.has_mrope)
+    can = is_free and (isinstance(method, Method) or can_number_anew(adapter.backbone))
     kind = type(model).__name__
     positions = place(method.positions, method.published_positions, kind, adapter.has_mrope, can)
     return adapter, method if positions == method.positions else replace(method, positions=positions)

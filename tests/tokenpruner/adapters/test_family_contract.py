@@ -125,7 +125,11 @@ def test_the_report_is_true(name):
 # one of each structure
 @pytest.mark.parametrize(
     "name",
-    families.params(["gemma3", "idefics3", "internvl", "llava", "paligemma", "qwen2_5_vl", "qwen3_5", "qwen3_vl"]),
+    [
+        *families.params(["gemma3", "idefics3", "internvl", "llava", "qwen2_5_vl", "qwen3_5", "qwen3_vl"]),
+        # in older releases its packed samples see each other without pruning, too
+        pytest.param("paligemma", marks=pytest.mark.newest),
+    ],
 )
 @torch.no_grad()
 def test_packed_rows_or_a_refusal(name):

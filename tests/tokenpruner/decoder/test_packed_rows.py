@@ -141,5 +141,6 @@ def test_what_cannot_keep_blocks_apart_is_refused(make_model, prompt):
 
 def test_prepare_wants_a_prompt_a_row(model, prompt):
     samples = [prompt([[2, "I", 3]], seed=1), prompt([[3, "I", 5]], seed=2)]
-    with pytest.raises(ValueError, match="one prompt a row for generate"):
+    # generate() of older releases makes a mask of its own, beside which positions cannot start again
+    with pytest.raises(ValueError, match="one prompt a row for generate|positions start again beside"):
         prepare(model, DivPrune(0.25), **packed(samples))
