@@ -129,7 +129,7 @@ class NearDuplicate(Scorer):
     def _links(self, signatures: np.ndarray, wholes: np.ndarray, order: np.ndarray, n: int) -> Links:
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
-        copies, firsts = _copies.equal_rows(wholes, rank)
+        copies, firsts = _copies.equal_rows(wholes, order)
         different = np.ones(len(order), dtype=bool)
         different[copies] = False
 

@@ -116,7 +116,7 @@ class SemanticDuplicate(Scorer):
         rows, keys = file.rows(), file.keys()
         clusterings = [self._clusters(rows, keys, number, workspace) for number in range(self.clusterings)]
         rank = self._rank(keys, clusterings[0][1], n)
-        copies, firsts = _copies.equal_rows(file.contents(), rank)
+        copies, firsts = _copies.equal_rows(file.contents(), rank.argsort())
         different = np.ones(len(keys), dtype=bool)
         different[copies] = False
         grouped = [self._groups(clusters, rows, np.flatnonzero(different)) for clusters, _ in clusterings]

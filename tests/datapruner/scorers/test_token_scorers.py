@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,6 @@ from tests.datapruner.tiny_models import VOCABULARY
 
 TEXTS = ["hello world", "", "a", "naïve 猫", "x" * 40, "The quick brown fox. " * 3]
 KINDS = ("llama", "gemma2")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def batch_of(texts: list[str], **more: Any) -> Batch:
