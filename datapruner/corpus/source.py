@@ -38,6 +38,8 @@ from datapruner.corpus.joined_rows import join_small
 from datapruner.corpus.text_fields import names_of, values_of
 
 T = TypeVar("T")
+# where a source keeps its files, once they are listed
+LISTED = "_listed"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,13 @@ class Source:
 
     def files(self) -> tuple[Fragment, ...]:
         """The files (or other fragments) in order, all of one format; raises where there is none or one is missing."""
-        return fragments_of(self.path, self.nested)
+        return vars(self).get(LISTED) or fragments_of(self.path, self.nested)
+
+    def listed(self) -> Source:
+        """This source with the files that there are now, for one run, which then looks for them once."""
+        found = dataclasses.replace(self)
+        vars(found)[LISTED] = self.files()
+        return found
 
     def paths(self) -> list[Path]:
         """Those of its files, or its folder of images, that lie on this machine."""

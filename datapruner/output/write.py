@@ -69,6 +69,7 @@ def write(
         source = source.as_recorded(recorded)
     elif recorded.get("limit") is not None:
         source = dataclasses.replace(source, limit=int(str(recorded["limit"])))
+    source = source.listed()
     if (url := url_of(output.path)) is not None:
         with remote_copy(url) as made:
             _write(source, selection, dataclasses.replace(output, path=made), None)

@@ -51,6 +51,7 @@ class PerceptualHash(Scorer):
 
     version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("images",)
+    scores_by_number: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is more like an earlier image; 1 has the same hash; 0 is like none above 0.8"
     cost: ClassVar[str] = "one decoding a picture, then about n^2 / 120 comparisons of 64 bits"
     default_selector: ClassVar[str] = "threshold:maximum=0.9"

@@ -60,6 +60,7 @@ class SemanticDuplicate(Scorer):
     seed: int = 0
 
     needs: ClassVar[tuple[str, ...]] = ()
+    scores_by_number: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is more like an earlier row; in [-1, 1]"
     cost: ClassVar[str] = "k-means 2 n d k FLOP an iteration, pairs 2 n^2 d / k for k clusters"
     default_selector: ClassVar[str] = "threshold:maximum=0.9"

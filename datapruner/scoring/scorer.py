@@ -100,6 +100,8 @@ class Scorer:
     is_cheap: ClassVar[bool] = False
     # what `fit` finds holds of whichever rows it sees, and `score` needs no row numbers: some rows may be scored alone
     fits_some_rows: ClassVar[bool] = False
+    # `fit` sees all that there is to see: `score` and `details` want row numbers and the state alone
+    scores_by_number: ClassVar[bool] = False
     # an embedder's columns hold vectors
     is_vector: ClassVar[bool] = False
 

@@ -66,22 +66,32 @@ class Worker:
             for name in todo:
                 self.table.write_scores(name, index, np.zeros(0, np.float32), {}, (places[name], offset.rows))
             return ChunkCounts(offset.rows, 0)
-        chunk, tokens = self.read(index), 0
+        tokens = 0
 
         def count(rows: float, more: int) -> None:
             nonlocal tokens
             tokens += more
             on_progress(rows, more)
 
-        with _placed(chunk):
-            batch = batch_of(self.source, self.table, chunk, todo)
+        with self._batch(index, todo) as batch:
             for name, scorer in todo.items():
                 at, state = places[name], self.states[name]
                 some = batch if len(at) == len(batch) else batch.take(at)
                 with progress.share(count, len(batch), len(todo)):
                     scores = scorer.checked(some, state)
                     self.table.write_scores(name, index, scores, scorer.detailed(some, state), (at, len(batch)))
-        return ChunkCounts(len(batch), tokens)
+        return ChunkCounts(offset.rows, tokens)
+
+    @contextmanager
+    def _batch(self, index: int, scorers: Mapping[str, Scorer]) -> Iterator[Batch]:
+        """Chunk number `index` for `scorers`; it is only read from the source where one of them looks at a row."""
+        if all(scorer.scores_by_number for scorer in scorers.values()):
+            start, uids = self.offsets[index].start, self.table.read_part(ROWS, index, "uid").to_pylist()
+            yield Batch(np.arange(start, start + len(uids), dtype=np.int64), uids, [])
+            return
+        chunk = self.read(index)
+        with _placed(chunk):
+            yield batch_of(self.source, self.table, chunk, scorers)
 
 
 @contextmanager

@@ -20,15 +20,15 @@ def save_tiny_tower(folder: Path) -> Path:
     return folder
 
 
-def save_tiny_image_classifier(folder: Path) -> Path:
-    """Write a one-layer ViT of three classes and return its folder."""
+def save_tiny_image_classifier(folder: Path, classes: tuple[str, ...] = ("c0", "c1", "c2")) -> Path:
+    """Write a one-layer ViT of these classes and return its folder."""
     import torch
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
     torch.manual_seed(0)
     config = ViTConfig(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=28, patch_size=14,
-        initializer_range=0.3, num_labels=3, id2label={0: "c0", 1: "c1", 2: "c2"},
+        initializer_range=0.3, num_labels=len(classes), id2label=dict(enumerate(classes)),
     )  # fmt: skip
     ViTForImageClassification(config).save_pretrained(folder)
     ViTImageProcessor(size={"height": 28, "width": 28}).save_pretrained(folder)
