@@ -19,8 +19,9 @@ file; memory is about 100 bytes a row beside the training rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
@@ -31,13 +32,15 @@ from datapruner.corpus.uids import splitmix64
 from datapruner.scorers import _copies
 from datapruner.scorers._copies import Links, Pairs, Semantics
 from datapruner.scorers._copy_state import copy_details, copy_score, copy_state
-from datapruner.scorers._dense_copies import MOST_ROWS, closest_pairs, near_pairs, tree_pairs
+from datapruner.scorers._dense_copies import MOST_ROWS, closest_among, copies_of, tree_pairs
 from datapruner.scorers._vector_file import VectorFile, assigned, centroids_of, groups
 from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 from datapruner.scoring.second_vectors import SecondVectors
 from datapruner.scoring.workspace import Workspace
 
 Keep = Literal["hard", "easy", "first", "drawn"]
+# pairs of a step
+STEP_PAIRS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class SemanticDuplicate(Scorer):
     train_rows: int = 1_048_576
     seed: int = 0
 
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ()
     scores_by_number: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is more like an earlier row; in [-1, 1]"
@@ -120,34 +124,16 @@ class SemanticDuplicate(Scorer):
         copies, firsts = _copies.equal_rows(file.contents(), rank.argsort())
         different = np.ones(len(keys), dtype=bool)
         different[copies] = False
-        grouped = [self._groups(clusters, rows, np.flatnonzero(different)) for clusters, _ in clusterings]
-
-        def pairs(name: str, of: Callable[[np.ndarray], Pairs]) -> Iterator[Pairs]:
-            """What `of` finds among the rows of each group, in their order."""
-
-            def work(group: np.ndarray) -> dict[str, np.ndarray]:
-                own = group[rank[group].argsort()]
-                later, earlier, similarity = of(own)
-                return {"later": own[later], "earlier": own[earlier], "similarity": similarity}
-
-            for number, clustering in enumerate(grouped):
-                for found in workspace.each(f"{name}_{number}", clustering, work):
-                    block = Pairs(found["later"], found["earlier"], found["similarity"])
-                    yield block if self.semantics == "components" else _copies.of(block, block.later < n)
-
-        def unit(own: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(rows[own])
-
+        steps = [
+            (number, [*_steps(self._groups(clusters, rows, np.flatnonzero(different)))])
+            for number, (clusters, _) in enumerate(clusterings)
+        ]
+        compared = _Compared(rows, rank, steps, workspace)
         if self.semantics == "components":
-            links = _copies.components(pairs("tree", lambda own: tree_pairs(unit(own))), rank)
+            links = _copies.components(compared.trees(), rank)
             links.similarity[links.nearest < 0] = -1
         else:
-            gone = np.zeros(len(keys), dtype=bool)
-            if self.semantics == "greedy":
-                near = pairs("near", lambda own: near_pairs(unit(own), self.threshold))
-                gone = _copies.gone_by_greed(near, rank, self.threshold)
-            closest = pairs("closest", lambda own: closest_pairs(unit(own), gone[own]))
-            links = _copies.closest(closest, rank, least=-1.0)
+            links = compared.links(n, self.threshold if self.semantics == "greedy" else None)
         links.similarity[copies], links.nearest[copies] = 1, firsts
         return links
 
@@ -176,3 +162,73 @@ class SemanticDuplicate(Scorer):
         rank = np.empty(len(keys), np.int64)
         rank[np.lexsort([rows, keys, first, rows < n])] = rows
         return rank
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """The pairs of all groups, found a step at a time, which is kept in `workspace`: `steps` are, for each number of a
+    clustering, lists of groups, in which rows stand in any order."""
+
+    rows: np.ndarray
+    rank: np.ndarray
+    steps: list[tuple[int, list[list[np.ndarray]]]]
+    workspace: Workspace
+
+    def trees(self) -> Iterator[Pairs]:
+        """A maximum spanning tree of each group."""
+        for (found,) in self._each("tree", lambda own, unit: (tree_pairs(unit),)):
+            yield found
+
+    def links(self, n: int, threshold: float | None) -> Links:
+        """The most similar earlier row of each of the first `n`; with a `threshold` of those that stay at it."""
+        least = 1.0 if threshold is None else threshold
+        found = [*self._each("near", lambda own, unit: copies_of(unit, least))]
+
+        def blocks(kind: int) -> Iterator[Pairs]:
+            return (_copies.of(pairs[kind], pairs[kind].later < n) for pairs in found)
+
+        if threshold is None:
+            return _copies.closest(blocks(1), self.rank, least=-1.0)
+        gone = _copies.gone_by_greed(blocks(0), self.rank, threshold)
+        # of a row that goes the closest is near it; one that stays is compared again where its closest goes
+        asks = np.zeros(len(gone), dtype=bool)
+        for block in blocks(1):
+            asks[block.later[gone[block.earlier] & ~gone[block.later]]] = True
+
+        def among_those_that_stay(own: np.ndarray, unit: torch.Tensor) -> tuple[Pairs]:
+            return (closest_among(unit, np.flatnonzero(asks[own]), np.flatnonzero(~gone[own])),)
+
+        others = (pairs for (pairs,) in self._each("again", among_those_that_stay))
+        return _copies.closest(chain(blocks(0), blocks(1), others), self.rank, gone, least=-1.0)
+
+    def _each(
+        self, name: str, of: Callable[[np.ndarray, torch.Tensor], Sequence[Pairs]]
+    ) -> Iterator[tuple[Pairs, ...]]:
+        """What `of` finds among the rows of each group, in their order, for each step as numbers of all rows."""
+
+        def work(groups: list[np.ndarray]) -> dict[str, np.ndarray]:
+            parts: dict[str, list[np.ndarray]] = {}
+            for group in groups:
+                own = group[self.rank[group].argsort()]
+                for kind, found in enumerate(of(own, torch.from_numpy(self.rows[own]))):
+                    for side, values in found._asdict().items():
+                        placed = values if side == "similarity" else own[values]
+                        parts.setdefault(f"{side}{kind}", []).append(placed)
+            return {key: np.concatenate(arrays) for key, arrays in parts.items()}
+
+        for number, steps in self.steps:
+            for kept in self.workspace.each(f"{name}_{number}", steps, work):
+                kinds = range(len(kept) // len(Pairs._fields))
+                yield tuple(Pairs(*(kept[f"{side}{kind}"] for side in Pairs._fields)) for kind in kinds)
+
+
+def _steps(groups: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Groups that are compared in one step, which a killed run has to do again at most."""
+    waiting: list[np.ndarray] = []
+    for group in groups:
+        waiting.append(group)
+        if sum(len(some) ** 2 for some in waiting) >= STEP_PAIRS:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
