@@ -222,9 +222,10 @@ class Source:
             if self.uid is None:
                 yield dataclasses.replace(chunk, uids=uids.content_uids(chunk.contents(), seen))
                 continue
-            for index in np.flatnonzero(seen.count_and_add(uids.hash64(chunk.uids))).tolist():
+            keys = uids.hash64(chunk.uids)
+            for index in np.flatnonzero(seen.count_and_add(keys)).tolist():
                 self._refuse_repeated(chunk, index)
-            yield chunk
+            yield dataclasses.replace(chunk, keys=keys)
 
     def _refuse_repeated(self, chunk: Chunk, index: int) -> None:
         """Look for the first row of the uid: equal hashes of unequal uids are no error."""

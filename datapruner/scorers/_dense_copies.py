@@ -16,7 +16,7 @@ from datapruner.scorers._copies import Pairs
 
 # rows of a group: bounds the cosines of all its pairs to 256 MiB
 MOST_ROWS = 8192
-TILE, MULTIPLE = 1024, 64
+TILE, MULTIPLE = 256, 64
 
 
 class Copies(NamedTuple):
@@ -48,16 +48,17 @@ def copies_of(unit: torch.Tensor, threshold: float) -> Copies:
 
 def closest_among(unit: torch.Tensor, rows: np.ndarray, others: np.ndarray) -> Pairs:
     """Each of `rows` int64 [r] and the most similar of `others` int64 [o], ascending, that is before it."""
-    if not len(others):
-        return _joined([])
-    found, filled = [], _filled(unit[torch.from_numpy(others)]).T
+    found, filled = [], _filled(unit[torch.from_numpy(others)])
+    # one without any before it is left out
+    rows = rows[np.searchsorted(others, rows) > 0]
     for start in range(0, len(rows), TILE):
         some = rows[start : start + TILE]
-        cosines = (_filled(unit[torch.from_numpy(some)]) @ filled)[: len(some), : len(others)]
-        cosines.masked_fill_(torch.from_numpy(others >= some[:, None]), -torch.inf)
+        first, last = np.searchsorted(others, some[[0, -1]])
+        width = last + -last % MULTIPLE
+        cosines = (_filled(unit[torch.from_numpy(some)]) @ filled[:width].T)[: len(some), :last]
+        cosines[:, first:].masked_fill_(torch.from_numpy(others[first:last] >= some[:, None]), -torch.inf)
         best, where = _largest(cosines.numpy())
-        has = best > -np.inf
-        found.append(Pairs(some[has], others[where[has]], best[has]))
+        found.append(Pairs(some, others[where], best))
     return _joined(found)
 
 

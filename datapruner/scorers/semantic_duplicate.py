@@ -28,12 +28,12 @@ import numpy as np
 import torch
 
 from datapruner.corpus.second_corpus import SECOND_CORPUS
-from datapruner.corpus.uids import splitmix64
+from datapruner.corpus.uids import hash64, splitmix64
 from datapruner.scorers import _copies
 from datapruner.scorers._copies import Links, Pairs, Semantics
 from datapruner.scorers._copy_state import copy_details, copy_score, copy_state
 from datapruner.scorers._dense_copies import MOST_ROWS, closest_among, copies_of, tree_pairs
-from datapruner.scorers._vector_file import VectorFile, assigned, centroids_of, groups
+from datapruner.scorers._vector_file import Clusters, VectorFile, clustered, cosines_to_centroids, groups
 from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 from datapruner.scoring.second_vectors import SecondVectors
 from datapruner.scoring.workspace import Workspace
@@ -99,10 +99,12 @@ class SemanticDuplicate(Scorer):
         self.check()
         workspace, file = workspace or Workspace(), VectorFile()
         for batch in corpus:
-            file.add(batch.uids, batch.vectors[self.features], f"semantic_duplicate.features={self.features}")
+            file.add(
+                batch.uids, batch.keys, batch.vectors[self.features], f"semantic_duplicate.features={self.features}"
+            )
         n = len(file)
         for uids, vectors in self._older.blocks() if self.against is not None else ():
-            file.add(uids, vectors, "semantic_duplicate.against")
+            file.add(uids, hash64(uids), vectors, "semantic_duplicate.against")
         links = self._links(file, n, workspace)
         return copy_state(links, n, self.threshold, file.uids)
 
@@ -120,13 +122,13 @@ class SemanticDuplicate(Scorer):
         """Of all rows in the file, those from `n` on of the older corpus."""
         rows, keys = file.rows(), file.keys()
         clusterings = [self._clusters(rows, keys, number, workspace) for number in range(self.clusterings)]
-        rank = self._rank(keys, clusterings[0][1], n)
+        rank = self._rank(rows, keys, clusterings[0], n)
         copies, firsts = _copies.equal_rows(file.contents(), rank.argsort())
         different = np.ones(len(keys), dtype=bool)
         different[copies] = False
         steps = [
-            (number, [*_steps(self._groups(clusters, rows, np.flatnonzero(different)))])
-            for number, (clusters, _) in enumerate(clusterings)
+            (number, [*_steps(self._groups(clusters.of, rows, np.flatnonzero(different)))])
+            for number, clusters in enumerate(clusterings)
         ]
         compared = _Compared(rows, rank, steps, workspace)
         if self.semantics == "components":
@@ -137,30 +139,31 @@ class SemanticDuplicate(Scorer):
         links.similarity[copies], links.nearest[copies] = 1, firsts
         return links
 
-    def _clusters(
-        self, rows: np.ndarray, keys: np.ndarray, number: int, workspace: Workspace
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The cluster of each row in clustering `number`, and its cosine to the centroid."""
-        seed = self.seed + number
-        centroids = (workspace.saved(f"centroids_{number}") or {}).get("centroids")
-        if centroids is None:
+    def _clusters(self, rows: np.ndarray, keys: np.ndarray, number: int, workspace: Workspace) -> Clusters:
+        """The clusters of clustering `number`."""
+        seed, name = self.seed + number, f"clusters_{number}"
+        if (known := workspace.saved(name)) is None:
             k = self.k or max(1, round((len(rows) / (2 * self.iterations)) ** 0.5))
             drawn = np.argsort(splitmix64(keys, seed), kind="stable")[: self.train_rows]
-            centroids = centroids_of(rows[drawn], k, self.iterations, seed)
-            workspace.save(f"centroids_{number}", {"centroids": centroids})
-        return assigned(rows, centroids)
+            workspace.save(name, clustered(rows, drawn, k, self.iterations, seed)._asdict())
+            known = workspace.saved(name) or {}
+        return Clusters(**known)
 
     def _groups(self, clusters: np.ndarray, rows: np.ndarray, members: np.ndarray) -> list[np.ndarray]:
         if not self.k and len(members) <= MOST_ROWS:
             return [members] if len(members) else []
         return [*groups(members, clusters, rows, MOST_ROWS, self.seed)]
 
-    def _rank(self, keys: np.ndarray, cosines: np.ndarray, n: int) -> np.ndarray:
+    def _rank(self, rows: np.ndarray, keys: np.ndarray, clusters: Clusters, n: int) -> np.ndarray:
         """The place of each row, int64 [n]; ties by the hash of the uid."""
-        rows = np.arange(len(keys))
-        first = {"hard": cosines, "easy": -cosines, "first": rows, "drawn": splitmix64(keys, self.seed)}[self.keep]
+        places = np.arange(len(keys))
+        if self.keep in ("hard", "easy"):
+            far = cosines_to_centroids(rows, clusters)
+            first = far if self.keep == "hard" else -far
+        else:
+            first = places if self.keep == "first" else splitmix64(keys, self.seed)
         rank = np.empty(len(keys), np.int64)
-        rank[np.lexsort([rows, keys, first, rows < n])] = rows
+        rank[np.lexsort([places, keys, first, places < n])] = places
         return rank
 
 

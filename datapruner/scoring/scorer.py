@@ -79,6 +79,11 @@ class Batch:
         """A 64-bit hash of each uid, uint64 [n]: what anything random in a scorer hangs on."""
         return hash64(self.uids)
 
+    def with_keys(self, keys: np.ndarray) -> Batch:
+        """This batch, whose `keys` somebody has taken already."""
+        vars(self)["keys"] = keys
+        return self
+
 
 @dataclass(frozen=True)
 class Scorer:

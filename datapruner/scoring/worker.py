@@ -126,8 +126,10 @@ def batch_of(source: Source, table: ScoreTable, chunk: Chunk, scorers: Mapping[s
         raise ValueError(f"{table.part(ROWS, chunk.index)}: want {len(chunk.rows)} rows, got {len(names)}")
     refuse_other_rows(parsed, names)
     made = [name for scorer in scorers.values() for name in scorer.vectors() if name in table.vector_columns]
-    batch = source_batch(source, replace(parsed, uids=names), scorers, made)
-    return replace(batch, vectors={**batch.vectors, **{name: table.vectors(name, chunk.index) for name in made}})
+    keys = table.read_part(ROWS, chunk.index, "key").to_numpy()
+    batch = source_batch(source, replace(parsed, uids=names, keys=keys), scorers, made)
+    vectors = {**batch.vectors, **{name: table.vectors(name, chunk.index) for name in made}}
+    return replace(batch, vectors=vectors).with_keys(keys)
 
 
 def source_batch(source: Source, parsed: Chunk, scorers: Mapping[str, Scorer], made: Sequence[str] = ()) -> Batch:
@@ -135,7 +137,7 @@ def source_batch(source: Source, parsed: Chunk, scorers: Mapping[str, Scorer], m
     rows = np.arange(parsed.start, parsed.start + len(parsed.rows), dtype=np.int64)
     vectors = dict.fromkeys(name for scorer in scorers.values() for name in scorer.vectors() if name not in made)
     texts = dict.fromkeys(name for scorer in scorers.values() for name in scorer.fields())
-    return Batch(
+    batch = Batch(
         rows,
         parsed.uids,
         parsed.texts,
@@ -145,6 +147,7 @@ def source_batch(source: Source, parsed: Chunk, scorers: Mapping[str, Scorer], m
         {name: source.vectors(parsed, name) for name in vectors},
         {name: source.field_texts(parsed, name) for name in texts},
     )
+    return batch if parsed.keys is None else batch.with_keys(parsed.keys)
 
 
 def refuse_other_rows(chunk: Chunk, names: list[str]) -> None:

@@ -119,7 +119,7 @@ def test_all_rows_train_the_centroids() -> None:
     draw = np.random.default_rng(0)
     rows = np.concatenate([draw.normal(size=(400, 8)) * 0.01 + np.eye(8)[i] for i in range(3)]).astype(np.float32)
     unit_rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    found = semantic_duplicate.centroids_of(unit_rows, 1, 5, 0)
+    found = semantic_duplicate.clustered(unit_rows, np.arange(1200), 1, 5, 0).centroids
     mean = unit_rows.astype(np.float64).mean(0)
     np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-6)
 
