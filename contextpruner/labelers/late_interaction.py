@@ -19,7 +19,7 @@ question are held, where nothing is pooled.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -34,13 +34,16 @@ from contextpruner.labelers._comparable_cosines import check_unrelated, comparab
 from contextpruner.labelers._stop_words import question_terms
 from contextpruner.models.batches import Batch, Row, check_batch_size, pad_id, run_batches
 from contextpruner.models.document_tokens import DocumentTokens, encode_text, tokenize_document
+from contextpruner.models.late_interaction.arrays import tensor_of
 from contextpruner.models.loading import Precision, batch_size_for, max_tokens_of, model_of, to_device, tokenizer_of
 from contextpruner.models.packing import PackedRow, SpecialTokens, pack, text_only
 from contextpruner.models.sentence_transformer_modules import projection_of
 from contextpruner.models.windows import overlapping_windows
 from contextpruner.units.split import SplitDocument
 from contextpruner.units.terms import terms
+from prunekernels.centroid_interaction import centroid_interaction
 from prunekernels.io.checkpoint import find_checkpoint
+from prunekernels.max_sim import max_sim
 from prunekernels.pool import pool
 
 if TYPE_CHECKING:
@@ -107,7 +110,8 @@ class LateInteraction(Labeler):
             # vectors take far more room than cosines: one document at a time
             vectors = (_own(run_batches([one.row for one in row], at_once, pad, self._vectors), row) for row in rows)
             found = zip(vectors, texts, documents, strict=True)
-            cosines = [self._pooled(asked, own, text, len(item.units)) for own, text, item in found]
+            pooled = (self._of_units(own, text, len(item.units)) for own, text, item in found)
+            cosines = [_of_vectors([asked], encoded)[0] for encoded in pooled]
             return Labels.best_unit(comparable(cosines, documents, self.unrelated))
         said = iter(
             run_batches(
@@ -119,7 +123,7 @@ class LateInteraction(Labeler):
         )
         of_tokens = (_own([next(said) for _ in row], row) for row in rows)
         found = zip(of_tokens, texts, documents, strict=True)
-        cosines = [_max_sim(own, asked.weights, text, len(item.units)) for own, text, item in found]
+        cosines = [_of_cosines(own, asked.weights, text, len(item.units)) for own, text, item in found]
         return Labels.best_unit(comparable(cosines, documents, self.unrelated))
 
     def encode(self, documents: Sequence[SplitDocument]) -> list[Encoded]:
@@ -137,21 +141,21 @@ class LateInteraction(Labeler):
 
     def _of_units(self, own: np.ndarray, text: DocumentTokens, n_units: int) -> Encoded:
         """The vectors of each unit's tokens, pooled where they are pooled, unit after unit; and where each ends."""
-        vectors, ends, at = [own[:0]], [], 0
-        tokens_of = dict(_tokens_of_units(text, n_units))
-        for unit in range(n_units):
-            found = own[tokens_of[unit]] if unit in tokens_of else own[:0]
-            if self.pool_factor > 1 and len(found):
-                found = pool(torch.from_numpy(found), self.pool_factor).vectors.numpy()
-            vectors.append(found)
-            at += len(found)
-            ends.append(at)
-        return {"vectors": np.concatenate(vectors), "ends": np.array(ends, dtype=np.int64)}
+        tokens, sizes = _tokens_of_units(text, n_units)
+        vectors = own[tokens]
+        if self.pool_factor > 1:
+            parts = torch.from_numpy(vectors).split(sizes.tolist())
+            pooled = [pool(part, self.pool_factor).vectors.numpy() if len(part) else part.numpy() for part in parts]
+            vectors = np.concatenate([own[:0], *pooled])
+            sizes = np.array([len(part) for part in pooled], dtype=np.int64)
+        return {"vectors": vectors, "ends": sizes.cumsum()}
 
     def label_encoded(
         self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
     ) -> list[Labels]:
-        found = ([_best_tokens(one, document) for document in encoded] for one in self._asked(questions))
+        asked = self._asked(questions)
+        of_documents = [_of_vectors(asked, one) for one in encoded]
+        found = ([one[number] for one in of_documents] for number in range(len(asked)))
         return [Labels.best_unit(comparable(cosines, documents, self.unrelated)) for cosines in found]
 
     def _asked(self, questions: Sequence[str]) -> list[Question]:
@@ -180,16 +184,6 @@ class LateInteraction(Labeler):
             loaded.window,
             lambda room: overlapping_windows(document.units, text.ends, room, with_context=False),
         )
-
-    def _pooled(self, asked: Question, own: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
-        """float32 [units]: as `_max_sim`, over the pooled vectors of each unit, out of `own` [tokens, d]."""
-        found = np.zeros(n_units, np.float32)
-        vectors = torch.from_numpy(own)
-        for unit, tokens in _tokens_of_units(text, n_units):
-            if len(asked.weights):
-                pooled = pool(vectors[tokens], self.pool_factor).vectors
-                found[unit] = (asked.vectors.cpu() @ pooled.T).amax(1).numpy() @ asked.weights
-        return found
 
     def _vectors(self, batch: Batch) -> torch.Tensor:
         """Unit vectors [B, T, d]."""
@@ -230,31 +224,29 @@ def _weights(question: str, offsets: np.ndarray) -> np.ndarray:
     return (weights / max(weights.sum(), 1)).astype(np.float32)
 
 
-def _max_sim(cosines: np.ndarray, weights: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
+def _of_cosines(cosines: np.ndarray, weights: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
     """float32 [units] out of [tokens, Q]; a unit without tokens, or a question without, gets 0."""
-    found = np.zeros(n_units, np.float32)
-    if cosines.shape[1]:
-        for unit, tokens in _tokens_of_units(text, n_units):
-            found[unit] = cosines[tokens].max(0) @ weights
-    return found
+    tokens, sizes = map(torch.from_numpy, _tokens_of_units(text, n_units))
+    # every token is a centroid of its own
+    found = centroid_interaction(torch.from_numpy(cosines), tokens, sizes, torch.from_numpy(weights))
+    return found.masked_fill(sizes == 0, 0).numpy()
 
 
-def _best_tokens(asked: Question, document: Encoded) -> np.ndarray:
-    """As `_max_sim`, out of the vectors of the units' tokens one after the other."""
-    ends = document["ends"]
-    found = np.zeros(len(ends), np.float32)
-    sizes = np.diff(ends, prepend=0)
-    if len(asked.weights) and sizes.any():
-        cosines = document["vectors"] @ asked.vectors.cpu().numpy().T
-        having = np.flatnonzero(sizes)
-        found[having] = np.maximum.reduceat(cosines, (ends - sizes)[having]) @ asked.weights
-    return found
+def _of_vectors(asked: Sequence[Question], document: Encoded) -> np.ndarray:
+    """The same for several questions, float32 [questions, units], out of vectors of tokens."""
+    sizes = np.diff(document["ends"], prepend=0)
+    found = max_sim(
+        torch.cat([question.vectors for question in asked]).cpu(),
+        tensor_of(document["vectors"]),
+        torch.from_numpy(sizes),
+        [len(question.weights) for question in asked],
+        torch.from_numpy(np.concatenate([question.weights for question in asked])),
+    )
+    return found.masked_fill(torch.from_numpy(sizes == 0), 0).numpy()
 
 
-def _tokens_of_units(text: DocumentTokens, n_units: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Each unit that has tokens, with them."""
+def _tokens_of_units(text: DocumentTokens, n_units: int) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of the units, one unit after the other, and how many each has; both int64."""
     order = np.argsort(text.unit, kind="stable")
     edges = np.searchsorted(text.unit[order], np.arange(n_units + 1))
-    for unit in range(n_units):
-        if edges[unit] < edges[unit + 1]:
-            yield unit, text.token[order[edges[unit] : edges[unit + 1]]]
+    return text.token[order[edges[0] : edges[-1]]], np.diff(edges)

@@ -1,7 +1,7 @@
 """Centroid interaction and centroid pruning: MaxSim of which a document token is its centroid (PLAID).
 
     s(q, d) = sum over tokens i of q of  w_i max over tokens j of d of  S[c_j, i]
-    with a threshold t: only over tokens j with  max over i of S[c_j, i] >= t
+    pruned: only over tokens j whose centroid is kept; PLAID keeps those with  max over i of S[c, i] >= t
 
 S holds the similarity of every centroid with every token of the question, c_j is the centroid of token j (Santhanam et
 al. 2022, arXiv:2205.09707, equations 3 to 5). Higher = closer. A token costs one row of S, which lies in the cache, in
@@ -27,18 +27,18 @@ def centroid_interaction(
     codes: torch.Tensor,
     lengths: Lengths,
     weights: torch.Tensor | None = None,
-    threshold: float | None = None,
+    is_kept: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Score documents of `codes` [T] (whole numbers in [0, K)), ragged by `lengths` [N]; float32 [N].
 
-    `similarities` [K, Q] of centroids with the question's tokens, `weights` [Q] of these. A document of which no token
-    is left scores -inf. No gradient. Raises ValueError for other shapes and dtypes, lengths that do not fit, a code out
-    of range, a threshold that is NaN, and NaN or infinity, with the row named on a CPU.
+    `similarities` [K, Q] of centroids with the question's tokens, `weights` [Q] of these; `is_kept` [K] says which
+    centroids count, as `similarities.amax(1) >= 0.5` does. A document of which no token is left scores -inf. No
+    gradient. Raises ValueError for other shapes and dtypes, lengths that do not fit, a code out of range, and NaN or
+    infinity, with the row named on a CPU.
     """
-    _check(similarities, codes, weights, threshold)
+    _check(similarities, codes, weights, is_kept)
     sizes = check_lengths("lengths", lengths, len(codes))
     table = similarities.float()
-    is_kept = None if threshold is None or not table.shape[1] else table.amax(1) >= threshold
     scores = torch.full((len(sizes),), -torch.inf, dtype=torch.float32, device=table.device)
     ids = torch.zeros(table.shape[1], dtype=torch.int64, device=table.device)
     for some, rows in groups(sizes, ROWS):
@@ -61,7 +61,7 @@ def _without_pruned(
 
 
 def _check(
-    similarities: torch.Tensor, codes: torch.Tensor, weights: torch.Tensor | None, threshold: float | None
+    similarities: torch.Tensor, codes: torch.Tensor, weights: torch.Tensor | None, is_kept: torch.Tensor | None
 ) -> None:
     if similarities.ndim != 2 or codes.ndim != 1:
         raise ValueError(f"want similarities [K, Q] and codes [T], got {[*similarities.shape]} and {[*codes.shape]}")
@@ -71,7 +71,7 @@ def _check(
         )
     if len(codes) and not (int(codes.min()) >= 0 and int(codes.max()) < len(similarities)):
         raise ValueError(f"want codes in [0, {len(similarities)}), got {int(codes.min())} to {int(codes.max())}")
-    if threshold is not None and threshold != threshold:
-        raise ValueError(f"want a threshold, got {threshold}")
+    if is_kept is not None and (is_kept.shape != similarities.shape[:1] or is_kept.dtype != torch.bool):
+        raise ValueError(f"want is_kept [{len(similarities)}] of bool, got {[*is_kept.shape]} {is_kept.dtype}")
     check_weights(weights, similarities.shape[1])
     check_finite("similarities", similarities)

@@ -10,21 +10,19 @@ taken while they lie in the cache; nothing grows with documents but their scores
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 
 from prunekernels._finite import check_finite
 from prunekernels._precision import full_precision
+from prunekernels._products import STEP, filled, products
 from prunekernels._ragged import Lengths, check_lengths, groups, maxima
 from prunekernels._sums import sum_rows
 from prunekernels._unit import check_rows
 
 # products held at a time (1 MiB of float32), and tokens of questions in one product
 MAX_PRODUCTS, COLUMNS = 2**18, 512
-
-# both sides are filled up to whole multiples: a product of few rows is rounded in another order than one of many
-STEP = 16
 
 
 @full_precision
@@ -38,9 +36,9 @@ def max_sim(
     """Score `documents` [T, D], ragged by `lengths` [N], against `questions` [Q, D]; float32 [N].
 
     `questions` are the tokens of one question or, with `question_lengths` [M], of several: then [M, N]. `weights` [Q]
-    are those of the questions' tokens. A document without tokens scores -inf. A score hangs on neither the order of the
-    documents nor on what else is asked. No gradient. Raises ValueError for other shapes and dtypes, lengths that do not
-    fit, and NaN or infinity, with the row named on a CPU.
+    are those of the questions' tokens. A document without tokens scores -inf. A score hangs on neither the order of
+    the documents nor on what else is asked. No gradient. Raises ValueError for other shapes and dtypes, lengths that
+    do not fit, and NaN or infinity, with the row named on a CPU.
     """
     _check(questions, documents, weights)
     sizes = check_lengths("lengths", lengths, len(documents))
@@ -49,9 +47,10 @@ def max_sim(
     check_rows("questions", questions)
     scores = torch.zeros(len(asked), len(sizes), dtype=torch.float32, device=documents.device)
     for some, rows in groups(asked, COLUMNS):
-        ids = torch.arange(len(asked[some]), dtype=torch.int64, device="cpu").repeat_interleave(asked[some]).to(documents.device)
+        whose = torch.arange(len(asked[some]), dtype=torch.int64, device="cpu").repeat_interleave(asked[some])
+        ids = whose.to(documents.device)
         of_tokens = None if weights is None else weights[rows]
-        for found, best in _best(questions[rows].float(), documents, sizes):
+        for found, best in _best(questions[rows], documents, sizes):
             scores[some, found] = sum_of_maxima(best, of_tokens, ids, len(asked[some]))
     scores[:, (sizes == 0).to(scores.device)] = -torch.inf
     return scores[0] if question_lengths is None else scores
@@ -62,41 +61,36 @@ def sum_of_maxima(best: torch.Tensor, weights: torch.Tensor | None, ids: torch.T
 
     `ids` [Q] says whose token each is. Tokens are added one after the other; -inf counts as 0.
     """
-    columns = best.T.masked_fill(best.T == -torch.inf, 0)
+    columns = best.T.masked_fill(-torch.inf == best.T, 0)
     return sum_rows(columns if weights is None else columns * weights.float()[:, None], ids, n)
 
 
-def _best(questions: torch.Tensor, documents: torch.Tensor, sizes: torch.Tensor):  # type: ignore[no-untyped-def]
+def _best(
+    questions: torch.Tensor, documents: torch.Tensor, sizes: torch.Tensor
+) -> Iterator[tuple[slice, torch.Tensor]]:
     """A few documents at a time, their places and the best product of each with each token: [G, Q]."""
-    n_tokens = len(questions)
-    columns = F.pad(questions, (0, 0, 0, -n_tokens % STEP)).T
-    height = max(STEP, MAX_PRODUCTS // max(columns.shape[1], 1))
+    columns = filled(questions)
+    height = max(STEP, MAX_PRODUCTS // max(len(columns), 1))
     for some, rows in groups(sizes, height):
         peak = None
         for start in range(rows.start, rows.stop, height):
             block = documents[start : min(start + height, rows.stop)]
-            products = _products(block, columns)
-            _check_products(products, documents)
+            of_block = products(block, columns)
+            _check_products(of_block, documents)
             # a document that is longer than a block comes alone
-            found = maxima(products, sizes[some].clamp(max=len(block)))
+            found = maxima(of_block, sizes[some].clamp(max=len(block)))
             peak = found if peak is None else torch.maximum(peak, found)
         if peak is not None:
-            yield some, peak[:, :n_tokens]
+            yield some, peak[:, : len(questions)]
 
 
-def _products(block: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    n_rows = len(block)
-    rows = F.pad(block.float(), (0, 0, 0, max(0, STEP - n_rows))).contiguous()
-    return (rows @ columns)[:n_rows]
-
-
-def _check_products(products: torch.Tensor, documents: torch.Tensor) -> None:
+def _check_products(found: torch.Tensor, documents: torch.Tensor) -> None:
     """What is not finite in a row of the documents is in its products: fewer numbers, and still in the cache."""
-    if products.is_cuda:
-        check_finite("products with documents", products)
-    elif not math.isfinite(products.sum()):
+    if found.is_cuda:
+        check_finite("products with documents", found)
+    elif not math.isfinite(found.sum()):
         check_finite("documents", documents)
-        if not products.isfinite().all():
+        if not found.isfinite().all():
             raise ValueError("want products of questions and documents that float32 can hold, got larger ones")
 
 
@@ -106,9 +100,7 @@ def _check(questions: torch.Tensor, documents: torch.Tensor, weights: torch.Tens
             f"want questions [Q, D] and documents [T, D], got {[*questions.shape]} and {[*documents.shape]}"
         )
     if not questions.is_floating_point() or not documents.is_floating_point():
-        raise ValueError(
-            f"want floating-point questions and documents, got {questions.dtype} and {documents.dtype}"
-        )
+        raise ValueError(f"want floating-point questions and documents, got {questions.dtype} and {documents.dtype}")
     check_weights(weights, len(questions))
 
 
