@@ -46,7 +46,7 @@ def numbers(codes: torch.Tensor, n_codes: int) -> torch.Tensor:
 
 @full_precision
 def agreeing(one: torch.Tensor, other: torch.Tensor, n_bits: int) -> torch.Tensor:
-    """How many of `n_bits` bits agree of each row of `one` [A, bytes] and each of `other` [B, bytes]: float32 [A, B]."""
+    """How many of `n_bits` bits agree, of each row of `one` [A, bytes] and each of `other` [B, bytes]: [A, B]."""
     _check_packed(one, other, n_bits)
     # bits as -1 and 1: their product is agreeing minus differing ones, exact in float32
     return (_unpacked(one, n_bits) @ _unpacked(other, n_bits).T + n_bits) / 2

@@ -28,7 +28,9 @@ def test_by_hand(device: torch.device) -> None:
     assert centroid_interaction(table, codes, lengths).tolist() == pytest.approx([1.5, 0.6, -INF, 0.8])
     # the third centroid reaches .5 with neither token: a document of nothing else has nothing left
     is_kept = table.amax(1) >= 0.5
-    assert centroid_interaction(table, codes, lengths, is_kept=is_kept).tolist() == pytest.approx([1.5, -INF, -INF, 0.8])
+    assert centroid_interaction(table, codes, lengths, is_kept=is_kept).tolist() == pytest.approx(
+        [1.5, -INF, -INF, 0.8]
+    )
     # one that reaches it with one token counts for the other as well
     one = table.amax(1) >= 0.7
     assert centroid_interaction(table, codes, lengths, is_kept=one).tolist() == pytest.approx([1.0, -INF, -INF, -INF])

@@ -5,9 +5,10 @@
     3  of these a quarter, and no fewer than top_k, by centroid interaction over all of their tokens
     4  of these top_k, by MaxSim of the tokens as residuals bring them back
 
-A stage that would drop nothing is left out. Without residuals stage 3 has the last word. One thing differs from PLAID:
-cells of stage 1 reach any threshold, so that no candidate comes to stand last, in an order that says nothing, where a
-model's cosines are lower than ColBERT's. Ties go to the lower document.
+A stage that would drop nothing is left out. Without residuals stage 3 has the last word. Two things differ from PLAID,
+so that no choice hangs on the order of documents: what ties with the last that a stage keeps is kept as well, and cells
+of stage 1 reach any threshold, where a model's cosines are lower than ColBERT's and candidates would be left without a
+token. Among the top_k ties go to the lower document.
 """
 
 from __future__ import annotations
@@ -76,11 +77,11 @@ def search(index: CentroidIndex, question: Array, top_k: int = 10, settings: Sea
         is_kept = similarities.amax(1) >= settings.threshold
         is_kept[cells] = True
         scores = _interaction(index, found, similarities, is_kept)
-        found = found[select.top(scores, settings.n_documents).cpu()]
+        found = found[_reaching(scores, settings.n_documents).cpu()]
     n_last = max(settings.n_documents // 4, top_k)
     if len(found) > n_last or not index.weights.numel():
         scores = _interaction(index, found, similarities)
-        kept = select.top(scores, min(n_last, len(found)))
+        kept = _reaching(scores, n_last)
         found, scores = found[kept.cpu()], scores[kept]
     if index.weights.numel():
         scores = _exact(index, found, asked)
@@ -119,7 +120,7 @@ def _similarities(index: CentroidIndex, asked: torch.Tensor) -> torch.Tensor:
 
 def _probed(similarities: torch.Tensor, n_probe: int) -> torch.Tensor:
     """The cells that are among the `n_probe` nearest of some token of the question, ascending."""
-    left, is_probed = similarities.clone(), torch.zeros_like(similarities[:, 0], dtype=torch.bool)
+    left, is_probed = similarities.clone(), torch.zeros(len(similarities), dtype=torch.bool, device=similarities.device)
     if similarities.numel():
         # a few passes for the largest take less than one sort
         for _ in range(min(n_probe, len(left))):
@@ -127,6 +128,13 @@ def _probed(similarities: torch.Tensor, n_probe: int) -> torch.Tensor:
             is_probed[nearest] = True
             left[nearest, torch.arange(left.shape[1], dtype=torch.int64, device=left.device)] = -torch.inf
     return is_probed.nonzero().flatten()
+
+
+def _reaching(scores: torch.Tensor, n: int) -> torch.Tensor:
+    """The places of the `n` best and of all that tie with the last of them, ascending."""
+    if n >= len(scores):
+        return torch.arange(len(scores), dtype=torch.int64, device=scores.device)
+    return select.threshold(scores, float(scores.kthvalue(len(scores) - n + 1).values))
 
 
 def _interaction(
