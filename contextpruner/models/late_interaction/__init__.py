@@ -10,7 +10,8 @@ Arrays are numpy or torch, one document after the other, or a list (`arrays`). T
 `max_sim`, `centroid_interaction`, `residual_codes`, `binary_codes`, `kmeans`, `pool`.
 """
 
-from contextpruner.models.late_interaction.centroid_index import CentroidIndex, IndexSettings, build_index
+from contextpruner.models.late_interaction.centroid_index import CentroidIndex, build_index
+from contextpruner.models.late_interaction.centroids import IndexSettings
 from contextpruner.models.late_interaction.salient_tokens import salient_tokens
 from contextpruner.models.late_interaction.scores import max_sim
 from contextpruner.models.late_interaction.search import (

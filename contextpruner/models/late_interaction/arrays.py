@@ -78,9 +78,9 @@ def _joined(name: str, vectors: Sequence[Array], lengths: Lengths | None) -> Rag
     return Ragged(torch.cat(parts), sizes, isinstance(vectors[0], np.ndarray))
 
 
-def question_of(question: Array, n_dims: int) -> torch.Tensor:
-    """One question [Q, D]; raises ValueError for another shape."""
-    found = tensor_of(question)
+def rows_of_width(name: str, array: Array, n_dims: int) -> torch.Tensor:
+    """`array` [n, n_dims] of floating point as a tensor; raises ValueError for another shape or dtype."""
+    found = tensor_of(array)
     if found.ndim != 2 or found.shape[1] != n_dims or not found.is_floating_point():
-        raise ValueError(f"want a question [Q, {n_dims}] of floating point, got {[*found.shape]} {found.dtype}")
+        raise ValueError(f"want {name} [n, {n_dims}] of floating point, got {[*found.shape]} {found.dtype}")
     return found

@@ -12,28 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
-from contextpruner.models.late_interaction import centroids as _centroids
-from contextpruner.models.late_interaction.arrays import Lengths, Vectors, ragged
+from contextpruner.models.late_interaction.arrays import Array, Lengths, Vectors, ragged, rows_of_width
+from contextpruner.models.late_interaction.centroids import IndexSettings, blocks, fit, nearest
 from prunekernels import residual_codes
 from prunekernels._precision import full_precision
-
-
-@dataclass(frozen=True)
-class IndexSettings:
-    """`n_centroids` None is PLAID's number, 2^floor(log2(16 sqrt T)); `bits` a dimension of residuals, 0 for none."""
-
-    n_centroids: int | None = None
-    bits: int = 4
-    iterations: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.n_centroids is not None and self.n_centroids < 1:
-            raise ValueError(f"want n_centroids of at least 1, got {self.n_centroids}")
-        if self.bits:
-            residual_codes.check_bits(self.bits)
-        if self.iterations < 1:
-            raise ValueError(f"want at least 1 iteration, got {self.iterations}")
+from prunekernels._unit import check_rows
 
 
 @dataclass(frozen=True)
@@ -79,38 +62,40 @@ class CentroidIndex:
 
 @full_precision
 def build_index(
-    vectors: Vectors, lengths: Lengths | None = None, settings: IndexSettings | None = None
+    vectors: Vectors,
+    lengths: Lengths | None = None,
+    settings: IndexSettings | None = None,
+    centroids: Array | None = None,
 ) -> CentroidIndex:
     """Index documents, ragged as in `arrays`: [T, D] with `lengths`, [N, L, D], or one array a document.
 
-    Fewer tokens than centroids are wanted give as many centroids as tokens. Documents may be empty: no search finds
-    them. Raises ValueError for other shapes, and NaN or infinity, with the row named.
+    Fewer tokens than centroids are wanted give as many centroids as tokens. `centroids` [K, D], of length 1, were
+    trained elsewhere, say in another index, and stand in place of those that would be. Documents may be empty: no
+    search finds them. Raises ValueError for other shapes, and NaN or infinity, with the row named.
     """
     settings = settings or IndexSettings()
     there = ragged("vectors", vectors, lengths)
     values = there.values
     if not values.is_floating_point() or not values.shape[1]:
         raise ValueError(f"want floating-point vectors [T, D], D of at least 1, got {values.dtype} {[*values.shape]}")
-    k = min(len(values), settings.n_centroids or _centroids.n_centroids_for(len(values)))
-    device = values.device
-    codes = torch.zeros(len(values), dtype=_code_dtype(k), device=device)
-    bits = settings.bits if k else 0
-    n_bytes = -(-values.shape[1] * bits // 8)
-    residuals = torch.zeros(len(values), n_bytes, dtype=torch.uint8, device=device)
-    if not k:
-        nothing = values.new_zeros(0, dtype=torch.float32)
-        none = torch.zeros(0, dtype=torch.int64, device=device)
-        empty = values.new_zeros(0, values.shape[1], dtype=torch.float32)
-        return CentroidIndex(empty, codes, there.lengths, residuals, nothing, none, none, there.is_numpy)
-    book = _centroids.fit(values, k, bits, settings.iterations, settings.seed)
-    for rows, block in _centroids.blocks(values):
-        own = _centroids.nearest(block, book.centroids)
+    given = None if centroids is None else rows_of_width("centroids", centroids, values.shape[1])
+    if given is not None:
+        check_rows("centroids", given)
+        if len(values) and not len(given):
+            raise ValueError("want at least one of the centroids, got none")
+    book = fit(values, settings, given)
+    n_bytes = -(-values.shape[1] * settings.bits // 8) if len(book.buckets.weights) else 0
+    codes = torch.zeros(len(values), dtype=_code_dtype(len(book.centroids)), device=values.device)
+    residuals = torch.zeros(len(values), n_bytes, dtype=torch.uint8, device=values.device)
+    for rows, block in blocks(values):
+        own = nearest(block, book.centroids)
         codes[rows] = own.to(codes.dtype)
-        if book.buckets is not None:
+        if n_bytes:
             residuals[rows] = residual_codes.encode(block - book.centroids[own], book.buckets.cutoffs)
-    weights = values.new_zeros(0, dtype=torch.float32) if book.buckets is None else book.buckets.weights
-    members, cell_sizes = _cells(codes, there.lengths, k)
-    return CentroidIndex(book.centroids, codes, there.lengths, residuals, weights, members, cell_sizes, there.is_numpy)
+    cells = _cells(codes, there.lengths, len(book.centroids))
+    return CentroidIndex(
+        book.centroids, codes, there.lengths, residuals, book.buckets.weights, *cells, is_numpy=there.is_numpy
+    )
 
 
 def _cells(codes: torch.Tensor, lengths: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

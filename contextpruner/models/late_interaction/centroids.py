@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -26,11 +27,29 @@ SAMPLE, MAX_RESIDUALS = 64, 2**22
 ROWS, MAX_PAIRS = 2**14, 2**22
 
 
+@dataclass(frozen=True)
+class IndexSettings:
+    """`n_centroids` None is PLAID's number, 2^floor(log2(16 sqrt T)); `bits` a dimension of residuals, 0 for none."""
+
+    n_centroids: int | None = None
+    bits: int = 4
+    iterations: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n_centroids is not None and self.n_centroids < 1:
+            raise ValueError(f"want n_centroids of at least 1, got {self.n_centroids}")
+        if self.bits:
+            residual_codes.check_bits(self.bits)
+        if self.iterations < 1:
+            raise ValueError(f"want at least 1 iteration, got {self.iterations}")
+
+
 class Codebook(NamedTuple):
-    """`centroids` float32 [K, D] of length 1, and of an index with residuals their `buckets`."""
+    """`centroids` float32 [K, D] of length 1; the `buckets` of residuals, without entries where there are none."""
 
     centroids: torch.Tensor
-    buckets: residual_codes.Buckets | None
+    buckets: residual_codes.Buckets
 
 
 def n_centroids_for(n_tokens: int) -> int:
@@ -52,19 +71,28 @@ def blocks(values: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
         yield rows, unit_rows(block)
 
 
-def fit(values: torch.Tensor, k: int, bits: int, iterations: int, seed: int) -> Codebook:
-    """Train `k` centroids on `values` [T, D], T of at least `k`, and buckets of `bits` (0: none)."""
+def fit(values: torch.Tensor, settings: IndexSettings, centroids: torch.Tensor | None = None) -> Codebook:
+    """Train centroids on `values` [T, D] where none are given, and the buckets of what they leave."""
+    k = settings.n_centroids or n_centroids_for(len(values)) if centroids is None else len(centroids)
+    k = min(k, len(values)) if centroids is None else k
     n_sample = min(len(values), SAMPLE * k)
-    order = torch.cat([_hashes(block, seed) for _, block in blocks(values)]).argsort(stable=True)[:n_sample]
-    n_held = min(n_sample // 20, max(1, MAX_RESIDUALS // values.shape[1]))
-    # too few tokens: those that train say what residuals are like as well
-    n_held = n_held if n_sample - n_held >= k else 0
+    order = _order(values, settings.seed)[:n_sample]
     sample = unit_rows(values[order.to(values.device)])
-    centroids = kmeans(sample[n_held:], k, iterations=iterations, seed=seed).centroids
-    if not bits:
-        return Codebook(centroids, None)
-    held = sample[: n_held or max(1, MAX_RESIDUALS // values.shape[1])]
-    return Codebook(centroids, residual_codes.fit(held - centroids[nearest(held, centroids)], bits))
+    most = max(1, MAX_RESIDUALS // values.shape[1])
+    n_held = min(n_sample // 20, most)
+    if centroids is None:
+        # too few tokens: those that train say what residuals are like as well
+        n_held = n_held if n_sample - n_held >= k else 0
+        trained = (
+            kmeans(sample[n_held:], k, iterations=settings.iterations, seed=settings.seed).centroids if k else sample
+        )
+    else:
+        trained = unit_rows(centroids).to(values.device)
+    nothing = trained.new_zeros(0)
+    held = sample[: n_held or most]
+    if not settings.bits or not len(held):
+        return Codebook(trained, residual_codes.Buckets(nothing, nothing))
+    return Codebook(trained, residual_codes.fit(held - trained[nearest(held, trained)], settings.bits))
 
 
 def nearest(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
@@ -73,6 +101,12 @@ def nearest(rows: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     columns = filled(centroids)
     found = [products(block, columns)[:, : len(centroids)].argmax(1) for block in rows.split(height)]
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64, device=rows.device)
+
+
+def _order(values: torch.Tensor, seed: int) -> torch.Tensor:
+    """The places of all tokens in the order of their hashes, int64 [T]."""
+    hashes = [_hashes(block, seed) for _, block in blocks(values)]
+    return (torch.cat(hashes) if hashes else torch.zeros(0, dtype=torch.int64, device="cpu")).argsort(stable=True)
 
 
 def _hashes(block: torch.Tensor, seed: int) -> torch.Tensor:

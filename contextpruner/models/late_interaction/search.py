@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 
-from contextpruner.models.late_interaction.arrays import Array, question_of
+from contextpruner.models.late_interaction.arrays import Array, rows_of_width
 from contextpruner.models.late_interaction.centroid_index import CentroidIndex
 from prunekernels import binary_codes, select
 from prunekernels._precision import full_precision
@@ -109,7 +109,7 @@ def centroid_scores(index: CentroidIndex, question: Array, binary: bool = False)
 
 
 def _asked(index: CentroidIndex, question: Array) -> torch.Tensor:
-    asked = question_of(question, index.centroids.shape[1])
+    asked = rows_of_width("question", question, index.centroids.shape[1])
     check_rows("question", asked)
     return asked.to(index.centroids.device, torch.float32)
 

@@ -230,6 +230,17 @@ def test_a_sample_trains_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -
     assert len(index.codes) == len(VALUES) > 160
 
 
+def test_centroids_trained_elsewhere_are_taken() -> None:
+    index = build_index(VALUES, LENGTHS, IndexSettings(n_centroids=20, bits=2))
+    again = build_index(VALUES, LENGTHS, IndexSettings(n_centroids=99, bits=2), index.centroids)
+    assert torch.equal(again.codes, index.codes)
+    torch.testing.assert_close(again.centroids, index.centroids)
+    few = build_index(VALUES.numpy()[:3], [3], IndexSettings(bits=1), index.centroids.numpy())
+    assert len(few.centroids) == 20
+    torch.testing.assert_close(few.codes, index.codes[:3])
+    assert search(build_index(VALUES[:0], [0], centroids=index.centroids), VALUES[:2]).documents.tolist() == []
+
+
 def test_hardly_any_tokens() -> None:
     for n in (0, 1, 2, 5):
         index = build_index(VALUES[:n], [0, n, 0])
@@ -257,13 +268,16 @@ def test_settings_by_how_many_are_wanted() -> None:
         (lambda: build_index(VALUES.long(), LENGTHS), "floating-point"),
         (lambda: build_index(VALUES[:, :0], LENGTHS), "at least 1"),
         (lambda: build_index(torch.cat([VALUES[:40], torch.full((1, 12), torch.nan)]), [41]), "row 40 of vectors"),
+        (lambda: build_index(VALUES, LENGTHS, centroids=VALUES[:0]), "at least one of the centroids"),
+        (lambda: build_index(VALUES, LENGTHS, centroids=VALUES[:5, :3]), r"centroids \[n, 12\]"),
+        (lambda: build_index(VALUES, LENGTHS, centroids=VALUES[:2] * torch.nan), "row 0 of centroids"),
         (lambda: IndexSettings(bits=3), "bits"),
         (lambda: IndexSettings(n_centroids=0), "n_centroids"),
         (lambda: IndexSettings(iterations=0), "iteration"),
         (lambda: SearchSettings(0, None, 5), "n_probe"),
         (lambda: SearchSettings(1, None, 0), "n_documents"),
         (lambda: search(build_index(VALUES, LENGTHS), VALUES[:1], 0), "top_k"),
-        (lambda: search(build_index(VALUES, LENGTHS), VALUES[:1, :5]), r"\[Q, 12\]"),
+        (lambda: search(build_index(VALUES, LENGTHS), VALUES[:1, :5]), r"question \[n, 12\]"),
         (
             lambda: search(build_index(VALUES, LENGTHS), VALUES[:2] * torch.tensor([[1.0], [torch.inf]])),
             "row 1 of quest",
