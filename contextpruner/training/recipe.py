@@ -1,7 +1,8 @@
 """A recipe: everything that makes a pruner out of question sets and an encoder, in one file of YAML.
 
 `work` is the folder that all steps share: examples/, student/, packed/, run/ (or the folder `run`, for another run on
-the same data). Paths are relative to where the command runs. The same recipe, data and seed give the same examples and rows to the byte.
+the same data). Paths are relative to where the command runs. The same recipe, data and seed give the same examples
+and rows to the byte.
 """
 
 from __future__ import annotations

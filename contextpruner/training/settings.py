@@ -1,4 +1,4 @@
-"""A dataclass of settings from an object of YAML or JSON: each field by its type, unknown keys refused with their place.
+"""A dataclass of settings from an object of YAML or JSON: each field by its type, unknown keys refused by their place.
 
 Read are bool, int, float, str, Literal, another dataclass, and tuples of these; None where a field allows it.
 """

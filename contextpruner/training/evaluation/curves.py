@@ -18,7 +18,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class JudgedUnits:
-    """A question's units: what a labeler says of them, float [n], their characters, int [n], and which are gold, bool [n]."""
+    """A question's units: what a labeler says of them, float [n], their characters, int [n], and if gold, bool [n]."""
 
     probabilities: np.ndarray
     sizes: np.ndarray
@@ -27,7 +27,7 @@ class JudgedUnits:
 
 @dataclass(frozen=True, eq=False)
 class RecallCurve:
-    """Points of descending `thresholds` [m]: `removed`, `recall` and `all_gold` (questions that keep all theirs) there."""
+    """Points of descending `thresholds` [m]: `removed`, `recall` and `all_gold`, questions that keep all theirs."""
 
     thresholds: np.ndarray
     removed: np.ndarray

@@ -18,7 +18,7 @@ from contextpruner.units.split import SplitDocument, split_format
 
 @dataclass(frozen=True, eq=False)
 class JudgedQuestion:
-    """`units` of all documents of a question; `scores` and `has_gold` [documents], float32 and bool; what labelling took."""
+    """`units` of all documents of a question; `scores` float32 and `has_gold` bool [documents]; what labelling took."""
 
     source: str
     language: str

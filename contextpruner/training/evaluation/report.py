@@ -1,10 +1,10 @@
 """The numbers of a labeler on a set of questions, under one threshold for all of them.
 
-    recall, all_gold     at the lowest threshold that removes 70 % of the characters in the mean over questions
-    area                 under recall over removed characters (`curves`)
-    empty                of the questions without gold, the share left empty where 2 % of the others are
-    first                of the questions with several documents, the share with a right one first; mrr over these
-    milliseconds         of labelling a question
+recall, all_gold     at the lowest threshold that removes 70 % of the characters in the mean over questions
+area                 under recall over removed characters (`curves`)
+empty                of the questions without gold, the share left empty where 2 % of the others are
+first                of the questions with several documents, the share with a right one first; mrr over these
+milliseconds         of labelling a question
 """
 
 from __future__ import annotations

@@ -68,7 +68,9 @@ def _taken(source: Source, recipe: Recipe, counts: Counts) -> Iterator[Taken]:
         return
     if source.limit is not None and len(rows) > source.limit:
         rows = sorted(rows, key=lambda row: _share(f"{recipe.seed} limit {source.name} {row.id}"))[: source.limit]
-    yield from ((source, row) for row in rows if row.question.strip() and any(one.text.strip() for one in row.documents))
+    yield from (
+        (source, row) for row in rows if row.question.strip() and any(one.text.strip() for one in row.documents)
+    )
 
 
 def _is_held(source: Source, row: AskedRow, recipe: Recipe) -> bool:

@@ -34,7 +34,10 @@ class PassageIndex:
             own.append(np.array([self._numbers.setdefault(term, len(self._numbers)) for term in found], np.int32))
             documents.append(np.full(len(found), number, np.int32))
             counts.append(np.array([*found.values()], np.float32))
-        term, document = np.concatenate([np.zeros(0, np.int32), *own]), np.concatenate([np.zeros(0, np.int32), *documents])
+        term, document = (
+            np.concatenate([np.zeros(0, np.int32), *own]),
+            np.concatenate([np.zeros(0, np.int32), *documents]),
+        )
         order = np.argsort(term, kind="stable")
         self._document = document[order]
         count = np.concatenate([np.zeros(0, np.float32), *counts])[order]

@@ -1,10 +1,10 @@
 """Rows of published question sets, read as what they ask: one function for each form of a row.
 
-    offsets            one text and the character at which the answer starts; perhaps marked spans ("gold")
-    sentences          candidates, which one text is made of, and which of them answer
-    passages           candidates, each a document ("title: text"), and which of them answer
-    supporting_facts   paragraphs with titles, and (title, sentence) pairs that answer
-    meetings           turns of a meeting and several questions about it
+offsets            one text and the character at which the answer starts; perhaps marked spans ("gold")
+sentences          candidates, which one text is made of, and which of them answer
+passages           candidates, each a document ("title: text"), and which of them answer
+supporting_facts   paragraphs with titles, and (title, sentence) pairs that answer
+meetings           turns of a meeting and several questions about it
 """
 
 from __future__ import annotations

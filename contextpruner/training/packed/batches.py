@@ -38,7 +38,9 @@ class TrainingBatch:
 
     def to(self, device: torch.device) -> TrainingBatch:
         """The same on `device`."""
-        moved = {name: getattr(self, name).to(device) for name in ("ids", "mask", "types", "unit", "row", "gold", "rank")}
+        moved = {
+            name: getattr(self, name).to(device) for name in ("ids", "mask", "types", "unit", "row", "gold", "rank")
+        }
         return TrainingBatch(**moved, rows=self.rows, tokens=self.tokens)
 
 

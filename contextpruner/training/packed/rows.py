@@ -62,7 +62,9 @@ class RowPacker:
             gold = gold_units(cut, spans)
             # what is handed on from a heading to what it introduces is no answer by itself
             tokens = tokenize_document(self.tokenizer, cut, use_title=True)
-            packed = pack(self.template, asked, tokens, self.max_length, lambda room, c=cut, t=tokens: _windows(c, t, room))
+            packed = pack(
+                self.template, asked, tokens, self.max_length, lambda room, c=cut, t=tokens: _windows(c, t, room)
+            )
             rows = [_row(one, tokens, gold, cut, place) for one in packed]
             yield from rows if draw is None else _chosen(rows, draw)
 

@@ -1,16 +1,16 @@
 """Rows in safetensors shards: flat arrays, read one shard at a time, so that memory does not grow with the data.
 
-    packed/train-00000.safetensors, ...      packed/validation-00000.safetensors, ...
-    ids      int32 [tokens]      tokens of all rows, one behind the other
-    unit     int16 [tokens]      the unit's place in its row, or -1
-    start    int64 [rows + 1]    where each row begins in ids
-    second   int32 [rows]        where its second text begins, from the row's beginning
-    gold     uint8 [units]       1 where the unit answers
-    size     int32 [units]       its characters
-    unit_start int64 [rows + 1]  where each row's units begin in gold
-    rank     float32 [rows]      1 where the row answers, 0 where it does not; or a teacher's raw score
-    example  int64 [rows]        the number of the question, over all shards
-    document int32 [rows]        the document's place in its question
+packed/train-00000.safetensors, ...      packed/validation-00000.safetensors, ...
+ids      int32 [tokens]      tokens of all rows, one behind the other
+unit     int16 [tokens]      the unit's place in its row, or -1
+start    int64 [rows + 1]    where each row begins in ids
+second   int32 [rows]        where its second text begins, from the row's beginning
+gold     uint8 [units]       1 where the unit answers
+size     int32 [units]       its characters
+unit_start int64 [rows + 1]  where each row's units begin in gold
+rank     float32 [rows]      1 where the row answers, 0 where it does not; or a teacher's raw score
+example  int64 [rows]        the number of the question, over all shards
+document int32 [rows]        the document's place in its question
 """
 
 from __future__ import annotations

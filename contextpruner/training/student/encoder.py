@@ -1,7 +1,7 @@
 """A student: a base encoder with some of its layers and pieces, a ranking head and a token head, both new.
 
 It is saved in the layout of OpenProvence, which `joint_encoder` loads: ranking_model.*, pruning_head.classifier, and a
-config.json with the encoder's settings, so that a student, a run's best model and what is shipped are one kind of folder.
+config.json with the encoder's settings. A student, a run's best model and what is shipped are one kind of folder.
 """
 
 from __future__ import annotations
@@ -61,7 +61,12 @@ def make_student(recipe: Recipe, *, overwrite: bool = False) -> Path:
 
 
 def save_joint(
-    model: JointEncoder, folder: Path, *, max_length: int, threshold: float | None = None, dtype: torch.dtype = torch.float32
+    model: JointEncoder,
+    folder: Path,
+    *,
+    max_length: int,
+    threshold: float | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write config.json and model.safetensors into `folder`, which has the tokenizer."""
     from safetensors.torch import save_file
@@ -98,7 +103,9 @@ def _one_label(model: PreTrainedModel) -> PreTrainedModel:
     """The same with one ranking logit."""
     if model.config.num_labels == 1:
         return model
-    config = type(model.config).from_dict(model.config.to_dict() | {"num_labels": 1, "id2label": None, "label2id": None})
+    config = type(model.config).from_dict(
+        model.config.to_dict() | {"num_labels": 1, "id2label": None, "label2id": None}
+    )
     made = type(model)(config)
     prefix = f"{model.base_model_prefix}."
     state = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(prefix)}

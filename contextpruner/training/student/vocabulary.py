@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +31,7 @@ BATCH = 512
 SPACE = "▁"
 
 
-def count_pieces(
-    tokenizer: PreTrainedTokenizerBase, texts: Iterable[tuple[str, str]]
-) -> dict[str, np.ndarray]:
+def count_pieces(tokenizer: PreTrainedTokenizerBase, texts: Iterable[tuple[str, str]]) -> dict[str, np.ndarray]:
     """How often each piece occurs in (language, text) pairs: int64 [pieces] by language."""
     backend, size = tokenizer.backend_tokenizer, len(tokenizer)
     found: dict[str, np.ndarray] = {}
@@ -89,7 +86,9 @@ def cut_tokenizer(file: Path, kept: np.ndarray, out: Path) -> None:
     places = {int(old): new for new, old in enumerate(kept)}
     model["vocab"] = [model["vocab"][old] for old in kept.tolist() if old < len(model["vocab"])]
     model["unk_id"] = places[model["unk_id"]]
-    held["added_tokens"] = [{**token, "id": places[token["id"]]} for token in held["added_tokens"] if token["id"] in places]
+    held["added_tokens"] = [
+        {**token, "id": places[token["id"]]} for token in held["added_tokens"] if token["id"] in places
+    ]
     for processor in _processors(held.get("post_processor")):
         for token in processor.get("special_tokens", {}).values():
             token["ids"] = [places[old] for old in token["ids"]]

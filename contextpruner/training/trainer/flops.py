@@ -1,7 +1,7 @@
 """The arithmetic that a pass needs, and how fast this machine multiplies: the floor that a training is told against.
 
-    forward of a token   2 * weights of the encoder's linear layers  +  4 * tokens of its row * width * layers
-    training             three times that: the gradients of inputs and of weights cost a forward pass each
+forward of a token   2 * weights of the encoder's linear layers  +  4 * tokens of its row * width * layers
+training             three times that: the gradients of inputs and of weights cost a forward pass each
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ SHAPE, ROUNDS = (2048, 384, 1536), 5
 def flops_per_token(model: JointEncoder, tokens_a_row: float) -> float:
     """FLOPs of a forward pass for each token of rows of that length."""
     encoder = model.ranker.get_submodule(model.encoder)
-    linear = [module for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear) and "pool" not in name]
+    linear = [
+        module for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear) and "pool" not in name
+    ]
     config = encoder.config
     attention = 4 * tokens_a_row * config.hidden_size * config.num_hidden_layers  # type: ignore[union-attr, operator]
     return 2.0 * sum(module.weight.numel() for module in linear) + attention  # type: ignore[operator]

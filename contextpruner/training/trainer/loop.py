@@ -1,9 +1,9 @@
 """Training: packed rows and a student in, a pruner out; stopped at any moment, it goes on with the same numbers.
 
-    run/log.jsonl     a line for each step that is told of, and each validation
-    run/state/        `state`; written every `save_every` steps and when the run is stopped
-    run/best/         the pruner of the best validation: ContextPruner.from_pretrained reads it
-    run/last/         the pruner of the end
+run/log.jsonl     a line for each step that is told of, and each validation
+run/state/        `state`; written every `save_every` steps and when the run is stopped
+run/best/         the pruner of the best validation: ContextPruner.from_pretrained reads it
+run/last/         the pruner of the end
 """
 
 from __future__ import annotations
@@ -185,14 +185,16 @@ def _losses(run: Run, batch: TrainingBatch) -> dict[str, torch.Tensor]:
 
 def _validated(run: Run, listener: Listener) -> None:
     settings, progress = run.settings, run.progress
-    curve = validate(
-        run.model.eval(), run.packed, settings.batch_tokens, settings.validation_tokens, run.autocast
-    )
+    curve = validate(run.model.eval(), run.packed, settings.batch_tokens, settings.validation_tokens, run.autocast)
     run.model.train()
     at = curve.at_removed(REMOVED)
     line = {"step": progress.step, "tokens": progress.tokens, "area": curve.area}
     if at is not None:
-        line |= {"recall": float(curve.recall[at]), "all_gold": float(curve.all_gold[at]), "threshold": float(curve.thresholds[at])}
+        line |= {
+            "recall": float(curve.recall[at]),
+            "all_gold": float(curve.all_gold[at]),
+            "threshold": float(curve.thresholds[at]),
+        }
     _log(run, line, listener)
     progress.behind += 1
     if curve.area > progress.best:
@@ -231,7 +233,7 @@ class _Told:
         self._started = time.perf_counter()
 
     def line(self, found: dict[str, float], batches: list[TrainingBatch]) -> dict[str, float] | None:
-        """A line every few steps: losses, tokens a second, and their share of what the machine's products would allow."""
+        """A line every few steps: losses, tokens a second, and their share of what a matrix product reaches."""
         self._steps += 1
         self._tokens += sum(batch.tokens for batch in batches)
         self._rows += sum(len(batch.rows) for batch in batches)

@@ -23,8 +23,10 @@ EDGE = 1e-6
 Said = tuple[torch.Tensor, torch.Tensor]
 
 
-def losses(said: Said, batch: TrainingBatch, settings: TrainingSettings, teacher: Said | None = None) -> dict[str, torch.Tensor]:
-    """Each loss of weight over 0 by its name, unweighted; `said` are logits [B, T, 2] and rank [B] (`joint_encoder`)."""
+def losses(
+    said: Said, batch: TrainingBatch, settings: TrainingSettings, teacher: Said | None = None
+) -> dict[str, torch.Tensor]:
+    """Each loss of weight over 0 by its name, unweighted; `said` are logits [B, T, 2] and rank [B]."""
     tokens, rank = said
     margin = tokens[..., 1] - tokens[..., 0]
     is_text = batch.unit >= 0

@@ -1,8 +1,8 @@
 """The state of a run on disk, from which it goes on as if it had never stopped: whole, or the one before.
 
-    run/state/model.safetensors       what is trained, float32
-    run/state/optimizer.safetensors   both moments of each of these, and torch's generator
-    run/state/progress.json           where it stands: steps, tokens, the place in the data, the best so far
+run/state/model.safetensors       what is trained, float32
+run/state/optimizer.safetensors   both moments of each of these, and torch's generator
+run/state/progress.json           where it stands: steps, tokens, the place in the data, the best so far
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, made_by: str) -> None:
+def save_state(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, made_by: str
+) -> None:
     """Write the state into `folder`; `made_by` tells settings and data of the run, so that no other one goes on."""
     from safetensors.torch import save_file
 
@@ -64,7 +66,9 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
     held = Fields.read(folder / "progress.json")
     held.format(FORMAT)
     if held.text("made_by") != made_by:
-        raise ValueError(f"{folder}: want the state of this recipe and data, got another's: want another folder for the run")
+        raise ValueError(
+            f"{folder}: want the state of this recipe and data, got another's: want another folder for the run"
+        )
     with safetensors_errors(folder / "model.safetensors"):
         weights = load_file(folder / "model.safetensors")
     with safetensors_errors(folder / "optimizer.safetensors"):

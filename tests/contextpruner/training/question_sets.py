@@ -6,8 +6,9 @@ import json
 import random
 from pathlib import Path
 
-from tests.contextpruner.tiny_checkpoints import bert_config, randomize, sentencepiece
 from transformers import BertModel
+
+from tests.contextpruner.tiny_checkpoints import bert_config, randomize, sentencepiece
 
 NAMES = ("ana", "bob", "cid", "dan", "eva", "fay", "gus", "hal")
 THINGS = ("dome", "boat", "lamp", "coat", "song", "cake")

@@ -104,7 +104,9 @@ def test_other_licences_are_not_read(tmp_path: Path) -> None:
 
 def test_lines_come_back_as_they_were_and_calibrate_reads_them(tmp_path: Path) -> None:
     document = Document("It was ana who made the dome.\n\nNobody knows why.", title="Ü")
-    example = TrainingExample("a/1", "Wer?", (document, Document("x")), (((7, 10),), ()), "de", "a", "f:1", "train", "A")
+    example = TrainingExample(
+        "a/1", "Wer?", (document, Document("x")), (((7, 10),), ()), "de", "a", "f:1", "train", "A"
+    )
     path = tmp_path / "examples.jsonl"
     path.write_text(line_of(example) + "\n", "utf-8")
     assert [*read_training_examples(path)] == [example]

@@ -11,8 +11,8 @@ import torch
 
 from contextpruner.training.packed.batches import TrainingBatch
 from contextpruner.training.recipe import TrainingSettings
-from contextpruner.training.trainer.losses import losses, total
 from contextpruner.training.trainer.loop import learning_rate
+from contextpruner.training.trainer.losses import losses, total
 
 SETTINGS = TrainingSettings(tokens=1000, distillation_loss=0.5)
 # three rows, the last without gold; the first has a token of the question in front and padding behind
@@ -25,7 +25,15 @@ def batch() -> TrainingBatch:
     mask = torch.ones_like(unit)
     row = torch.tensor([0, 0, 1, 1, 1, 2, 2])
     return TrainingBatch(
-        unit, mask, mask, unit, row, torch.tensor(GOLD, dtype=torch.float32), torch.tensor([1.0, 1.0, 0.0]), np.arange(3), 15
+        unit,
+        mask,
+        mask,
+        unit,
+        row,
+        torch.tensor(GOLD, dtype=torch.float32),
+        torch.tensor([1.0, 1.0, 0.0]),
+        np.arange(3),
+        15,
     )
 
 
@@ -51,7 +59,7 @@ def by_hand(taught: bool = False) -> dict[str, float]:
     means = [sum(map(sigmoid, own)) / len(own) for own in of_unit]
     logits = [sum(own) / len(own) for own in of_unit]
     orders = []
-    for row, units in enumerate([[0, 1], [2, 3, 4]]):
+    for units in ([0, 1], [2, 3, 4]):
         norm = math.log(sum(math.exp(logits[unit]) for unit in units))
         right = [unit for unit in units if GOLD[unit]]
         orders.append(-sum(logits[unit] - norm for unit in right) / len(right))
@@ -63,7 +71,9 @@ def by_hand(taught: bool = False) -> dict[str, float]:
     }
     if taught:
         found["distillation"] = sum(bce(margin[r][a], sigmoid(theirs[r][a])) for r, a, _ in places) / len(places)
-        found["distillation"] += sum((one - two) ** 2 for one, two in zip(rank.tolist(), teacher_rank.tolist(), strict=True)) / 3
+        found["distillation"] += (
+            sum((one - two) ** 2 for one, two in zip(rank.tolist(), teacher_rank.tolist(), strict=True)) / 3
+        )
     return found
 
 
@@ -79,7 +89,11 @@ def test_padded_labels_count_every_token() -> None:
     settings = dataclasses.replace(SETTINGS, labelled="padded")
     margin = said()[0][..., 1] - said()[0][..., 0]
     labels = [[GOLD[unit] if unit >= 0 else 0 for unit in own] for own in UNITS]
-    wanted = sum(bce(m, label) for own, said in zip(margin.tolist(), labels, strict=True) for m, label in zip(own, said, strict=True))
+    wanted = sum(
+        bce(m, label)
+        for own, said in zip(margin.tolist(), labels, strict=True)
+        for m, label in zip(own, said, strict=True)
+    )
     assert losses(said(), batch(), settings)["token"].item() == pytest.approx(wanted / 15, rel=1e-5)
 
 
@@ -101,7 +115,9 @@ def test_no_number_is_so_sure_that_it_is_infinite() -> None:
     sure = torch.zeros(3, 5, 2)
     sure[..., 1] = torch.where(torch.tensor(UNITS) % 2 == 0, 1e4, -1e4)
     sure.requires_grad_()
-    found = total(losses((sure, torch.full((3,), -1e4)), batch(), dataclasses.replace(SETTINGS, ranking_loss=0)), SETTINGS)
+    found = total(
+        losses((sure, torch.full((3,), -1e4)), batch(), dataclasses.replace(SETTINGS, ranking_loss=0)), SETTINGS
+    )
     found.backward()
     assert torch.isfinite(found)
     assert sure.grad is not None

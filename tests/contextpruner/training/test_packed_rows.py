@@ -44,7 +44,9 @@ def packed_rows(labeler: Provence, text: str, title: str | None, draw: random.Ra
     loaded = labeler.loaded
     packer = RowPacker(loaded.tokenizer, loaded.template, loaded.window)
     start = text.index("dome 6.")
-    example = TrainingExample("a", "Who made the dome?", (Document(text, title=title),), (((start, start + 6),),), "", "", "")
+    example = TrainingExample(
+        "a", "Who made the dome?", (Document(text, title=title),), (((start, start + 6),),), "", "", ""
+    )
     return [*packer.rows(example, draw)]
 
 

@@ -11,7 +11,9 @@ from contextpruner.training.examples.passages import as_list, as_sections, as_ta
 from contextpruner.training.examples.question_forms import keywords, misspelt, polite
 from contextpruner.units.split import split
 
-TEXT = "The first fact is a. The second | fact is b.\nThe third fact is c. A fourth one is d.\n\nA fifth, at last, is e."
+TEXT = (
+    "The first fact is a. The second | fact is b.\nThe third fact is c. A fourth one is d.\n\nA fifth, at last, is e."
+)
 DOCUMENT = Document(TEXT, title="Facts")
 ANSWERS = ("a", "second | fact is b.", "d. ", "e")
 
