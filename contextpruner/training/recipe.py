@@ -108,6 +108,8 @@ class TrainingSettings:
     # tokens of the validation rows that are read each time
     validation_tokens: int = 300_000
     save_every: int = 100
+    # steps of which the log has one line
+    tell_every: int = 20
     # validations without a better area before the run ends; 0 never ends it
     patience: int = 0
     seed: int = 0

@@ -1,6 +1,7 @@
 """Gold by a language model that answers and cites (Chirkova et al. 2025, arXiv:2501.16214).
 
-The context is shown as "[0] first sentence [1] second ...", the model answers out of it and cites what it used. Read are
+The context is shown as "[0] first sentence [1] second ...", the model answers out of it and cites what it used.
+Read are
 
     "No answer" in the reply      nothing is gold
     [i] or [i, j]                 these sentences are
@@ -60,7 +61,7 @@ def cited_spans(reply: str, document: Document) -> Spans | None:
 def label_by_citing(
     examples: Iterable[TrainingExample], complete: Complete, replies: Path
 ) -> Iterator[TrainingExample]:
-    """`examples` with the gold that `complete` cites; documents of which nobody knows, and empty questions, are left out.
+    """`examples` with the gold that `complete` cites; documents of which nobody knows are left out.
 
     `replies` is read for what was asked before and added to.
     """

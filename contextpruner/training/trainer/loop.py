@@ -35,7 +35,6 @@ from prunekernels.io.outputs import atomic_folder, folder_lock
 KIND = "contextpruner pruner"
 # the share of the characters that the stored threshold removes
 REMOVED = 0.7
-TOLD_EVERY = 20
 Listener = Callable[[dict[str, float]], None]
 
 
@@ -125,13 +124,15 @@ def _optimizer(model: JointEncoder, settings: TrainingSettings) -> torch.optim.O
 
 
 def _steps(run: Run) -> Iterator[list[TrainingBatch]]:
-    """The batches of each step from where the run stands, without end."""
+    """The batches of each step from where the run stands, until it is done."""
     progress, settings = run.progress, run.settings
     while not _is_done(run):
         batches = epoch_batches(run.packed, settings.batch_tokens, 0, settings.seed, progress.epoch)
         batches = islice(batches, progress.batch, None)
         while step := [*islice(batches, settings.accumulate)]:
             yield step
+            if _is_done(run):
+                return
         progress.epoch, progress.batch = progress.epoch + 1, 0
 
 
@@ -239,7 +240,7 @@ class _Told:
         self._rows += sum(len(batch.rows) for batch in batches)
         for name, value in found.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        if self._run.progress.step % TOLD_EVERY:
+        if self._run.progress.step % self._run.settings.tell_every:
             return None
         speed = self._tokens / (time.perf_counter() - self._started)
         needed = TRAINING * flops_per_token(self._run.model, self._tokens / self._rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import BertModel
@@ -18,8 +19,8 @@ def fact(name: str, thing: str, year: int) -> str:
     return f"It was {name} who made the {thing} in {year}."
 
 
-def write_sets(folder: Path, n_articles: int = 12) -> Path:
-    """`folder`/facts.jsonl: passages of five facts, each asked about, and one question in six without an answer."""
+def write_sets(folder: Path, n_articles: int = 12, asked: Sequence[str] = THINGS) -> Path:
+    """`folder`/facts.jsonl: passages of five facts about five of six things; all that are `asked` for in each."""
     draw = random.Random(0)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "facts.jsonl", "w", encoding="utf-8") as file:
@@ -28,14 +29,17 @@ def write_sets(folder: Path, n_articles: int = 12) -> Path:
             # years of its own, so that no two stories count as copies
             facts = [fact(*pair, 1000 + 17 * article + number) for number, pair in enumerate(pairs)]
             text = " ".join(facts)
+            row = {"article": f"story {article}", "paragraph": "0", "context": text}
             for number, (name, thing) in enumerate(pairs):
+                if thing not in asked:
+                    continue
                 start = text.index(facts[number]) + len("It was ")
-                row = {"article": f"story {article}", "paragraph": "0", "context": text}
                 row |= {"id": f"{article}-{number}", "question": f"Who made the {thing}?"}
                 file.write(json.dumps({**row, "answer": name, "answer_start": start}) + "\n")
             other = next(thing for thing in THINGS if thing not in dict(map(reversed, pairs)))
             none = {"id": f"{article}-none", "question": f"Who made the {other}?", "answer": "", "answer_start": -1}
-            file.write(json.dumps({**row, **none}) + "\n")
+            if other in asked:
+                file.write(json.dumps({**row, **none}) + "\n")
     return folder
 
 
@@ -52,9 +56,9 @@ def write_base(folder: Path) -> Path:
     return folder
 
 
-def write_recipe(folder: Path, **training: object) -> Path:
+def write_recipe(folder: Path, n_articles: int = 12, asked: Sequence[str] = THINGS, **training: object) -> Path:
     """`folder`/recipe.yaml over those sets and that base."""
-    write_sets(folder / "sets")
+    write_sets(folder / "sets", n_articles, asked)
     write_base(folder / "base")
     source = {"path": "facts.jsonl", "form": "offsets", "language": "en", "family": "facts", "licence": "A"}
     recipe = {
@@ -68,6 +72,7 @@ def write_recipe(folder: Path, **training: object) -> Path:
             "precision": "float32",
             "validate_every": 8,
             "save_every": 4,
+            "tell_every": 4,
             "learning_rate": 5e-3,
             **training,
         },

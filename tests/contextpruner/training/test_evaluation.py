@@ -30,7 +30,7 @@ def test_left_empty_where_two_of_a_hundred_others_are() -> None:
 
 
 def test_one_threshold_for_all_questions() -> None:
-    # one question's gold is its best unit, the other's its second; 70 % removed is one unit of four, and one of eight more
+    # one question's gold is its best unit, the other's its second; two units of eight are kept
     row = report("x", "a", [judged(0.8, [1, 0, 0, 0]), judged(0.6, [0, 1, 0, 0])])
     assert row.threshold == pytest.approx(0.6)
     assert (row.recall, row.all_gold) == (0.5, 0.5)
