@@ -24,7 +24,7 @@ class Source:
     """
 
     path: str
-    form: Literal["offsets", "sentences", "passages", "supporting_facts", "meetings"]
+    form: Literal["offsets", "sentences", "passages", "supporting_facts", "meetings", "answers", "examples"]
     language: str
     family: str
     licence: str

@@ -1,10 +1,14 @@
 """Rows of published question sets, read as what they ask: one function for each form of a row.
 
-offsets            one text and the character at which the answer starts; perhaps marked spans ("gold")
-sentences          candidates, which one text is made of, and which of them answer
-passages           candidates, each a document ("title: text"), and which of them answer
-supporting_facts   paragraphs with titles, and (title, sentence) pairs that answer
-meetings           turns of a meeting and several questions about it
+A row gives what it asks (`AskedRow`), or several where it asks several things.
+
+    offsets            one text and the character at which the answer starts; perhaps marked spans ("gold")
+    sentences          candidates, which one text is made of, and which of them answer
+    passages           candidates, each a document ("title: text"), and which of them answer
+    supporting_facts   paragraphs with titles, and (title, sentence) pairs that answer
+    meetings           turns of a meeting and several questions about it
+    answers            texts and answers, without where these stand: gold are the sentences that hold one
+    examples           our own lines (`example`), as `contextpruner label` writes them
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from typing import TextIO
 
 from contextpruner.documents.document import Document
 from contextpruner.training.examples.example import Spans, merged
+from contextpruner.training.examples.weak_labels import inclusion
+from contextpruner.units.split import split
 
 Row = dict  # a line of somebody's file
 OPENERS: dict[str, Callable[..., TextIO]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
@@ -97,12 +103,34 @@ def meetings(row: Row) -> Iterator[AskedRow]:
         yield AskedRow(f"{article}-{number}", asked["question"], (Document(text),), (gold,), article)
 
 
+def answers(row: Row) -> Iterator[AskedRow]:
+    """Gold are the units that hold an answer (`weak_labels`)."""
+    documents = tuple(Document(text) for text in row["documents"])
+    gold = []
+    for document in documents:
+        units = split(document.text)
+        holds = inclusion([document.text[unit.start : unit.end] for unit in units], row["answers"])
+        gold.append(merged((unit.start, unit.end) for unit, is_gold in zip(units, holds, strict=True) if is_gold))
+    yield AskedRow(
+        _id(row), row["question"], documents, tuple(gold), str(row.get("article", _id(row))), row["answers"][0]
+    )
+
+
+def examples(row: Row) -> Iterator[AskedRow]:
+    """As they are; the group is the article."""
+    documents = tuple(Document(one["text"], title=one.get("title")) for one in row["documents"])
+    gold = tuple(merged(spans) for spans in row["gold"])
+    yield AskedRow(_id(row), row["question"], documents, gold, str(row.get("group", _id(row))))
+
+
 FORMS: dict[str, Callable[[Row], Iterator[AskedRow]]] = {
     "offsets": offsets,
     "sentences": sentences,
     "passages": passages,
     "supporting_facts": supporting_facts,
     "meetings": meetings,
+    "answers": answers,
+    "examples": examples,
 }
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from contextpruner.cli import app
 from contextpruner.documents.document import Document
 from contextpruner.models.causal_lm import load_causal_lm
 from contextpruner.training.examples.cited_labels import cited_spans, label_by_citing, prompt
@@ -167,3 +169,36 @@ def test_a_model_here_replies_to_each(tmp_path: Path, monkeypatch: pytest.Monkey
     replies = chat(["who is it", "the dome", "who is it"])
     assert replies[0] == replies[2]
     assert all(isinstance(reply, str) for reply in replies)
+
+
+def test_the_command_labels_and_asks_once(tmp_path: Path, server: tuple[str, list[dict]]) -> None:
+    url, seen = server
+    # so that nothing waits for a busy server
+    seen.append({})
+    path, out, kept = (tmp_path / name for name in ("questions.jsonl", "gold.jsonl", "replies.jsonl"))
+    document = {"text": TEXT, "title": "[1]"}
+    path.write_text(json.dumps({"question": "Who?", "documents": [document], "gold": [[]]}) + "\n")
+    given = ["label", str(path), "-o", str(out), "--model", "m", "--endpoint", url, "--replies", str(kept)]
+    ran = CliRunner().invoke(app, given, catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    # the server says the prompt in capitals, with "no answer" in it
+    assert json.loads(out.read_text())["gold"] == [[]]
+    ran = CliRunner().invoke(app, [*given, "--overwrite"], catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    assert len(seen) == 2
+    (key := tmp_path / "key").write_text("secret\n")
+    given = [
+        "label",
+        str(path),
+        "-o",
+        str(tmp_path / "x"),
+        "--model",
+        "m",
+        "--replies",
+        str(kept),
+        "--key-file",
+        str(key),
+    ]
+    ran = CliRunner().invoke(app, given)
+    assert ran.exit_code == 2
+    assert "a key wants an endpoint" in ran.output

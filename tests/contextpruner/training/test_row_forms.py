@@ -22,6 +22,8 @@ ROWS = {
         "candidates": ["A: hi.", "B: ho.", "A: hm."],
         "questions": [{"question": "q", "answers": [1, 2]}, {"question": "r", "answers": [0]}],
     },
+    "answers": {"question": "q", "documents": ["Bob came. Ann left.", "Ann stayed."], "answers": ["ann", "eve"]},
+    "examples": {"id": "e", "question": "q", "documents": [{"text": "A b."}], "gold": [[[2, 3]]], "group": "g"},
 }
 GOLD = {
     "offsets": [["d"]],
@@ -29,6 +31,8 @@ GOLD = {
     "passages": [["A b."], []],
     "supporting_facts": [[" Two."], ["Three."], []],
     "meetings": [["B: ho.", "A: hm."]],
+    "answers": [["Ann left."], ["Ann stayed."]],
+    "examples": [["b"]],
 }
 
 
