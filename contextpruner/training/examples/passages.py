@@ -81,4 +81,5 @@ def _document(pieces: Sequence[Piece]) -> tuple[Document, Spans]:
     for text, spans in pieces:
         found += [(at + start, at + end) for start, end in spans]
         at += len(text)
-    return Document("".join(text for text, _ in pieces).rstrip()), merged(found)
+    text = "".join(text for text, _ in pieces).rstrip()
+    return Document(text), merged((start, min(end, len(text))) for start, end in found)

@@ -45,6 +45,12 @@ def test_sections_keep_gold_of_each() -> None:
     assert document.text.startswith("## 1\n\nNothing here.\n\n## Facts\n\n")
 
 
+def test_white_space_at_the_end_is_no_gold() -> None:
+    document, spans = as_sections([Document("A fact. \n")], [((2, 9),)])
+    assert document.text == "## 1\n\nA fact."
+    assert [document.text[start:end] for start, end in spans] == ["fact."]
+
+
 def test_passages_hold_a_gold_sentence_and_one_to_ten_units() -> None:
     counts = set()
     for seed in range(60):
