@@ -25,10 +25,11 @@ from contextpruner.training.packed.batches import TrainingBatch, epoch_batches
 from contextpruner.training.packed.shards import MANIFEST, PackedFolder
 from contextpruner.training.recipe import Recipe, TrainingSettings
 from contextpruner.training.student.encoder import TOKENIZER_FILES, load_student, save_joint
-from contextpruner.training.trainer.flops import TRAINING, flops_per_token, measured_flops
+from contextpruner.training.trainer.flops import measured_flops
 from contextpruner.training.trainer.losses import Said, losses, total
 from contextpruner.training.trainer.state import Progress, load_state, save_state, trained
-from contextpruner.training.trainer.validation import model_has_types, validate
+from contextpruner.training.trainer.step_lines import StepLines
+from contextpruner.training.trainer.validation import model_has_types, model_pad, validate
 from prunekernels.io.checkpoint import Checkpoint
 from prunekernels.io.outputs import atomic_folder, folder_lock
 
@@ -72,11 +73,12 @@ def train(recipe: Recipe, *, device: str | None = None, minutes: float = math.in
     started, before = time.monotonic(), run.progress.seconds
     with folder_lock(run.folder, "training in it"):
         _forget_later(run)
-        told = _Told(run)
+        dtype = torch.bfloat16 if run.settings.precision == "bfloat16" else torch.float32
+        told = StepLines(run.model, run.settings.tell_every, measured_flops(run.device, dtype))
         for batches in _steps(run):
             found = _step(run, batches)
             run.progress.seconds = before + time.monotonic() - started
-            if line := told.line(found, batches):
+            if line := told.line(run.progress, found, batches):
                 _log(run, line, listener)
             if run.progress.step % run.settings.validate_every == 0:
                 _validated(run, listener)
@@ -127,7 +129,7 @@ def _steps(run: Run) -> Iterator[list[TrainingBatch]]:
     """The batches of each step from where the run stands, until it is done."""
     progress, settings = run.progress, run.settings
     while not _is_done(run):
-        batches = epoch_batches(run.packed, settings.batch_tokens, 0, settings.seed, progress.epoch)
+        batches = epoch_batches(run.packed, settings.batch_tokens, model_pad(run.model), settings.seed, progress.epoch)
         batches = islice(batches, progress.batch, None)
         while step := [*islice(batches, settings.accumulate)]:
             yield step
@@ -217,39 +219,6 @@ def _write_model(run: Run, name: str, threshold: float | None) -> None:
 
 def _save(run: Run) -> None:
     save_state(run.folder / "state", run.model, run.optimizer, run.progress, run.made_by)
-
-
-class _Told:
-    """Sums losses between the lines that are told, and how far from the floor the arithmetic is."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        dtype = torch.bfloat16 if run.settings.precision == "bfloat16" else torch.float32
-        self._flops = measured_flops(run.device, dtype)
-        self._clear()
-
-    def _clear(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._steps, self._tokens, self._rows = 0, 0, 0
-        self._started = time.perf_counter()
-
-    def line(self, found: dict[str, float], batches: list[TrainingBatch]) -> dict[str, float] | None:
-        """A line every few steps: losses, tokens a second, and their share of what a matrix product reaches."""
-        self._steps += 1
-        self._tokens += sum(batch.tokens for batch in batches)
-        self._rows += sum(len(batch.rows) for batch in batches)
-        for name, value in found.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        if self._run.progress.step % self._run.settings.tell_every:
-            return None
-        speed = self._tokens / (time.perf_counter() - self._started)
-        needed = TRAINING * flops_per_token(self._run.model, self._tokens / self._rows)
-        line = {name: value / self._steps for name, value in self._sums.items()}
-        progress = self._run.progress
-        line |= {"step": progress.step, "tokens": progress.tokens, "tokens_a_second": speed}
-        line |= {"of_floor": speed * needed / self._flops}
-        self._clear()
-        return line
 
 
 def _log(run: Run, line: dict[str, float], listener: Listener) -> None:

@@ -28,7 +28,7 @@ def validate(
     device = next(model.parameters()).device
     for shard, rows in _first_rows(packed, most_tokens):
         for chosen in cut_batches(shard.lengths, rows, batch_tokens):
-            batch = batch_of(shard, chosen, 0).to(device)
+            batch = batch_of(shard, chosen, model_pad(model)).to(device)
             with autocast:
                 said, _ = model.logits(batch.ids, batch.mask, batch.types if model_has_types(model) else None)
             is_text = batch.unit >= 0
@@ -44,6 +44,12 @@ def validate(
 def model_has_types(model: JointEncoder) -> bool:
     """Whether the encoder tells the two texts apart by token types."""
     return getattr(model.ranker.config, "type_vocab_size", 0) > 1
+
+
+def model_pad(model: JointEncoder) -> int:
+    """The id that rows are padded with: some encoders count positions by it."""
+    pad = getattr(model.ranker.config, "pad_token_id", None)
+    return 0 if pad is None else pad
 
 
 def _first_rows(packed: PackedFolder, most_tokens: int) -> Iterator[tuple[Shard, np.ndarray]]:
