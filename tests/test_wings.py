@@ -41,6 +41,7 @@ WINGS = {
         decisions *labelers *qualities
         results
         pruner
+        training
         __init__
         cli
     """,
