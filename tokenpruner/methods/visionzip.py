@@ -17,6 +17,7 @@ import torch
 from prunekernels import select
 from prunekernels._unit import unit_rows
 from tokenpruner.base.before_decoder import Context, Merge, Method, Need
+from tokenpruner.base.merging.nearest import into_nearest
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,8 @@ class VisionZip(Method):
 
     def merge(self, context: Context, picks: torch.Tensor) -> Merge:
         """Every token left goes into the contextual token with the nearest key."""
-        target = torch.full((context.size,), -1, dtype=torch.int64, device=picks.device)
-        target[picks] = torch.arange(len(picks), device=picks.device)
-        dominant = self._dominant(context, len(picks))
-        places = (~torch.isin(picks, dominant)).nonzero().flatten()
-        if len(places):
-            left, keys = _others(context.size, picks), unit_rows(context.of_tower("keys").mean(1))
-            target[left] = places[(keys[left] @ keys[picks[places]].T).max(1).indices]
-        return Merge(target)
+        contextual = (~torch.isin(picks, self._dominant(context, len(picks)))).nonzero().flatten()
+        return Merge(into_nearest(unit_rows(context.of_tower("keys").mean(1)), picks, contextual))
 
     def _dominant(self, context: Context, n: int) -> torch.Tensor:
         return select.top(context.of_tower("class_attention"), n - min(n - 1, round(n * self.contextual)))
