@@ -1,8 +1,8 @@
 """What a method inside the decoder is: before some layers it picks the visual tokens that go on.
 
 `stages` says before which layers, how many tokens are then left of each image, and whose attention is read for
-the choice. Like any method it sees one image at a time and writes only `importance` (higher is kept) or `keep`, or names
-a `scorer` and a `selector` (`parts`); one that lets the data decide how many tokens stay has stages without
+the choice. Like any method it sees one image at a time and writes only `importance` (higher is kept) or `keep`, or
+names parts, `scorer` and `selector`; one that lets the data decide how many tokens stay has stages without
 `keep_ratio` and writes `select`.
 
     mode="drop"   the tokens leave: the layers from there on hold fewer keys and values
@@ -62,9 +62,9 @@ class LayerContext:
     `text` int64 [T] are the row's columns that hold no visual token; `n_newlines` how many newline tokens the image
     has besides, which are not chosen among. `grid`, `row`, `image`, `frame` and `views` as in `Context`.
 
-    `text_hidden` [T, D] are the hidden states of `text`. `entered` is how many of the image's tokens entered the decoder,
-    by default all: fewer where a method before it has been at work. `costs` are those of all decoder layers, None where one is not
-    known; `row_sizes` the tokens of each image and frame of the row, and `n_others` how many other tokens it has.
+    `text_hidden` [T, D] are the hidden states of `text`. `entered` is how many of the image's tokens came to the decoder,
+    fewer than all behind a method before it. `costs` are those of all decoder layers, None where one is not known;
+    `row_sizes` the tokens of each image and frame of the row, and `n_others` how many other tokens it has.
     """
 
     hidden: torch.Tensor

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from tokenpruner.base.before_decoder import Method
-from tokenpruner.decoder.selection import Selection, Sequences, select_tokens
+from tokenpruner.before_decoder.selection import Selection, Sequences, select_tokens
 from tokenpruner.before_decoder.shortened_inputs import behind_pruned_cache, cut_per_token, shortened
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import BackboneInputs, check_arguments

@@ -17,7 +17,7 @@ from torch import nn
 
 from prunekernels import spec
 from tokenpruner.base.before_decoder import Method
-from tokenpruner.decoder.selection import Selection, Sequences, select_tokens
+from tokenpruner.before_decoder.selection import Selection, Sequences, select_tokens
 from tokenpruner.before_decoder.shortened_inputs import cut_per_token, shortened
 from tokenpruner.decoder.attention_masks import is_made_ahead
 from tokenpruner.decoder.backbone_inputs import PER_TOKEN, BackboneInputs, check_arguments

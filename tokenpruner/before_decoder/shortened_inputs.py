@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from tokenpruner.base.positions import Positions
-from tokenpruner.decoder.selection import Selection
+from tokenpruner.before_decoder.selection import Selection
 from tokenpruner.decoder.attention_masks import cut_made_masks, with_removed
 from tokenpruner.decoder.backbone_inputs import DEEPSTACK, INPUT_NAMES, PER_TOKEN, VISUAL_MASK, BackboneInputs
 from tokenpruner.decoder.cache_layers import PrunedPrefix

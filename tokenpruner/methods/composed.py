@@ -4,8 +4,8 @@
     composed:scorer=class_attention,selector=dpp,merging=nearest        one that nobody has published
 
 Any scorer goes with any selector and any merging, and `positions` and the budget are those of every method. A selector
-that looks at features alone, such as farthest_point, asks for no scores: its scorer is dropped. In Python a part is named or handed over, and
-a method of one's own names its parts as class attributes (`tokenpruner.base.parts`).
+that looks at features alone, such as farthest_point, asks for no scores: its scorer is dropped. In Python a part is
+named or handed over, and a method of one's own names its parts as class attributes (`tokenpruner.base.parts`).
 """
 
 from __future__ import annotations

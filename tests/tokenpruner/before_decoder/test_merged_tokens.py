@@ -12,7 +12,7 @@ from tests.tokenpruner.adapters import families
 from tests.tokenpruner.conftest import IMAGE
 from tokenpruner import Context, Method, prepare, prune
 from tokenpruner.base.before_decoder import Merge
-from tokenpruner.decoder.selection import MergedTokens, concatenated
+from tokenpruner.before_decoder.selection import MergedTokens, concatenated
 from tokenpruner.methods.pool import Pool
 from tokenpruner.methods.random import Random
 
