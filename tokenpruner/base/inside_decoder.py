@@ -62,7 +62,7 @@ class LayerContext:
     `text` int64 [T] are the row's columns that hold no visual token; `n_newlines` how many newline tokens the image
     has besides, which are not chosen among. `grid`, `row`, `image`, `frame` and `views` as in `Context`.
 
-    `text_hidden` [T, D] are the hidden states of `text`. `entered` is how many of the image's tokens came to the decoder,
+    `text_hidden` [T, D] are the hidden states of `text`. `entered` is how many of the image's tokens came to layer 0,
     fewer than all behind a method before it. `costs` are those of all decoder layers, None where one is not known;
     `row_sizes` the tokens of each image and frame of the row, and `n_others` how many other tokens it has.
     """
@@ -136,6 +136,8 @@ class LayerMethod(TokenMethod):
     def __post_init__(self) -> None:
         for name, kind in (("positions", Positions), ("mode", Mode), ("newlines", Newlines)):
             check_choice(name, getattr(self, name), get_args(kind))
+        if self.positions == "calibrated":
+            raise ValueError('positions="calibrated" wants a method before the decoder: take "keep"')
         if self.mode == "skip" and self.positions == "compact":
             raise ValueError('want positions="keep" with mode="skip", which leaves no gaps, got "compact"')
 

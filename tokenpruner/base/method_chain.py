@@ -62,6 +62,8 @@ class MethodChain(TokenMethod):
         made = tuple(method_from_text(one) if isinstance(one, str) else one for one in self.methods)
         object.__setattr__(self, "methods", made)
         check_choice("positions", self.positions, get_args(Positions))
+        if self.positions == "calibrated":
+            raise ValueError('positions="calibrated" wants one method before the decoder by itself: take "keep"')
         self._check_methods(made)
         if self.flops_ratio is not None:
             budget.check_keep_ratio(self.flops_ratio)
