@@ -1,7 +1,8 @@
 """The best tokens of each crop, the budget spread over crops by their mean score, as HoloV (arXiv:2510.02912) does.
 
 Crops are equal stretches of the token sequence. What a crop gets is in proportion to the mean score of its tokens, and
-the counts add up to what is asked for; crops that nothing speaks for share alike.
+the counts add up to what is asked for; crops that nothing speaks for share alike. Scores below 0 are raised for that,
+all by as much, so that the lowest is 0.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tokenpruner.base.parts import Selector
 
 @dataclass(frozen=True)
 class Crops(Selector):
-    """Paper: Zou et al. 2025, NeurIPS, HoloV (arXiv:2510.02912); the best of each of `n` stretches; scores from 0."""
+    """Paper: Zou et al. 2025, NeurIPS, HoloV (arXiv:2510.02912); the best of each of `n` stretches."""
 
     n: int = 16
 
@@ -29,6 +30,7 @@ class Crops(Selector):
         if scores is None:
             raise ValueError("crops wants scores, got none")
         crops = torch.arange(len(scores), device=scores.device).tensor_split(min(self.n, len(scores)))
-        weights = [float(scores[own].mean()) for own in crops]
+        raised = scores - scores.min().clamp(max=0)
+        weights = [float(raised[own].mean()) for own in crops]
         counts = budget.allocate(n, [len(own) for own in crops], weights if any(weights) else None).tolist()
         return torch.cat([own[select.top(scores[own], count)] for own, count in zip(crops, counts, strict=True)])
