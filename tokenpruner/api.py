@@ -159,7 +159,7 @@ def prune(
     """
     if flops_ratio is None and isinstance(method, str | TokenMethod):
         return Pruning(model, _method(method), hold)
-    methods = (method,) if isinstance(method, str | TokenMethod) else tuple(method)
+    methods = (method,) if isinstance(method, str | TokenMethod) else method
     return Pruning(model, _chain(methods, flops_ratio), hold)
 
 
@@ -245,7 +245,9 @@ def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     raise ValueError(WANT_METHOD.format(method))
 
 
-def _chain(methods: tuple[TokenMethod | str, ...], flops_ratio: float | None) -> TokenMethod:
+def _chain(methods: Sequence[TokenMethod | str], flops_ratio: float | None) -> TokenMethod:
+    if not isinstance(methods, Sequence):
+        raise ValueError(WANT_METHOD.format(methods))
     kind = registry.load(METHODS, CHAIN, MethodChain)
     return kind(tuple(_method(one) for one in methods), flops_ratio)
 

@@ -133,8 +133,9 @@ class Method(Budget, TokenMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         parts: tuple[Part | None, ...] = (self.scorer, self.selector, self.merging)
-        needed = self.needs.union(*(part.needs for part in parts if part is not None))
-        object.__setattr__(self, "needs", needed)
+        more = frozenset[str]().union(*(part.needs for part in parts if part is not None))
+        if not more <= self.needs:
+            object.__setattr__(self, "needs", self.needs | more)
         check_choice("positions", self.positions, get_args(Positions))
         check_choice("newlines", self.newlines, get_args(Newlines))
 

@@ -52,3 +52,10 @@ def into_nearest(unit: torch.Tensor, picks: torch.Tensor, places: torch.Tensor) 
     if len(places):
         target[left] = places[(unit[left] @ unit[picks[places]].T).max(1).indices]
     return target
+
+
+def left_over(size: int, picks: torch.Tensor) -> torch.Tensor:
+    """Those of `size` tokens that are no `picks`, int64, ascending."""
+    is_left = torch.ones(size, dtype=torch.bool, device=picks.device)
+    is_left[picks] = False
+    return is_left.nonzero().flatten()
