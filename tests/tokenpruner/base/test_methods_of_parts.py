@@ -115,7 +115,7 @@ def test_no_scores_are_made_for_who_reads_none():
     [
         ("composed:scorer=last_token", "want one of scorers as ImageScorer, got last_token"),
         ("composed_inside:scorer=relevance", "want one of scorers as LayerScorer, got relevance"),
-        ("composed:selector=nearest", "tokenpruner.base.selectors has no 'nearest'; it has crops, dpp"),
+        ("composed:selector=nearest", "tokenpruner.base.selectors has no 'nearest'; it has anchors, crops, dpp"),
         ("composed:scorer=none", "top wants a scorer, got none"),
         ("composed_inside:scorer=none", "top wants a scorer, got none"),
         ("composed:selector=crops:n=0", "want crops of at least 1, got 0"),
