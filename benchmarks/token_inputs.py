@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from tokenpruner import BlockContext, BlockMethod, LayerContext, LayerMethod, Method, TokenMethod
-from tokenpruner.before_decoder.selection import Sequences, select_tokens
+from tokenpruner import BlockContext, BlockMethod, Context, LayerContext, LayerMethod, Method, TokenMethod
+from tokenpruner.before_decoder.selection import MergedTokens
 from tokenpruner.models.attention import Attention
-from tokenpruner.models.image_tokens import ImageTokens
 from tokenpruner.models.tower_reading import TowerReading
 
 WIDTH, CENTRES, TEXT = 896, 200, 40
@@ -28,8 +27,7 @@ class Scene:
     grid: tuple[int, int]
     n_frames: int = 1
     seed: int = 0
-    visual: torch.Tensor = field(init=False)
-    text: torch.Tensor = field(init=False)
+    row: torch.Tensor = field(init=False)
     reading: TowerReading = field(init=False)
     attention: Attention = field(init=False)
 
@@ -41,14 +39,13 @@ class Scene:
         size = self.grid[0] * self.grid[1]
         place = torch.randint(CENTRES, (size,), generator=draw).repeat(self.n_frames)
         spread = torch.where(torch.rand(size, generator=draw) < 2 / 3, 0.3, 1.0).repeat(self.n_frames)
-        attended = torch.randn(n, generator=draw)
+        attended, noise = torch.randn(n, generator=draw), torch.randn(n + TEXT, WIDTH, generator=draw)
         reading = TowerReading(
             (2 * attended).softmax(0), (2 * attended + 0.1 * torch.randn(n, generator=draw)).softmax(0),
             torch.randn(n, 16, 64, generator=draw),
         )  # fmt: skip
         for name, value in (
-            ("visual", centres[place] + spread[:, None] * torch.randn(n, WIDTH, generator=draw)),
-            ("text", torch.randn(TEXT, WIDTH, generator=draw)),
+            ("row", torch.cat([centres[place] + spread[:, None] * noise[:n], noise[n:]])),
             ("reading", reading),
             ("attention", Attention(*torch.randn(2, 4, n + TEXT, 64, generator=draw), scaling=64**-0.5)),
         ):
@@ -60,18 +57,28 @@ class Scene:
         return self.grid[0] * self.grid[1] * self.n_frames
 
     @property
-    def frames(self) -> list[torch.Tensor]:
-        """The embeddings of each frame, [P, D]."""
-        return [*self.visual.chunk(self.n_frames)]
+    def visual(self) -> torch.Tensor:
+        """Their embeddings [N, D]."""
+        return self.row[: self.n]
+
+    def left(self, picks: torch.Tensor) -> torch.Tensor:
+        """The row without the tokens that are no `picks`."""
+        return torch.cat([self.visual[picks], self.text])
+
+    @property
+    def text(self) -> torch.Tensor:
+        """Those of the text behind them [T, D]."""
+        return self.row[self.n :]
 
 
 def chosen_by(method: TokenMethod, scene: Scene) -> Callable[[], torch.Tensor] | None:
-    """What the engine does when `method` is to choose: the tokens that stay, int64 [n], their embeddings made; or None.
+    """What is done when `method` is to choose: the tokens that stay, int64 [n], and the row that is left made of them.
 
     None is for a kind of method that chooses of something else.
     """
     if isinstance(method, Method):
-        return lambda: _before(method, scene)
+        contexts = contexts_of(method, scene)
+        return lambda: _before(method, scene, contexts)
     if isinstance(method, LayerMethod):
         return lambda: _inside(method, scene)
     if isinstance(method, BlockMethod):
@@ -79,19 +86,35 @@ def chosen_by(method: TokenMethod, scene: Scene) -> Callable[[], torch.Tensor] |
     return None
 
 
-def _before(method: Method, scene: Scene) -> torch.Tensor:
+def contexts_of(method: Method, scene: Scene) -> list[Context]:
+    """The frames as the engine hands them over: of the text and of the tower what the method reads."""
+    frames, text = scene.visual.chunk(scene.n_frames), scene.text if "text" in method.needs else None
+    needed = {name: own.chunk(scene.n_frames) for name, own in vars(scene.reading).items() if name in method.needs}
+    video = frames if len(frames) > 1 else ()
+    return [
+        Context(
+            visual, scene.grid, text=text, frame=number, video=video,
+            tower=TowerReading(**{name: own[number] for name, own in needed.items()}) if needed else None,
+        )
+        for number, visual in enumerate(frames)
+    ]  # fmt: skip
+
+
+def _before(method: Method, scene: Scene, contexts: list[Context]) -> torch.Tensor:
     """The row is the image and the text behind it."""
-    embeds = torch.cat([scene.visual, scene.text])[None]
-    columns = torch.arange(scene.n)
-    images = [
-        ImageTokens(0, 0, own, frame, (scene.grid,), reading=scene.reading, read_columns=columns)
-        for frame, own in enumerate(columns.chunk(scene.n_frames))
-    ]
-    mask = torch.ones(embeds.shape[:2], dtype=torch.bool)
-    selected = select_tokens(Sequences(embeds, mask), images, method, lambda size: None)
-    left = (~selected.dropped[0]).nonzero().flatten()
-    selected.with_merged(embeds)[0, left]
-    return left[left < scene.n]
+    counts = method.counts([context.size for context in contexts])
+    shared = method.share(contexts, counts) if len(contexts) > 1 else counts
+    row, kept = scene.row, []
+    places = torch.arange(scene.n).chunk(len(contexts))
+    for context, n, own in zip(contexts, shared, places, strict=True):
+        picks = method.select(context, n)
+        kept.append(own[picks])
+        merge = method.merge(context, picks) if 0 < n < context.size else None
+        if merge is not None:
+            row = MergedTokens.of(merge, picks, own)(row[None])[0]
+    picks = torch.cat(kept)
+    torch.cat([row[picks], scene.text])
+    return picks
 
 
 def _inside(method: LayerMethod, scene: Scene) -> torch.Tensor:
@@ -103,7 +126,7 @@ def _inside(method: LayerMethod, scene: Scene) -> torch.Tensor:
         grid=scene.grid, row_sizes=(scene.n,), n_others=TEXT, text_hidden=scene.text, costs=(None,) * LAYERS,
     )  # fmt: skip
     picks = method.select(context)
-    scene.visual[picks]
+    scene.left(picks)
     return picks
 
 

@@ -3,7 +3,8 @@
 Each is written afresh from the paper's formulas as its authors' code goes about it: loops in Python where there are
 loops, whole matrices where there are matrices. What is random or wrong there, and would change the picks, is left out:
 batch statistics, picks in the order of attention, noise. `tick` is called in every step and raises when time is up.
-All return the tokens that stay, int64 [n] in any order, and make what merges into them.
+All return the tokens that stay, int64 [n] in any order; what merges into them is made, the row that is left is the
+caller's business.
 """
 
 from __future__ import annotations

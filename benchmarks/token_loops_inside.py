@@ -15,13 +15,14 @@ from benchmarks.token_loops import Tick, density_peaks
 def fastv(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     """Eager attention of the layer, the mean over heads, its last row."""
     attention = _eager(scene, tick).mean(0)
-    return attention[-1, : scene.n].topk(n).indices
+    return attention[-1, : scene.n].topk(n).indices.sort().values
 
 
 def pyramiddrop(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
-    """The last token's row of attention, made by hand."""
+    """The last token's row of attention, made by hand, with the mask that it has."""
     q, k = scene.attention.q[:, -1:], scene.attention.k
-    attention = (q @ k.mT * scene.attention.scaling).softmax(-1).mean(0)
+    mask = torch.zeros(1, k.shape[1]).masked_fill(torch.arange(k.shape[1]) >= k.shape[1], -torch.inf)
+    attention = (q @ k.mT * scene.attention.scaling + mask).softmax(-1, dtype=torch.float32).mean(0)
     tick()
     return attention[0, : scene.n].topk(n).indices.sort().values
 
@@ -37,7 +38,7 @@ def dart(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
         left = torch.tensor([token for token in range(scene.n) if token not in kept])
         cosines = F.cosine_similarity(pivot[None], scene.visual[left], dim=-1)
         kept |= {*left[(-cosines).topk(share + (number < more)).indices].tolist()}
-    return torch.tensor([*kept])
+    return torch.tensor(sorted(kept))
 
 
 def sparsevlm(scene: Scene, n: int, tick: Tick) -> torch.Tensor:

@@ -79,12 +79,18 @@ def row(name: str, kind: type[TokenMethod], scene: Scene) -> Row | None:
     if name not in LOOPS:
         return Row(*facts, quantiles(_times([(ours, seconds)])[0]), None, None, None, "")
     n, loop = len(picks), LOOPS[name]
+
+    def published(tick: Callable[[], None] = lambda: None) -> torch.Tensor:
+        found = loop(scene, n, tick)
+        scene.left(found)
+        return found
+
     try:
-        theirs, loop_seconds = _first(lambda: loop(scene, n, _until(STOP)))
+        theirs, loop_seconds = _first(lambda: published(_until(STOP)))
     except TimeIsUpError:
         own = quantiles(_times([(ours, seconds)])[0])
         return Row(*facts, own, None, 1e3 * STOP / own.p50, None, f"stopped after {STOP:.0f} s")
-    own_times, their_times = _times([(ours, seconds), (lambda: loop(scene, n, lambda: None), loop_seconds)])
+    own_times, their_times = _times([(ours, seconds), (published, loop_seconds)])
     own, other = quantiles(own_times), quantiles(their_times)
     same = float(torch.isin(picks, theirs).float().mean()) if len(theirs) else None
     return Row(*facts, own, other, other.p50 / own.p50, same, "")

@@ -13,6 +13,7 @@ from prunekernels import registry
 from tokenpruner import TokenMethod
 
 PACKAGE = token_selection.PACKAGE
+NAMES = registry.names(PACKAGE)
 
 
 def load(name: str) -> type[TokenMethod]:
@@ -23,7 +24,11 @@ def scene(kind: type[TokenMethod], seed: int = 0) -> Scene:
     return Scene((9, 9), 4, seed) if token_selection.is_for_videos(kind) else Scene((18, 18), 1, seed)
 
 
-@pytest.mark.parametrize("name", [name for name in token_selection.LOOPS if name != "tome"])
+# of ToMe's the tokens are told and not their places; PruneSID's decomposition is one of random noise
+APART = {"tome", "prunesid"}
+
+
+@pytest.mark.parametrize("name", [name for name in token_selection.LOOPS if name in NAMES and name not in APART])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_published_form_stays_at_the_same_tokens(name, seed):
     kind = load(name)
@@ -38,7 +43,7 @@ def test_a_published_form_stays_at_the_same_tokens(name, seed):
 def test_who_is_measured():
     """All kinds of methods, and every paper's has a published form."""
     where = {}
-    for name in registry.names(PACKAGE):
+    for name in NAMES:
         found = next((words for base, words in token_selection.KINDS if issubclass(load(name), base)), None)
         where.setdefault(found, []).append(name)
     assert {words for _, words in token_selection.KINDS} <= where.keys()
