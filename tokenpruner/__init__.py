@@ -10,6 +10,7 @@ from tokenpruner.base.before_decoder import Context, Merge, Method, Need
 from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage
 from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.base.vision_transformer import BlockContext, BlockMethod, Reduced
+from tokenpruner.models.page_embeddings import PooledPages, pool_embeddings
 from tokenpruner.report.records import Report
 
 __all__ = [
@@ -21,10 +22,12 @@ __all__ = [
     "Merge",
     "Method",
     "Need",
+    "PooledPages",
     "Reduced",
     "Report",
     "Stage",
     "TokenMethod",
+    "pool_embeddings",
     "prepare",
     "prune",
 ]

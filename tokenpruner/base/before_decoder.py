@@ -8,6 +8,7 @@ other images or rows of a batch, nor on padding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
@@ -214,5 +215,8 @@ def _check_finite(need: Need, context: Context) -> None:
             raise ValueError(f"want {need} embeddings for {place}, got none")
     else:
         values, what = context.of_tower(need), f"{need} of token"
+    # of rows that are all finite the sum is, but for huge numbers; a GPU would be waited for
+    if values.is_cpu and math.isfinite(values.sum(dtype=torch.promote_types(values.dtype, torch.float32))):
+        return
     wrong = ~values.isfinite().flatten(1).all(-1) if values.ndim > 1 else ~values.isfinite()
     refuse_where(wrong, lambda token: f"{what} {token[0]} of {place} has NaN or infinity")

@@ -104,9 +104,7 @@ class LayerContext:
 
     def from_last(self) -> torch.Tensor:
         """Attention of the row's last token to each of the image's tokens, mean over heads; float32 [N]."""
-        attention = self.seen()
-        last = torch.tensor([attention.q.shape[1] - 1], device=self.columns.device)
-        return attention.weights(last)[:, 0, self.columns].mean(0)
+        return self.seen().of_last().mean(0)[self.columns]
 
 
 @dataclass(frozen=True)
