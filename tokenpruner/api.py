@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import LayerMethod
 from tokenpruner.base.positions import place
 from tokenpruner.base.token_method import TokenMethod, method_from_text
@@ -215,6 +216,7 @@ def _acts(shared: Shared, engine: Engine) -> bool:
 
 def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     """The engine of the method's kind; raises ValueError where it does not fit the model."""
+    from tokenpruner.before_decoder import before_tower
     from tokenpruner.before_decoder.engine import BeforeDecoderEngine
     from tokenpruner.inside_decoder.engine import InsideDecoderEngine
     from tokenpruner.vision_transformer.engine import VisionTransformerEngine
@@ -225,6 +227,8 @@ def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
         return InsideDecoderEngine(*_placed(model, method), report)
     if isinstance(method, BlockMethod):
         return VisionTransformerEngine(model, method, report)
+    if isinstance(method, PixelMethod):
+        return before_tower.engine(model, method, report)
     raise ValueError(WANT_METHOD.format(method))
 
 

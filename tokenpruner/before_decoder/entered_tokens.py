@@ -1,0 +1,126 @@
+"""Behind a tower that was given fewer patches: the tokens of those that it saw enter the decoder, the others do not.
+
+Where pictures were scaled down, positions of three parts are those of the smaller picture:
+
+    height, width    counted in its rows and columns, from where the picture begins
+    what follows     earlier by as much as the larger side became smaller, as transformers numbers pictures
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import nn
+
+from tokenpruner.base.before_decoder import Choice, Context, Method
+from tokenpruner.base.token_method import Newlines
+from tokenpruner.models.image_tokens import ImageTokens
+from tokenpruner.models.overrides import method_wrapped
+from tokenpruner.models.tower_reader import PACKING, Calls, TowerReader
+from tokenpruner.models.tower_reading import TowerReading
+
+
+@dataclass(frozen=True)
+class EnteredTokens(Method):
+    """Rule: tokens of which the tower saw a patch; all of them where it `saw_all`."""
+
+    newlines: Newlines = "keep"
+    saw_all: bool = False
+
+    @property
+    def keeps_all(self) -> bool:
+        """True where the tower is given everything."""
+        return self.saw_all
+
+    def counts(self, sizes: Sequence[int], row: int = 0) -> list[int]:
+        """As many as there are: which of them entered is up to the pictures."""
+        return [*sizes]
+
+    def select_frames(self, frames: Sequence[Context], counts: Sequence[int]) -> Choice:
+        """Those that entered, of each frame."""
+        if self.saw_all:
+            return super().select_frames(frames, counts)
+        found = [None if frame.tower is None else frame.tower.entered for frame in frames]
+        picks = []
+        for frame, entered in zip(frames, found, strict=True):
+            if entered is None:
+                raise ValueError(
+                    f"image {frame.image} of row {frame.row} did not come through the vision tower inside this `with`: "
+                    "want its pixels, features that were made before are not known"
+                )
+            picks.append((entered > 0).nonzero().flatten().to(frame.visual.device))
+        return Choice(picks)
+
+
+class PatchReader(TowerReader):
+    """Says of each visual token which share of its patches the tower saw; it is told by who gave the tower fewer."""
+
+    def __init__(self, merger: nn.Module, tower: nn.Module) -> None:
+        self.merger, self.tower, self.calls = merger, tower, Calls()
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """While open, it is known how views are packed."""
+        if not hasattr(self.merger, PACKING):
+            yield
+            return
+        with method_wrapped(self.merger, PACKING, self._packed):
+            yield
+
+    def add(self, entered: torch.Tensor) -> None:
+        """The patches [S] of one pass of the tower, in the order of its blocks."""
+        self.calls.readings.append(TowerReading(entered=entered.float()))
+
+    def _unknown(self, n_patches: int, n_tokens: int) -> ValueError:
+        return ValueError(
+            f"{type(self.merger).__name__} makes {n_tokens} visual tokens of {n_patches} patches, and which of which "
+            "is not known: methods before the tower cannot serve it, those behind it can, such as divprune"
+        )
+
+
+def as_smaller_pictures(
+    position_ids: torch.Tensor, images: Sequence[ImageTokens], samples: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`position_ids` [..., B, L], height and width last, as of pictures of the tokens that entered.
+
+    Second: by how much the last token of each row comes earlier, int64 [B].
+    """
+    found = position_ids.clone()
+    # the same of the model's own numbers, before anything is moved
+    height, width = position_ids[-2].clone(), position_ids[-1].clone()
+    moved = torch.zeros(found.shape[-2], dtype=torch.int64, device=found.device)
+
+    def block(image: ImageTokens) -> tuple[int, int, int]:
+        # frames in one block of positions begin at one height
+        return image.row, image.number, int(height[image.row, image.columns].min())
+
+    for (row, _, begin), group in groupby(images, key=block):
+        frames = [*group]
+        columns = torch.cat([frame.columns for frame in frames])
+        sides, earlier = [1], int(found[-2, row, columns].min()) - begin
+        for frame in frames:
+            reading = frame.own_reading()
+            if reading is None or reading.entered is None or len(frame.views) != 1:
+                raise ValueError(f"want the grid of image {frame.number} of row {row}, which is not known")
+            places = (reading.entered > 0).nonzero().flatten().to(found.device)
+            for axis, lines in ((-2, places // frame.views[0][1]), (-1, places % frame.views[0][1])):
+                distinct, number = lines.unique(return_inverse=True)
+                found[axis, row, frame.columns[places]] = begin + earlier + number
+                sides.append(len(distinct))
+        before = max(*(max(frame.views[0]) for frame in frames), 1)
+        behind = int(columns.max()) + 1
+        is_later = torch.arange(found.shape[-1], device=found.device) >= behind
+        if samples is not None:
+            is_later &= samples[row] == frames[0].sample
+        inside = behind < found.shape[-1] and bool(is_later[behind])
+        seen = max(before, int(width[row, behind]) - begin) if inside else before
+        # where what follows is later than sides say, a video's time counts too
+        gone = 0 if seen > before else before - max(sides)
+        found[..., row, is_later] -= gone
+        if samples is None or bool(is_later[-1]) or behind == found.shape[-1]:
+            moved[row] += gone
+    return found, moved
