@@ -44,16 +44,8 @@ class EnteredTokens(Method):
         """Those that entered, of each frame."""
         if self.saw_all:
             return super().select_frames(frames, counts)
-        found = [None if frame.tower is None else frame.tower.entered for frame in frames]
-        picks = []
-        for frame, entered in zip(frames, found, strict=True):
-            if entered is None:
-                raise ValueError(
-                    f"image {frame.image} of row {frame.row} did not come through the vision tower inside this `with`: "
-                    "want its pixels, features that were made before are not known"
-                )
-            picks.append((entered > 0).nonzero().flatten().to(frame.visual.device))
-        return Choice(picks)
+        own = [_entered(frame.tower, frame.image, frame.row).to(frame.visual.device) for frame in frames]
+        return Choice(own)
 
 
 class PatchReader(TowerReader):
@@ -103,10 +95,7 @@ def as_smaller_pictures(
         columns = torch.cat([frame.columns for frame in frames])
         sides, earlier = [1], int(found[-2, row, columns].min()) - begin
         for frame in frames:
-            reading = frame.own_reading()
-            if reading is None or reading.entered is None or len(frame.views) != 1:
-                raise ValueError(f"want the grid of image {frame.number} of row {row}, which is not known")
-            places = (reading.entered > 0).nonzero().flatten().to(found.device)
+            places = _entered(frame.own_reading(), frame.number, row).to(found.device)
             for axis, lines in ((-2, places // frame.views[0][1]), (-1, places % frame.views[0][1])):
                 distinct, number = lines.unique(return_inverse=True)
                 found[axis, row, frame.columns[places]] = begin + earlier + number
@@ -124,3 +113,13 @@ def as_smaller_pictures(
         if samples is None or bool(is_later[-1]) or behind == found.shape[-1]:
             moved[row] += gone
     return found, moved
+
+
+def _entered(reading: TowerReading | None, image: int, row: int) -> torch.Tensor:
+    """The tokens of which the tower saw a patch; int64 [n], ascending."""
+    if reading is None or reading.entered is None:
+        raise ValueError(
+            f"image {image} of row {row} did not come through the vision tower inside this `with`: want its pixels, "
+            "of features that were made before it is not known what the tower saw"
+        )
+    return (reading.entered > 0).nonzero().flatten()
