@@ -8,8 +8,8 @@ Where pictures were scaled down, positions of three parts are those of the small
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -19,8 +19,7 @@ from torch import nn
 from tokenpruner.base.before_decoder import Choice, Context, Method
 from tokenpruner.base.token_method import Newlines
 from tokenpruner.models.image_tokens import ImageTokens
-from tokenpruner.models.overrides import method_wrapped
-from tokenpruner.models.tower_reader import PACKING, Calls, TowerReader
+from tokenpruner.models.tower_reader import Calls, TowerReader
 from tokenpruner.models.tower_reading import TowerReading
 
 
@@ -54,14 +53,9 @@ class PatchReader(TowerReader):
     def __init__(self, merger: nn.Module, tower: nn.Module) -> None:
         self.merger, self.tower, self.calls = merger, tower, Calls()
 
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        """While open, it is known how views are packed."""
-        if not hasattr(self.merger, PACKING):
-            yield
-            return
-        with method_wrapped(self.merger, PACKING, self._packed):
-            yield
+    def watch(self) -> AbstractContextManager[None]:
+        """While open, it is known how patches are packed and pooled."""
+        return self.arranged()
 
     def add(self, entered: torch.Tensor) -> None:
         """The patches [S] of one pass of the tower, in the order of its blocks."""

@@ -79,7 +79,10 @@ def test_vidcom2_against_its_formula():
         assert VidCom2().select(frame, 3).tolist() == best
 
 
-@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl"])
+newest = pytest.param("llava_onevision", marks=pytest.mark.newest)
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", newest])
 @pytest.mark.parametrize(
     "method",
     [EVS(keep_ratio=0.25), VidCom2(keep_ratio=0.25), EVS(n_keep_row=11), FastVID(keep_ratio=0.3), HoliTom(n_keep=3)],
