@@ -71,42 +71,58 @@ class PatchReader(TowerReader):
 def as_smaller_pictures(
     position_ids: torch.Tensor, images: Sequence[ImageTokens], samples: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`position_ids` [..., B, L], height and width last, as of pictures of the tokens that entered.
+    """`position_ids` [3 or more, B, L], time, height and width last, as of pictures of the tokens that entered.
 
     Second: by how much the last token of each row comes earlier, int64 [B].
     """
-    found = position_ids.clone()
-    # the same of the model's own numbers, before anything is moved
-    height, width = position_ids[-2].clone(), position_ids[-1].clone()
+    found, length = position_ids.clone(), position_ids.shape[-1]
     moved = torch.zeros(found.shape[-2], dtype=torch.int64, device=found.device)
 
     def block(image: ImageTokens) -> tuple[int, int, int]:
         # frames in one block of positions begin at one height
-        return image.row, image.number, int(height[image.row, image.columns].min())
+        return image.row, image.number, int(position_ids[-2, image.row, image.columns].min())
 
-    for (row, _, begin), group in groupby(images, key=block):
+    for (row, _, _), group in groupby(images, key=block):
         frames = [*group]
-        columns = torch.cat([frame.columns for frame in frames])
-        sides, earlier = [1], int(found[-2, row, columns].min()) - begin
-        for frame in frames:
-            places = _entered(frame.own_reading(), frame.number, row).to(found.device)
-            for axis, lines in ((-2, places // frame.views[0][1]), (-1, places % frame.views[0][1])):
-                distinct, number = lines.unique(return_inverse=True)
-                found[axis, row, frame.columns[places]] = begin + earlier + number
-                sides.append(len(distinct))
-        before = max(*(max(frame.views[0]) for frame in frames), 1)
-        behind = int(columns.max()) + 1
-        is_later = torch.arange(found.shape[-1], device=found.device) >= behind
+        is_later = torch.arange(length, device=found.device) > int(frames[-1].columns[-1])
         if samples is not None:
             is_later &= samples[row] == frames[0].sample
-        inside = behind < found.shape[-1] and bool(is_later[behind])
-        seen = max(before, int(width[row, behind]) - begin) if inside else before
-        # where what follows is later than sides say, a video's time counts too
-        gone = 0 if seen > before else before - max(sides)
-        found[..., row, is_later] -= gone
-        if samples is None or bool(is_later[-1]) or behind == found.shape[-1]:
+        follows = position_ids[-1, row][is_later][:1].tolist()
+        gone = _as_smaller(found[-3:, row], position_ids[-3:, row], frames, *follows)
+        found[:, row, is_later] -= gone
+        if samples is None or int(samples[row, -1]) == frames[0].sample:
             moved[row] += gone
     return found, moved
+
+
+def _as_smaller(
+    found: torch.Tensor, before: torch.Tensor, frames: Sequence[ImageTokens], follows: float | None = None
+) -> int:
+    """Number the frames [3, L] of a block as smaller ones, and say by how much what follows comes earlier.
+
+    `before` are the model's own numbers, `follows` that of the next token where there is one.
+    """
+    columns = torch.cat([frame.columns for frame in frames])
+    entered = [_entered(frame.own_reading(), frame.number, frame.row).to(found.device) for frame in frames]
+    start, begin = found[-2, columns].min(), int(before[-2, columns].min())
+    if len(columns) > 1 and torch.equal(before[-2, columns], before[-1, columns]):
+        # a picture that is numbered like text
+        kept = torch.cat([frame.columns[places] for frame, places in zip(frames, entered, strict=True)])
+        found[:, kept] = start + torch.arange(len(kept), device=found.device).to(found.dtype)
+        return len(columns) - len(kept)
+    sides, whole = [1], [1]
+    for frame, places in zip(frames, entered, strict=True):
+        if len(frame.views) != 1:
+            raise ValueError(f"the grid of image {frame.number} of row {frame.row} is not known")
+        ((_, width),) = frame.views
+        for axis, lines in ((-2, places // width), (-1, places % width)):
+            distinct, number = lines.unique(return_inverse=True)
+            found[axis, frame.columns[places]] = start + number.to(found.dtype)
+            sides.append(len(distinct))
+        whole += frame.views[0]
+    # where what follows is later than sides say, a video's time counts too
+    time_counts = follows is not None and follows - begin > max(whole)
+    return 0 if time_counts else max(whole) - max(sides)
 
 
 def _entered(reading: TowerReading | None, image: int, row: int) -> torch.Tensor:

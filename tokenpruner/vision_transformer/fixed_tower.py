@@ -89,8 +89,10 @@ class FixedTower:
         report: Callable[[TowerUse], None],
     ) -> object:
         pixels = given.get(PIXELS)
-        if not isinstance(pixels, torch.Tensor) or pixels.ndim != 4:
-            raise ValueError(f"{type(self.module).__name__}: want {PIXELS} [B, C, H, W]")
+        extra = [name for name, value in given.items() if name != PIXELS and isinstance(value, torch.Tensor)]
+        if not isinstance(pixels, torch.Tensor) or pixels.ndim != 4 or extra:
+            got = f", got {', '.join(extra)}" if extra else ""
+            raise ValueError(f"{type(self.module).__name__}: want {PIXELS} [B, C, H, W] and nothing beside{got}")
         selection, first = Stopwatch(pixels.device), self.tower.protected
         with selection.running(), torch.autocast(pixels.device.type, enabled=False):
             cells = whole_cells(pixels.detach(), self.side)
