@@ -57,10 +57,12 @@ class PruneSID(Method):
         survives = survivors(cosines > n / CROWDED * mean, groups, order)
         rank = rank + context.size * ~survives
         sizes, n_survivors = groups.bincount(), groups[survives].bincount(minlength=int(groups.max()) + 1)
-        counts = shares(n, sizes.tolist(), n_survivors.tolist())
-        own = [(groups == group).nonzero().flatten() for group in range(len(counts))]
-        picks = [tokens[rank[tokens].argsort()[:count]] for tokens, count in zip(own, counts, strict=True)]
-        return torch.cat(picks).sort().values
+        counts = torch.tensor(shares(n, sizes.tolist(), n_survivors.tolist()), device=order.device)
+        # group after group, each in the order of its ranks
+        tokens = (groups * 2 * context.size + rank).argsort()
+        first = sizes.cumsum(0) - sizes
+        place = torch.arange(context.size, device=order.device) - first[groups[tokens]]
+        return tokens[place < counts[groups[tokens]]].sort().values
 
 
 def principal_groups(tokens: torch.Tensor, n_groups: int) -> torch.Tensor:

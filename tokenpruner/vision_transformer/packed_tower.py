@@ -57,7 +57,7 @@ class Local(threading.local):
 
 
 class PackedTower:
-    """The `module`, told by its structure, in a pass of which `method` decides; `report` is told of each."""
+    """The tower `module`, told by its structure."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -95,6 +95,9 @@ class PackedTower:
         self, method: PixelMethod, acts: Callable[[], bool], report: Callable[[TowerUse], None]
     ) -> Iterator[None]:
         """While open, each pass in a thread where it `acts` sees what `method` leaves, and is told to `report`."""
+        if method.resizes:
+            # refused before anything is changed
+            self.patch_shape()
 
         def wrap(original: Callable[..., object]) -> Callable[..., object]:
             signature = inspect.signature(original)
