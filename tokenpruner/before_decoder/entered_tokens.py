@@ -8,8 +8,8 @@ Where pictures were scaled down, positions of three parts are those of the small
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -53,9 +53,11 @@ class PatchReader(TowerReader):
     def __init__(self, merger: nn.Module, tower: nn.Module) -> None:
         self.merger, self.tower, self.calls = merger, tower, Calls()
 
-    def watch(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def watch(self) -> Iterator[None]:
         """While open, it is known how patches are packed and pooled."""
-        return self.arranged()
+        with self.arranged():
+            yield
 
     def add(self, entered: torch.Tensor) -> None:
         """The patches [S] of one pass of the tower, in the order of its blocks."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import torch
 
@@ -128,21 +128,20 @@ def _merges(
     frames: Sequence[Context], places: Sequence[torch.Tensor], choice: Choice, method: Method
 ) -> list[MergedTokens]:
     """What is merged in an image or video, whose tokens have the flat `places` [N], frame by frame or over all."""
-    ways = [(frame.size, picks, own, None) for frame, picks, own in zip(frames, choice.picks, places, strict=True)]
     if choice.merge is not None:
-        ends = torch.tensor([0, *(frame.size for frame in frames)]).cumsum(0).tolist()
-        picks = torch.cat([own + first for own, first in zip(choice.picks, ends[:-1], strict=True)])
-        ways = [(ends[-1], picks, torch.cat([*places]), choice.merge)]
-    merges = []
-    for (size, picks, own, merge), frame in zip(ways, frames, strict=choice.merge is None):
-        if merge is None and 0 < len(picks) < size:
-            merge = method.merge(frame, picks)
-        if merge is not None:
-            if not isinstance(merge, Merge):
-                raise ValueError(f"{type(method).__name__}: want a Merge or None of merge, got {described(merge)}")
-            merge.check(type(method).__name__, picks, size)
-            merges.append(MergedTokens.of(merge, picks, own))
-    return merges
+        firsts = [0, *accumulate(frame.size for frame in frames)]
+        picks = torch.cat([own + first for own, first in zip(choice.picks, firsts, strict=False)])
+        return [_checked(choice.merge, picks, torch.cat([*places]), method)]
+    whole = zip(frames, places, choice.picks, strict=True)
+    found = [(method.merge(frame, picks), picks, own) for frame, own, picks in whole if 0 < len(picks) < frame.size]
+    return [_checked(merge, picks, own, method) for merge, picks, own in found if merge is not None]
+
+
+def _checked(merge: object, picks: torch.Tensor, places: torch.Tensor, method: Method) -> MergedTokens:
+    if not isinstance(merge, Merge):
+        raise ValueError(f"{type(method).__name__}: want a Merge or None of merge, got {described(merge)}")
+    merge.check(type(method).__name__, picks, len(places))
+    return MergedTokens.of(merge, picks, places)
 
 
 def _counts(images: Sequence[ImageTokens], method: Method) -> list[int]:

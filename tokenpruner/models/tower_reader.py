@@ -180,7 +180,7 @@ class TowerReader:
         @functools.wraps(original)
         def wrapped(*args: object, **kwargs: object) -> object:
             given = [*signature.bind(*args, **kwargs).arguments.values()]
-            self.calls.pooling, self.calls.n_pooled = original, given[0].shape[1]  # type: ignore[assignment, attr-defined]
+            self.calls.pooling, self.calls.n_pooled = original, given[0].shape[1]  # type: ignore[assignment]
             return original(*args, **kwargs)
 
         return wrapped

@@ -76,7 +76,7 @@ class FixedTower:
             return wrapped
 
         with ExitStack() as stack:
-            stack.enter_context(method_wrapped(self.module, "forward", wrap))  # type: ignore[arg-type]
+            stack.enter_context(method_wrapped(self.module, "forward", wrap))
             embeddings: nn.Module = getattr(self.tower.module, "embeddings")  # noqa: B009
             stack.callback(embeddings.register_forward_hook(self._after_embeddings).remove)
             yield
@@ -159,8 +159,11 @@ def _together(outputs: Sequence[object], groups: Sequence[Sequence[int]]) -> obj
     def joined(values: Sequence[object]) -> object:
         one = values[0]
         if isinstance(one, tuple):
-            return tuple(joined(each) for each in zip(*values, strict=True))  # type: ignore[arg-type]
-        return torch.cat([*values])[order.to(one.device)] if isinstance(one, torch.Tensor) else one  # type: ignore[arg-type]
+            return tuple(joined([value[place] for value in values]) for place in range(len(one)))  # type: ignore[index]
+        if not isinstance(one, torch.Tensor):
+            return one
+        whole = torch.cat([value for value in values if isinstance(value, torch.Tensor)])
+        return whole[order.to(one.device)]
 
     names = [each.name for each in fields(outputs[0])]  # type: ignore[arg-type]
     return replace(outputs[0], **{name: joined([getattr(own, name) for own in outputs]) for name in names})  # type: ignore[type-var]

@@ -85,10 +85,11 @@ class PackedTower:
     def patch_shape(self) -> PatchShape:
         """Raises ValueError where it is not known what a row of pixels holds."""
         embed = getattr(self.module, "patch_embed", None)
-        numbers = [getattr(embed, name, None) for name in ("in_channels", "temporal_patch_size", "patch_size")]
-        if not all(isinstance(number, int) for number in numbers):
+        names = ("in_channels", "temporal_patch_size", "patch_size")
+        channels, depth, side = (getattr(embed, name, None) for name in names)
+        if not isinstance(channels, int) or not isinstance(depth, int) or not isinstance(side, int):
             raise ValueError(f"{type(self.module).__name__} does not say what its patches hold: no picture is scaled")
-        return PatchShape(*numbers, self.merge)  # type: ignore[arg-type]
+        return PatchShape(channels, depth, side, self.merge)
 
     @contextmanager
     def pruned(
@@ -116,7 +117,7 @@ class PackedTower:
             return wrapped
 
         with ExitStack() as stack:
-            stack.enter_context(method_wrapped(self.module, "forward", wrap))  # type: ignore[arg-type]
+            stack.enter_context(method_wrapped(self.module, "forward", wrap))
             if not method.resizes:
                 for number, block in enumerate(self.blocks):
                     stack.callback(before_forward(block, functools.partial(self._before_block, number)).remove)
@@ -186,7 +187,7 @@ class PackedTower:
             output = original(**given)
         finally:
             self.local.current = None
-        return output, TowerUse(stays, *current.flops, selection)
+        return output, TowerUse(stays, current.flops[0], current.flops[1], selection)
 
     def _pictures(self, given: Kwargs) -> tuple[torch.Tensor, torch.Tensor]:
         patches, grids = (given.get(name) for name in TAKES)
