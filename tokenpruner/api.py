@@ -21,6 +21,7 @@ from torch import nn
 
 from prunekernels import registry
 from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import LayerMethod
 from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.base.positions import place
@@ -229,6 +230,7 @@ def _acts(shared: Shared, engine: Engine) -> bool:
 
 def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     """The engine of the method's kind; raises ValueError where it does not fit the model."""
+    from tokenpruner.before_decoder import before_tower
     from tokenpruner.before_decoder.engine import BeforeDecoderEngine
     from tokenpruner.inside_decoder.chain_engine import ChainEngine
     from tokenpruner.inside_decoder.engine import InsideDecoderEngine
@@ -242,6 +244,8 @@ def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
         return ChainEngine(*_placed(model, method), report)
     if isinstance(method, BlockMethod):
         return VisionTransformerEngine(model, method, report)
+    if isinstance(method, PixelMethod):
+        return before_tower.engine(model, method, report)
     raise ValueError(WANT_METHOD.format(method))
 
 

@@ -3,7 +3,8 @@
 A method is a frozen dataclass with a default for every field. It writes only what is its own: `importance`
 (higher is kept) or `keep`, and `merge` where kept tokens stand for others; for each of the three it may name a part
 instead (`parts`): `scorer`, `selector`, `merging`. It sees one image at a time, so that its picks cannot depend on the
-other images or rows of a batch, nor on padding.
+other images or rows of a batch, nor on padding. Of a video it sees the frames: `share` says how many of each stay, or
+`choose` all at once, where tokens go into those of other frames.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
 
@@ -93,6 +94,16 @@ class Merge:
         # tokens are averaged in float32, where float64 may be 0 or infinite
         if weight.shape != (size,) or weight.dtype.is_complex or not _is_positive(weight.float()):
             raise ValueError(f"{wanted}, got {described(weight)}")
+
+
+class Choice(NamedTuple):
+    """Of a video, `picks` int64 [n] of each frame, ascending, and how all its tokens merge, frame after frame.
+
+    In `merge` the kept tokens are numbered in that order too; None is frame by frame, as `Method.merge` says.
+    """
+
+    picks: Sequence[torch.Tensor]
+    merge: Merge | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +203,15 @@ class Method(Budget, TokenMethod):
         """True where kept tokens may stand for others."""
         return self.merging is not None or type(self).merge is not Method.merge
 
+    def choose(self, frames: Sequence[Context], counts: Sequence[int]) -> Choice:
+        """What stays of the frames of a video, as many in all as `counts`: by default of each its share."""
+        shared, sizes, first = self.share(frames, counts), [frame.size for frame in frames], frames[0]
+        if sum(shared) != sum(counts) or any(not 0 <= n <= size for n, size in zip(shared, sizes, strict=True)):
+            wanted = f"{sum(counts)} tokens shared out over frames of {sizes}"
+            got = f"in image {first.image} of row {first.row}, got {[*shared]}"
+            raise ValueError(f"{type(self).__name__}: want {wanted} {got}")
+        return Choice([self.select(frame, n) for frame, n in zip(frames, shared, strict=True)])
+
     def select(self, context: Context, n: int | None = None) -> torch.Tensor:
         """The `n` tokens that stay, by default as many as of an image alone in its row; int64 [n], ascending."""
         n = self.counts([context.size], context.row)[0] if n is None else n
@@ -201,6 +221,25 @@ class Method(Budget, TokenMethod):
             _check_finite(need, context)
         wanted = f"{type(self).__name__}: want {n} distinct ascending int64 indices below {context.size}"
         return check_ascending(checked_indices(self.keep(context, n), (n,), wanted), context.size, wanted)
+
+    def select_frames(self, frames: Sequence[Context], counts: Sequence[int]) -> Choice:
+        """The tokens of a video that stay, as many in all as `counts`, and how they merge."""
+        name, total, sizes = type(self).__name__, sum(counts), [frame.size for frame in frames]
+        if len(frames) == 1 or total in (0, sum(sizes)):
+            return Choice([self.select(frame, n) for frame, n in zip(frames, counts, strict=True)])
+        if type(self).choose is not Method.choose:
+            # what is chosen frame by frame is checked there
+            for frame in frames:
+                for need in sorted(self.needs):
+                    _check_finite(need, frame)
+        picks, merge = self.choose(frames, counts)
+        checked = []
+        for found, size in zip(picks, sizes, strict=True):
+            wanted = f"{name}: want distinct ascending int64 indices below {size} of each frame"
+            checked.append(check_ascending(checked_indices(found, (-1,), wanted), size, wanted))
+        if sum(map(len, checked)) != total:
+            raise ValueError(f"{name}: want {total} tokens of a video, got {sum(map(len, checked))}")
+        return Choice(checked, merge)
 
 
 def _is_positive(weight: torch.Tensor) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.before_decoder.selection import Selection, Sequences, select_tokens
 from tokenpruner.before_decoder.shortened_inputs import Backbone, behind_pruned_cache, cut_per_token, shortened
 from tokenpruner.decoder import cache_state
@@ -56,7 +57,9 @@ class BeforeDecoderEngine(DecoderHooks):
 
     def __init__(self, adapter: Adapter, method: Method, report: Report) -> None:
         super().__init__(adapter, method, report)
-        self.method, self.local = method, Local()
+        # as the report tells it, and what chooses among the tokens
+        self.method: TokenMethod = method
+        self.chooser, self.local = method, Local()
         self.backbone = Backbone.of(adapter.backbone, method.positions)
 
     def cut(self) -> LabelCut | None:
@@ -97,11 +100,11 @@ class BeforeDecoderEngine(DecoderHooks):
         """What the backbone gets in place of the tokens that came; nothing where all of them stay."""
         mask = inputs.masks(past)[1]
         rows = Sequences(inputs.embeds, mask, inputs.samples)
-        selected = select_tokens(rows, found, self.method, self.adapter.grid)
+        selected = select_tokens(rows, found, self.chooser, self.adapter.grid)
         changed: Kwargs = {}
         left = mask
         if not selected.is_whole:
-            changed, index, current.prefix = shortened(inputs, past, selected, self.method.positions, self.backbone)
+            changed, index, current.prefix = shortened(inputs, past, selected, self.chooser.positions, self.backbone)
             current.removed = past.removed + mask.shape[1] - index.shape[1]
             left = current.prefix.mask[:, past.physical :]
             changed |= cut_per_token(kwargs, selected, index, left)
