@@ -21,8 +21,8 @@ from prunekernels._ragged import Lengths, check_lengths, groups, maxima
 from prunekernels._sums import sum_rows
 from prunekernels._unit import check_rows
 
-# products held at a time (1 MiB of float32), and tokens of questions in one product
-MAX_PRODUCTS, COLUMNS = 2**18, 512
+# products held at a time (2 MiB of float32), and tokens of questions in one product
+MAX_PRODUCTS, COLUMNS = 2**19, 512
 
 
 @full_precision
