@@ -276,6 +276,7 @@ def test_settings_by_how_many_are_wanted() -> None:
         (lambda: IndexSettings(iterations=0), "iteration"),
         (lambda: SearchSettings(0, None, 5), "n_probe"),
         (lambda: SearchSettings(1, None, 0), "n_documents"),
+        (lambda: SearchSettings(1, float("nan"), 5), "threshold"),
         (lambda: search(build_index(VALUES, LENGTHS), VALUES[:1], 0), "top_k"),
         (lambda: search(build_index(VALUES, LENGTHS), VALUES[:1, :5]), r"question \[n, 12\]"),
         (
