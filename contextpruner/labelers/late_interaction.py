@@ -3,11 +3,12 @@
     cos(u) = weighted mean over question tokens i of max over tokens j of u of cos(q[i], d[j])
 
 Higher = more of the question's tokens have a close one in the unit. Tokens of stop words ("who", "the", "please")
-weigh `STOP_WORD`. The means are brought onto a scale that is the same for every question (`_comparable_cosines`); they
-are not a probability of relevance. A unit's number depends on its company, though not on its order; `unrelated` is the
-best mean at which it is undecided whether anything answers, and the model's own. Token vectors are those of the whole
-document, read in windows that end where units do and begin with its title, so that a unit's tokens know their
-surroundings. Special tokens and the title's own tokens are left out of the maximum.
+weigh `STOP_WORD`; in place of a unit's own nearest token counts that of its headings, its header or its lead-in, at
+`LENT` of its cosine, where it is nearer. The means are brought onto a scale that is the same for every question
+(`_comparable_cosines`); they are not a probability of relevance. A unit's number depends on its company, though not on
+its order; `unrelated` is the best mean at which it is undecided whether anything answers, and the model's own. Token
+vectors are those of the whole document, read in windows that end where units do and begin with its title, so that a
+unit's tokens know their surroundings. Special tokens and the title's own tokens are left out of the maximum.
 
 `model` is a folder or hub id of any AutoModel; a ColBERT projection (a tensor `linear.weight` in the model's file, or
 the linear Dense modules of a modules.json, in order) is applied. Question and document get no marker tokens, and no
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 # what a token of a stop word weighs beside the others
 STOP_WORD = 0.5
+# and a token of the headings, the header, the lead-in of a unit beside its own
+LENT = 0.75
 WORD = re.compile(r"\w+")
 
 
@@ -110,8 +113,9 @@ class LateInteraction(Labeler):
             # vectors take far more room than cosines: one document at a time
             vectors = (_own(run_batches([one.row for one in row], at_once, pad, self._vectors), row) for row in rows)
             found = zip(vectors, texts, documents, strict=True)
-            pooled = (self._of_units(own, text, len(item.units)) for own, text, item in found)
-            cosines = [_of_vectors([asked], encoded)[0] for encoded in pooled]
+            cosines = [
+                _of_vectors([asked], self._of_units(own, text, len(item.units)), item)[0] for own, text, item in found
+            ]
             return Labels.best_unit(comparable(cosines, documents, self.unrelated))
         said = iter(
             run_batches(
@@ -123,7 +127,7 @@ class LateInteraction(Labeler):
         )
         of_tokens = (_own([next(said) for _ in row], row) for row in rows)
         found = zip(of_tokens, texts, documents, strict=True)
-        cosines = [_of_cosines(own, asked.weights, text, len(item.units)) for own, text, item in found]
+        cosines = [_of_cosines(own, asked.weights, text, item) for own, text, item in found]
         return Labels.best_unit(comparable(cosines, documents, self.unrelated))
 
     def encode(self, documents: Sequence[SplitDocument]) -> list[Encoded]:
@@ -154,7 +158,7 @@ class LateInteraction(Labeler):
         self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
     ) -> list[Labels]:
         asked = self._asked(questions)
-        of_documents = [_of_vectors(asked, one) for one in encoded]
+        of_documents = [_of_vectors(asked, one, item) for one, item in zip(encoded, documents, strict=True)]
         found = ([one[number] for one in of_documents] for number in range(len(asked)))
         return [Labels.best_unit(comparable(cosines, documents, self.unrelated)) for cosines in found]
 
@@ -224,25 +228,50 @@ def _weights(question: str, offsets: np.ndarray) -> np.ndarray:
     return (weights / max(weights.sum(), 1)).astype(np.float32)
 
 
-def _of_cosines(cosines: np.ndarray, weights: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
+def _of_cosines(cosines: np.ndarray, weights: np.ndarray, text: DocumentTokens, document: SplitDocument) -> np.ndarray:
     """float32 [units] out of [tokens, Q]; a unit without tokens, or a question without, gets 0."""
-    tokens, sizes = map(torch.from_numpy, _tokens_of_units(text, n_units))
-    # every token is a centroid of its own
-    found = centroid_interaction(torch.from_numpy(cosines), tokens, sizes, torch.from_numpy(weights))
-    return found.masked_fill(sizes == 0, 0).numpy()
+    tokens, own = _tokens_of_units(text, len(document.units))
+    places, is_lent, sizes = _with_lent(own, document)
+    # every token is a centroid of its own, and one that is lent another
+    table = torch.from_numpy(np.concatenate([cosines, LENT * cosines]).astype(np.float32))
+    codes = torch.from_numpy(tokens[places] + is_lent * len(cosines))
+    found = centroid_interaction(table, codes, torch.from_numpy(sizes), torch.from_numpy(weights))
+    return found.masked_fill(torch.from_numpy(sizes == 0), 0).numpy()
 
 
-def _of_vectors(asked: Sequence[Question], document: Encoded) -> np.ndarray:
+def _of_vectors(asked: Sequence[Question], encoded: Encoded, document: SplitDocument) -> np.ndarray:
     """The same for several questions, float32 [questions, units], out of vectors of tokens."""
-    sizes = np.diff(document["ends"], prepend=0)
+    places, is_lent, sizes = _with_lent(np.diff(encoded["ends"], prepend=0), document)
+    vectors = tensor_of(encoded["vectors"])
+    if is_lent.any():
+        scales = torch.from_numpy(np.where(is_lent, LENT, 1).astype(np.float32))
+        vectors = vectors[torch.from_numpy(places)] * scales[:, None]
     found = max_sim(
         torch.cat([question.vectors for question in asked]).cpu(),
-        tensor_of(document["vectors"]),
+        vectors,
         torch.from_numpy(sizes),
         [len(question.weights) for question in asked],
         torch.from_numpy(np.concatenate([question.weights for question in asked])),
     )
     return found.masked_fill(torch.from_numpy(sizes == 0), 0).numpy()
+
+
+def _with_lent(sizes: np.ndarray, document: SplitDocument) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The places of the tokens of each unit that has any, `sizes` [units], and of what introduces it.
+
+    Places int64, unit after unit; which of them are lent, bool; how many each unit has then, int64 [units].
+    """
+    ends = np.cumsum(sizes)
+    places: list[np.ndarray] = [ends[:0]]
+    n_lent = np.zeros_like(sizes)
+    is_lent: list[np.ndarray] = [np.zeros(0, dtype=bool)]
+    for unit, introducing in enumerate(document.introduced_by):
+        lenders = introducing if sizes[unit] else ()
+        for one in (unit, *lenders):
+            places.append(np.arange(ends[one] - sizes[one], ends[one]))
+            is_lent.append(np.full(sizes[one], one != unit))
+        n_lent[unit] = sum(sizes[one] for one in lenders)
+    return np.concatenate(places), np.concatenate(is_lent), sizes + n_lent
 
 
 def _tokens_of_units(text: DocumentTokens, n_units: int) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ from prunekernels.max_cosine import max_cosine
 from prunekernels.max_sim import max_sim
 from prunekernels.page_rank import page_rank
 from prunekernels.pool import pool
+from prunekernels.thin_out import thin_out
 from prunekernels.token_stats import token_stats
 
 N, WIDTH = 48, 40
@@ -59,6 +60,7 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], tuple[torch.Tensor, .
     ),
     "page_rank": (partial(page_rank, iterations=5), lambda: (_draw(2, N, N).softmax(-1),)),
     "pool": (partial(pool, factor=3, method="kmeans"), lambda: (_draw(N, WIDTH),)),
+    "thin_out": (partial(thin_out, n=11), lambda: (_draw(N, WIDTH),)),
     "token_stats": (token_stats, lambda: (_draw(N, WIDTH), _draw(WIDTH, WIDTH, seed=1), _labels())),
 }
 
