@@ -61,7 +61,7 @@ def sum_of_maxima(best: torch.Tensor, weights: torch.Tensor | None, ids: torch.T
 
     `ids` [Q] says whose token each is. Tokens are added one after the other; -inf counts as 0.
     """
-    columns = best.T.masked_fill(-torch.inf == best.T, 0)
+    columns = best.T.masked_fill(best.T.isneginf(), 0)
     return sum_rows(columns if weights is None else columns * weights.float()[:, None], ids, n)
 
 
