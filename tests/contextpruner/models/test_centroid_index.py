@@ -84,6 +84,7 @@ def test_by_hand() -> None:
     assert centroid_scores(index, torch.tensor([[1.0, 0.0], [0.0, 0.5]])).tolist() == [1.0, -torch.inf, 1.5, 0.5]
     # the question's tokens are of cells 0 and 1, whose numbers differ in their one bit
     assert centroid_scores(index, torch.eye(2), binary=True).tolist() == [1, -torch.inf, 2, 1]
+    assert centroid_scores(index, torch.eye(2)[:1], binary=True).tolist() == [1, -torch.inf, 1, 0]
 
 
 @pytest.mark.parametrize("bits", [0, 1, 2, 4])
