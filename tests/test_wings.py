@@ -50,7 +50,8 @@ WINGS = {
         models
         *adapters base report
         decoder vision_transformer
-        before_decoder inside_decoder
+        before_decoder
+        inside_decoder
         api methods
         __init__
         cli integrations training
