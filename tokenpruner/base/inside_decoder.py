@@ -6,6 +6,7 @@ one that lets the data decide how many tokens stay has stages without `keep_rati
 
     mode="drop"   the tokens leave: the layers from there on hold fewer keys and values
     mode="skip"   the tokens pass those layers by unchanged, but their keys and values are there to be read
+    mode="route"  the same for the one layer of each stage, which chooses among all tokens: they come back behind it
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import torch
 
 from prunekernels import budget, select
 from prunekernels._finite import refuse_where
+from tokenpruner.base.before_decoder import Merge
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores
 from tokenpruner.base.positions import Place, Positions
 from tokenpruner.base.token_method import Newlines, TokenMethod, check_choice, patches_left
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.image_layouts import Grid
 
-Mode = Literal["drop", "skip"]
+Mode = Literal["drop", "skip", "route"]
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,15 @@ class Stage:
     `keep_ratio` is the fraction of each image's original tokens that is left; None where the method decides.
     `reads` is the layer whose attention the method gets: `layer` itself, computed ahead of it, or an earlier
     one that runs on the same tokens; None where it reads none. With queries="last" the method looks at the attention of
-    the row's last token alone, and no other queries are made.
+    the row's last token alone, with "text" at that of tokens that are no visual ones too, and no other queries are
+    made. With `embeds` it also gets what the image and the text were as they entered the decoder.
     """
 
     layer: int
     keep_ratio: float | None = None
     reads: int | None = None
-    queries: Literal["all", "last"] = "all"
+    queries: Literal["all", "last", "text"] = "all"
+    embeds: bool = False
 
 
 class Cost(Protocol):
@@ -61,6 +65,8 @@ class LayerContext:
 
     `text_hidden` [T, D] are the hidden states of `text`. `costs` are those of all decoder layers, None where one is not
     known; `row_sizes` the tokens of each image and frame of the row, and `n_others` how many other tokens it has.
+    `embeds` [size, D] are all of the image's tokens as they entered the decoder, `text_embeds` [T, D] those of `text`,
+    where the stage asks for them.
     """
 
     hidden: torch.Tensor
@@ -80,6 +86,8 @@ class LayerContext:
     row_sizes: tuple[int, ...] = ()
     n_others: int = 0
     text_hidden: torch.Tensor | None = None
+    embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
 
     @property
     def n_tokens(self) -> int:
@@ -115,8 +123,8 @@ class LayerMethod(TokenMethod):
     def __post_init__(self) -> None:
         for name, kind in (("positions", Positions), ("mode", Mode), ("newlines", Newlines)):
             check_choice(name, getattr(self, name), get_args(kind))
-        if self.mode == "skip" and self.positions == "compact":
-            raise ValueError('want positions="keep" with mode="skip", which leaves no gaps, got "compact"')
+        if self.mode != "drop" and self.positions == "compact":
+            raise ValueError(f'want positions="keep" with mode="{self.mode}", which leaves no gaps, got "compact"')
 
     def stages(self, n_layers: int) -> tuple[Stage, ...]:
         """The cuts in a decoder of `n_layers`, in order; raises ValueError where it has too few layers."""
@@ -141,6 +149,10 @@ class LayerMethod(TokenMethod):
         asked = budget.n_keep(context.size + context.n_newlines, ratio)
         n = patches_left(asked, context.n_newlines, context.n_tokens, self.newlines, place)
         return torch.arange(n, device=context.kept.device) if n == context.n_tokens else self.keep(context, n)
+
+    def merge(self, context: LayerContext, picks: torch.Tensor) -> Merge | None:
+        """Which of the N tokens go into which of the kept ones, `picks` [n]; None where the others are just dropped."""
+        return None
 
 
 def check_stages(stages: tuple[Stage, ...], n_layers: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 
@@ -26,6 +27,7 @@ class DecoderPass:
     `inputs` are what entered, `whole` all of its tokens and `kept` those that are left. `is_prompt` bool [B, L] is
     False for what comes after the prompt, generated or to be learned. `pasts` are what each layer held before, which
     are not alike where the cache `differs_by_layer`; `cache_gaps` what the cache of a layer behind a cut will lack.
+    `entered` are the images as they came, `images` what is left of them.
     """
 
     cache: Cache | None
@@ -38,6 +40,7 @@ class DecoderPass:
     selection: Stopwatch
     differs_by_layer: bool = False
     images: list[RemainingImage] = field(default_factory=list)
+    entered: list[RemainingImage] = field(default_factory=list)
     deepstack: DeepStack | None = None
     attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
     # where tokens are skipped: which ones, and the hidden states of all while a layer runs
@@ -50,10 +53,28 @@ class DecoderPass:
     # by what it depends on: what a layer gets, along with what keeps the key's ids alive
     made: dict[tuple[object, ...], tuple[Kwargs, Kwargs, tuple[int, PrunedPrefix] | None]] = field(default_factory=dict)
 
+    def come_back(self) -> None:
+        """Let the tokens that passed the last layer by be there again."""
+        self.kept, self.images, self.skipped = self.whole, self.entered, None
 
-def last_columns(current: DecoderPass) -> torch.Tensor:
-    """Where the last token of each row's prompt stands among those that are left, int64 [B]."""
+
+def asked_columns(current: DecoderPass, queries: Literal["all", "last", "text"]) -> torch.Tensor | None:
+    """The columns of those that are left whose queries a stage asks for, int64; None for all, as in packed rows.
+
+    They are the last ones of each row's prompt, and where "text" is asked for all that are no visual token in any row.
+    """
+    if queries == "all" or current.inputs.samples is not None:
+        return None
     kept = current.whole if current.skipped is not None else current.kept
     real = kept.mask & current.is_prompt.gather(1, kept.index)
     columns = torch.arange(real.shape[1], device=real.device)
-    return torch.where(real, columns, 0).amax(1)
+    last = torch.where(real, columns, 0).amax(1)
+    if queries == "last":
+        return last
+    is_asked = real.clone()
+    for image in current.entered if kept.is_whole else current.images:
+        is_asked[image.row, image.columns] = False
+        is_asked[image.row, image.newlines] = False
+    is_asked = is_asked.any(0)
+    is_asked[last] = True
+    return is_asked.nonzero().flatten()

@@ -6,12 +6,13 @@ and hooks add them to those tokens that are there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from tokenpruner.decoder.backbone_inputs import DEEPSTACK, VISUAL_MASK
 from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
+from tokenpruner.decoder.merged_tokens import MergedTokens
 from tokenpruner.models.transformers_api import Kwargs
 
 
@@ -39,3 +40,9 @@ class DeepStack:
         hidden = hidden.clone()
         hidden[where] = hidden[where] + self.values[number].to(hidden.device, hidden.dtype)[numbers[where]]
         return hidden
+
+    def with_merged(self, merged: MergedTokens, kept: KeptTokens) -> DeepStack:
+        """The same where tokens of `kept` go into others: a token that stands for several gets the mean of theirs."""
+        numbers = gather_tokens(self.numbers, kept.index, -1).flatten()
+        own = replace(merged, source=numbers[merged.source], into=numbers[merged.into])
+        return replace(self, values=tuple(own(value[None])[0] for value in self.values))

@@ -27,7 +27,7 @@ from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
 from tokenpruner.decoder.loss_labels import LabelCut, answers
 from tokenpruner.decoder.packed_rows import block_mask
-from tokenpruner.inside_decoder.decoder_pass import DecoderPass, last_columns
+from tokenpruner.inside_decoder.decoder_pass import DecoderPass, asked_columns
 from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.layer_arguments import bound_arguments
 from tokenpruner.inside_decoder.layer_inputs import LayerInputs
@@ -60,7 +60,9 @@ class InsideDecoderEngine(DecoderHooks):
 
     def __init__(self, adapter: Adapter, method: LayerMethod, report: Report) -> None:
         super().__init__(adapter, method, report)
-        self.method, self.local, self.skips = method, Local(), method.mode == "skip"
+        self.method, self.local = method, Local()
+        # whether tokens pass layers by, and then one layer alone
+        self.skips, self.routes = method.mode != "drop", method.mode == "route"
         self.layers = DecoderLayers.of(adapter.backbone)
         self.hooked = (*self.hooked, *self.layers.modules)
         rotary = RotaryPositions(adapter.backbone) if method.positions == "compact" else None
@@ -73,6 +75,7 @@ class InsideDecoderEngine(DecoderHooks):
         self.first = min(self.stages, default=n_layers)
         # where each stage is over
         self.ends = [*(stage.layer for stage in stages[1:]), n_layers]
+        self.ends = [stage.layer + 1 for stage in stages] if self.routes else self.ends
 
     def cut(self) -> LabelCut | None:
         """Which tokens of this thread's last pass were left; None where all were."""
@@ -141,7 +144,7 @@ class InsideDecoderEngine(DecoderHooks):
         cache_state.allow_masks(cache, True)
         if visual is None:
             return None
-        current.images = self._entered(images, mask)
+        current.images = current.entered = self._entered(images, mask)
         changed: Kwargs = {}
         current.deepstack = None if self.keeps_all or self.skips else DeepStack.of(kwargs, self.first)
         if current.deepstack is not None:
@@ -165,6 +168,8 @@ class InsideDecoderEngine(DecoderHooks):
         check_recomputed(module)
         hidden, given = bound_arguments(module, args, kwargs)
         stage = self.stages.get(number) if current.images and not self.keeps_all else None
+        if self.routes:
+            current.come_back()
         if stage is not None:
             hidden = self._staged(current, stage, hidden, given)
         arguments = self._arguments(current, number, given)
@@ -198,8 +203,7 @@ class InsideDecoderEngine(DecoderHooks):
         """Read the attention of the layer that `stage` reads, before it writes to its cache."""
         number = stage.layer if stage.reads is None else stage.reads
         past = cache_state.read_at(current.cache, self.layers.slots[number])
-        columns = last_columns(current) if stage.queries == "last" and current.inputs.samples is None else None
-        parts = attention_probe.Parts(columns, values=False)
+        parts = attention_probe.Parts(asked_columns(current, stage.queries), values=False)
         with torch.no_grad(), current.selection.running():
             inputs = attention_probe.read(self.layers.modules[number], hidden, arguments, parts=parts)
         current.attention_inputs = inputs, current.inputs.masks(past)[0]
@@ -223,9 +227,10 @@ class InsideDecoderEngine(DecoderHooks):
             current.attention_inputs,
             current.inputs.samples,
             self.costs.layers,
+            current.inputs.embeds.detach() if stage.embeds else None,
         )
         with torch.no_grad():
-            chosen = select_at_stage(current.images, stage_inputs, stage, self.method, self.adapter.grid)
+            chosen, merged = select_at_stage(current.images, stage_inputs, stage, self.method, self.adapter.grid)
         current.attention_inputs = None
         drops_newlines = self.method.newlines == "drop" and any(len(image.newlines) for image in chosen)
         dropped = torch.zeros_like(before.mask)
@@ -240,6 +245,10 @@ class InsideDecoderEngine(DecoderHooks):
             current.skipped = dropped if current.skipped is None else dropped | current.skipped
             current.kept, _ = before.cut(current.skipped)
         elif is_less or drops_newlines:
+            if merged is not None:
+                hidden = merged(hidden)
+                stack = current.deepstack
+                current.deepstack = None if stack is None else stack.with_merged(merged, before)
             current.kept, local = before.cut(dropped)
             columns = before.columns_after(dropped)
             chosen = [image.moved(columns) for image in chosen]
@@ -277,8 +286,11 @@ class InsideDecoderEngine(DecoderHooks):
             by_layer[stage.layer : end] = [kept.mask] * (end - stage.layer)
         pasts = [(past.logical, past.physical) for past in current.pasts]
         lengths = Lengths(current.whole.mask, by_layer[:n_layers], pasts)
-        cuts = current.picked or [[image.picked(0) for image in current.images]]
+        # behind the last layer all tokens are back
+        whole = [[image.picked(n_layers) for image in current.entered]] if self.routes else []
+        cuts = [*current.picked, *whole] or [[image.picked(0) for image in current.images]]
         record = self.costs.record(cuts, lengths, self.adapter.grid, self.skips)
+        record = replace(record, tokens_after=record.tokens_before) if self.routes else record
         return replace(record, cuts=record.cuts or (record.images,)) if current.picked else record
 
 

@@ -16,6 +16,7 @@ from prunekernels._finite import raise_pending
 from tokenpruner.base.inside_decoder import Cost, LayerContext, LayerMethod, Stage, check_picks, check_stages
 from tokenpruner.base.token_method import Newlines
 from tokenpruner.decoder.kept_tokens import KeptTokens
+from tokenpruner.decoder.merged_tokens import MergedTokens, checked_merge, concatenated
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.attention_probe import AttentionInputs, attention_of, attention_of_row, unreadable
 from tokenpruner.models.decoder_layers import DecoderLayers
@@ -39,10 +40,10 @@ def checked_stages(layers: DecoderLayers, method: LayerMethod) -> tuple[Stage, .
         why = "" if found is None else _needs_earlier_layer(found[1])
         if why:
             raise ValueError(f"layer {number}, {type(layers.modules[number]).__name__}, {why}: {WAY_OUT}")
-        if method.mode == "skip" and found is None:
-            raise ValueError(f'mode="skip", layer {number}: {unreadable(layers.modules[number])}')
-        if method.mode == "skip" and layers.kinds[number].is_flash:
-            raise ValueError('mode="skip" wants attention "sdpa" or "eager", got flash attention')
+        if method.mode != "drop" and found is None:
+            raise ValueError(f'mode="{method.mode}", layer {number}: {unreadable(layers.modules[number])}')
+        if method.mode != "drop" and layers.kinds[number].is_flash:
+            raise ValueError(f'mode="{method.mode}" wants attention "sdpa" or "eager", got flash attention')
     return stages
 
 
@@ -102,7 +103,7 @@ class StageInputs:
 
     That is what the layer's attention gets and, bool [B, S], which of the slots before it are real. Columns of the pass
     that are not `is_prompt` bool [B, L] come after the prompt, and have no say; `samples` int64 [B, L] are those of
-    packed rows, `costs` those of all decoder layers.
+    packed rows, `costs` those of all decoder layers; `embeds` [B, L, D] are the tokens as they entered, if asked for.
     """
 
     hidden: torch.Tensor
@@ -111,10 +112,15 @@ class StageInputs:
     attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
     samples: torch.Tensor | None = None
     costs: tuple[Cost | None, ...] = ()
+    embeds: torch.Tensor | None = None
 
     def real(self) -> torch.Tensor:
         """Which of the tokens have a say, bool [B, P]."""
         return self.kept.mask & self.is_prompt.gather(1, self.kept.index)
+
+    def entered(self, row: int, columns: torch.Tensor) -> torch.Tensor | None:
+        """What the tokens at `columns` [N] of a row were as they entered, [N, D], where that is asked for."""
+        return None if self.embeds is None else self.embeds[row, columns.to(self.embeds.device)].to(self.hidden.device)
 
     def of_sample(self, image: ImageTokens) -> torch.Tensor:
         """Which tokens of its row, bool [P], are of the sample that `image` is in: all where rows are not packed."""
@@ -127,7 +133,8 @@ class Sequence:
     """One row, or one sample of a packed row, as a method sees it: padding and what comes after the prompt left out.
 
     `places` int64 [P] say where each of the row's tokens stands in it, `text` int64 [T] which of those are no visual
-    tokens, `text_hidden` [T, D] what those are; `sizes` are the tokens of each of its images.
+    tokens, `text_hidden` and `text_embeds` [T, D] what those are and were; `sizes` are the tokens of each of its
+    images.
     """
 
     places: torch.Tensor
@@ -135,6 +142,7 @@ class Sequence:
     attention: Attention | None
     sizes: tuple[int, ...]
     text_hidden: torch.Tensor
+    text_embeds: torch.Tensor | None = None
 
     @classmethod
     def of(cls, images: list[RemainingImage], inputs: StageInputs) -> Sequence:
@@ -143,21 +151,27 @@ class Sequence:
         there = inputs.real()[row] & inputs.of_sample(own)
         is_text, read = there.clone(), inputs.attention_inputs
         for image in images:
-            is_text[image.columns] = False
-            is_text[image.newlines] = False
+            # tokens that pass layers by are where they were, and no text
+            visual = image.as_entered if inputs.kept.is_whole else image
+            is_text[visual.columns] = False
+            is_text[visual.newlines] = False
         places = there.cumsum(0) - 1
         attention = None if read is None else attention_of_row(read[0], row, there, read[1][row])
         sizes = tuple(image.as_entered.size for image in images)
         # waits for the number of them, once
         text = is_text.nonzero().flatten()
-        return cls(places, places[text], attention, sizes, inputs.hidden[row, text])
+        entered = inputs.entered(row, inputs.kept.index[row, text])
+        return cls(places, places[text], attention, sizes, inputs.hidden[row, text], entered)
 
 
 def select_at_stage(
     images: list[RemainingImage], inputs: StageInputs, stage: Stage, method: LayerMethod, grid: GridOf
-) -> list[RemainingImage]:
-    """Let `method` pick among the tokens of each image."""
+) -> tuple[list[RemainingImage], MergedTokens | None]:
+    """Let `method` pick among the tokens of each image, and say what goes into what it keeps."""
     found: list[RemainingImage] = []
+    merges: list[MergedTokens] = []
+    # tokens that pass layers by are still there
+    merging = method.mode == "drop"
     for _, group in groupby(images, key=lambda image: (image.row, image.image.sample)):
         together = list(group)
         sequence = Sequence.of(together, inputs)
@@ -165,12 +179,17 @@ def select_at_stage(
             context = _context(image, inputs, sequence, stage, grid)
             # scores in the precision that the method takes, whatever the model runs in
             with torch.autocast(context.hidden.device.type, enabled=False):
-                picks = method.select(context)
-            picks = check_picks(picks, context, method)
+                picks = check_picks(method.select(context), context, method)
+                is_less = len(picks) < context.n_tokens
+                merge = method.merge(context, picks) if merging and is_less else None
+            if merge is not None:
+                merge = checked_merge(merge, picks, context.n_tokens, type(method).__name__)
+                places = image.row * inputs.hidden.shape[1] + image.columns
+                merges.append(MergedTokens.of(merge, picks, places))
             found.append(replace(image, kept=image.kept[picks], columns=image.columns[picks]))
     # once for all images, where the cut waits anyway
     raise_pending()
-    return found
+    return found, concatenated(merges)
 
 
 def _context(
@@ -196,4 +215,6 @@ def _context(
         row_sizes=sequence.sizes,
         n_others=len(sequence.text),
         text_hidden=sequence.text_hidden,
+        embeds=inputs.entered(image.row, own.columns),
+        text_embeds=sequence.text_embeds,
     )
