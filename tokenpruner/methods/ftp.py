@@ -43,9 +43,7 @@ class FTP(LayerMethod):
     # as it is trained: newlines are in the text
     newlines: Newlines = field(default="keep", kw_only=True)
 
-    reads: ClassVar[str] = (
-        "with weights the text's attention in each layer, ahead of it; else the order of tokens alone"
-    )
+    reads: ClassVar[str] = "with weights the text's attention in each layer, ahead of it; else the order of tokens"
     cost: ClassVar[str] = "the text's rows of attention and 640 FLOP a token in each layer"
     published_count: ClassVar[str] = "60 to 78 % of the tokens of a text are computed, the mean over 32 layers"
 
@@ -97,7 +95,7 @@ class FTP(LayerMethod):
 
 
 def uniform(n_layers: int, keep_ratio: float) -> tuple[float, ...]:
-    """The schedule with which all layers but the first are passed by alike; raises ValueError where that is too much."""
+    """The schedule by which all layers but the first are passed alike; raises ValueError where that is too much."""
     if n_layers < 2:
         raise ValueError(f"want at least 2 decoder layers, of which the first computes all tokens, got {n_layers}")
     share = (1 - keep_ratio) * n_layers / (n_layers - 1)

@@ -91,7 +91,7 @@ def guides(routed: Routed) -> torch.Tensor:
 def distillation(
     logits: torch.Tensor, whole_logits: torch.Tensor, mask: torch.Tensor, temperature: float = 1.0
 ) -> torch.Tensor:
-    """L_distill of `logits` [B, L, V] from `whole_logits`, those of the model with all tokens, where `mask` bool [B, L]."""
+    """L_distill of `logits` [B, L, V] from `whole_logits` of the model with all tokens, where `mask` bool [B, L]."""
     if not temperature > 0:
         raise ValueError(f"want a temperature above 0, got {temperature!r}")
     if logits.shape != whole_logits.shape or mask.shape != logits.shape[:2]:

@@ -46,7 +46,7 @@ class TrainingPass:
 
 @dataclass(frozen=True)
 class ImageAttention:
-    """The `attention` that one image is judged by, its row's, and where it has the image and the text: int64 [N], [T]."""
+    """The `attention` that an image is judged by, its row's, and where image and text stand in it: int64 [N], [T]."""
 
     image: ImageTokens
     attention: Attention
