@@ -1,40 +1,44 @@
-"""Density peaks (Rodriguez and Laio, Science 2014) on k nearest neighbours (Du et al. 2016): centres and their members.
+"""Density peaks (Rodriguez and Laio 2014, in the form with nearest neighbours): middles of clusters of tokens.
 
-    log rho_i = -mean of d_ij^2 / D over the k nearest j, i itself among them
-    delta_i   = the distance to the nearest token that is denser; of the densest the largest distance there is
-    centres   = the n largest rho_i delta_i; every other token belongs to the nearest centre
+    distance_ij = |x_i - x_j| / sqrt(D)
+    density_i   = exp(-mean of distance_ij^2 over the k nearest j, i itself among them)
+    apart_i     = the smallest distance to a denser token, the largest distance of all where there is none
+    peak_i      = density_i apart_i,          higher is more of a middle
 
-rho and delta are compared by their logarithms, which do not fade where distances are large. Of equally dense tokens the
-earlier one counts as denser, of equal distances the earlier centre: no noise, and the same for any batch.
+Compared are logarithms: a density is 0 in float32 where neighbours are ten apart. Published codes add noise from a
+global generator, so that no two densities are equal; here of equal ones that of the lower index counts as the denser.
 """
 
 from __future__ import annotations
 
 import torch
 
-from prunekernels._gram import gram
+from prunekernels import select
 
 
-def density_peaks(values: torch.Tensor, n_centres: int, n_nearest: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Centres int64 [n], ascending, of `values` [M, D], and int64 [M] which of the centres, 0 ... n - 1, each is of."""
-    squares = _squared_distances(values)
-    nearest = squares.topk(n_nearest, dim=-1, largest=False).values
-    log_density = -nearest.mean(-1)
-    places = torch.arange(len(values), device=values.device)
+def density_peaks(tokens: torch.Tensor, n: int, neighbours: int) -> torch.Tensor:
+    """The `n` tokens of `tokens` [N, D] that are most of a middle; int64 [n], ascending."""
+    return select.top(_log_peaks(tokens, neighbours), n)
+
+
+def peak_scores(tokens: torch.Tensor, neighbours: int) -> torch.Tensor:
+    """How much of a middle each of `tokens` [N, D] is; float32 [N]."""
+    return _log_peaks(tokens, neighbours).exp()
+
+
+def distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The distance of each of `one` [N, D] to each of `other` [M, D]; float32 [N, M]."""
+    # about their middle, so that little is lost where they are near to each other
+    middle = other.float().mean(0)
+    return torch.cdist(one.float() - middle, other.float() - middle) / one.shape[1] ** 0.5
+
+
+def _log_peaks(tokens: torch.Tensor, neighbours: int) -> torch.Tensor:
+    distance = distances(tokens, tokens)
+    nearest = distance.topk(min(neighbours, len(tokens)), largest=False).values
+    log_density = -nearest.square().mean(1)
+    places = torch.arange(len(tokens), device=tokens.device)
     is_tie = (log_density == log_density[:, None]) & (places < places[:, None])
     is_denser = (log_density > log_density[:, None]) | is_tie
-    delta = squares.masked_fill(~is_denser, torch.inf).amin(-1)
-    log_score = delta.clamp(max=squares.max()).log() / 2 + log_density
-    # a duplicate of a denser token has delta 0 and comes last
-    centres = log_score.argsort(descending=True, stable=True)[:n_centres].sort().values
-    members = squares[:, centres].argmin(-1)
-    members[centres] = torch.arange(n_centres, device=values.device)
-    return centres, members
-
-
-def _squared_distances(values: torch.Tensor) -> torch.Tensor:
-    """Squared Euclidean distances over D, float32 [M, M], from products of rows about their mean."""
-    rows = values.float()
-    dots = gram(rows - rows.mean(0))
-    lengths = dots.diagonal()
-    return ((lengths[:, None] + lengths - 2 * dots) / rows.shape[1]).clamp(min=0)
+    # a duplicate of a denser token is no distance apart and comes last
+    return log_density + distance.where(is_denser, distance.max()).amin(1).log()

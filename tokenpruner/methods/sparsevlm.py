@@ -34,7 +34,7 @@ from tokenpruner.base.inside_decoder import LayerContext, Stage, check_finite
 from tokenpruner.base.layer_budget import BudgetedLayerMethod
 from tokenpruner.base.positions import Place
 from tokenpruner.base.presets import PUBLISHED, Fields
-from tokenpruner.methods._density_peaks import density_peaks
+from tokenpruner.methods._density_peaks import density_peaks, distances
 from tokenpruner.methods._text_attention import behind
 
 # of the recycled tokens there are this many in a group
@@ -173,5 +173,9 @@ class SparseVLM(BudgetedLayerMethod):
         left[kept] = False
         places = left.nonzero().flatten()
         members = places[select.top(scores[places], max(n_groups, self._n_members(len(places))))]
-        centres, group[members] = density_peaks(context.hidden[members], n_groups, n_groups)
+        hidden = context.hidden[members]
+        centres = density_peaks(hidden, n_groups, n_groups)
+        nearest = distances(hidden, hidden[centres]).argmin(1)
+        nearest[centres] = torch.arange(n_groups, device=centres.device)
+        group[members] = nearest
         return members[centres], group
