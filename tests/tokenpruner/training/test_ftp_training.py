@@ -181,9 +181,8 @@ def test_losses_by_hand():
     assert own.counts.tolist() == [[3], [0]]
     assert own.mean.tolist() == [3.5, 1.0]
     p = [1 / (1 + math.exp(-x)) for (x,) in logits]
-    wanted = (
-        -sum(t * math.log(q) + (1 - t) * math.log(1 - q) for t, q in zip([1, 0.5, 0, 0.5, 1, 0], p, strict=True)) / 6
-    )
+    targets = [1, 0.5, 0, 0.5, 1, 0]
+    wanted = -sum(t * math.log(q) + (1 - t) * math.log(1 - q) for t, q in zip(targets, p, strict=True)) / 6
     assert FTPLoss().guide(own).item() == pytest.approx(wanted, rel=1e-5)
     # a quarter too many cost that, a half too few a tenth of it
     assert FTPLoss().sparsity(own).item() == pytest.approx((0.25 + 0.1 * 0.5) / 2)
@@ -253,7 +252,8 @@ def test_the_search_keeps_the_mean_and_finds_what_is_planted():
     assert {round(100 * sum(schedule)) for schedule in asked} == {150}
     assert all(schedule[0] == 0 and 0 <= min(schedule) and max(schedule) <= 0.9 for schedule in asked)
     assert loss(found) < 0.6 * loss(FTP(0.7).shares(5))
-    assert found[2] > 0.5 > found[1]
+    assert found[2] > 0.5
+    assert found[1] < 0.5
     assert search_schedule(loss, 5, 0.7) == found
     assert search_schedule(loss, 5, 0.7, GeneticSearch(seed=1)) != found
     # from a start on it is never worse
