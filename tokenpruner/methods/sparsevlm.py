@@ -172,7 +172,7 @@ class SparseVLM(BudgetedLayerMethod):
         left = torch.ones_like(scores, dtype=torch.bool)
         left[kept] = False
         places = left.nonzero().flatten()
-        members = places[select.top(scores[places], max(n_groups, self._n_members(len(places))))]
+        members = places[select.top(scores[places], self._n_members(len(places)))]
         hidden = context.hidden[members]
         centres = density_peaks(hidden, n_groups, n_groups)
         nearest = distances(hidden, hidden[centres]).argmin(1)

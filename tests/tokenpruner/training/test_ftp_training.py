@@ -250,7 +250,7 @@ def test_the_search_keeps_the_mean_and_finds_what_is_planted():
     found = search_schedule(loss, 5, 0.7)
     assert len({*asked}) == len(asked)
     assert {round(100 * sum(schedule)) for schedule in asked} == {150}
-    assert all(schedule[0] == 0 and 0 <= min(schedule) and max(schedule) <= 0.9 for schedule in asked)
+    assert all(schedule[0] == 0 and min(schedule) >= 0 and max(schedule) <= 0.9 for schedule in asked)
     assert loss(found) < 0.6 * loss(FTP(0.7).shares(5))
     assert found[2] > 0.5
     assert found[1] < 0.5
