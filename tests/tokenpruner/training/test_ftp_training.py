@@ -228,7 +228,7 @@ def test_the_router_learns_how_many_tokens_to_compute(model, prompt, tmp_path):
         last = routes.kept
     # a new router computes all tokens; two thirds of them are wanted, the mean over three layers
     assert found[0] == 1
-    assert abs(float(last.mean.mean()) / N - 2 / 3) < 0.25 * (1 - 2 / 3)
+    assert abs(last.mean.mean().item() / N - 2 / 3) < 0.25 * (1 - 2 / 3)
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
     router.save(tmp_path)
     with torch.no_grad(), prune(model, FTP(weights=str(tmp_path))) as report:
