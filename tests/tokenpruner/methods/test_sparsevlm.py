@@ -105,6 +105,8 @@ def test_groups_by_hand():
     line = torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
     for scale in (1.0, 1e3):
         assert density_peaks(scale * line, 2, 3).tolist() == [1, 4]
+    # all are as dense: the earlier one counts as the denser, so that the second of each pair is near to one
+    assert density_peaks(torch.tensor([[0.0], [1.0], [10.0], [11.0]]), 2, 2).tolist() == [0, 2]
 
 
 # --- counts ---
