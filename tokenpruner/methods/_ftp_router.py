@@ -40,7 +40,9 @@ class FTPRouter(LearnedModule):
 
     def forward(self, factors: torch.Tensor) -> torch.Tensor:
         """The logit of p [...] for `factors` [..., 4]."""
-        return self.layers(factors.to(self.layers[0].weight.dtype))[..., 0].to(factors.dtype)
+        dtype = next(self.parameters()).dtype
+        logits: torch.Tensor = self.layers(factors.to(dtype))[..., 0]
+        return logits.to(factors.dtype)
 
     def header(self) -> Mapping[str, str]:
         """The shares, such as 0/0.25/0.5, and the width."""

@@ -86,7 +86,7 @@ class LearnedModule(nn.Module):
         file = cls.location(weights)
         if not file.is_file():
             raise ValueError(f"want weights that {cls.__name__}.save wrote, got {weights!r}")
-        return _loaded(cls, file, file.stat().st_mtime_ns, device)  # type: ignore[return-value]
+        return _loaded(cls, file, file.stat().st_mtime_ns, device)  # type: ignore[return-value, arg-type]
 
     @classmethod
     def location(cls, path: str | Path) -> Path:

@@ -11,6 +11,8 @@ FTP: a schedule is searched (`search_schedule`), a router trained for it, and th
     with soften(model, FTP(), router) as routes:
         loss = distillation(model(**batch).logits, whole_logits, mask) + FTPLoss()(routes.kept)
     router.save("folder"); prune(model, FTP(weights="folder"))
+    loss = schedule_loss(model, batches, FTP(weights="folder"))
+    router.schedule = search_schedule(loss, n_layers, keep_ratio=0.7, start=router.schedule)
 
 Methods that do not learn need nothing of this: a model trains through `prune()` as it runs.
 """

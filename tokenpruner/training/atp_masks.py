@@ -51,7 +51,7 @@ class MaskingEngine(TrainingEngine[MaskedPass, Kept]):
                 f'want positions="keep" in training, under which all tokens stay, got {method.positions!r}'
             )
         super().__init__(adapter, method)
-        self.method, self.modules, self.temperature = method, modules, temperature
+        self.atp, self.modules, self.temperature = method, modules, temperature
         self.cuts = {stage.layer: number for number, stage in enumerate(self.stages)}
 
     def _begun(self, real: torch.Tensor, text: torch.Tensor, images: list[ImageTokens]) -> MaskedPass:
@@ -80,8 +80,8 @@ class MaskingEngine(TrainingEngine[MaskedPass, Kept]):
             weight = masks[row, image.columns].exp()
             scores = AttentionScores.of(attention, seen.columns, seen.text, weight)
             one, views = views_of(image, self.adapter.grid)
-            uniform = self.method.uniform(number, len(image.columns), (one,) if one else views)
-            margin = scores.margin(uniform, self.modules.cuts[number], self.method.scale)
+            uniform = self.atp.uniform(number, len(image.columns), (one,) if one else views)
+            margin = scores.margin(uniform, self.modules.cuts[number], self.atp.scale)
             own.append(masks[row, image.columns] + logsigmoid(self.temperature * margin))
         current.coming, current.dtype = at_images(masks, current.images, own), inputs.q.dtype
         current.counts.append(torch.stack([mask.exp().sum() for mask in own]))
@@ -90,7 +90,7 @@ class MaskingEngine(TrainingEngine[MaskedPass, Kept]):
         device = current.real.device
         sizes = torch.tensor([len(image.columns) for image in current.images], device=device)
         counts = torch.stack(current.counts, 1) if current.counts else torch.zeros(0, len(self.cuts), device=device)
-        return Kept(counts, sizes, self.method.layers, len(self.layers.modules))
+        return Kept(counts, sizes, self.atp.layers, len(self.layers.modules))
 
 
 def with_log_masks(given: object, current: MaskedPass) -> torch.Tensor:

@@ -88,10 +88,10 @@ class RoutingEngine(TrainingEngine[RoutedPass, Routed]):
     def _ended(self, current: RoutedPass) -> Routed:
         sizes = [len(image.columns) for image in current.images]
         shares = tuple(share for share in self.shares if share > 0)
-        columns = (current.logits, current.computed, current.attention)
         empty = torch.zeros(sum(sizes), len(shares), device=current.real.device)
-        told = [torch.stack(own, 1) if own else empty for own in columns]
-        return Routed(*told, tuple(sizes), shares, len(self.layers.modules))
+        noted = (current.logits, current.computed, current.attention)
+        logits, computed, attention = (torch.stack(own, 1) if own else empty for own in noted)
+        return Routed(logits, computed, attention, tuple(sizes), shares, len(self.layers.modules))
 
 
 def _factors(attention: torch.Tensor, share: float) -> torch.Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import overload
+from typing import TypeVar, overload
 
 from torch import nn
 
@@ -12,9 +12,12 @@ from tokenpruner.api import attached
 from tokenpruner.methods.atp import ATP, ATPModules
 from tokenpruner.methods.ftp import FTP, FTPRouter
 from tokenpruner.models import adapter as adapters
+from tokenpruner.models.adapter import Adapter
 from tokenpruner.models.compiled import uncompiled
 from tokenpruner.training.atp_masks import MaskingEngine
 from tokenpruner.training.ftp_routes import RoutingEngine
+
+E = TypeVar("E", MaskingEngine, RoutingEngine)
 
 
 @overload
@@ -25,10 +28,9 @@ def soften(
 def soften(
     model: nn.Module, method: FTP, modules: FTPRouter, temperature: float = 10.0
 ) -> AbstractContextManager[RoutingEngine]: ...
-@contextmanager
 def soften(
     model: nn.Module, method: ATP | FTP, modules: ATPModules | FTPRouter, temperature: float = 10.0
-) -> Iterator[MaskingEngine | RoutingEngine]:
+) -> AbstractContextManager[MaskingEngine] | AbstractContextManager[RoutingEngine]:
     """Train `modules`: every pass of `model` inside is one of training, and `kept` of what is yielded what it left.
 
     with soften(model, method, modules) as masks:
@@ -39,17 +41,19 @@ def soften(
     """
     if not temperature > 0:
         raise ValueError(f"want a temperature above 0, got {temperature!r}")
+    if isinstance(method, ATP) and isinstance(modules, ATPModules):
+        return _training(model, lambda adapter: MaskingEngine(adapter, method, modules, temperature))
+    if isinstance(method, FTP) and isinstance(modules, FTPRouter):
+        return _training(model, lambda adapter: RoutingEngine(adapter, method, modules))
+    raise ValueError(
+        "want a method with learned thresholds or routes, and what it learns: ATP and ATPModules, FTP and FTPRouter, "
+        f"got {method!r} and {type(modules).__name__}"
+    )
+
+
+@contextmanager
+def _training(model: nn.Module, engine_of: Callable[[Adapter], E]) -> Iterator[E]:
     with uncompiled(model) as parts:
-        adapter = adapters.find(parts.model)
-        engine: MaskingEngine | RoutingEngine
-        if isinstance(method, ATP) and isinstance(modules, ATPModules):
-            engine = MaskingEngine(adapter, method, modules, temperature)
-        elif isinstance(method, FTP) and isinstance(modules, FTPRouter):
-            engine = RoutingEngine(adapter, method, modules)
-        else:
-            raise ValueError(
-                f"want a method with learned thresholds or routes, and what it learns: ATP and ATPModules, or FTP and "
-                f"FTPRouter, got {method!r} and {type(modules).__name__}"
-            )
+        engine = engine_of(adapters.find(parts.model))
         with attached(engine):
             yield engine

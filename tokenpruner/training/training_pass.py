@@ -72,7 +72,7 @@ class TrainingEngine(DecoderHooks, Generic[P, K]):
         super().__init__(adapter, method, Report())
         if method.newlines != "keep":
             raise ValueError(f'want newlines="keep" in training, where they are in the text, got {method.newlines!r}')
-        self.local = Local()
+        self.method, self.local = method, Local()
         self.layers = DecoderLayers.of(adapter.backbone)
         self.stages: tuple[Stage, ...] = checked_stages(self.layers, method)
         if any(kind.is_flash for kind in self.layers.kinds):
