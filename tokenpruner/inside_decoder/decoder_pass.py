@@ -13,6 +13,7 @@ from tokenpruner.decoder.cache_layers import PrunedPrefix
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.decoder.kept_tokens import KeptTokens
 from tokenpruner.inside_decoder.deepstack import DeepStack
+from tokenpruner.inside_decoder.skipped_tokens import RecordingCache
 from tokenpruner.inside_decoder.stage_selection import RemainingImage
 from tokenpruner.models.attention_probe import AttentionInputs
 from tokenpruner.models.transformers_api import Cache, Kwargs
@@ -43,9 +44,10 @@ class DecoderPass:
     entered: list[RemainingImage] = field(default_factory=list)
     deepstack: DeepStack | None = None
     attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
-    # where tokens are skipped: which ones, and the hidden states of all while a layer runs
+    # where tokens are skipped: which ones, the hidden states of all while a layer runs, and what it writes for them
     skipped: torch.Tensor | None = None
     skipped_hidden: torch.Tensor | None = None
+    recorder: RecordingCache | None = None
     cache_gaps: dict[int, tuple[int, PrunedPrefix]] = field(default_factory=dict)
     cuts: list[tuple[Stage, KeptTokens]] = field(default_factory=list)
     # what is left behind each cut, for the report

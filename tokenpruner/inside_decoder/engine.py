@@ -32,7 +32,7 @@ from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.layer_arguments import bound_arguments
 from tokenpruner.inside_decoder.layer_inputs import LayerInputs
 from tokenpruner.inside_decoder.rotary_positions import RotaryPositions
-from tokenpruner.inside_decoder.skipped_tokens import computed_arguments, with_skipped
+from tokenpruner.inside_decoder.skipped_tokens import RecordingCache, computed_arguments, with_skipped
 from tokenpruner.inside_decoder.stage_selection import RemainingImage, StageInputs, checked_stages, select_at_stage
 from tokenpruner.models import attention_probe
 from tokenpruner.models.adapter import Adapter
@@ -70,7 +70,7 @@ class InsideDecoderEngine(DecoderHooks):
         stages = checked_stages(self.layers, method)
         self.stages = {stage.layer: stage for stage in stages}
         # layers that are read for a cut before a later one
-        self.read_ahead = {stage.reads for stage in stages if stage.reads is not None and stage.reads < stage.layer}
+        self.read_ahead = {stage.reads: stage for stage in stages if stage.reads not in (None, stage.layer)}
         n_layers = len(self.layers.modules)
         self.first = min(self.stages, default=n_layers)
         # where each stage is over
@@ -174,10 +174,11 @@ class InsideDecoderEngine(DecoderHooks):
             hidden = self._staged(current, stage, hidden, given)
         arguments = self._arguments(current, number, given)
         if current.images and number in self.read_ahead and not self.keeps_all:
-            self._read(current, self._reading(number), hidden, arguments)
+            self._read(current, self.read_ahead[number], hidden, arguments)
+        recorder, current.recorder = current.recorder, None
         if self.skips and not current.kept.is_whole:
             current.skipped_hidden = hidden
-            hidden, arguments = computed_arguments(module, hidden, given, current.kept)
+            hidden, arguments = computed_arguments(module, hidden, given, current.kept, recorder)
         return None if arguments is given and stage is None else ((hidden,), arguments)
 
     def _after_layer(self, number: int, module: nn.Module, args: tuple[object, ...], output: object) -> object:
@@ -195,18 +196,18 @@ class InsideDecoderEngine(DecoderHooks):
     def _arguments(self, current: DecoderPass, number: int, given: Kwargs) -> Kwargs:
         return given if self.skips else self.layer_inputs.arguments(current, number, given)
 
-    def _reading(self, number: int) -> Stage:
-        """The stage that reads layer `number` ahead."""
-        return next(stage for stage in self.stages.values() if stage.reads == number)
-
     def _read(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, arguments: Kwargs) -> None:
         """Read the attention of the layer that `stage` reads, before it writes to its cache."""
         number = stage.layer if stage.reads is None else stage.reads
         past = cache_state.read_at(current.cache, self.layers.slots[number])
-        parts = attention_probe.Parts(asked_columns(current, stage.queries), values=False)
-        with torch.no_grad(), current.selection.running():
-            inputs = attention_probe.read(self.layers.modules[number], hidden, arguments, parts=parts)
-        current.attention_inputs = inputs, current.inputs.masks(past)[0]
+        parts, recorder = attention_probe.Parts(asked_columns(current, stage.queries), values=False), None
+        # where tokens pass this very layer by, their keys and values are made here, once
+        if self.skips and stage.layer == number:
+            parts, recorder = attention_probe.Parts(), RecordingCache(cache_of(arguments))
+        needs_gradients = recorder is not None and torch.is_grad_enabled()
+        with torch.set_grad_enabled(needs_gradients), current.selection.running():
+            inputs = attention_probe.read(self.layers.modules[number], hidden, arguments, recorder, parts)
+        current.attention_inputs, current.recorder = (inputs, current.inputs.masks(past)[0]), recorder
 
     def _staged(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
         """The hidden states that go on from `stage`."""
