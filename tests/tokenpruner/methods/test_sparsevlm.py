@@ -142,6 +142,13 @@ def test_as_many_stay_as_are_asked_for(n):
         assert made <= n // 2
 
 
+def test_a_share_is_counted_by_its_decimals():
+    """0.29 of 100 are 29, in floats 28.999...: a tenth of them and one more, and one more."""
+    assert SparseVLM(recycle=0.29).n_recycled(100) == 4
+    assert SparseVLM(recycle=0.28).n_recycled(100) == 3
+    assert [SparseVLM().n_recycled(n) for n in (0, 1, 29, 30, 276, 109, 94)] == [0, 1, 1, 2, 9, 4, 3]
+
+
 def test_all_stay_where_as_many_are_asked_for():
     """Published: at least one token leaves."""
     given = dataclasses.replace(context(n=10), stage=Stage(3, 1.0, 2))
