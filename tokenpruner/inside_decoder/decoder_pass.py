@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 
-from tokenpruner.base.inside_decoder import Stage
+from tokenpruner.base.inside_decoder import Queries, Stage
+from tokenpruner.base.method_chain import Split
+from tokenpruner.before_decoder.selection import Selection
 from tokenpruner.decoder.backbone_inputs import BackboneInputs
 from tokenpruner.decoder.cache_layers import PrunedPrefix
 from tokenpruner.decoder.cache_state import Past
-from tokenpruner.decoder.kept_tokens import KeptTokens
+from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
 from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.skipped_tokens import RecordingCache
 from tokenpruner.inside_decoder.stage_selection import RemainingImage
@@ -28,7 +29,7 @@ class DecoderPass:
     `inputs` are what entered, `whole` all of its tokens and `kept` those that are left. `is_prompt` bool [B, L] is
     False for what comes after the prompt, generated or to be learned. `pasts` are what each layer held before, which
     are not alike where the cache `differs_by_layer`; `cache_gaps` what the cache of a layer behind a cut will lack.
-    `entered` are the images as they came, `images` what is left of them.
+    `all_images` are the images as they came, `images` what is left of them.
     """
 
     cache: Cache | None
@@ -41,8 +42,11 @@ class DecoderPass:
     selection: Stopwatch
     differs_by_layer: bool = False
     images: list[RemainingImage] = field(default_factory=list)
-    entered: list[RemainingImage] = field(default_factory=list)
+    all_images: list[RemainingImage] = field(default_factory=list)
     deepstack: DeepStack | None = None
+    # of a chain: the methods of each row, or sample of it, and what a method before the decoder lets in
+    splits: dict[tuple[int, int], Split] = field(default_factory=dict)
+    entry: Selection | None = None
     attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
     # where tokens are skipped: which ones, the hidden states of all while a layer runs, and what it writes for them
     skipped: torch.Tensor | None = None
@@ -55,12 +59,17 @@ class DecoderPass:
     # by what it depends on: what a layer gets, along with what keeps the key's ids alive
     made: dict[tuple[object, ...], tuple[Kwargs, Kwargs, tuple[int, PrunedPrefix] | None]] = field(default_factory=dict)
 
+    def embeds(self) -> torch.Tensor:
+        """What came to layer 0, [B, L, D], without gradient; tokens that others went into are their mean."""
+        embeds = self.inputs.embeds.detach()
+        return embeds if self.entry is None else self.entry.with_merged(embeds)
+
     def come_back(self) -> None:
         """Let the tokens that passed the last layer by be there again."""
-        self.kept, self.images, self.skipped = self.whole, self.entered, None
+        self.kept, self.images, self.skipped = self.whole, self.all_images, None
 
 
-def asked_columns(current: DecoderPass, queries: Literal["all", "last", "text"]) -> torch.Tensor | None:
+def asked_columns(current: DecoderPass, queries: Queries) -> torch.Tensor | None:
     """The columns of those that are left whose queries a stage asks for, int64; None for all, as in packed rows.
 
     They are the last ones of each row's prompt, and where "text" is asked for all that are no visual token in any row.
@@ -74,9 +83,19 @@ def asked_columns(current: DecoderPass, queries: Literal["all", "last", "text"])
     if queries == "last":
         return last
     is_asked = real.clone()
-    for image in current.entered if kept.is_whole else current.images:
+    for image in current.all_images if kept.is_whole else current.images:
         is_asked[image.row, image.columns] = False
         is_asked[image.row, image.newlines] = False
     is_asked = is_asked.any(0)
     is_asked[last] = True
     return is_asked.nonzero().flatten()
+
+
+def taken_out(current: DecoderPass, dropped: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """The hidden states that are left of [B, P, D] without `dropped` bool [B, P]; notes where the images' tokens go."""
+    before = current.kept
+    current.kept, local = before.cut(dropped)
+    columns = before.columns_after(dropped)
+    current.images = [image.moved(columns) for image in current.images]
+    # padding holds what was dropped; a NaN there would reach the others through 0 * NaN
+    return gather_tokens(hidden, local, -2).masked_fill(~current.kept.mask[..., None].to(hidden.device), 0)

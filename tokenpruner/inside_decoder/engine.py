@@ -17,28 +17,34 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from prunekernels._finite import refuse_where
 from tokenpruner.base.inside_decoder import LayerMethod, Stage
+from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import DEEPSTACK, BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER
 from tokenpruner.decoder.cache_state import PRUNED_BEFORE, WAY_OUT_INSIDE
 from tokenpruner.decoder.hooks import DecoderHooks
-from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
+from tokenpruner.decoder.kept_tokens import KeptTokens
 from tokenpruner.decoder.loss_labels import LabelCut, answers
 from tokenpruner.decoder.packed_rows import block_mask
-from tokenpruner.inside_decoder.decoder_pass import DecoderPass, asked_columns
+from tokenpruner.inside_decoder.decoder_pass import DecoderPass, asked_columns, taken_out
 from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.layer_arguments import bound_arguments
 from tokenpruner.inside_decoder.layer_inputs import LayerInputs
 from tokenpruner.inside_decoder.rotary_positions import RotaryPositions
 from tokenpruner.inside_decoder.skipped_tokens import RecordingCache, computed_arguments, with_skipped
-from tokenpruner.inside_decoder.stage_selection import RemainingImage, StageInputs, checked_stages, select_at_stage
+from tokenpruner.inside_decoder.stage_selection import (
+    RemainingImage,
+    StageInputs,
+    check_real,
+    checked_stages,
+    select_at_stage,
+)
 from tokenpruner.models import attention_probe
 from tokenpruner.models.adapter import Adapter
 from tokenpruner.models.decoder_layers import DecoderLayers, check_keeps_cache, check_recomputed
 from tokenpruner.models.forward_hooks import before_forward
-from tokenpruner.models.image_tokens import ImageTokens, with_samples
+from tokenpruner.models.image_tokens import with_samples
 from tokenpruner.models.transformers_api import Kwargs, cache_of, cache_of_output, check_cached
 from tokenpruner.report.prefill_record import Lengths
 from tokenpruner.report.records import Prefill, Report
@@ -60,7 +66,8 @@ class InsideDecoderEngine(DecoderHooks):
 
     def __init__(self, adapter: Adapter, method: LayerMethod, report: Report) -> None:
         super().__init__(adapter, method, report)
-        self.method, self.local = method, Local()
+        self.method: TokenMethod = method
+        self.inside, self.local = method, Local()
         # whether tokens pass layers by, and then one layer alone
         self.skips, self.routes = method.mode != "drop", method.mode == "route"
         self.layers = DecoderLayers.of(adapter.backbone)
@@ -144,7 +151,9 @@ class InsideDecoderEngine(DecoderHooks):
         cache_state.allow_masks(cache, True)
         if visual is None:
             return None
-        current.images = current.entered = self._entered(images, mask)
+        if not self.keeps_all:
+            check_real(images, mask)
+        current.images = current.all_images = [RemainingImage.of(image, self.inside.newlines) for image in images]
         changed: Kwargs = {}
         current.deepstack = None if self.keeps_all or self.skips else DeepStack.of(kwargs, self.first)
         if current.deepstack is not None:
@@ -152,12 +161,6 @@ class InsideDecoderEngine(DecoderHooks):
         if inputs.samples is not None and inputs.made_mask is None and not self.keeps_all:
             changed["attention_mask"] = block_mask(inputs.samples, mask, inputs.embeds)
         return (args, kwargs | changed) if changed else None
-
-    def _entered(self, images: list[ImageTokens], mask: torch.Tensor) -> list[RemainingImage]:
-        for image in images if not self.keeps_all else ():
-            message = f"row {image.row}: want attention_mask 1 on image tokens, got 0"
-            refuse_where(~mask[image.row, image.columns], functools.partial(_same, message))
-        return [RemainingImage.of(image, self.method.newlines) for image in images]
 
     def _before_layer(
         self, number: int, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
@@ -167,11 +170,9 @@ class InsideDecoderEngine(DecoderHooks):
             return None
         check_recomputed(module)
         hidden, given = bound_arguments(module, args, kwargs)
-        stage = self.stages.get(number) if current.images and not self.keeps_all else None
-        if self.routes:
-            current.come_back()
-        if stage is not None:
-            hidden = self._staged(current, stage, hidden, given)
+        entering = hidden
+        if current.images and not self.keeps_all:
+            hidden = self._cut_before(current, number, hidden, given)
         arguments = self._arguments(current, number, given)
         if current.images and number in self.read_ahead and not self.keeps_all:
             self._read(current, self.read_ahead[number], hidden, arguments)
@@ -179,7 +180,7 @@ class InsideDecoderEngine(DecoderHooks):
         if self.skips and not current.kept.is_whole:
             current.skipped_hidden = hidden
             hidden, arguments = computed_arguments(module, hidden, given, current.kept, recorder)
-        return None if arguments is given and stage is None else ((hidden,), arguments)
+        return None if arguments is given and hidden is entering else ((hidden,), arguments)
 
     def _after_layer(self, number: int, module: nn.Module, args: tuple[object, ...], output: object) -> object:
         current = self.local.current
@@ -209,12 +210,21 @@ class InsideDecoderEngine(DecoderHooks):
             inputs = attention_probe.read(self.layers.modules[number], hidden, arguments, recorder, parts)
         current.attention_inputs, current.recorder = (inputs, current.inputs.masks(past)[0]), recorder
 
-    def _staged(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
-        """The hidden states that go on from `stage`."""
+    def _cut_before(self, current: DecoderPass, number: int, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
+        """The hidden states that go on into layer `number`."""
+        if self.routes:
+            current.come_back()
+        stage = self.stages.get(number)
+        if stage is None:
+            return hidden
         if stage.reads == stage.layer:
             self._read(current, stage, hidden, self._arguments(current, stage.layer, given))
         with current.selection.running():
             return self._cut(current, stage, hidden)
+
+    def _method_of(self, current: DecoderPass, row: int, sample: int) -> LayerMethod:
+        """The method for a row, or a sample of a packed row."""
+        return self.inside
 
     def _cut(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor) -> torch.Tensor:
         """Let the method choose, and take out what it does not."""
@@ -228,36 +238,31 @@ class InsideDecoderEngine(DecoderHooks):
             current.attention_inputs,
             current.inputs.samples,
             self.costs.layers,
-            current.inputs.embeds.detach() if stage.embeds else None,
+            current.embeds() if stage.embeds else None,
         )
+        methods = functools.partial(self._method_of, current)
         with torch.no_grad():
-            chosen, merged = select_at_stage(current.images, stage_inputs, stage, self.method, self.adapter.grid)
+            chosen, merged = select_at_stage(current.images, stage_inputs, stage, methods, self.adapter.grid)
         current.attention_inputs = None
-        drops_newlines = self.method.newlines == "drop" and any(len(image.newlines) for image in chosen)
+        drops_newlines = self.inside.newlines == "drop" and any(len(image.newlines) for image in chosen)
         dropped = torch.zeros_like(before.mask)
         for old, new in zip(current.images, chosen, strict=True):
             dropped[old.row, old.columns] = True
             dropped[new.row, new.columns] = False
             if drops_newlines:
                 dropped[old.row, old.newlines] = True
-        chosen = [image.without_newlines() for image in chosen] if drops_newlines else chosen
         is_less = sum(len(image.kept) for image in chosen) < sum(len(image.kept) for image in current.images)
+        current.images = [image.without_newlines() for image in chosen] if drops_newlines else chosen
         if (is_less or drops_newlines) and self.skips:
             current.skipped = dropped if current.skipped is None else dropped | current.skipped
             current.kept, _ = before.cut(current.skipped)
         elif is_less or drops_newlines:
             if merged is not None:
-                hidden = merged(hidden)
-                stack = current.deepstack
+                hidden, stack = merged(hidden), current.deepstack
                 current.deepstack = None if stack is None else stack.with_merged(merged, before)
-            current.kept, local = before.cut(dropped)
-            columns = before.columns_after(dropped)
-            chosen = [image.moved(columns) for image in chosen]
-            # padding holds what was dropped; a NaN there would reach the others through 0 * NaN
-            hidden = gather_tokens(hidden, local, -2).masked_fill(~current.kept.mask[..., None].to(hidden.device), 0)
-        current.images = chosen
+            hidden = taken_out(current, dropped, hidden)
         current.cuts.append((stage, current.kept))
-        current.picked.append([image.picked(stage.layer) for image in chosen])
+        current.picked.append([image.picked(stage.layer) for image in current.images])
         return hidden
 
     def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
@@ -288,12 +293,8 @@ class InsideDecoderEngine(DecoderHooks):
         pasts = [(past.logical, past.physical) for past in current.pasts]
         lengths = Lengths(current.whole.mask, by_layer[:n_layers], pasts)
         # behind the last layer all tokens are back
-        whole = [[image.picked(n_layers) for image in current.entered]] if self.routes else []
+        whole = [[image.picked(n_layers) for image in current.all_images]] if self.routes else []
         cuts = [*current.picked, *whole] or [[image.picked(0) for image in current.images]]
         record = self.costs.record(cuts, lengths, self.adapter.grid, self.skips)
         record = replace(record, tokens_after=record.tokens_before) if self.routes else record
         return replace(record, cuts=record.cuts or (record.images,)) if current.picked else record
-
-
-def _same(message: str, place: tuple[int, ...]) -> str:
-    return message

@@ -6,13 +6,15 @@ attention that a method sees is that row's, without padding.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
 from torch import nn
 
-from prunekernels._finite import raise_pending
+from prunekernels._finite import raise_pending, refuse_where
 from tokenpruner.base.inside_decoder import Cost, LayerContext, LayerMethod, Stage, check_picks, check_stages
 from tokenpruner.base.token_method import Newlines
 from tokenpruner.decoder.kept_tokens import KeptTokens
@@ -23,6 +25,8 @@ from tokenpruner.models.decoder_layers import DecoderLayers
 from tokenpruner.models.image_tokens import GridOf, ImageTokens, views_of
 from tokenpruner.report.prefill_record import PickedImage
 
+# of a row and a sample in it
+MethodOf = Callable[[int, int], LayerMethod]
 WAY_OUT = "all layers have to hold the same tokens, take a method before the decoder, such as DivPrune"
 
 
@@ -35,16 +39,35 @@ def checked_stages(layers: DecoderLayers, method: LayerMethod) -> tuple[Stage, .
     for stage in stages:
         if stage.reads is not None and attention_of(layers.modules[stage.reads]) is None:
             raise ValueError(f"layer {stage.reads}: {unreadable(layers.modules[stage.reads])}")
-    for number in range(stages[0].layer if stages else len(layers.modules), len(layers.modules)):
+    first = stages[0].layer if stages else len(layers.modules)
+    check_own_keys(layers, first)
+    for number in range(first, len(layers.modules)):
         found = attention_of(layers.modules[number])
-        why = "" if found is None else _needs_earlier_layer(found[1])
-        if why:
-            raise ValueError(f"layer {number}, {type(layers.modules[number]).__name__}, {why}: {WAY_OUT}")
         if method.mode != "drop" and found is None:
             raise ValueError(f'mode="{method.mode}", layer {number}: {unreadable(layers.modules[number])}')
         if method.mode != "drop" and layers.kinds[number].is_flash:
             raise ValueError(f'mode="{method.mode}" wants attention "sdpa" or "eager", got flash attention')
     return stages
+
+
+def check_own_keys(layers: DecoderLayers, first: int) -> None:
+    """Raise ValueError where a layer from `first` on attends to what an earlier one holds."""
+    for number in range(first, len(layers.modules)):
+        found = attention_of(layers.modules[number])
+        why = "" if found is None else _needs_earlier_layer(found[1])
+        if why:
+            raise ValueError(f"layer {number}, {type(layers.modules[number]).__name__}, {why}: {WAY_OUT}")
+
+
+def check_real(images: list[ImageTokens], mask: torch.Tensor) -> None:
+    """Raise ValueError where a token of an image is padding, by `mask` bool [B, L]."""
+    for image in images:
+        message = f"row {image.row}: want attention_mask 1 on image tokens, got 0"
+        refuse_where(~mask[image.row, image.columns], functools.partial(_same, message))
+
+
+def _same(message: str, place: tuple[int, ...]) -> str:
+    return message
 
 
 def _needs_earlier_layer(attention: nn.Module) -> str:
@@ -59,7 +82,8 @@ class RemainingImage:
     """The tokens of an image or frame that are still there: `kept` int64 [N] of them, at `columns` [N] by now.
 
     `newlines` are where the tokens stand by now that belong to the image and are not chosen among; `image` holds those
-    that are, `as_entered` is the image as the model has it.
+    that are, `as_entered` is the image as the model has it. `came` int64 are those of its tokens that came to the first
+    layer, `entered_newlines` how many of its newlines did.
     """
 
     image: ImageTokens
@@ -67,13 +91,23 @@ class RemainingImage:
     columns: torch.Tensor
     newlines: torch.Tensor
     as_entered: ImageTokens
+    came: torch.Tensor
+    entered_newlines: int
 
     @classmethod
     def of(cls, image: ImageTokens, newlines: Newlines) -> RemainingImage:
         """All tokens of an image that enters, its newlines among those that are chosen from where they `compete`."""
         own = image.with_newlines_among() if newlines == "compete" else image
         kept = torch.arange(len(own.columns), device=own.columns.device)
-        return cls(own, kept, own.columns, own.newlines, image)
+        return cls(own, kept, own.columns, own.newlines, image, kept, len(own.newlines))
+
+    def without(self, dropped: torch.Tensor) -> RemainingImage:
+        """What enters of it where `dropped` bool [B, L] are taken out on the way in."""
+        own = dropped[self.row].to(self.columns.device)
+        places, newlines = (~own[self.columns]).nonzero().flatten(), self.newlines[~own[self.newlines]]
+        kept, columns = self.kept[places], self.columns[places]
+        image = replace(self.image, newlines=newlines)
+        return RemainingImage(image, kept, columns, newlines, self.as_entered, kept, len(newlines))
 
     @property
     def row(self) -> int:
@@ -118,7 +152,7 @@ class StageInputs:
         """Which of the tokens have a say, bool [B, P]."""
         return self.kept.mask & self.is_prompt.gather(1, self.kept.index)
 
-    def entered(self, row: int, columns: torch.Tensor) -> torch.Tensor | None:
+    def embeds_at(self, row: int, columns: torch.Tensor) -> torch.Tensor | None:
         """What the tokens at `columns` [N] of a row were as they entered, [N, D], where that is asked for."""
         return None if self.embeds is None else self.embeds[row, columns.to(self.embeds.device)].to(self.hidden.device)
 
@@ -160,28 +194,29 @@ class Sequence:
         sizes = tuple(image.as_entered.size for image in images)
         # waits for the number of them, once
         text = is_text.nonzero().flatten()
-        entered = inputs.entered(row, inputs.kept.index[row, text])
-        return cls(places, places[text], attention, sizes, inputs.hidden[row, text], entered)
+        embeds = inputs.embeds_at(row, inputs.kept.index[row, text])
+        return cls(places, places[text], attention, sizes, inputs.hidden[row, text], embeds)
 
 
 def select_at_stage(
-    images: list[RemainingImage], inputs: StageInputs, stage: Stage, method: LayerMethod, grid: GridOf
+    images: list[RemainingImage], inputs: StageInputs, stage: Stage, methods: MethodOf, grid: GridOf
 ) -> tuple[list[RemainingImage], MergedTokens | None]:
-    """Let `method` pick among the tokens of each image, and say what goes into what it keeps."""
+    """Let the method of each row, or sample of a packed row, pick among its images' tokens; what goes into others."""
     found: list[RemainingImage] = []
     merges: list[MergedTokens] = []
-    # tokens that pass layers by are still there
-    merging = method.mode == "drop"
-    for _, group in groupby(images, key=lambda image: (image.row, image.image.sample)):
+    for (row, sample), group in groupby(images, key=lambda image: (image.row, image.image.sample)):
         together = list(group)
-        sequence = Sequence.of(together, inputs)
+        sequence, method = Sequence.of(together, inputs), methods(row, sample)
+        # how many tokens go on is up to the row's own method
+        own = next(one for one in method.stages(len(inputs.costs)) if one.layer == stage.layer)
         for image in together:
-            context = _context(image, inputs, sequence, stage, grid)
+            context = _context(image, inputs, sequence, own, grid)
             # scores in the precision that the method takes, whatever the model runs in
             with torch.autocast(context.hidden.device.type, enabled=False):
                 picks = check_picks(method.select(context), context, method)
                 is_less = len(picks) < context.n_tokens
-                merge = method.merge(context, picks) if merging and is_less else None
+                # tokens that pass layers by are still there
+                merge = method.merge(context, picks) if is_less and method.mode == "drop" else None
             if merge is not None:
                 merge = checked_merge(merge, picks, context.n_tokens, type(method).__name__)
                 places = image.row * inputs.hidden.shape[1] + image.columns
@@ -210,11 +245,12 @@ def _context(
         image=own.number,
         frame=own.frame,
         views=views,
-        n_newlines=len(own.newlines),
+        n_newlines=image.entered_newlines,
         costs=inputs.costs,
         row_sizes=sequence.sizes,
         n_others=len(sequence.text),
         text_hidden=sequence.text_hidden,
-        embeds=inputs.entered(image.row, own.columns),
+        entered=len(image.came),
+        embeds=inputs.embeds_at(image.row, own.columns[image.came]),
         text_embeds=sequence.text_embeds,
     )

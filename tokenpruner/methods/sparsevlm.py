@@ -45,12 +45,12 @@ GROUP = 10
 class SparseVLM(BudgetedLayerMethod):
     """Paper: Zhang et al. 2025, ICML (arXiv:2410.04417); words about the image rate its tokens, some others merge.
 
-    `keep_ratio` is what is left behind the last cut; behind the others it is as much more as `counts` are.
+    `keep_ratio` is what is left behind the last cut; behind the others it is as much more as `stage_counts` are.
     """
 
     keep_ratio: float = 113 / 576
     layers: tuple[int, ...] = (2, 6, 15)
-    counts: tuple[int, ...] = (309, 204, 113)
+    stage_counts: tuple[int, ...] = (309, 204, 113)
     recycle: float = 0.3
     rank_scale: float | None = None
     rank_bias: float = 0.0
@@ -60,17 +60,17 @@ class SparseVLM(BudgetedLayerMethod):
     published_count: ClassVar[str] = "300, 200 and 110 of 576, and 9, 4 and 3 recycled (also for 128, 64)"
     published_positions: ClassVar[Place] = "compact"
     presets: ClassVar[Mapping[str, Fields]] = {
-        "llava-1.5-192": {"keep_ratio": 113 / 576, "counts": (309, 204, 113), **PUBLISHED},
-        "llava-1.5-128": {"keep_ratio": 39 / 576, "counts": (312, 117, 39), **PUBLISHED},
-        "llava-1.5-64": {"keep_ratio": 18 / 576, "counts": (82, 32, 18), **PUBLISHED},
+        "llava-1.5-192": {"keep_ratio": 113 / 576, "stage_counts": (309, 204, 113), **PUBLISHED},
+        "llava-1.5-128": {"keep_ratio": 39 / 576, "stage_counts": (312, 117, 39), **PUBLISHED},
+        "llava-1.5-64": {"keep_ratio": 18 / 576, "stage_counts": (82, 32, 18), **PUBLISHED},
     }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = f"layers={self.layers} and counts={self.counts}"
-        if not self.layers or len(self.counts) != len(self.layers):
+        given = f"layers={self.layers} and stage_counts={self.stage_counts}"
+        if not self.layers or len(self.stage_counts) != len(self.layers):
             raise ValueError(f"want a count for each layer, got {given}")
-        if min(self.counts) < 1 or [*self.counts] != sorted(self.counts, reverse=True):
+        if min(self.stage_counts) < 1 or [*self.stage_counts] != sorted(self.stage_counts, reverse=True):
             raise ValueError(f"want counts of at least 1 that do not grow, got {given}")
         if not 0 <= self.recycle <= 1:
             raise ValueError(f"sparsevlm wants recycle in [0, 1], got {self.recycle!r}")
@@ -90,8 +90,8 @@ class SparseVLM(BudgetedLayerMethod):
     def profile(self, n_layers: int, x: float) -> tuple[Stage, ...]:
         """A cut behind each layer that is read."""
         stages = []
-        for layer, count in zip(self.layers, self.counts, strict=True):
-            ratio = min(1.0, x * (count / self.counts[-1])) if self.rank_scale is None else None
+        for layer, count in zip(self.layers, self.stage_counts, strict=True):
+            ratio = min(1.0, x * (count / self.stage_counts[-1])) if self.rank_scale is None else None
             stages.append(Stage(layer + 1, ratio, layer, "text", embeds=True))
         return tuple(stages)
 

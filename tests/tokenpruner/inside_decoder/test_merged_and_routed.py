@@ -16,7 +16,7 @@ from tokenpruner.methods.sparsevlm import SparseVLM
 
 ROWS = [[2, "I", 3], ["I", 4, "I", 2], [5]]
 METHODS = [
-    pytest.param(SparseVLM(0.5, layers=(0,), counts=(1,)), id="merged"),
+    pytest.param(SparseVLM(0.5, layers=(0,), stage_counts=(1,)), id="merged"),
     pytest.param(FTP(0.7), id="routed"),
 ]
 

@@ -235,13 +235,13 @@ def test_distance_from_the_words_does_not_rank():
     "wrong",
     [
         {"layers": (2, 6)},
-        {"counts": (1, 2, 3)},
-        {"counts": (2, 1, 0)},
+        {"stage_counts": (1, 2, 3)},
+        {"stage_counts": (2, 1, 0)},
         {"recycle": 1.5},
         {"rank_scale": -1.0},
         {"rank_scale": 2.0, "n_keep": 5},
         {"rank_scale": 2.0, "keep_ratio": 0.5},
-        {"layers": (), "counts": ()},
+        {"layers": (), "stage_counts": ()},
     ],
 )
 def test_wrong_fields_are_refused(wrong):
@@ -252,7 +252,7 @@ def test_wrong_fields_are_refused(wrong):
 # --- in a model ---
 
 
-METHOD = SparseVLM(n_keep=5, layers=(0, 1), counts=(8, 5))
+METHOD = SparseVLM(n_keep=5, layers=(0, 1), stage_counts=(8, 5))
 
 
 def test_each_image_of_a_batch_is_judged_by_its_row(singles):
@@ -283,7 +283,7 @@ def test_a_recycled_token_is_the_mean_of_its_group():
             return merge
 
     layer = model.model.language_model.layers[1]
-    method = Watched(n_keep=6, layers=(0,), counts=(1,))
+    method = Watched(n_keep=6, layers=(0,), stage_counts=(1,))
     with torch.no_grad(), prune(model, method) as report:
         handle = layer.register_forward_pre_hook(lambda module, args: entering.append(args[0]))
         model(**inputs)
@@ -308,7 +308,7 @@ def test_raters_are_judged_by_what_entered():
             seen.append(context)
             return super().select(context)
 
-    with torch.no_grad(), prune(model, Watched(n_keep=5, layers=(0, 1), counts=(8, 5))):
+    with torch.no_grad(), prune(model, Watched(n_keep=5, layers=(0, 1), stage_counts=(8, 5))):
         model(**inputs)
     embeds = model.get_input_embeddings()(inputs["input_ids"])[0]
     features = torch.cat([*model.model.get_image_features(inputs["pixel_values"]).pooler_output])
@@ -329,7 +329,7 @@ def test_gradients_reach_what_is_recycled():
         seen.append(output)
 
     model.model.language_model.layers[0].register_forward_hook(note, prepend=True)
-    with prune(model, SparseVLM(n_keep=6, layers=(0,), counts=(1,), recycle=1.0)) as report:
+    with prune(model, SparseVLM(n_keep=6, layers=(0,), stage_counts=(1,), recycle=1.0)) as report:
         model(**inputs, use_cache=False).logits[0, -1].sum().backward()
     gone = [2 + place for place in range(16) if place not in report.images[0].kept]
     assert (seen[0].grad[0, gone].abs().sum(-1) > 0).all()
@@ -345,6 +345,6 @@ def test_tokens_that_pass_layers_by_are_no_text():
             seen.append(context.text.tolist())
             return super().select(context)
 
-    with torch.no_grad(), prune(model, Watched(n_keep=5, layers=(0, 1), counts=(8, 5), mode="skip")):
+    with torch.no_grad(), prune(model, Watched(n_keep=5, layers=(0, 1), stage_counts=(8, 5), mode="skip")):
         model(**inputs)
     assert seen == [[0, 1, 18, 19, 20]] * 2
