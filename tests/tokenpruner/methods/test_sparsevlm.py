@@ -348,3 +348,31 @@ def test_tokens_that_pass_layers_by_are_no_text():
     with torch.no_grad(), prune(model, Watched(n_keep=5, layers=(0, 1), stage_counts=(8, 5), mode="skip")):
         model(**inputs)
     assert seen == [[0, 1, 18, 19, 20]] * 2
+
+
+def test_in_a_chain_words_are_compared_with_what_came_in():
+    """Behind a method that merges on the way in: with the means that entered, of the tokens that did."""
+    from tokenpruner.methods.chain import Chain
+    from tokenpruner.methods.pool import Pool
+
+    model, inputs, seen = build(), encode([[2, "I", 6], ["I", 4]]), []
+
+    @dataclasses.dataclass(frozen=True)
+    class Watched(SparseVLM):
+        def select(self, context):
+            seen.append(context)
+            return super().select(context)
+
+    inside = Watched(n_keep=3, layers=(0,), stage_counts=(1,))
+    entering = []
+    layer = model.model.language_model.layers[0]
+    handle = layer.register_forward_hook(lambda module, args, output: entering.append(args[0]))
+    with torch.no_grad(), prune(model, Chain((Pool(keep_ratio=0.25), inside))) as report:
+        model(**inputs)
+    handle.remove()
+    assert report.visual_after == 6
+    for row, (given, n_text) in enumerate(zip(seen, (6, 4), strict=True)):
+        assert (given.size, given.n_entered, given.n_tokens) == (16, 4, 4)
+        own = entering[0][row, -n_text - 4 :]
+        assert torch.equal(given.embeds, own[:4])
+        assert torch.equal(given.text_embeds[-n_text:], own[4:])
