@@ -135,7 +135,7 @@ class InsideDecoderEngine(DecoderHooks):
         if visual is not None and not self.keeps_all:
             check_arguments(kwargs, inputs, module.config)
             for layer in self.layers.modules if self.skips else ():
-                check_keeps_cache(layer, self.method.mode)
+                check_keeps_cache(layer, self.inside.mode)
         pasts = tuple(cache_state.read_at(cache, slot) for slot in self.layers.slots)
         past = pasts[self.layers.first_attending]
         mask = inputs.masks(past)[1]
