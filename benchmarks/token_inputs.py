@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tokenpruner import BlockContext, BlockMethod, Context, LayerContext, LayerMethod, Method, TokenMethod
-from tokenpruner.before_decoder.selection import MergedTokens
+from tokenpruner.decoder.merged_tokens import MergedTokens
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.tower_reading import TowerReading
 
@@ -124,9 +124,12 @@ def _inside(method: LayerMethod, scene: Scene) -> torch.Tensor:
         hidden=scene.visual, kept=columns, size=scene.n, stage=method.stages(LAYERS)[0], columns=columns,
         text=torch.arange(scene.n, scene.n + TEXT), attention=scene.attention,
         grid=scene.grid, row_sizes=(scene.n,), n_others=TEXT, text_hidden=scene.text, costs=(None,) * LAYERS,
+        embeds=scene.visual, text_embeds=scene.text,
     )  # fmt: skip
     picks = method.select(context)
-    scene.left(picks)
+    merge = method.merge(context, picks) if len(picks) < scene.n else None
+    row = scene.row if merge is None else MergedTokens.of(merge, picks, columns)(scene.row[None])[0]
+    torch.cat([row[picks], scene.text])
     return picks
 
 
