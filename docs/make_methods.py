@@ -19,6 +19,7 @@ from prunekernels import budget, registry
 from tokenpruner.base.before_decoder import Method
 from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import LayerMethod, Stage
+from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.base.vision_transformer import BlockMethod
 
@@ -115,6 +116,9 @@ def token_words(method: type[TokenMethod], is_rule: bool) -> dict[str, str]:
         where, reads = "in a vision transformer", ", ".join(f"the block's {name}" for name in sorted(made.reads))
         left = N_PATCHES - sum(made.removals(N_PATCHES, N_BLOCKS))
         reads, count = reads or "hidden states", f"{left} of {N_PATCHES} behind the last block"
+    elif isinstance(made, MethodChain):
+        where, reads, ours = "before the decoder and inside it", "what its methods read", made.positions
+        count = "those of its methods, or what a share of the FLOPs leaves"
     else:
         raise TypeError(f"{method.__name__} is of no kind that the page knows")
     return {

@@ -11,6 +11,7 @@ from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage
 from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.base.vision_transformer import BlockContext, BlockMethod, Reduced
+from tokenpruner.models.page_embeddings import PooledPages, pool_embeddings
 from tokenpruner.report.records import Report
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "Method",
     "Need",
     "PixelMethod",
+    "PooledPages",
     "Reduced",
     "Report",
     "Stage",
     "TokenMethod",
+    "pool_embeddings",
     "prepare",
     "prune",
 ]

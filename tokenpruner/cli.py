@@ -27,6 +27,7 @@ from tokenpruner.api import prune
 from tokenpruner.base.before_decoder import Method
 from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import LayerMethod
+from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.base.token_method import METHODS, TokenMethod, method_from_text
 from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.models import loading
@@ -47,6 +48,7 @@ KINDS: dict[type, str] = {
     PixelMethod: "before the vision tower",
     LayerMethod: "inside the decoder",
     BlockMethod: "in a vision transformer",
+    MethodChain: "several, one after another",
 }
 # by these words in a PNG a drawing of ours is known again
 MARK = ("Software", "prunekit tokenpruner")

@@ -97,6 +97,15 @@ def select_tokens(rows: Sequences, images: Sequence[ImageTokens], method: Method
     return selected
 
 
+def joined(parts: Sequence[Selection]) -> Selection:
+    """What was chosen of some images and of others, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    dropped = torch.stack([part.dropped for part in parts]).any(0)
+    merged = concatenated([part.merged for part in parts if part.merged is not None])
+    return Selection(dropped, tuple(image for part in parts for image in part.images), merged)
+
+
 def _contexts(
     rows: Sequences, images: Sequence[ImageTokens], method: Method, is_text: torch.Tensor, grid: GridOf
 ) -> list[Context]:
