@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from tokenpruner.base.before_decoder import Method
-from tokenpruner.before_decoder.selection import Selection, Sequences, select_tokens
+from tokenpruner.base.token_method import TokenMethod
+from tokenpruner.base.vision_transformer import BlockMethod
+from tokenpruner.before_decoder.choice import choice_of
+from tokenpruner.before_decoder.selection import Selection, Sequences
 from tokenpruner.before_decoder.shortened_inputs import behind_pruned_cache, cut_per_token, shortened
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import BackboneInputs, check_arguments
@@ -21,11 +24,11 @@ from tokenpruner.decoder.cache_layers import PrunedPrefix
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.loss_labels import LabelCut
-from tokenpruner.models.adapter import Adapter, config_number
+from tokenpruner.models.adapter import Adapter, FeatureReader, config_number
 from tokenpruner.models.image_tokens import ImageTokens, with_samples
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, cache_of_output, check_cached
 from tokenpruner.report.prefill_record import Lengths
-from tokenpruner.report.records import Report
+from tokenpruner.report.records import Prefill, Report
 from tokenpruner.report.timing import Moment, Stopwatch, milliseconds, moment
 
 
@@ -54,10 +57,18 @@ class Local(threading.local):
 class BeforeDecoderEngine(DecoderHooks):
     """Prunes before the decoder."""
 
-    def __init__(self, adapter: Adapter, method: Method, report: Report) -> None:
+    def __init__(self, adapter: Adapter, method: Method | BlockMethod, report: Report) -> None:
+        self.choice = choice_of(adapter, method, lambda: self.acts())
         super().__init__(adapter, method, report)
         self.method, self.local = method, Local()
+        self.hooked = (*self.hooked, *getattr(self.choice, "hooked", ()))
         self.window = config_number(adapter.backbone.config, "sliding_window")
+
+    def _reader(self, method: TokenMethod) -> FeatureReader | None:
+        return self.choice.reader
+
+    def _counted(self, record: Prefill) -> Prefill:
+        return self.choice.counted(record)
 
     def cut(self) -> LabelCut | None:
         """Which tokens of this thread's last pass were left; None where all were."""
@@ -96,7 +107,7 @@ class BeforeDecoderEngine(DecoderHooks):
         """What the backbone gets in place of the tokens that came; nothing where all of them stay."""
         mask = inputs.masks(past)[1]
         rows = Sequences(inputs.embeds, mask, inputs.samples)
-        selected = select_tokens(rows, found, self.method, self.adapter.grid)
+        selected = self.choice.select(rows, found)
         changed: Kwargs = {}
         left = mask
         if not selected.is_whole:

@@ -91,9 +91,13 @@ def select_tokens(rows: Sequences, images: Sequence[ImageTokens], method: Method
                 raise ValueError(f"{type(method).__name__}: want a Merge or None of merge, got {described(merge)}")
             merge.check(type(method).__name__, picks, context.size)
             merges.append(MergedTokens.of(merge, picks, image.row * mask.shape[1] + image.columns))
-    selected, hidden = Selection(dropped, tuple(picked), concatenated(merges)), (visual & ~mask).any(1)
+    return checked(Selection(dropped, tuple(picked), concatenated(merges)), visual & ~mask)
+
+
+def checked(selected: Selection, hidden: torch.Tensor) -> Selection:
+    """`selected`; raises ValueError where some tokens go and others, `hidden` bool [B, L], are masked and visual."""
     if not selected.is_whole:
-        refuse_where(hidden, lambda row: f"row {row[0]}: want attention_mask 1 on image tokens, got 0")
+        refuse_where(hidden.any(1), lambda row: f"row {row[0]}: want attention_mask 1 on image tokens, got 0")
     # once for all images, where the lengths are waited for anyway
     raise_pending()
     return selected
