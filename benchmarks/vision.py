@@ -31,8 +31,8 @@ from tokenpruner import BlockContext, BlockMethod, prune
 from tokenpruner.methods.tome import ToMe
 from tokenpruner.methods.zero_tprune import ZeroTPrune
 
-# pixels of a side, and pictures to train a head on and to test it with, for each size of picture
-LABELLED = {112: (2000, 1000), 224: (1000, 400)}
+# pixels of a side; pictures to fit a head to, and to test it with; draws of a random choice
+LABELLED, DRAWS = (112, 1000, 500), 2
 SIDE, TESTS = 224, ("tests/tokenpruner/methods/test_tome.py", "tests/tokenpruner/methods/test_zero_tprune.py")
 RATIOS = (0.7, 0.4, 0.2)
 
@@ -172,7 +172,11 @@ def told(classifier: Classifier) -> list[Row]:
     """Top-1 of all cases, random dropping the mean of several draws."""
     rows, n_tokens = [], 0
     for name, ratio, method in cases():
-        own = [method] if not isinstance(method, RandomLike) else [RandomLike(method.other, seed) for seed in range(3)]
+        own = (
+            [method]
+            if not isinstance(method, RandomLike)
+            else [RandomLike(method.other, seed) for seed in range(DRAWS)]
+        )
         found, tokens, flops = [], n_tokens, 1.0
         for one in own:
             if one is None:
@@ -183,7 +187,9 @@ def told(classifier: Classifier) -> list[Row]:
             last = report.prefills[-1]
             tokens, flops = last.tokens_after[0], (last.flops_after or 0) / (last.flops_before or 1)
             n_tokens = last.tokens_before[0]
-        rows.append(Row(classifier.name, name, ratio, tokens, flops, None, None, None, None, None, sum(found) / len(found)))
+        rows.append(
+            Row(classifier.name, name, ratio, tokens, flops, None, None, None, None, None, sum(found) / len(found))
+        )
         print(rows[-1], flush=True)
     rows[0] = dataclasses.replace(rows[0], tokens_left=n_tokens)
     return rows
@@ -193,12 +199,12 @@ def classifiers(data: Path | None, n_tests: int | None) -> list[Callable[[], Cla
     """Makers of the towers that classify, those of the pictures in `data` among them where it is given."""
     from demo.assets import dinov2
 
-    makers: list[Callable[[], Classifier]] = [
-        functools.partial(vision_towers.digits, epochs=vision_towers.EPOCHS if n_tests is None else 1)
-    ]
-    for side, (n_train, n_test) in LABELLED.items() if data is not None else ():
-        n = (n_train, n_test) if n_tests is None else (n_tests, n_tests)
-        makers.append(functools.partial(vision_towers.with_head, dinov2(), data, side, *n))
+    epochs = vision_towers.EPOCHS if n_tests is None else 1
+    makers: list[Callable[[], Classifier]] = [functools.partial(vision_towers.digits, epochs=epochs)]
+    if data is not None:
+        side, *counts = LABELLED
+        sizes = counts if n_tests is None else [n_tests] * 2
+        makers.append(functools.partial(vision_towers.with_head, dinov2(), data, side, *sizes))
     return makers
 
 

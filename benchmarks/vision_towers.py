@@ -1,8 +1,8 @@
 """Towers that classify, for what pruning costs them: a small one trained here, and DINOv2-S with a linear head.
 
     digits     ViT of 12 blocks, 48 wide, on scikit-learn's digits: 8 x 8 pixels, each a patch; trained from scratch
-    a folder   train/CLASS/PICTURE and test/CLASS/PICTURE: a logistic regression on the class token and the mean over the
-               patches of the whole DINOv2-S, then its head
+    a folder   train/CLASS/PICTURE and test/CLASS/PICTURE: a logistic regression on the class token and the mean over
+               the patches of the whole DINOv2-S, then its head
 
 Both see the whole pictures in training. What is measured is the top-1 of the test part with fewer patches.
 """
@@ -21,7 +21,7 @@ BATCH, EPOCHS, RATE = 50, 14, 2e-3
 
 @dataclass(frozen=True)
 class Labelled:
-    """`pixels` float32 [N, C, H, W] and their classes, int64 [N]."""
+    """`pixels` [N, C, H, W] and their classes, int64 [N]."""
 
     pixels: torch.Tensor
     labels: torch.Tensor
@@ -76,7 +76,7 @@ def digits(n_train: int = 1297, epochs: int = EPOCHS) -> Classifier:
     return Classifier("ViT, digits", model.eval(), Labelled(pixels[test], labels[test]))
 
 
-def pictures(folder: Path, n: int, side: int) -> Labelled:
+def pictures(folder: Path, n: int, side: int, dtype: torch.dtype) -> Labelled:
     """The first pictures of each class, `n` in all, resized to squares of `side`."""
     import numpy as np
     from PIL import Image
@@ -89,17 +89,17 @@ def pictures(folder: Path, n: int, side: int) -> Labelled:
                 picture = opened.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
             found.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255)
             labels.append(number)
-    return Labelled(normalized(torch.stack(found)), torch.tensor(labels))
+    return Labelled(normalized(torch.stack(found)).to(dtype), torch.tensor(labels))
 
 
 def with_head(tower: Path, data: Path, side: int, n_train: int, n_test: int) -> Classifier:
-    """DINOv2 of the folder `tower`, and a head fitted to the training part of `data`."""
+    """DINOv2 of the folder `tower`, in bfloat16, and a head fitted to the training part of `data`."""
     from sklearn.linear_model import LogisticRegression
     from transformers import Dinov2ForImageClassification
 
-    train, test = pictures(data / "train", n_train, side), pictures(data / "test", n_test, side)
+    train, test = (pictures(data / part, n, side, torch.bfloat16) for part, n in (("train", n_train), ("test", n_test)))
     n_classes = int(train.labels.max()) + 1
-    model = Dinov2ForImageClassification.from_pretrained(tower, num_labels=n_classes, dtype=torch.float32).eval()
+    model = Dinov2ForImageClassification.from_pretrained(tower, num_labels=n_classes, dtype=torch.bfloat16).eval()
     features = _features(model.dinov2, train.pixels)
     mean, spread = features.mean(0), features.std(0)
     fitted = LogisticRegression(C=0.01, max_iter=300).fit(((features - mean) / spread).numpy(), train.labels.numpy())
@@ -117,4 +117,4 @@ def _features(tower: Callable[..., object], pixels: torch.Tensor) -> torch.Tenso
     for batch in pixels.split(BATCH):
         hidden: torch.Tensor = getattr(tower(batch), "last_hidden_state")  # noqa: B009
         found.append(torch.cat([hidden[:, 0], hidden[:, 1:].mean(1)], 1))
-    return torch.cat(found)
+    return torch.cat(found).float()

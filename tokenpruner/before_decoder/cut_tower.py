@@ -1,8 +1,8 @@
 """Tokens that leave inside the vision tower of a vision-language model, and never enter its decoder.
 
-Behind the projector each token that is left is put back at the place of its patch, so that what comes next, views packed
-line by line for example, finds the grid that it expects. The other places hold NaN, which says wherever they are moved
-to that nothing is there; a model that does more than move them, pools them say, is refused. Then the places are
+Behind the projector each token that is left is put back at the place of its patch, so that what comes next, views
+packed line by line for example, finds the grid that it expects. The other places hold NaN, which says wherever they are
+moved to that nothing is there; a model that does more than move them, pools them say, is refused. Then the places are
 emptied, noted beside the image's layout, and dropped before the decoder as those of any other method.
 """
 

@@ -58,11 +58,15 @@ class BeforeDecoderEngine(DecoderHooks):
     """Prunes before the decoder."""
 
     def __init__(self, adapter: Adapter, method: Method | BlockMethod, report: Report) -> None:
-        self.choice = choice_of(adapter, method, lambda: self.acts())
+        self.choice = choice_of(adapter, method, self._is_turn)
         super().__init__(adapter, method, report)
         self.method, self.local = method, Local()
         self.hooked = (*self.hooked, *getattr(self.choice, "hooked", ()))
         self.window = config_number(adapter.backbone.config, "sliding_window")
+
+    def _is_turn(self) -> bool:
+        # `acts` is set later
+        return self.acts()
 
     def _reader(self, method: TokenMethod) -> FeatureReader | None:
         return self.choice.reader

@@ -27,7 +27,7 @@ GENERIC = "generic"
 
 @dataclass(frozen=True)
 class Encoded:
-    """Images that have been encoded: the arguments `given`, by name, and the `output`, which `again` makes once more."""
+    """Images that have been encoded: arguments `given`, by name, and the `output`, which `again` makes once more."""
 
     given: Given
     output: object

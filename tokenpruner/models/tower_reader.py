@@ -23,10 +23,10 @@ from transformers import vision_utils
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from prunekernels.attention_received import attention_received
-from tokenpruner.models.first_tokens import first_tokens
 from tokenpruner.models.adapter import Encoded
+from tokenpruner.models.first_tokens import first_tokens
 from tokenpruner.models.image_layouts import Given, Layout
-from tokenpruner.models.marked_tower import MarkedTower, Squares
+from tokenpruner.models.marked_tower import Groups, MarkedTower
 from tokenpruner.models.overrides import attribute_replaced, method_wrapped
 from tokenpruner.models.tower_reading import TowerNeed, TowerReading
 from tokenpruner.models.transformers_api import AttentionInterface, attention_override, looks_up_attention
@@ -62,7 +62,9 @@ class TowerReader:
             raise ValueError(f"{path} of {type(merger).__name__} has {len(blocks)} blocks, got tower_layer={layer}")
         self.attention, self.tower = blocks[layer], merger.get_submodule(path.rpartition(".")[0])
         self.n_first, self.has_class = _first_tokens(merger, path)
-        self.tower_output = MarkedTower(merger.get_submodule(path.partition(".")[0]), self.n_first)
+        # the tower as the model calls it, and the part of it that holds the blocks
+        outside = merger.get_submodule(path.partition(".")[0])
+        self.tower_output = MarkedTower([*dict.fromkeys((outside, self.tower))], self.n_first)
         if "joint_attention" in needs and not self.has_class:
             raise ValueError(
                 f"the vision tower of {type(merger).__name__} has no class token, whose attention is asked"
@@ -91,15 +93,16 @@ class TowerReader:
 
     def note(self, q: torch.Tensor, k: torch.Tensor, mask: object, scaling: float) -> None:
         """Queries and keys [B, H, N, D] of B sequences, each with its first tokens."""
-        if mask is not None:
-            raise ValueError(
-                f"the vision tower of {type(self.merger).__name__} masks patches, which cannot be read yet"
-            )
+        if mask is not None and (self.has_class or not isinstance(mask, torch.Tensor)):
+            kind = type(self.merger).__name__
+            raise ValueError(f"the vision tower of {kind} masks patches from its class token, which cannot be read")
         q, k = q.detach(), k.detach()
         first, found = self.n_first, {}
         if "class_attention" in self.needs:
             if self.has_class:
                 own = (q[:, :, :1].float() @ k.float().transpose(2, 3) * scaling).softmax(-1).mean(1)[:, 0]
+            elif isinstance(mask, torch.Tensor):
+                own = _received_masked(q, k, mask, scaling)
             else:
                 own = attention_received(q.contiguous(), k.contiguous(), scale=scaling).mean(1) / q.shape[2]
             found["class_attention"] = own[:, first:]
@@ -135,9 +138,7 @@ class TowerReader:
             calls.clear()
             self.tower_output.forget()
 
-    def _of_tokens(
-        self, values: torch.Tensor, layouts: Sequence[Layout], encoded: Encoded
-    ) -> Sequence[torch.Tensor]:
+    def _of_tokens(self, values: torch.Tensor, layouts: Sequence[Layout], encoded: Encoded) -> Sequence[torch.Tensor]:
         """`values` [T, W] of all patches in the order of the tower, for each image those of its tokens [N, W]."""
         calls, sizes, given = self.calls, [layout.size for layout in layouts], encoded.given
         if calls.packing is not None:
@@ -155,12 +156,12 @@ class TowerReader:
             values = values.unflatten(0, (-1, merge))[order.argsort().to(values.device)].flatten(0, 1)
         if any(layout.newlines for layout in layouts):
             raise self._unknown(len(values), n_tokens)
-        if len(values) != n_tokens * merge:
-            squares = Squares.of(calls.lengths, n_tokens)
-            if squares is None or not self.tower_output.proves(squares, encoded.again):
-                raise self._unknown(len(values), n_tokens)
-            return squares.means(values).split(sizes)
-        return values.unflatten(0, (-1, merge)).mean(1).split(sizes)
+        if merge > 1 and len(values) == n_tokens * merge:
+            return values.unflatten(0, (-1, merge)).mean(1).split(sizes)
+        groups = self.tower_output.groups(Groups.guesses(calls.lengths, layouts), encoded.again)
+        if groups is None:
+            raise self._unknown(len(values), n_tokens)
+        return groups.means(values).split(sizes)
 
     def _unknown(self, n_patches: int, n_tokens: int) -> ValueError:
         kind = type(self.merger).__name__
@@ -186,6 +187,23 @@ class TowerReader:
             return original(*args, **kwargs)
 
         return wrapped
+
+
+def _received_masked(q: torch.Tensor, k: torch.Tensor, mask: torch.Tensor, scaling: float) -> torch.Tensor:
+    """The mean over heads, and over the tokens that may see it, of what they read from each token; float32 [B, N].
+
+    `mask` [B or 1, 1, N or 1, N] is True, or 0, where a query sees a key. A token that does not see itself is padding.
+    """
+    allowed = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
+    allowed = allowed[:, 0].expand(len(q), q.shape[2], -1)
+    real = allowed.diagonal(dim1=1, dim2=2)
+    received = torch.zeros(real.shape, device=q.device)
+    # one head at a time, so that one matrix is held
+    for head in range(q.shape[1]):
+        scores = q[:, head].float() @ k[:, head].float().mT * scaling
+        weights = scores.masked_fill(~allowed, -torch.inf).softmax(-1).nan_to_num()
+        received += (weights * real[..., None]).sum(1) / q.shape[1]
+    return received / (allowed & real[..., None]).sum(1).clamp(min=1)
 
 
 def _noting(

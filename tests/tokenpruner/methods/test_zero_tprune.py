@@ -43,9 +43,7 @@ def three_stages(q, k, n_left, iterations, method, has_class, protected):
     gone = sorted(less, key=lambda a: -alike[a])[:n_similar]
     alive = [i for i in range(n_patches) if i not in gone]
     rows = [*range(protected), *(protected + i for i in alive)]
-    scores, _ = voted(
-        q[:, rows], k[:, rows], iterations, has_class, protected, method.variances, method.variance_scale
-    )
+    scores, _ = voted(q[:, rows], k[:, rows], iterations, has_class, protected, method.variances, method.variance_scale)
     best = sorted(range(len(alive)), key=lambda i: -float(scores[i]))[:n_left]
     return sorted(alive[i] for i in best)
 

@@ -10,8 +10,9 @@ import torch
 from tests.tokenpruner.adapters.family_checks import fed
 from tests.tokenpruner.conftest import N, build, encode, state
 from tokenpruner import Context, Method, prepare, prune
-from tokenpruner.models.marked_tower import Squares
-from tokenpruner.models.tower_reader import window_order
+from tokenpruner.models.image_layouts import Layout
+from tokenpruner.models.marked_tower import Groups
+from tokenpruner.models.tower_reader import _received_masked, window_order
 from tokenpruner.models.tower_reading import TOWER, TowerReading
 from tokenpruner.models.transformers_api import looks_up_attention
 
@@ -284,7 +285,7 @@ def test_squares_are_proved_on_the_model(seen, monkeypatch):
     wrong = {
         "turned": lambda own: own.unflatten(1, (4, 4)).transpose(1, 2).flatten(1, 2),
         "mixed": lambda own: own + own.mean(1, keepdim=True),
-        "blank": lambda own: torch.zeros_like(own),
+        "blank": torch.zeros_like,
     }
     for change in wrong.values():
 
@@ -300,8 +301,38 @@ def test_squares_are_proved_on_the_model(seen, monkeypatch):
     assert len(shown(model, inputs, tower_layer=-1)) == 1
 
 
+def test_pictures_in_one_sequence_are_read_each_by_itself(seen):
+    """Mistral 3 puts all pictures of a batch into one, and masks them from each other."""
+    feed = fed("mistral3")
+    rows = [[2, "I", 3, "I", 1], ["I", 2]]
+    inputs = feed.encode(rows)
+    batch = shown(feed.model, inputs, tower_layer=-1)
+    pixels = [key for key in inputs if "pixel" in key or "size" in key]
+    for number, context in enumerate(batch):
+        alone = feed.encode([[2, "I", 3]]) | {key: inputs[key][number : number + 1] for key in pixels}
+        (own,) = shown(feed.model, alone, tower_layer=-1)
+        assert torch.allclose(own.tower.class_attention, context.tower.class_attention, atol=1e-6)
+        # of four patches of 64, each of which is read by 64
+        assert own.tower.class_attention.sum() == pytest.approx(1 / 4, abs=1e-5)
+
+
+@pytest.mark.parametrize("form", ["bool", "additive"])
+def test_masked_attention_by_hand(form):
+    """Two pictures of 3 and 2 tokens, and a token of padding that nobody sees."""
+    generator = torch.Generator().manual_seed(0)
+    q, k = (torch.randn(1, 2, 6, 4, generator=generator) for _ in range(2))
+    allowed = torch.block_diag(torch.ones(3, 3), torch.ones(2, 2), torch.zeros(1, 1)).bool()
+    allowed[5, :3] = True
+    mask = allowed if form == "bool" else torch.zeros(6, 6).masked_fill(~allowed, torch.finfo(torch.float32).min)
+    got = _received_masked(q, k, mask[None, None], 0.5)[0]
+    for own in (slice(0, 3), slice(3, 5)):
+        weights = (q[0, :, own] @ k[0, :, own].mT * 0.5).softmax(-1)
+        assert torch.allclose(got[own], weights.mean((0, 1)), atol=1e-6)
+    assert got[5] == 0
+
+
 def test_proofs_are_made_once_and_change_nothing():
-    """Two more runs of what lies behind the tower, for the first picture of a size alone; the tower runs once."""
+    """Three more runs of what lies behind the tower, for the first picture of a size alone; the tower runs once."""
     feed = fed("internvl")
     model, inputs = feed.model, feed.encode([[2, "I", 3]])
     runs = {"tower": 0, "projector": 0}
@@ -317,28 +348,50 @@ def test_proofs_are_made_once_and_change_nothing():
     runs.update(tower=0, projector=0)
     with torch.no_grad(), prune(model, Spy()):
         assert torch.equal(model(**inputs).logits, wanted)
-        assert runs == {"tower": 1, "projector": 3}
+        assert runs == {"tower": 1, "projector": 4}
         model(**feed.encode([["I", 2]], seed=8))
-        assert runs == {"tower": 2, "projector": 4}
+        assert runs == {"tower": 2, "projector": 5}
     for handle in handles:
         handle.remove()
 
 
 @pytest.mark.parametrize(
-    ("lengths", "n_tokens", "found"),
+    ("lengths", "layouts", "found"),
     [
-        ([64], 16, Squares(1, 4, 2)),
-        ([64] * 3, 48, Squares(3, 4, 2)),
-        ([36], 4, Squares(1, 2, 3)),
-        ([64, 36], 25, None),
-        ([64], 15, None),
-        ([60], 15, None),
-        ([36], 16, None),
-        ([64], 0, None),
+        ([64], [Layout(16)], (((4, 4),), (2, 2))),
+        ([64] * 3, [Layout(32), Layout(16)], (((4, 4),) * 3, (2, 2))),
+        ([36], [Layout(4)], (((2, 2),), (3, 3))),
+        # two pictures in one sequence, whose grids are known
+        ([48 + 64], [Layout(12, 1, ((2, 6),)), Layout(16, 1, ((4, 4),))], (((2, 6), (4, 4)), (2, 2))),
+        ([24], [Layout(6, 2, ((1, 3),))], (((1, 3),) * 2, (2, 2))),
+        ([15], [Layout(15)], (((1, 15),), (1, 1))),
+        ([64, 36], [Layout(16), Layout(9)], (((4, 4), (3, 3)), (2, 2))),
+        ([60], [Layout(15)], (((1, 15),), (1, 4))),
+        ([64], [Layout(15)], None),
+        ([36], [Layout(16)], None),
+        ([64], [Layout(0)], None),
     ],
 )
-def test_squares_by_hand(lengths, n_tokens, found):
-    assert Squares.of(lengths, n_tokens) == found
+def test_guesses_by_hand(lengths, layouts, found):
+    guesses = [*Groups.guesses(lengths, layouts)]
+    assert guesses[:1] == ([] if found is None else [Groups(*found)])
+    # neighbours in the tower's order are the last one
+    n_tokens = sum(layout.size for layout in layouts)
+    assert guesses[1:] == (
+        [] if found is None or found[1][0] == 1 else [Groups(((1, n_tokens),), (1, found[1][0] ** 2))]
+    )
+
+
+def test_patches_of_groups_by_hand():
+    # 1 x 2 tokens of 2 x 2 patches, then 2 x 1 of them
+    groups = Groups(((1, 2), (2, 1)), (2, 2))
+    assert groups.token_of().tolist() == [0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
+    values = torch.arange(16.0)[:, None]
+    assert groups.means(values).flatten().tolist() == [2.5, 4.5, 9.5, 13.5]
+    for marks, wanted in groups.tests():
+        reached = torch.zeros(4).index_add(0, groups.token_of(), marks.float())
+        assert torch.equal(reached > 0, wanted)
+        assert set(reached[wanted].tolist()) in ({4.0}, {1.0})
 
 
 def test_windows_of_unknown_towers_are_refused():

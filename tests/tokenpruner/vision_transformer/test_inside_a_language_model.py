@@ -259,10 +259,14 @@ def test_views_are_packed_as_they_were():
     method = Loudest((20,))
     with torch.no_grad(), prune(tower, method) as alone:
         views = inputs["pixel_values"].flatten(0, 1)
-        features = model.model.multi_modal_projector(tower(views, output_hidden_states=True).hidden_states[layer][:, 1:])
+        features = model.model.multi_modal_projector(
+            tower(views, output_hidden_states=True).hidden_states[layer][:, 1:]
+        )
     entered = []
     # the layers see what all hooks have left
-    handle = model.model.language_model.layers[0].register_forward_pre_hook(lambda module, args: entered.append(args[0]))
+    handle = model.model.language_model.layers[0].register_forward_pre_hook(
+        lambda module, args: entered.append(args[0])
+    )
     with torch.no_grad():
         model(**inputs)
         with prune(model, method) as report:
@@ -334,7 +338,9 @@ class Wide(nn.Module):
     def __init__(self, kind):
         super().__init__()
         self.first, self.kind = nn.Linear(32 if kind == "wide" else 16, 8), kind
-        self.more = {"wide": None, "conv": nn.Conv1d(8, 8, 1), "mixing": nn.MultiheadAttention(8, 2), "table": None}[kind]
+        self.more = {"wide": None, "conv": nn.Conv1d(8, 8, 1), "mixing": nn.MultiheadAttention(8, 2), "table": None}[
+            kind
+        ]
         if kind == "table":
             self.table = nn.Parameter(torch.zeros(16, 8))
 
@@ -366,17 +372,17 @@ def test_a_model_that_pools_behind_its_projector_is_refused(monkeypatch):
         return output
 
     monkeypatch.setattr(type(model.model), "get_image_features", pooled)
-    with torch.no_grad(), prune(model, Loudest()) as report:
-        with pytest.raises(ValueError, match="does more with the tokens behind its projector than to move them"):
-            model(**inputs)
+    said = pytest.raises(ValueError, match="does more with the tokens behind its projector than to move them")
+    with torch.no_grad(), prune(model, Loudest()) as report, said:
+        model(**inputs)
     assert not report.prefills
 
 
 def test_another_feature_layer_than_the_config_says_is_refused():
     model, inputs = llava(layer=-1), encode([[2, "I", 3]])
-    with torch.no_grad(), prune(model, Loudest((3, 0, 4))):
-        with pytest.raises(ValueError, match="want the 10 tokens that its tower has left, .* got 13"):
-            model(**inputs, vision_feature_layer=-2)
+    said = pytest.raises(ValueError, match="want the 10 tokens that its tower has left, .* got 13")
+    with torch.no_grad(), prune(model, Loudest((3, 0, 4))), said:
+        model(**inputs, vision_feature_layer=-2)
 
 
 def test_the_model_is_left_as_it_was_found(watched):
