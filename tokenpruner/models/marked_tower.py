@@ -1,9 +1,10 @@
 """Which patches of a vision tower become which visual token, where nothing but the model itself says so.
 
-The guess is the obvious one: a token is a patch; or patches and tokens both fill a grid, line by line, and m x m patches
-become one token, be it by pixel shuffle (InternVL, Idefics 3), pooling (Gemma 3) or merging (Mistral 3); or m x m
-neighbours in the order of the tower do. It is proved on the model: what lies between its tower and its decoder runs again
-on what the tower put out, with noise added to some patches. A token changes then if and only if one of its patches has:
+The guess is the obvious one: a token is a patch; or patches and tokens both fill a grid, line by line, and m x m
+patches become one token, be it by pixel shuffle (InternVL, Idefics 3), pooling (Gemma 3) or merging (Mistral 3); or
+m x m neighbours in the order of the tower do. It is proved on the model: what lies between its tower and its decoder
+runs again on what the tower put out, with noise added to some patches. A token changes if and only if one of its
+patches has:
 
     all patches of half of the tokens    exactly these tokens change
     one patch of every token             all tokens do
@@ -32,7 +33,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Groups:
-    """Grids of tokens, one after the other, line by line; each token is a rectangle `merge` of a larger grid's patches."""
+    """Grids of tokens, one after the other, line by line; a token is a rectangle `merge` of a larger grid's patches."""
 
     grids: tuple[Grid, ...]
     merge: Grid
