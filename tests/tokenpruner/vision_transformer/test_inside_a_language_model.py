@@ -119,7 +119,8 @@ def llava(kind="clip", layer=-1, n_blocks=3):
 
 @pytest.mark.parametrize("positions", ["auto", "keep"])
 @pytest.mark.parametrize("layer", [-1, -2])
-@pytest.mark.parametrize("method", [ToMe(r=(3, 4)), Loudest()], ids=str)
+# r = 3 behind all blocks that count but the last of them
+@pytest.mark.parametrize("method", [ToMe(r=(3, 4)), ToMe(r=3), Loudest()], ids=str)
 @pytest.mark.parametrize("kind", ["clip", "dinov2"])
 def test_the_decoder_gets_what_the_tower_has_left(kind, method, layer, positions):
     """Against each block in plain arithmetic, pair by pair, and the decoder run on the shorter row."""
@@ -249,6 +250,10 @@ def test_the_report_counts_tower_and_decoder():
     assert report.prefills[0].part == "tower and decoder"
     assert report.images[0].grid == (4, 4)
     assert 0 < report.selection_ms < report.prefill_ms
+    with torch.no_grad(), prune(model, Loudest()) as twice:
+        for _ in range(2):
+            model(**inputs)
+    assert (twice.flops_before, twice.flops_after) == (2 * report.flops_before, 2 * report.flops_after)
 
 
 def test_views_are_packed_as_they_were():
