@@ -3,11 +3,12 @@
     cos(u) = weighted mean over question tokens i of max over tokens j of u of cos(q[i], d[j])
 
 Higher = more of the question's tokens have a close one in the unit. Tokens of stop words ("who", "the", "please")
-weigh `STOP_WORD`. The means are brought onto a scale that is the same for every question (`_comparable_cosines`); they
-are not a probability of relevance. A unit's number depends on its company, though not on its order; `unrelated` is the
-best mean at which it is undecided whether anything answers, and the model's own. Token vectors are those of the whole
-document, read in windows that end where units do and begin with its title, so that a unit's tokens know their
-surroundings. Special tokens and the title's own tokens are left out of the maximum.
+weigh `STOP_WORD`; in place of a unit's own nearest token counts that of its headings, its header or its lead-in, at
+`LENT` of its cosine, where it is nearer. The means are brought onto a scale that is the same for every question
+(`_comparable_cosines`); they are not a probability of relevance. A unit's number depends on its company, though not on
+its order; `unrelated` is the best mean at which it is undecided whether anything answers, and the model's own. Token
+vectors are those of the whole document, read in windows that end where units do and begin with its title, so that a
+unit's tokens know their surroundings. Special tokens and the title's own tokens are left out of the maximum.
 
 `model` is a folder or hub id of any AutoModel; a ColBERT projection (a tensor `linear.weight` in the model's file, or
 the linear Dense modules of a modules.json, in order) is applied. Question and document get no marker tokens, and no
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 # what a token of a stop word weighs beside the others
 STOP_WORD = 0.5
+# and a token of the headings, the header, the lead-in of a unit beside its own
+LENT = 0.75
 WORD = re.compile(r"\w+")
 
 
@@ -107,7 +110,7 @@ class LateInteraction(Labeler):
             # vectors take far more room than cosines: one document at a time
             vectors = (_own(run_batches([one.row for one in row], at_once, pad, self._vectors), row) for row in rows)
             found = zip(vectors, texts, documents, strict=True)
-            cosines = [self._pooled(asked, own, text, len(item.units)) for own, text, item in found]
+            cosines = [_means(self._pooled(asked, own, text, item), asked.weights, item) for own, text, item in found]
             return Labels.best_unit(comparable(cosines, documents, self.unrelated))
         said = iter(
             run_batches(
@@ -119,7 +122,7 @@ class LateInteraction(Labeler):
         )
         of_tokens = (_own([next(said) for _ in row], row) for row in rows)
         found = zip(of_tokens, texts, documents, strict=True)
-        cosines = [_max_sim(own, asked.weights, text, len(item.units)) for own, text, item in found]
+        cosines = [_means(_max_sim(own, text, item), asked.weights, item) for own, text, item in found]
         return Labels.best_unit(comparable(cosines, documents, self.unrelated))
 
     def encode(self, documents: Sequence[SplitDocument]) -> list[Encoded]:
@@ -151,7 +154,10 @@ class LateInteraction(Labeler):
     def label_encoded(
         self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
     ) -> list[Labels]:
-        found = ([_best_tokens(one, document) for document in encoded] for one in self._asked(questions))
+        found = (
+            [_means(_best_tokens(one, own), one.weights, item) for own, item in zip(encoded, documents, strict=True)]
+            for one in self._asked(questions)
+        )
         return [Labels.best_unit(comparable(cosines, documents, self.unrelated)) for cosines in found]
 
     def _asked(self, questions: Sequence[str]) -> list[Question]:
@@ -181,14 +187,14 @@ class LateInteraction(Labeler):
             lambda room: overlapping_windows(document.units, text.ends, room, with_context=False),
         )
 
-    def _pooled(self, asked: Question, own: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
-        """float32 [units]: as `_max_sim`, over the pooled vectors of each unit, out of `own` [tokens, d]."""
-        found = np.zeros(n_units, np.float32)
+    def _pooled(self, asked: Question, own: np.ndarray, text: DocumentTokens, document: SplitDocument) -> np.ndarray:
+        """As `_max_sim`, over the pooled vectors of each unit, out of `own` [tokens, d]."""
+        found = np.zeros((len(document.units), len(asked.weights)), np.float32)
         vectors = torch.from_numpy(own)
-        for unit, tokens in _tokens_of_units(text, n_units):
+        for unit, tokens in _tokens_of_units(text, len(document.units)):
             if len(asked.weights):
                 pooled = pool(vectors[tokens], self.pool_factor).vectors
-                found[unit] = (asked.vectors.cpu() @ pooled.T).amax(1).numpy() @ asked.weights
+                found[unit] = (asked.vectors.cpu() @ pooled.T).amax(1).numpy()
         return found
 
     def _vectors(self, batch: Batch) -> torch.Tensor:
@@ -230,24 +236,34 @@ def _weights(question: str, offsets: np.ndarray) -> np.ndarray:
     return (weights / max(weights.sum(), 1)).astype(np.float32)
 
 
-def _max_sim(cosines: np.ndarray, weights: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
-    """float32 [units] out of [tokens, Q]; a unit without tokens, or a question without, gets 0."""
-    found = np.zeros(n_units, np.float32)
+def _max_sim(cosines: np.ndarray, text: DocumentTokens, document: SplitDocument) -> np.ndarray:
+    """float32 [units, Q] out of [tokens, Q]: each question token's best cosine in a unit, 0 in one without tokens."""
+    found = np.zeros((len(document.units), cosines.shape[1]), np.float32)
     if cosines.shape[1]:
-        for unit, tokens in _tokens_of_units(text, n_units):
-            found[unit] = cosines[tokens].max(0) @ weights
+        for unit, tokens in _tokens_of_units(text, len(document.units)):
+            found[unit] = cosines[tokens].max(0)
     return found
+
+
+def _means(best: np.ndarray, weights: np.ndarray, document: SplitDocument) -> np.ndarray:
+    """float32 [units] out of `best` [units, Q], where a unit with tokens has what introduces it for `LENT`."""
+    lent = best.copy()
+    for unit, introducing in enumerate(document.introduced_by):
+        if introducing and best[unit].any():
+            lent[unit] = np.maximum(best[unit], LENT * best[list(introducing)].max(0))
+    # row by row, so that equal units give equal bits wherever they stand
+    return np.array([row @ weights for row in lent], dtype=np.float32)
 
 
 def _best_tokens(asked: Question, document: Encoded) -> np.ndarray:
     """As `_max_sim`, out of the vectors of the units' tokens one after the other."""
     ends = document["ends"]
-    found = np.zeros(len(ends), np.float32)
+    found = np.zeros((len(ends), len(asked.weights)), np.float32)
     sizes = np.diff(ends, prepend=0)
     if len(asked.weights) and sizes.any():
         cosines = document["vectors"] @ asked.vectors.cpu().numpy().T
         having = np.flatnonzero(sizes)
-        found[having] = np.maximum.reduceat(cosines, (ends - sizes)[having]) @ asked.weights
+        found[having] = np.maximum.reduceat(cosines, (ends - sizes)[having])
     return found
 
 
