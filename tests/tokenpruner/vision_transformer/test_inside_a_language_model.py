@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tests.tokenpruner import vision_models as vision
+from tests.tokenpruner.adapters import families
 from tests.tokenpruner.adapters.family_checks import fed
 from tests.tokenpruner.caches import cache_from, with_cache
 from tests.tokenpruner.conftest import IMAGE, N, build, encode, split, state
@@ -325,7 +326,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", families.params(REFUSED))
 def test_projectors_that_want_the_grid_are_refused(name):
     feed = fed(name)
     before = state(feed.model)
