@@ -6,25 +6,31 @@ import importlib
 import pkgutil
 
 from tokenpruner.api import prepare, prune
-from tokenpruner.base.before_decoder import Context, Merge, Method, Need
+from tokenpruner.base.before_decoder import Choice, Context, Merge, Method, Need
+from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage
 from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.base.vision_transformer import BlockContext, BlockMethod, Reduced
+from tokenpruner.models.page_embeddings import PooledPages, pool_embeddings
 from tokenpruner.report.records import Report
 
 __all__ = [
     "BlockContext",
     "BlockMethod",
+    "Choice",
     "Context",
     "LayerContext",
     "LayerMethod",
     "Merge",
     "Method",
     "Need",
+    "PixelMethod",
+    "PooledPages",
     "Reduced",
     "Report",
     "Stage",
     "TokenMethod",
+    "pool_embeddings",
     "prepare",
     "prune",
 ]

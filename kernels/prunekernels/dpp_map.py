@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from prunekernels import _ops, _sets
+from prunekernels import _ops
 from prunekernels._backend import Backend, jit, limits, next_power_of_2, use_triton
 from prunekernels._gram import gram, gram_triton
 from prunekernels._precision import full_precision
@@ -33,8 +33,9 @@ SPANNED = 1e-5
 # below it a number of float32 has fewer digits
 SMALLEST = 1.2e-38
 
-# rows for each pick up to which the torch form makes all pairs: a product reads its rows once, a step each time
-PAIRS_PER_PICK = 10
+# rows for each pick up to which the torch form makes all pairs: a product reads its rows once, a step each time; and
+# the most pairs that it keeps (512 MiB)
+PAIRS_PER_PICK, MAX_PAIRS = 10, 2**27
 
 # the most rows whose residuals a kernel's registers hold beside a tile of Cholesky rows
 LARGE = 8192
@@ -126,7 +127,7 @@ def dpp_map_numpy(rows: torch.Tensor, n: int) -> torch.Tensor:
 
 
 def _makes_pairs(rows: torch.Tensor, n: int) -> bool:
-    return len(rows) <= min(PAIRS_PER_PICK * n, _sets.MAX_PAIRS**0.5)
+    return len(rows) <= min(PAIRS_PER_PICK * n, MAX_PAIRS**0.5)
 
 
 def _strength(quality: torch.Tensor, sizes: list[int]) -> torch.Tensor:

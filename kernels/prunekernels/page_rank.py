@@ -4,8 +4,10 @@
 
 Each node hands its mass on along its row, so that mass is conserved; more is more important. A is given, or is
 softmax(q k^T / sqrt(D)) of queries and keys. Unfused, every iteration reads A from memory again; the kernel gives
-a graph to one program, which reads A once and then from its own cache. Graphs of more than 512 nodes from q and k
-are never made: an iteration is the weighted column sums of `attention_received`.
+a graph to one program, which reads A once and then from its own cache. From q and k a CPU makes one graph at a time, of
+up to 11,585 nodes: an iteration reads 4 bytes an edge where making the scores again is 4 D FLOP and an exponential.
+Larger graphs, and on a GPU those of more than 512 nodes, are never made: an iteration is the weighted column sums of
+`attention_received`.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 # a graph of this many nodes still lies in the level-1 cache of a processor that has 256 KB: 240 KB of float32 and
 # the vectors; up to four times the edges it lies in the shared one
 MAX_FUSED = 512
+
+# the most edges of a graph that a CPU makes (512 MiB of float32)
+MAX_MADE = 2**27
 
 # edges that are read several times on a CPU before the next ones are: 1 MiB of float32, which a core's cache holds
 MAX_EDGES = 256 * 1024
@@ -145,8 +150,8 @@ def _page_rank_of_attention(
     mass = _start(start, q.shape[:3], q.device)
     if not mass.numel():
         return mass.clone()
-    if q.shape[2] <= MAX_FUSED:
-        mass = _small(q, k, iterations, mass, triton)
+    if q.shape[2] <= MAX_FUSED or (q.is_cpu and not triton and q.shape[2] ** 2 <= MAX_MADE):
+        mass = _made(q, k, iterations, mass, triton)
     else:
         q, k = one_dtype(q, k, triton)
         rows = plain_rows(q, k, q.shape[3] ** -0.5)
@@ -159,8 +164,8 @@ def _page_rank_of_attention(
     return mass.float().clone()
 
 
-def _small(q: torch.Tensor, k: torch.Tensor, iterations: int, mass: torch.Tensor, triton: bool) -> torch.Tensor:
-    """Graphs small enough to be made once, which is cheaper than their scores in every iteration."""
+def _made(q: torch.Tensor, k: torch.Tensor, iterations: int, mass: torch.Tensor, triton: bool) -> torch.Tensor:
+    """Graphs that are made once, which is cheaper than their scores in every iteration."""
     group, scale = q.shape[1] // k.shape[1], q.shape[3] ** -0.5
     if triton:
         graphs = (q.float() * scale) @ k.float().repeat_interleave(group, 1).mT

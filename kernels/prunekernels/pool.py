@@ -9,8 +9,15 @@ Methods, all with max(N // factor, 1) clusters of the N vectors that are not pro
     kmeans         spherical k-means, means scaled to length 1
 
 The cut takes the first N - k merges, hence exactly k clusters also where heights tie; k-means may leave fewer
-where there are duplicates. Torch and scipy only, and on the CPU wherever the vectors are: Ward's
-merges wait for each other, N^2 numbers read in all, 1 million for a page of 1,030 vectors.
+where there are duplicates. A zero row has cosine 0 to all.
+
+How far the rows of S = X X^T are from each other, which colpali takes as points of N dimensions, is told in D:
+
+    |S_i - S_j|^2 = (x_i - x_j)^T C (x_i - x_j),      C = X^T X
+
+So both forms take products, N^2 D FLOP, 140 million for a page of 1,030 vectors of 128 numbers, where distances
+between all rows of S would take 3 N^3 / 2, 1.6 billion. The merges are scipy's nearest-neighbour chain, about 3 N^2
+distances read one after the other, on the CPU wherever the vectors are.
 """
 
 from __future__ import annotations
@@ -18,6 +25,8 @@ from __future__ import annotations
 import operator
 from typing import Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -28,6 +37,9 @@ from prunekernels._unit import check_rows, unit_rows
 from prunekernels.kmeans import kmeans
 
 PoolMethod = Literal["hierarchical", "pylate", "colpali", "kmeans"]
+
+# rows whose distances are made at once: half a MiB of float64 for a page of 1,030 vectors, and little below the diagonal
+HEIGHT = 64
 
 
 class Pooled(NamedTuple):
@@ -90,20 +102,37 @@ def _ward(vectors: torch.Tensor, n_clusters: int, as_points: bool) -> torch.Tens
     """Cluster labels [N] of Ward linkage, cut at exactly `n_clusters`; labels are arbitrary numbers."""
     try:
         from scipy.cluster.hierarchy import linkage
-        from scipy.spatial.distance import pdist, squareform
     except ImportError as error:
         raise ImportError('hierarchical pooling needs scipy: pip install "prunekit[data]"') from error
-    unit = unit_rows(vectors).double().cpu()
-    distances = (1 - unit @ unit.T).clamp(min=0).fill_diagonal_(0).numpy()
-    merges = linkage(pdist(distances) if as_points else squareform(distances, checks=False), method="ward")
+    unit, n = unit_rows(vectors).double().cpu(), len(vectors)
+    merges = linkage(_condensed(unit, as_points), method="ward")
     # row m of the merges joins two clusters into number N + m
-    parent = list(range(2 * len(vectors)))
-    for number, (left, right) in enumerate(merges[: len(vectors) - n_clusters, :2].astype(int).tolist()):
-        parent[left] = parent[right] = len(vectors) + number
+    parent = list(range(2 * n))
+    for number, (left, right) in enumerate(merges[: n - n_clusters, :2].astype(int).tolist(), n):
+        parent[left] = parent[right] = number
     # a child's number is below its parent's
-    for cluster in reversed(range(2 * len(vectors))):
+    for cluster in reversed(range(2 * n)):
         parent[cluster] = parent[parent[cluster]]
-    return torch.tensor(parent[: len(vectors)], dtype=torch.int64, device=vectors.device)
+    return torch.tensor(parent[:n], dtype=torch.int64, device=vectors.device)
+
+
+def _condensed(unit: torch.Tensor, as_points: bool) -> npt.NDArray[np.float64]:
+    """Distances of all pairs of `unit` [N, D] as scipy lists them, row after row above the diagonal."""
+    n, ones = len(unit), torch.ones_like(unit[:, :1])
+    # what is added to a dot product is one more column of both: no pass of its own
+    left, right = torch.cat([-unit, ones], 1), torch.cat([unit, ones], 1)
+    if as_points:
+        turned = unit @ (unit.T @ unit)
+        norms = torch.linalg.vecdot(turned, unit)[:, None]
+        left, right = torch.cat([-2 * turned, norms, ones], 1), torch.cat([unit, ones, norms], 1)
+    distances, end = np.empty(n * (n - 1) // 2), 0
+    for first in range(0, n, HEIGHT):
+        block = (left[first : first + HEIGHT] @ right[first:].T).numpy()
+        for row in range(len(block)):
+            start, end = end, end + n - first - row - 1
+            distances[start:end] = block[row, row + 1 :]
+    np.maximum(distances, 0, out=distances)
+    return np.sqrt(distances, out=distances) if as_points else distances
 
 
 def _in_order(labels: torch.Tensor) -> torch.Tensor:

@@ -23,16 +23,14 @@ from prunekernels._precision import full_precision
 Count = SupportsIndex | Sequence[int] | torch.Tensor
 
 
-@full_precision
 def top(scores: torch.Tensor, n: Count, segments: torch.Tensor | None = None) -> torch.Tensor:
     """The `n` highest of `scores` [N]."""
-    return _by_rank(scores, n, segments, descending=True)
+    return _by_rank(scores.detach(), n, segments, descending=True)
 
 
-@full_precision
 def bottom(scores: torch.Tensor, n: Count, segments: torch.Tensor | None = None) -> torch.Tensor:
     """The `n` lowest of `scores` [N]."""
-    return _by_rank(scores, n, segments, descending=False)
+    return _by_rank(scores.detach(), n, segments, descending=False)
 
 
 @full_precision
@@ -102,7 +100,6 @@ def _empty(scores: torch.Tensor, n: int, descending: bool) -> torch.Tensor:
 
 
 @operator(_empty)
-@full_precision
 def _extremes(scores: torch.Tensor, n: int, descending: bool) -> torch.Tensor:
     """The `n` highest or lowest of `scores` [N], ascending."""
     _check(scores)

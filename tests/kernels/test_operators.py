@@ -14,6 +14,7 @@ from prunekernels.farthest_point import farthest_point
 from prunekernels.kmeans import kmeans
 from prunekernels.max_cosine import max_cosine
 from prunekernels.pool import pool
+from prunekernels.thin_out import thin_out
 
 
 def _draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -29,6 +30,7 @@ CALLS: dict[str, tuple[Callable[..., object], tuple[torch.Tensor, ...]]] = {
     "kmeans": (partial(kmeans, k=3, backend="torch"), (_draw(20, 8),)),
     "kmeans, faiss": (partial(kmeans, k=3), (_draw(20, 8),)),
     "pool": (partial(pool, factor=3, method="hierarchical", protected=1), (_draw(20, 8),)),
+    "thin_out": (partial(thin_out, n=7, per_round=2), (_draw(20, 8),)),
     "bipartite_merge": (partial(bipartite_merge, r=4, protected=1), (_draw(2, 20, 8).bfloat16(), _draw(2, 20, 6))),
     "bipartite_merge, sizes": (
         lambda tokens, metric, sizes: bipartite_merge(tokens, metric, 4, sizes),

@@ -69,10 +69,14 @@ def test_strides_halves_and_edges(backend: str, device: torch.device) -> None:
     assert page_rank(weights[:, :0, :0], 4, backend=backend).shape == (3, 0)
 
 
-@pytest.mark.parametrize("largest", [512, 8])
-def test_queries_and_keys(largest: int, backend: str, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    # at 512 the graph is made and the kernel fused; at 8 its iterations are weighted column sums
-    monkeypatch.setattr(sys.modules["prunekernels.page_rank"], "MAX_FUSED", largest)
+@pytest.mark.parametrize(("fused", "made"), [(512, 2**27), (8, 37**2), (8, 37**2 - 1)])
+def test_queries_and_keys(
+    fused: int, made: int, backend: str, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # up to `fused` nodes the graph is made and the kernel fused; up to `made` edges a CPU makes it; beyond, iterations
+    # are weighted column sums
+    monkeypatch.setattr(sys.modules["prunekernels.page_rank"], "MAX_FUSED", fused)
+    monkeypatch.setattr(sys.modules["prunekernels.page_rank"], "MAX_MADE", made)
     generator = torch.Generator().manual_seed(4)
     q, k = torch.randn(2, 4, 37, 16, generator=generator), torch.randn(2, 2, 37, 16, generator=generator)
     weights = (q.double() @ k.double().repeat_interleave(2, 1).mT / 4).softmax(-1)

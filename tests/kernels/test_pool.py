@@ -1,4 +1,4 @@
-"""Pooling of a document's vectors, against scipy used as each published form uses it."""
+"""Pooling of a document's vectors, against scipy as each published form uses it, and against the formula step by step."""
 
 import importlib.util
 import sys
@@ -46,7 +46,34 @@ def test_by_hand(device: torch.device) -> None:
         torch.testing.assert_close(pooled.vectors.cpu(), torch.stack([mean, torch.tensor([0.0, 1.0])]))
 
 
-@pytest.mark.parametrize("n", [2, 3, 31, 64])
+def _step_by_step(distances: torch.Tensor, n_clusters: int) -> list[frozenset[int]]:
+    """Ward's clusters as printed: the two nearest become one, whose distances Lance and Williams' recurrence tells."""
+    clusters = [frozenset([row]) for row in range(len(distances))]
+    squares = distances.double().square()
+    while len(clusters) > n_clusters:
+        apart = squares.clone().fill_diagonal_(torch.inf)
+        a, b = sorted(divmod(int(apart.argmin()), len(clusters)))
+        size = torch.tensor([float(len(cluster)) for cluster in clusters])
+        to_both = (size[a] + size) * squares[a] + (size[b] + size) * squares[b] - size * squares[a, b]
+        squares[a] = squares[:, a] = to_both / (size[a] + size[b] + size)
+        clusters[a] |= clusters.pop(b)
+        left = torch.arange(len(squares)) != b
+        squares = squares[left][:, left]
+    return sorted(clusters, key=min)
+
+
+@pytest.mark.parametrize("method", WARD)
+def test_merges_are_those_of_the_recurrence(method: str, device: torch.device) -> None:
+    vectors = _unit(27, n_dims=5, seed=8)
+    distances = 1 - vectors.double() @ vectors.double().T
+    if method == "colpali":
+        distances = (distances[:, None] - distances).norm(dim=-1)
+    for factor in (2, 3, 9):
+        pooled = pool(vectors.to(device), factor, method)
+        assert _clusters(pooled.assignment, len(pooled.vectors)) == _step_by_step(distances, 27 // factor)
+
+
+@pytest.mark.parametrize("n", [2, 3, 31, 64, 65, 150])
 @pytest.mark.parametrize("factor", [1, 2, 3, 9, 100])
 @pytest.mark.parametrize("method", WARD)
 def test_clusters_are_the_published_ones(n: int, factor: int, method: str, device: torch.device) -> None:
@@ -58,6 +85,14 @@ def test_clusters_are_the_published_ones(n: int, factor: int, method: str, devic
     for cluster, vector in zip(wanted, pooled.vectors.cpu(), strict=True):
         mean = vectors[sorted(cluster)].mean(0)
         torch.testing.assert_close(vector, mean if method == "pylate" else mean / mean.norm(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", WARD)
+def test_vectors_that_are_nearly_alike(method: str, device: torch.device) -> None:
+    """As those of an empty page are: what they have in common hides nothing of what they differ by."""
+    vectors = torch.nn.functional.normalize(_unit(1, seed=10) + 1e-2 * _unit(70, seed=9), dim=1)
+    pooled = pool(vectors.to(device), 9, method)
+    assert _clusters(pooled.assignment, 7) == _published(vectors, 9, as_points=method == "colpali")
 
 
 @needs_scipy

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
 
 from tokenpruner.adapters.generic import Generic
-from tokenpruner.models.adapter import VisualTokenRecorder
-from tokenpruner.models.forward_hooks import before_forward
+from tokenpruner.models.adapter import Encoded, VisualTokenRecorder
+from tokenpruner.models.forward_hooks import after_forward, before_forward
 from tokenpruner.models.image_layouts import Layout
 
 PIXELS, GRIDS = "pixel_values", "image_grid_thw"
@@ -28,7 +28,7 @@ class ColQwen2(Generic):
 
     @contextmanager
     def watch(self, recorder: VisualTokenRecorder) -> Iterator[None]:
-        """Note where the image tokens of each call are, and the grids of its pictures."""
+        """Note where the image tokens of each call are, the grids of its pictures, and what the tower says of them."""
 
         def before(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             recorder.clear()
@@ -37,11 +37,24 @@ class ColQwen2(Generic):
                 recorder.masks["image"] = ids == self._token()
                 recorder.layouts["image"] = self._layouts(kwargs.get(GRIDS))
 
-        handle = before_forward(self.model, before)
-        try:
+        def encoded(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
+            if recorder.reader is None:
+                return
+            if output is None:
+                # the tower raised
+                recorder.reader.forget()
+            elif "image" in recorder.layouts:
+                # its tokens are those that the tower puts out
+                passed = Encoded(kwargs, output, lambda: output)
+                recorder.layouts["image"] = recorder.reader.read(passed, recorder.layouts["image"])[1]
+
+        with ExitStack() as stack:
+            if recorder.reader is not None:
+                stack.enter_context(recorder.reader.watch())
+            visual: nn.Module = getattr(self.merger, "visual")  # noqa: B009
+            for handle in (before_forward(self.model, before), after_forward(visual, encoded)):
+                stack.callback(handle.remove)
             yield
-        finally:
-            handle.remove()
 
     def _token(self) -> int:
         return int(getattr(getattr(self.merger, "config"), "image_token_id"))  # noqa: B009

@@ -108,6 +108,10 @@ class CutTower(VisionTransformerEngine):
             output = encoded.output
         return output, told
 
+    def forget(self) -> None:
+        """Hold nothing more of this thread."""
+        self.encoding.projected, self.encoding.last = [], None
+
     def _check(
         self,
         projected: torch.Tensor,

@@ -17,14 +17,14 @@ from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.before_decoder.choice import choice_of
 from tokenpruner.before_decoder.selection import Selection, Sequences
-from tokenpruner.before_decoder.shortened_inputs import behind_pruned_cache, cut_per_token, shortened
+from tokenpruner.before_decoder.shortened_inputs import Backbone, behind_pruned_cache, cut_per_token, shortened
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_layers import PrunedPrefix
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.loss_labels import LabelCut
-from tokenpruner.models.adapter import Adapter, FeatureReader, config_number
+from tokenpruner.models.adapter import Adapter, FeatureReader
 from tokenpruner.models.image_tokens import ImageTokens, with_samples
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, cache_of_output, check_cached
 from tokenpruner.report.prefill_record import Lengths
@@ -60,9 +60,11 @@ class BeforeDecoderEngine(DecoderHooks):
     def __init__(self, adapter: Adapter, method: Method | BlockMethod, report: Report) -> None:
         self.choice = choice_of(adapter, method, self._is_turn)
         super().__init__(adapter, method, report)
-        self.method, self.local = method, Local()
+        # as the report tells it
+        self.method: TokenMethod = method
+        self.positions, self.local = method.positions, Local()
         self.hooked = (*self.hooked, *getattr(self.choice, "hooked", ()))
-        self.window = config_number(adapter.backbone.config, "sliding_window")
+        self.backbone = Backbone.of(adapter.backbone, method.positions)
 
     def _is_turn(self) -> bool:
         # `acts` is set later
@@ -98,7 +100,8 @@ class BeforeDecoderEngine(DecoderHooks):
             check_arguments(kwargs, inputs, module.config)
         self.local.current = current
         cache_state.allow_masks(cache, True)
-        changed = behind_pruned_cache(inputs, past)
+        changed, current.prefix = behind_pruned_cache(inputs, past)
+        current.removed = past.removed
         if visual is not None:
             found = with_samples(visual.images(), inputs.samples)
             with current.selection.running():
@@ -115,7 +118,7 @@ class BeforeDecoderEngine(DecoderHooks):
         changed: Kwargs = {}
         left = mask
         if not selected.is_whole:
-            changed, index, current.prefix = shortened(inputs, past, selected, self.method.positions, self.window)
+            changed, index, current.prefix = shortened(inputs, past, selected, self.positions, self.backbone)
             current.removed = past.removed + mask.shape[1] - index.shape[1]
             left = current.prefix.mask[:, past.physical :]
             changed |= cut_per_token(kwargs, selected, index, left)

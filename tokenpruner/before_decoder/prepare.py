@@ -21,11 +21,11 @@ from tokenpruner.base.positions import Positions
 from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.before_decoder.choice import choice_of
 from tokenpruner.before_decoder.selection import Selection, Sequences
-from tokenpruner.before_decoder.shortened_inputs import cut_per_token, shortened
+from tokenpruner.before_decoder.shortened_inputs import Backbone, cut_per_token, shortened
 from tokenpruner.decoder.attention_masks import is_made_ahead
 from tokenpruner.decoder.backbone_inputs import PER_TOKEN, BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_state import Past
-from tokenpruner.models.adapter import Adapter, VisualTokenRecorder, config_number
+from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.transformers_api import CACHE_ARGUMENTS, Kwargs
 from tokenpruner.report.prefill_record import Lengths, PrefillCosts
@@ -74,6 +74,10 @@ def check_prompt(inputs: Tensors) -> None:
 
 def prepared_inputs(adapter: Adapter, method: Method | BlockMethod, report: Report | None, inputs: Tensors) -> Tensors:
     """Shortened inputs of generate(); `inputs` themselves where they show no image."""
+    if method.positions == "calibrated":
+        raise ValueError(
+            f'positions="calibrated" wants a bias of the attention, which generate() takes none of: {WAY_OUT}'
+        )
     caller = threading.get_ident()
     # another thread may be using the same model
     choice = choice_of(adapter, method, lambda: threading.get_ident() == caller)
@@ -123,8 +127,8 @@ def _wanted(
     if selected.is_whole:
         index = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
         return {**kwargs, "position_ids": backbone_inputs.positions(Past())}, index, mask
-    window = config_number(adapter.backbone.config, "sliding_window")
-    changed, index, prefix = shortened(backbone_inputs, Past(), selected, positions, window)
+    backbone = Backbone.of(adapter.backbone, positions)
+    changed, index, prefix = shortened(backbone_inputs, Past(), selected, positions, backbone)
     return {**kwargs, **changed, **cut_per_token(kwargs, selected, index, prefix.mask)}, index, prefix.mask
 
 

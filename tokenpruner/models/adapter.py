@@ -43,6 +43,9 @@ class FeatureReader(Protocol):
     def read(self, encoded: Encoded, layouts: Sequence[Layout] | None) -> tuple[object, list[Layout] | None]:
         """The output to go on with, and `layouts` with what the tower says of their tokens."""
 
+    def forget(self) -> None:
+        """Hold nothing more of what this thread has encoded."""
+
 
 class VisualTokenRecorder(threading.local):
     """What the forward pass that runs in this thread has shown, kind by kind ("image", "video").

@@ -51,6 +51,15 @@ class Attention:
         scores = self._scores(rows).masked_fill(~self._seen(rows), -torch.inf)
         return scores.softmax(-1)[..., self.n_past :]
 
+    def of_last(self) -> torch.Tensor:
+        """Attention of the last query to each of the L keys; float32 [H, L]."""
+        last = self.q.shape[1] - 1
+        scores = self._scores(slice(last, None))
+        if self.allowed is not None:
+            scores = scores.masked_fill(~self.allowed[last:], -torch.inf)
+        # without a mask it sees all
+        return scores.softmax(-1)[:, 0, self.n_past :]
+
     def received(self, rows: torch.Tensor | None = None) -> torch.Tensor:
         """What each of the L columns gets from the query columns `rows`, by default all: sums, float32 [H, L]."""
         rows = torch.arange(self.q.shape[1], device=self.q.device) if rows is None else rows
@@ -63,11 +72,11 @@ class Attention:
         sums = [self.weights(block).sum(1) for block in rows.split(step)]
         return torch.stack(sums).sum(0)
 
-    def _scores(self, rows: torch.Tensor) -> torch.Tensor:
+    def _scores(self, rows: torch.Tensor | slice) -> torch.Tensor:
         dtype = torch.promote_types(self.q.dtype, torch.float32)
         q, k = self.q[:, rows].to(dtype), self.k.to(dtype)
-        grouped = q.unflatten(0, (len(k), len(q) // len(k)))
-        scores = (grouped * self.scaling @ k[:, None].mT).flatten(0, 1)
+        # heads that share keys are rows of one product, so that no keys are copied
+        scores = ((q * self.scaling).reshape(len(k), -1, q.shape[2]) @ k.mT).view(*q.shape[:2], -1)
         scores = scores if self.softcap is None else self.softcap * torch.tanh(scores / self.softcap)
         return scores if self.bias is None else scores + self.bias
 

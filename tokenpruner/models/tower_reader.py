@@ -11,7 +11,6 @@ import copy
 import functools
 import inspect
 import math
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,22 +18,22 @@ from dataclasses import replace
 
 import torch
 from torch import nn
-from transformers import vision_utils
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from prunekernels.attention_received import attention_received
 from tokenpruner.models.adapter import Encoded
 from tokenpruner.models.first_tokens import first_tokens
-from tokenpruner.models.image_layouts import Given, Layout
+from tokenpruner.models.image_layouts import Layout
 from tokenpruner.models.marked_tower import Groups, MarkedTower
 from tokenpruner.models.overrides import attribute_replaced, method_wrapped
+from tokenpruner.models.patch_order import merged_patches, window_order
 from tokenpruner.models.tower_reading import TowerNeed, TowerReading
 from tokenpruner.models.transformers_api import AttentionInterface, attention_override, looks_up_attention
 
 NAME = "prunekit_tower"
 PACKING = "pack_image_features"
-# of transformers' vision_utils: tells which patches stand in which window
-WINDOWS = "get_vision_window_index"
+# takes the patches of frames [F, P, D] and averages neighbours (videos of LLaVA-OneVision)
+POOLING = "apply_pooling"
 
 
 class Calls(threading.local):
@@ -50,6 +49,9 @@ class Calls(threading.local):
         self.lengths: list[int] = []
         self.packing: Callable[[list[torch.Tensor], torch.Tensor], list[torch.Tensor]] | None = None
         self.views: list[torch.Size] = []
+        # how the patches of each frame are pooled, and how many they are
+        self.pooling: Callable[[torch.Tensor], torch.Tensor] | None = None
+        self.n_pooled = 0
 
 
 class TowerReader:
@@ -87,8 +89,16 @@ class TowerReader:
             stack.enter_context(attribute_replaced(self.attention, "_prunekit_reader", (self, original)))
             stack.enter_context(attribute_replaced(self.attention, "config", config))
             stack.enter_context(self.tower_output.watch())
-            if hasattr(self.merger, PACKING):
-                stack.enter_context(method_wrapped(self.merger, PACKING, self._packed))
+            stack.enter_context(self.arranged())
+            yield
+
+    @contextmanager
+    def arranged(self) -> Iterator[None]:
+        """While open, it is noted how patches are packed and pooled."""
+        with ExitStack() as stack:
+            for name, wrap in ((PACKING, self._packed), (POOLING, self._pooled)):
+                if hasattr(self.merger, name):
+                    stack.enter_context(method_wrapped(self.merger, name, wrap))
             yield
 
     def note(self, q: torch.Tensor, k: torch.Tensor, mask: object, scaling: float) -> None:
@@ -135,8 +145,12 @@ class TowerReader:
             told = zip(layouts, rows, strict=True)
             return encoded.output, [replace(layout, reading=_taken_apart(own, widths)) for layout, own in told]
         finally:
-            calls.clear()
-            self.tower_output.forget()
+            self.forget()
+
+    def forget(self) -> None:
+        """Hold nothing more of this thread."""
+        self.calls.clear()
+        self.tower_output.forget()
 
     def _of_tokens(self, values: torch.Tensor, layouts: Sequence[Layout], encoded: Encoded) -> Sequence[torch.Tensor]:
         """`values` [T, W] of all patches in the order of the tower, for each image those of its tokens [N, W]."""
@@ -149,7 +163,13 @@ class TowerReader:
                 return calls.packing(shaped, values.new_zeros(values.shape[1]))
             raise self._unknown(len(values), n_patches)
         n_tokens = sum(size - len(layout.newlines) for size, layout in zip(sizes, layouts, strict=True))
-        merge = _merged(self.tower, given)
+        if calls.pooling is not None and len(values) % calls.n_pooled == 0:
+            pooled = calls.pooling(values.unflatten(0, (-1, calls.n_pooled))).flatten(0, 1)
+            if len(pooled) != n_tokens:
+                raise self._unknown(len(values), n_tokens)
+            parts = pooled.split([size - len(layout.newlines) for size, layout in zip(sizes, layouts, strict=True)])
+            return [layout.with_newlines(own) for layout, own in zip(layouts, parts, strict=True)]
+        merge = merged_patches(self.tower, given)
         order = window_order(self.tower, given)
         if order is not None and len(order) * merge == len(values):
             # the order is one of groups
@@ -158,10 +178,15 @@ class TowerReader:
             raise self._unknown(len(values), n_tokens)
         if merge > 1 and len(values) == n_tokens * merge:
             return values.unflatten(0, (-1, merge)).mean(1).split(sizes)
-        groups = self.tower_output.groups(Groups.guesses(calls.lengths, layouts), encoded.again)
-        if groups is None:
+        grouped = self._grouped(values, layouts, encoded)
+        if grouped is None:
             raise self._unknown(len(values), n_tokens)
-        return groups.means(values).split(sizes)
+        return grouped.split(sizes)
+
+    def _grouped(self, values: torch.Tensor, layouts: Sequence[Layout], encoded: Encoded) -> torch.Tensor | None:
+        """`values` [T, W] of patches, those of each token averaged; None where it is not known which these are."""
+        groups = self.tower_output.groups(Groups.guesses(self.calls.lengths, layouts), encoded.again)
+        return None if groups is None else groups.means(values)
 
     def _unknown(self, n_patches: int, n_tokens: int) -> ValueError:
         kind = type(self.merger).__name__
@@ -169,6 +194,17 @@ class TowerReader:
             f"{kind} makes {n_tokens} visual tokens of {n_patches} patches, and which of which is not known: methods "
             "that read the vision tower cannot serve it, those that read embeddings can, such as divprune"
         )
+
+    def _pooled(self, original: Callable[..., object]) -> Callable[..., object]:
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def wrapped(*args: object, **kwargs: object) -> object:
+            given = [*signature.bind(*args, **kwargs).arguments.values()]
+            self.calls.pooling, self.calls.n_pooled = original, given[0].shape[1]  # type: ignore[assignment]
+            return original(*args, **kwargs)
+
+        return wrapped
 
     def _packed(self, original: Callable[..., object]) -> Callable[..., object]:
         signature = inspect.signature(original)
@@ -249,33 +285,6 @@ def _first_tokens(merger: nn.Module, path: str) -> tuple[int, bool]:
         if isinstance(embeddings, nn.Module):
             return first_tokens(embeddings, type(merger).__name__)
     return 0, False
-
-
-def _merged(tower: nn.Module, given: Given) -> int:
-    """How many patches, neighbours in the tower's order, become one token."""
-    if _grid_thw(given) is None:
-        return 1
-    sides = [own for own in (getattr(module, "spatial_merge_size", None) for module in tower.modules()) if own]
-    return int(sides[0]) ** 2 if sides else 1
-
-
-def window_order(tower: nn.Module, given: Given) -> torch.Tensor | None:
-    """The order in which a tower puts groups of patches, window by window; None where it leaves them.
-
-    Raises ValueError where it makes windows in a way that is not known.
-    """
-    if WINDOWS not in vars(sys.modules[type(tower).__module__]):
-        return None
-    sizes = {name: getattr(tower, name, None) for name in ("spatial_merge_size", "window_size", "patch_size")}
-    if None in sizes.values() or not hasattr(tower, "fullatt_block_indexes"):
-        raise ValueError(f"{type(tower).__name__} puts patches into windows, and which is where is not known")
-    order: torch.Tensor = getattr(vision_utils, WINDOWS)(_grid_thw(given), **sizes)[0]
-    return order
-
-
-def _grid_thw(given: Given) -> object:
-    """Frames, rows and columns of each picture; None where the model takes none."""
-    return next((value for name, value in given.items() if name.endswith("grid_thw") and value is not None), None)
 
 
 def _taken_apart(values: torch.Tensor, widths: dict[str, torch.Size]) -> TowerReading:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import pytest
 import torch
 import transformers
 
+from prunekernels import registry
 from tests.tokenpruner.adapters import families
 from tests.tokenpruner.adapters.family_checks import close, singles
 from tests.tokenpruner.adapters.family_inputs import Feed, Tensors
 from tests.tokenpruner.adapters.tiny_config import draw
-from tokenpruner import prune
+from tokenpruner import Method, TokenMethod, pool_embeddings, prune
 from tokenpruner.decoder.whole_outputs import Cut
 from tokenpruner.methods.divprune import DivPrune
 from tokenpruner.methods.fastv import FastV
@@ -20,6 +22,9 @@ from tokenpruner.methods.stride import Stride
 
 ROWS = [[2, "I", 3], [4], ["I", 2, "I", 1]]
 METHODS = [DivPrune(0.25), FastV(0.25, layer=1), DivPrune(0.25, positions="keep")]
+FOLDER = "tokenpruner.methods"
+BEFORE = [name for name in registry.names(FOLDER) if issubclass(registry.load(FOLDER, name, TokenMethod), Method)]
+PAGES = [[2, "I", 3], ["I", 1, "I", 2]]
 
 
 def classifier(name: str) -> tuple[torch.nn.Module, Feed]:
@@ -82,13 +87,24 @@ def retriever(name: str) -> tuple[torch.nn.Module, Feed, Callable[[Tensors], Ten
     return model, feed, by_pages if name == "ColQwen2" else dict
 
 
+@functools.cache
+def held(name: str) -> tuple[torch.nn.Module, Feed, Callable[[Tensors], Tensors]]:
+    return retriever(name)
+
+
 @pytest.mark.parametrize(("name", "n_kept"), [("ColPali", 16), ("ColQwen2", 4)])
-@pytest.mark.parametrize("method", [DivPrune(0.25), FastV(0.25, layer=1)])
+@pytest.mark.parametrize("method", [DivPrune(0.25), FastV(0.25, layer=1), *BEFORE])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_late_interaction_embeddings_of_the_tokens_left(name, n_kept, method, side):
-    model, feed, taken = retriever(name)
-    rows = [[2, "I", 3], ["I", 1, "I", 2]]
+    """Of any method before the decoder, those that read the vision tower among them."""
+    (model, feed, taken), rows = held(name), PAGES
     inputs = feed.encode(rows, side)
+    if isinstance(method, str):
+        method = registry.load(FOLDER, method, Method)(keep_ratio=0.25)
+        if "joint_attention" in method.needs:
+            with pytest.raises(ValueError, match="no class token"), prune(model, method):
+                pass
+            return
     with torch.no_grad(), prune(model, method) as report:
         got = model(**taken(inputs)).embeddings
         alone = [model(**taken(own)).embeddings[0] for own in singles(feed, rows, inputs)]
@@ -100,6 +116,47 @@ def test_late_interaction_embeddings_of_the_tokens_left(name, n_kept, method, si
         close(own.norm(dim=-1), torch.ones(len(own)))
         # and zeros in place of padding, as the model itself has them
         assert not row[: len(row) - len(own)].any()
+
+
+@pytest.mark.parametrize("name", ["ColPali", "ColQwen2"])
+@pytest.mark.parametrize("method", ["visionzip", "vispruner:important=1.0", "holov", "divprune"])
+def test_a_page_keeps_what_its_language_model_would(name, method):
+    """Told by the vision-language model inside, which encodes its pictures itself."""
+    model, feed, taken = held(name)
+    inputs, found = feed.encode(PAGES, "left"), []
+    for own, given in ((model, taken(inputs)), (model.vlm, inputs)):
+        with torch.no_grad(), prune(own, f"{method}{',' if ':' in method else ':'}n_keep=5") as report:
+            own(**given)
+        found.append([image.kept for image in report.prefills[0].images])
+    assert found[0] == found[1]
+    assert {len(kept) for kept in found[0]} == {5}
+
+
+def test_a_tower_that_raised_says_nothing_of_the_next_pages():
+    model, feed, taken = held("ColQwen2")
+    inputs, visual = feed.encode(PAGES, "left"), model.vlm.visual
+    with torch.no_grad(), prune(model, "visionzip:n_keep=2"):
+        whole = model(**taken(inputs)).embeddings
+        broken = visual.merger.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("broken")))
+        with pytest.raises(RuntimeError, match="broken"):
+            model(**taken(inputs))
+        broken.remove()
+        assert torch.equal(model(**taken(inputs)).embeddings, whole)
+
+
+@pytest.mark.parametrize("name", ["ColPali", "ColQwen2"])
+def test_pruned_pages_are_pooled_without_their_padding(name):
+    pytest.importorskip("scipy")
+    model, feed, taken = held(name)
+    inputs = feed.encode(PAGES, "left")
+    with torch.no_grad(), prune(model, "divprune:keep_ratio=0.5") as report:
+        embeddings = model(**taken(inputs)).embeddings
+        pooled = pool_embeddings(embeddings, 3, protected=1)
+    counts = report.prefills[0].tokens_after
+    assert len({*counts}) > 1
+    assert [len(own) for own in pooled.vectors] == [1 + (n - 1) // 3 for n in counts]
+    for row, own, n in zip(embeddings, pooled.vectors, counts, strict=True):
+        assert torch.equal(own[0], row[-n])
 
 
 def test_a_fused_head_outside_of_the_model(model, prompt):
