@@ -5,6 +5,7 @@
 A method of the chain that says how many tokens it keeps does that. The others keep one and the same fraction x of what
 reaches them, the largest x whose cost is within the budget, row by row:
 
+    before or in a tower  what the method says: the budget is the decoder's
     before the decoder    n_keep(N, x) of each image's N tokens
     inside it             `profile` at x of those n: the layers behind the first cut see n x, behind a second n x^2 ...
 
@@ -20,15 +21,24 @@ from typing import NamedTuple, get_args
 
 from prunekernels import budget
 from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import Cost, LayerMethod
 from tokenpruner.base.layer_budget import STEPS, BudgetedLayerMethod
 from tokenpruner.base.positions import Place, Positions
 from tokenpruner.base.token_method import TokenMethod, check_choice, method_from_text
+from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.models.tower_reading import TowerNeed
 
 # a fraction of which one token an image is left
 LEAST = 1e-9
 COUNTS = ("n_keep", "n_keep_row", "n_average")
+
+
+class Sizes(NamedTuple):
+    """The tokens of each image and frame of a row: of the `whole` picture, and those that its tower handed over."""
+
+    whole: Sequence[int]
+    entered: Sequence[int]
 
 
 class Split(NamedTuple):
@@ -76,12 +86,17 @@ class MethodChain(TokenMethod):
         if not made:
             raise ValueError("want at least one method in a chain, got none")
         for one in made:
-            if not isinstance(one, Method | LayerMethod):
-                raise ValueError(f"want methods before or inside the decoder in a chain, got {one!s:.80}")
+            if not isinstance(one, BlockMethod | PixelMethod | Method | LayerMethod):
+                raise ValueError(f"want methods of single places in a chain, got {one!s:.80}")
             if one.positions != type(one).positions:
                 raise ValueError(f"want positions of the chain alone, got positions={one.positions} of {one}")
-        if [*made] != [one for one in (self.before, self.inside) if one is not None]:
-            raise ValueError(f"want at most one method before the decoder, first, and one inside it, got {self}")
+        if [*made] != [one for one in (self.tower, self.before, self.inside) if one is not None]:
+            raise ValueError(
+                "want at most one method before or inside the vision tower, one before the decoder and one inside it, "
+                f"in this order, got {self}"
+            )
+        if self.tower is not None and self.before is not None and self.before.tower_needs()[0]:
+            raise ValueError(f"{self.before} reads the vision tower, of which {self.tower} leaves a part: want another")
         if self.inside is not None and self.inside.mode != "drop":
             raise ValueError(f'want mode="drop" in a chain, got {self.inside}')
 
@@ -98,6 +113,11 @@ class MethodChain(TokenMethod):
         return " + ".join(map(str, self.methods))
 
     @property
+    def tower(self) -> BlockMethod | PixelMethod | None:
+        """The method before the vision tower, or inside it."""
+        return next((one for one in self.methods if isinstance(one, BlockMethod | PixelMethod)), None)
+
+    @property
     def before(self) -> Method | None:
         """The method before the decoder."""
         return next((one for one in self.methods if isinstance(one, Method)), None)
@@ -110,13 +130,13 @@ class MethodChain(TokenMethod):
     @property
     def keeps_all(self) -> bool:
         """True where no image, however large, loses a token."""
-        own = (self.before, self.inside)
+        own = (self.tower, self.before, self.inside)
         return all(one is None or one.keeps_all or (self.flops_ratio == 1 and is_open(one)) for one in own)
 
     @property
     def published_positions(self) -> Place:
         """Where the authors of its methods have the tokens; raises ValueError where they do not agree."""
-        known = {one.published_positions for one in (self.before, self.inside) if one is not None}
+        known = {one.published_positions for one in (self.tower, self.before, self.inside) if one is not None}
         if len(known) > 1:
             raise ValueError(f'want positions "keep" or "compact", for the authors of {self} do not agree')
         return next(iter(known))
@@ -131,8 +151,8 @@ class MethodChain(TokenMethod):
         """What the method before the decoder reads of the vision tower."""
         return super().tower_needs() if self.before is None else self.before.tower_needs()
 
-    def split(self, sizes: Sequence[int], n_others: int, costs: Sequence[Cost | None], row: int = 0) -> Split:
-        """The methods for a row of images and frames of `sizes` tokens and `n_others` more, in layers of `costs`.
+    def split(self, sizes: Sizes, n_others: int, costs: Sequence[Cost | None], row: int = 0) -> Split:
+        """The methods for a row of images and frames of these sizes and `n_others` tokens more, in layers of `costs`.
 
         Raises ValueError where the budget cannot be met, or not be told.
         """
@@ -141,10 +161,10 @@ class MethodChain(TokenMethod):
         known = [cost for cost in costs if cost is not None]
         if len(known) < len(costs):
             raise ValueError(f"flops_ratio={self.flops_ratio} wants a decoder whose FLOPs are known: take keep_ratio")
-        budgeted = self.flops_ratio * sum(cost.flops(n_others + sum(sizes)) for cost in known)
+        budgeted = self.flops_ratio * sum(cost.flops(n_others + sum(sizes.whole)) for cost in known)
 
         def costs_at(x: float) -> float:
-            layers = self._at(x).layers(sizes, len(known), row)
+            layers = self._at(x).layers(sizes.entered, len(known), row)
             return sum(cost.flops(n_others + n) for cost, n in zip(known, layers, strict=True))
 
         if costs_at(LEAST) > budgeted:

@@ -1,4 +1,4 @@
-"""How tokens are chosen ahead of the decoder: by a method in front of it, or by one inside the vision tower."""
+"""How tokens are chosen ahead of the decoder: by a method in front of it, or by one before or in the vision tower."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.before_decoder.cut_tower import CutTower
+from tokenpruner.before_decoder.seen_patches import SeenPatches
 from tokenpruner.before_decoder.selection import Selection, Sequences, select_tokens
 from tokenpruner.models.adapter import Adapter, FeatureReader
 from tokenpruner.models.image_tokens import ImageTokens
@@ -45,6 +47,11 @@ class InFront:
         return record
 
 
-def choice_of(adapter: Adapter, method: Method | BlockMethod, acts: Callable[[], bool]) -> Choice:
+Ahead = Method | BlockMethod | PixelMethod
+
+
+def choice_of(adapter: Adapter, method: Ahead, acts: Callable[[], bool]) -> Choice:
     """The choice of `method` in a model, where it `acts` in a thread; raises ValueError where it does not fit."""
+    if isinstance(method, PixelMethod):
+        return SeenPatches(adapter, method, acts)
     return InFront(adapter, method) if isinstance(method, Method) else CutTower(adapter, method, acts)

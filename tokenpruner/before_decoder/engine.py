@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from tokenpruner.base.before_decoder import Method
 from tokenpruner.base.token_method import TokenMethod
-from tokenpruner.base.vision_transformer import BlockMethod
-from tokenpruner.before_decoder.choice import choice_of
+from tokenpruner.before_decoder.choice import Ahead, choice_of
 from tokenpruner.before_decoder.selection import Selection, Sequences
 from tokenpruner.before_decoder.shortened_inputs import Backbone, behind_pruned_cache, cut_per_token, shortened
 from tokenpruner.decoder import cache_state
@@ -57,7 +55,7 @@ class Local(threading.local):
 class BeforeDecoderEngine(DecoderHooks):
     """Prunes before the decoder."""
 
-    def __init__(self, adapter: Adapter, method: Method | BlockMethod, report: Report) -> None:
+    def __init__(self, adapter: Adapter, method: Ahead, report: Report) -> None:
         self.choice = choice_of(adapter, method, self._is_turn)
         super().__init__(adapter, method, report)
         # as the report tells it

@@ -92,13 +92,15 @@ def checked(selected: Selection, hidden: torch.Tensor) -> Selection:
     return selected
 
 
-def joined(parts: Sequence[Selection]) -> Selection:
-    """What was chosen of some images and of others, as one."""
-    if len(parts) == 1:
-        return parts[0]
+def joined(parts: Sequence[Selection], images: Sequence[ImageTokens]) -> Selection:
+    """What is left of all `images` by choices of which each saw some of them, or what an earlier one has left."""
     dropped = torch.stack([part.dropped for part in parts]).any(0)
     merged = concatenated([part.merged for part in parts if part.merged is not None])
-    return Selection(dropped, tuple(image for part in parts for image in part.images), merged)
+    picked = []
+    for image in images:
+        columns = torch.cat([image.columns, image.newlines.to(image.columns.device)]).sort().values
+        picked.append(PickedImage(image, columns[~dropped[image.row, columns]]))
+    return Selection(dropped, tuple(picked), merged)
 
 
 def _contexts(

@@ -8,25 +8,28 @@ tokens each method keeps is solved for before anything is chosen, row by row.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import torch
 from torch import nn
 
 from tokenpruner.base.inside_decoder import LayerMethod, Stage
-from tokenpruner.base.method_chain import MethodChain, is_open
+from tokenpruner.base.method_chain import MethodChain, Sizes, is_open
+from tokenpruner.base.token_method import TokenMethod
+from tokenpruner.before_decoder.choice import choice_of
 from tokenpruner.before_decoder.selection import Selection, Sequences, joined, select_tokens
 from tokenpruner.decoder.backbone_inputs import INPUT_NAMES
 from tokenpruner.inside_decoder.decoder_pass import DecoderPass, taken_out
 from tokenpruner.inside_decoder.engine import InsideDecoderEngine
 from tokenpruner.inside_decoder.stage_selection import check_own_keys
-from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
+from tokenpruner.models.adapter import Adapter, FeatureReader
+from tokenpruner.models.image_layouts import Grid
 from tokenpruner.models.image_tokens import ImageTokens
-from tokenpruner.models.tower_reader import TowerReader
 from tokenpruner.models.transformers_api import Kwargs
 from tokenpruner.report.prefill_record import Lengths
 from tokenpruner.report.records import MethodShare, Prefill, Report
 
+# a row, and a sample in it where rows are packed
+Place = tuple[int, int]
 ENTRY = Stage(0)
 
 
@@ -43,14 +46,30 @@ class ChainEngine(InsideDecoderEngine):
     """Prunes before the decoder and inside it."""
 
     def __init__(self, adapter: Adapter, chain: MethodChain, report: Report) -> None:
-        inside = NoCut() if chain.inside is None else chain.inside
+        inside, self.chain = NoCut() if chain.inside is None else chain.inside, chain
+        # what leaves before the decoder: first in the vision tower, then in front of it
+        ahead = [one for one in (chain.tower, chain.before) if one is not None]
+        self.choices = {one: choice_of(adapter, one, self._is_turn) for one in ahead}
         super().__init__(adapter, replace(inside, positions=chain.positions), report)
-        self.method, self.chain, self.keeps_all = chain, chain, chain.keeps_all
-        reader = TowerReader.of(adapter.merger, adapter.backbone, *chain.tower_needs())
-        self.recorder = VisualTokenRecorder(reader)
-        if chain.before is not None:
+        self.method, self.keeps_all = chain, chain.keeps_all
+        if ahead:
             check_own_keys(self.layers, ENTRY.layer)
             self.first, self.ends = 0, [*self.stages, len(self.layers.modules)]
+        for choice in self.choices.values():
+            self.hooked = (*self.hooked, *getattr(choice, "hooked", ()))
+
+    def _is_turn(self) -> bool:
+        # `acts` is set later
+        return self.acts()
+
+    def _reader(self, method: TokenMethod) -> FeatureReader | None:
+        # one of them at most reads
+        return next((own.reader for own in self.choices.values() if own.reader is not None), None)
+
+    def _counted(self, record: Prefill) -> Prefill:
+        for choice in self.choices.values():
+            record = choice.counted(record)
+        return record
 
     def _before_backbone(
         self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
@@ -75,24 +94,33 @@ class ChainEngine(InsideDecoderEngine):
     def _choose(self, current: DecoderPass) -> Selection | None:
         """What enters; None where all does. Notes the methods of each row."""
         images = [image.as_entered for image in current.images]
-        groups = {place: [*own] for place, own in groupby(images, key=lambda image: (image.row, image.sample))}
-        others = self._others(current, groups) if self.chain.flops_ratio is not None else [0] * len(groups)
+        rows = Sequences(current.inputs.embeds, current.whole.mask, current.inputs.samples)
+        left, found = images, []
+        if self.chain.tower is not None:
+            found = [self.choices[self.chain.tower].select(rows, images)]
+            current.unseen = unseen = found[0].dropped
+            rows, left = replace(rows, mask=rows.mask & ~unseen), [image.without(unseen) for image in images]
+        groups: dict[Place, list[int]] = {}
+        for number, image in enumerate(images):
+            groups.setdefault((image.row, image.sample), []).append(number)
+        others = self._others(current, {place: [images[n] for n in own] for place, own in groups.items()})
         for (place, own), n in zip(groups.items(), others, strict=True):
-            sizes = [image.size for image in own]
+            sizes = Sizes([images[number].size for number in own], [left[number].size for number in own])
             current.splits[place] = self.chain.split(sizes, n, self.costs.layers, place[0])
         if self.chain.flops_ratio is None:
             # all rows alike
-            groups = {next(iter(groups)): images}
-        rows = Sequences(current.inputs.embeds, current.whole.mask, current.inputs.samples)
-        found = [
-            select_tokens(rows, own, method, self.adapter.grid)
-            for place, own in groups.items()
-            if (method := current.splits[place].before) is not None
-        ]
-        return joined(found) if found else None
+            groups = {next(iter(groups)): [*range(len(images))]}
+        for place, own in groups.items():
+            before = current.splits[place].before
+            if before is not None:
+                grid = self.adapter.grid if self.chain.tower is None else _no_grid
+                found.append(select_tokens(rows, [left[number] for number in own], before, grid))
+        return joined(found, images) if found else None
 
-    def _others(self, current: DecoderPass, groups: dict[tuple[int, int], list[ImageTokens]]) -> list[int]:
-        """How many tokens of the prompt stand beside the images of each group."""
+    def _others(self, current: DecoderPass, groups: dict[Place, list[ImageTokens]]) -> list[int]:
+        """How many tokens of the prompt stand beside the images of each group, where that is asked for."""
+        if self.chain.flops_ratio is None:
+            return [0] * len(groups)
         mask, samples = current.whole.mask & current.is_prompt, current.inputs.samples
         counts = []
         for row, sample in groups:
@@ -124,15 +152,26 @@ class ChainEngine(InsideDecoderEngine):
         """What each method of the chain did."""
         shares, n = [], record.visual_before
         x = tuple(split.x for split in current.splits.values() if split.x is not None)
+        if self.chain.tower is not None and current.unseen is not None:
+            left, mask = n - int(current.unseen.sum()), current.whole.cut(current.unseen)[0].mask
+            shares.append(MethodShare(str(self.chain.tower), n, left, (), self._flops(current, mask)))
+            n = left
         if self.chain.before is not None:
-            left = sum(len(one.columns) for one in current.picked[0])
-            n_layers = len(self.layers.modules)
-            pasts = [(past.logical, past.physical) for past in current.pasts]
-            lengths = Lengths(current.whole.mask, [current.cuts[0][1].mask] * n_layers, pasts)
-            ratios = x if is_open(self.chain.before) else ()
-            shares.append(MethodShare(str(self.chain.before), n, left, ratios, self.costs.flops(lengths)[1]))
+            left, ratios = sum(len(one.columns) for one in current.picked[0]), x if is_open(self.chain.before) else ()
+            flops = self._flops(current, current.cuts[0][1].mask)
+            shares.append(MethodShare(str(self.chain.before), n, left, ratios, flops))
             n = left
         if self.chain.inside is not None:
             ratios = x if is_open(self.chain.inside) else ()
             shares.append(MethodShare(str(self.chain.inside), n, record.visual_after, ratios, record.flops_after))
         return tuple(shares)
+
+    def _flops(self, current: DecoderPass, mask: torch.Tensor) -> int | None:
+        """What the decoder would cost if all of its layers saw the tokens of `mask` bool [B, P]."""
+        n_layers, pasts = len(self.layers.modules), [(past.logical, past.physical) for past in current.pasts]
+        return self.costs.flops(Lengths(current.whole.mask, [mask] * n_layers, pasts))[1]
+
+
+def _no_grid(size: int) -> Grid | None:
+    """That of an image of which some tokens are gone."""
+    return None

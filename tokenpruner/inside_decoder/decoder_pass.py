@@ -47,6 +47,8 @@ class DecoderPass:
     # of a chain: the methods of each row, or sample of it, and what a method before the decoder lets in
     splits: dict[tuple[int, int], Split] = field(default_factory=dict)
     entry: Selection | None = None
+    # what the vision tower did not hand over, bool [B, L]
+    unseen: torch.Tensor | None = None
     attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
     # where tokens are skipped: which ones, the hidden states of all while a layer runs, and what it writes for them
     skipped: torch.Tensor | None = None

@@ -55,6 +55,14 @@ class ImageTokens:
         places = torch.searchsorted(self.read_columns, self.columns)
         return self.reading.map(lambda values: values[places.to(values.device)])
 
+    def without(self, dropped: torch.Tensor) -> ImageTokens:
+        """What is left of it without the tokens `dropped` bool [B, L], which is no grid any more."""
+        gone = dropped[self.row]
+        columns, newlines = (own[~gone[own]] for own in (self.columns, self.newlines.to(self.columns.device)))
+        return (
+            self if len(columns) == len(self.columns) else replace(self, columns=columns, newlines=newlines, views=())
+        )
+
     def with_newlines_among(self) -> ImageTokens:
         """The same image whose newline tokens are tokens like others, each at the end of its line."""
         n_lines = len(self.newlines)

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from prunekernels import budget, spec
-from tokenpruner.base.method_chain import MethodChain
+from tokenpruner.base.method_chain import MethodChain, Sizes
 from tokenpruner.base.token_method import method_from_text
 from tokenpruner.methods.atp import ATP
 from tokenpruner.methods.chain import Chain
@@ -46,7 +46,7 @@ def test_the_text_form_comes_back():
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.75, 0.97])
 def test_methods_that_say_nothing_share_the_budget(share):
-    split = Chain(("stride", "fastv"), share).split([576], 60, COSTS)
+    split = Chain(("stride", "fastv"), share).split(Sizes([576], [576]), 60, COSTS)
     assert split.before.keep_ratio == split.inside.keep_ratio == split.x
     n = budget.n_keep(576, split.x)
     found = spent(n, budget.n_keep(n, split.x), 2)
@@ -57,25 +57,25 @@ def test_methods_that_say_nothing_share_the_budget(share):
 
 
 def test_who_says_how_many_keeps_them():
-    split = Chain(("stride:n_keep=300", "fastv"), 0.3).split([576], 60, COSTS)
+    split = Chain(("stride:n_keep=300", "fastv"), 0.3).split(Sizes([576], [576]), 60, COSTS)
     assert split.before == Stride(n_keep=300)
     assert 0.297 < spent(300, budget.n_keep(300, split.x), 2) <= 0.3
-    split = Chain(("stride", "fastv:n_keep=30,layer=8"), 0.3).split([576], 60, COSTS)
+    split = Chain(("stride", "fastv:n_keep=30,layer=8"), 0.3).split(Sizes([576], [576]), 60, COSTS)
     assert split.inside == FastV(n_keep=30, layer=8)
     assert 0.297 < spent(budget.n_keep(576, split.x), 30, 8) <= 0.3
     # nothing of fewer tokens than it asks for
-    split = Chain(("stride", "fastv:n_keep=500"), 0.3).split([576], 60, COSTS)
+    split = Chain(("stride", "fastv:n_keep=500"), 0.3).split(Sizes([576], [576]), 60, COSTS)
     n = budget.n_keep(576, split.x)
     assert split.layers([576], 32) == [n] * 32
 
 
 def test_one_method_alone_has_a_budget_of_flops_too():
-    split = Chain(("stride",), 0.4).split([576, 144], 60, COSTS)
+    split = Chain(("stride",), 0.4).split(Sizes([576, 144], [576, 144]), 60, COSTS)
     assert (split.inside, split.before.keep_ratio) == (None, split.x)
     n = sum(budget.n_keep(size, split.x) for size in (576, 144))
     found = COSTS[0].flops(60 + n) / COSTS[0].flops(60 + 720)
     assert 0.396 < found <= 0.4
-    split = Chain(("pyramiddrop",), 0.6).split([576], 60, COSTS)
+    split = Chain(("pyramiddrop",), 0.6).split(Sizes([576], [576]), 60, COSTS)
     assert (split.before, split.inside.keep_ratio) == (None, split.x)
 
 
@@ -84,14 +84,14 @@ def test_a_budget_of_all_keeps_all():
     assert not Chain(("stride:n_keep=9", "fastv"), 1.0).keeps_all
     assert not Chain().keeps_all
     assert Chain(("stride:keep_ratio=1", "fastv:keep_ratio=1")).keeps_all
-    assert Chain(("stride", "fastv"), 1.0).split([576], 60, COSTS).x == 1
+    assert Chain(("stride", "fastv"), 1.0).split(Sizes([576], [576]), 60, COSTS).x == 1
 
 
 def test_budgets_that_cannot_be_met_are_refused():
     with pytest.raises(ValueError, match=r"row 3: want flops_ratio of at least 0.1\d+ for stride \+ fastv, got 0.05"):
-        Chain(("stride", "fastv"), 0.05).split([576], 100, COSTS, 3)
+        Chain(("stride", "fastv"), 0.05).split(Sizes([576], [576]), 100, COSTS, 3)
     with pytest.raises(ValueError, match="wants a decoder whose FLOPs are known"):
-        Chain(("stride", "fastv"), 0.5).split([576], 100, [*COSTS[:-1], None])
+        Chain(("stride", "fastv"), 0.5).split(Sizes([576], [576]), 100, [*COSTS[:-1], None])
 
 
 def test_where_its_tokens_stand():
@@ -109,12 +109,18 @@ def test_where_its_tokens_stand():
     ("methods", "fields", "says"),
     [
         ((), {}, "want at least one method in a chain, got none"),
-        (("fastv", "divprune"), {}, "want at most one method before the decoder, first, and one inside it"),
-        (("divprune", "stride"), {}, "want at most one method before the decoder, first, and one inside it"),
-        (("fastv", "pyramiddrop"), {}, "want at most one method before the decoder, first, and one inside it"),
-        (("tome",), {}, "want methods before or inside the decoder in a chain, got tome"),
-        ((3,), {}, "want methods before or inside the decoder in a chain, got 3"),
-        (("chain",), {}, "want methods before or inside the decoder in a chain, got divprune"),
+        (
+            ("fastv", "divprune"),
+            {},
+            "want at most one method before or inside the vision tower, one before the decoder",
+        ),
+        (("divprune", "stride"), {}, "in this order, got divprune . stride"),
+        (("fastv", "pyramiddrop"), {}, "in this order, got fastv . pyramiddrop"),
+        (("divprune", "tome"), {}, "in this order, got divprune . tome"),
+        (("downsample", "tome"), {}, "in this order, got downsample . tome"),
+        (("tome", "visionzip"), {}, "visionzip reads the vision tower, of which tome leaves a part: want another"),
+        ((3,), {}, "want methods of single places in a chain, got 3"),
+        (("chain",), {}, "want methods of single places in a chain, got divprune . fastv"),
         (("divprune:positions=keep",), {}, "want positions of the chain alone, got positions=keep of divprune"),
         (("divprune", "fastv:mode=skip"), {}, 'want mode="drop" in a chain'),
         (("divprune", "atp"), {"flops_ratio": 0.5}, "want no flops_ratio with atp, which decides by itself"),
