@@ -201,7 +201,8 @@ class Method(Budget, TokenMethod):
     @property
     def may_merge(self) -> bool:
         """True where kept tokens may stand for others."""
-        return self.merging is not None or type(self).merge is not Method.merge
+        own = type(self)
+        return self.merging is not None or own.merge is not Method.merge or own.choose is not Method.choose
 
     def choose(self, frames: Sequence[Context], counts: Sequence[int]) -> Choice:
         """What stays of the frames of a video, as many in all as `counts`: by default of each its share."""
