@@ -27,7 +27,8 @@ def test_a_wrong_ratio(ratio):
 
 
 def test_a_wrong_policy():
-    with pytest.raises(ValueError, match='want positions "auto", "keep", "compact", "published" or "calibrated", got \'gaps\''):
+    wanted = 'want positions "auto", "keep", "compact", "published" or "calibrated", got \'gaps\''
+    with pytest.raises(ValueError, match=wanted):
         Random(positions="gaps")
 
 
