@@ -21,8 +21,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.machine import ROOT, machine
+from benchmarks.machine import ROOT, machine, revision
 
+# asked now, before anything runs
+revision(ROOT)
 RESULTS = ROOT / "benchmarks" / "results"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -17,23 +18,29 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def machine(folder: Path | None = None) -> dict[str, object]:
     """What a record says of where it was taken; the commit is that of `folder`, by default of this repository."""
-    folder = folder or ROOT
     has_triton = importlib.util.find_spec("triton") is not None
-    commit, changes = (
-        _git(folder, "rev-parse", "HEAD"),
-        _git(folder, "status", "--porcelain", "--", ".", ":!benchmarks/results"),
-    )
+    commit, is_dirty = revision(folder or ROOT)
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit,
-        # without git nobody knows what ran
-        "dirty": changes != "",
+        "dirty": is_dirty,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else next(_cpu_names(), platform.machine()),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "triton": importlib.import_module("triton").__version__ if has_triton else None,
     }
+
+
+@cache
+def revision(folder: Path) -> tuple[str | None, bool]:
+    """The commit of `folder`, and whether anything else than results was changed since, as both were at the first call.
+
+    A benchmark runs for minutes, in which commits are made and work trees are taken down: what ran is what stood there
+    when it began. Without git nobody knows what ran.
+    """
+    changes = _git(folder, "status", "--porcelain", "--", ".", ":!benchmarks/results")
+    return _git(folder, "rev-parse", "HEAD"), changes != ""
 
 
 def _git(folder: Path, *words: str) -> str | None:

@@ -53,7 +53,7 @@ def run(recipe: Recipe) -> Selection:
     if recipe.out is None:
         raise ValueError("want an output folder: out in the recipe, or --out")
     output = dataclasses.replace(recipe.out, scores=recipe.out.table_path)
-    recipe = with_named_columns(recipe)
+    recipe = with_named_columns(dataclasses.replace(recipe, source=recipe.source.listed()))
     # what a killed run left half exchanged is put back before it is looked at
     recover(Path(output.path))
     check_output(output, recipe.source)

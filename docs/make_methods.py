@@ -17,7 +17,9 @@ from datapruner.scoring.scorer import Embedder, Scorer
 from datapruner.selection.selector import Selector
 from prunekernels import budget, registry
 from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import LayerMethod, Stage
+from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.base.vision_transformer import BlockMethod
 
@@ -96,18 +98,27 @@ def token_words(method: type[TokenMethod], is_rule: bool) -> dict[str, str]:
     """What is said of a token method beside its paper: where it works, what it reads and costs, and what is ours."""
     made = method()
     published = ours = "in the tower's order"
-    if isinstance(made, Method | LayerMethod):
+    if isinstance(made, Method | LayerMethod | PixelMethod):
         published, ours = made.published_positions, made.positions
     if isinstance(made, Method):
         where, reads = "before the decoder", ", ".join(NEEDS[need] for need in NEEDS if need in made.needs)
         # one without needs looks at no number
         reads, count = reads or "the grid alone", _percent(made.keep_ratio)
+    elif isinstance(made, PixelMethod):
+        where, reads, count = "before the vision tower", made.reads, "the data decides"
+        if made.resizes:
+            # 24 x 24 cells
+            rows, columns = made.resized((24, 24))
+            count = f"{rows * columns} of {N_TOKENS}: {rows} x {columns} of 24 x 24"
     elif isinstance(made, LayerMethod):
         where, reads, count = "inside the decoder", made.reads, _of_stages(made.stages(N_LAYERS))
     elif isinstance(made, BlockMethod):
         where, reads = "in a vision transformer", ", ".join(f"the block's {name}" for name in sorted(made.reads))
         left = N_PATCHES - sum(made.removals(N_PATCHES, N_BLOCKS))
         reads, count = reads or "hidden states", f"{left} of {N_PATCHES} behind the last block"
+    elif isinstance(made, MethodChain):
+        where, reads, ours = "before the decoder and inside it", "what its methods read", made.positions
+        count = "those of its methods, or what a share of the FLOPs leaves"
     else:
         raise TypeError(f"{method.__name__} is of no kind that the page knows")
     return {

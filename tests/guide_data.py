@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.datapruner.tiny_models import save_tiny_model
-from tests.datapruner.tiny_tower import save_tiny_tower
+from tests.datapruner.tiny_tower import save_tiny_image_classifier, save_tiny_tower
 
 WORDS = (
     "river", "stone", "market", "letter", "garden", "window", "winter", "morning", "teacher", "engine", "harbour",
@@ -40,6 +40,7 @@ def make_files(folder: Path) -> None:
     lines(folder / "rows.jsonl", ({"id": str(i), "text": f"row {i}"} for i in range(90)))
     save_tiny_model(folder / "reference")
     save_tiny_tower(folder / "tower")
+    save_tiny_image_classifier(folder / "classifier", ("cat", "dog"))
     _pictures(folder / "pictures")
     _vectors(folder)
 

@@ -3,6 +3,8 @@
 import dataclasses
 import gc
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +133,34 @@ def test_without_git_the_run_counts_as_dirty(monkeypatch: pytest.MonkeyPatch, tm
     run = json.loads(harness.record("tiny", [], tmp_path).read_text("utf-8"))[0]
     assert run["commit"] is None
     assert run["dirty"] is True
+
+
+def test_a_record_is_of_the_commit_at_its_beginning(tmp_path: Path) -> None:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+
+    def git(*words: str) -> str:
+        named = ["-c", "user.name=n", "-c", "user.email=e"]
+        return subprocess.run(["git", *named, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+    git("init", "-q")
+    (folder / "a").write_text("1")
+    git("add", "a")
+    git("commit", "-qm", "one")
+    first = git("rev-parse", "HEAD").strip()
+    assert (machine.machine(folder)["commit"], machine.machine(folder)["dirty"]) == (first, False)
+    (folder / "a").write_text("2")
+    git("commit", "-qam", "two")
+    (folder / "a").write_text("3")
+    assert machine.revision.__wrapped__(folder) != (first, False)
+    assert (machine.machine(folder)["commit"], machine.machine(folder)["dirty"]) == (first, False)
+    # also where it is taken down before the record is made
+    shutil.rmtree(folder)
+    assert machine.machine(folder)["commit"] == first
+    # that of this repository was asked for when the harness was imported
+    known = machine.revision.cache_info().misses
+    machine.revision(Path(harness.__file__).parents[1])
+    assert machine.revision.cache_info().misses == known
 
 
 def test_red_tests_stop_the_benchmark(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ WINGS = {
         decisions *labelers *qualities
         results
         pruner
+        training
         __init__
         cli
     """,
@@ -49,7 +50,8 @@ WINGS = {
         models
         *adapters base report
         decoder vision_transformer
-        before_decoder inside_decoder
+        before_decoder
+        inside_decoder
         api methods
         __init__
         cli integrations training

@@ -6,7 +6,8 @@ import importlib
 import pkgutil
 
 from tokenpruner.api import prepare, prune
-from tokenpruner.base.before_decoder import Context, Merge, Method, Need
+from tokenpruner.base.before_decoder import Choice, Context, Merge, Method, Need
+from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage
 from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.base.vision_transformer import BlockContext, BlockMethod, Reduced
@@ -16,12 +17,14 @@ from tokenpruner.report.records import Report
 __all__ = [
     "BlockContext",
     "BlockMethod",
+    "Choice",
     "Context",
     "LayerContext",
     "LayerMethod",
     "Merge",
     "Method",
     "Need",
+    "PixelMethod",
     "PooledPages",
     "Reduced",
     "Report",

@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import torch
 from torch import nn
 
+from prunekernels import registry
 from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import LayerMethod
+from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.base.positions import place
-from tokenpruner.base.token_method import TokenMethod, method_from_text
+from tokenpruner.base.token_method import METHODS, TokenMethod, method_from_text
 from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.models import adapter as adapters
 from tokenpruner.models.compiled import uncompiled
@@ -33,7 +36,8 @@ from tokenpruner.report.records import LAST, Report
 if TYPE_CHECKING:
     from tokenpruner.report.call_meter import Meter
 
-Placed = TypeVar("Placed", Method, LayerMethod)
+Placed = TypeVar("Placed", Method, LayerMethod, MethodChain)
+CHAIN = "chain"
 WANT_METHOD = 'want a method such as DivPrune(keep_ratio=0.1) or "divprune:keep_ratio=0.1", got {!r}'
 
 # by the module worked on: who may put hooks on it, and who prunes it
@@ -131,13 +135,21 @@ class Pruning(ContextDecorator):
             warnings.warn("prune(...) alone prunes nothing: want `with prune(model, method) as report:`", stacklevel=2)
 
 
-def prune(model: nn.Module, method: TokenMethod | str, *, hold: int | None = LAST) -> Pruning:
+def prune(
+    model: nn.Module,
+    method: TokenMethod | str | Sequence[TokenMethod | str],
+    *,
+    flops_ratio: float | None = None,
+    hold: int | None = LAST,
+) -> Pruning:
     """Prune every call of `model` inside a `with`, from whichever thread; it yields the report that fills up.
 
     A thread that enters one of its own meanwhile has its own method and report, as requests to a server want them.
 
     `model` is a vision-language model, or a vision transformer for a method that works inside one; `method` one of
-    `tokenpruner.methods`, or its text form, "divprune:keep_ratio=0.1". Raises ValueError for a model without visual
+    `tokenpruner.methods`, or its text form, "divprune:keep_ratio=0.1", or a chain of several, in the order of the
+    model; `flops_ratio` is what the decoder may cost for a row, of what it costs with all tokens, and methods that do
+    not say how many tokens they keep share it (`methods/chain.py`). Raises ValueError for a model without visual
     tokens and for one that this thread is pruning already; inside, for what cannot be pruned: static caches, chunked
     prefill. A call without images is not changed. Logits and hidden states of a pruned call are those of the tokens
     that are left, rows filled up on the left; of all tokens where layers are only skipped, where a classifier or
@@ -146,7 +158,10 @@ def prune(model: nn.Module, method: TokenMethod | str, *, hold: int | None = LAS
     also after an exception; a cache that outlives the `with` keeps its logical length. The report holds the records of
     the last passes and calls, `hold` of them or all with None, and the sums of all.
     """
-    return Pruning(model, _method(method), hold)
+    if flops_ratio is None and isinstance(method, str | TokenMethod):
+        return Pruning(model, _method(method), hold)
+    methods = (method,) if isinstance(method, str | TokenMethod) else method
+    return Pruning(model, _chain(methods, flops_ratio), hold)
 
 
 @torch.no_grad()
@@ -215,7 +230,9 @@ def _acts(shared: Shared, engine: Engine) -> bool:
 
 def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     """The engine of the method's kind; raises ValueError where it does not fit the model."""
+    from tokenpruner.before_decoder import before_tower
     from tokenpruner.before_decoder.engine import BeforeDecoderEngine
+    from tokenpruner.inside_decoder.chain_engine import ChainEngine
     from tokenpruner.inside_decoder.engine import InsideDecoderEngine
     from tokenpruner.vision_transformer.engine import VisionTransformerEngine
 
@@ -223,9 +240,20 @@ def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
         return BeforeDecoderEngine(*_placed(model, method), report)
     if isinstance(method, LayerMethod):
         return InsideDecoderEngine(*_placed(model, method), report)
+    if isinstance(method, MethodChain):
+        return ChainEngine(*_placed(model, method), report)
     if isinstance(method, BlockMethod):
         return VisionTransformerEngine(model, method, report)
+    if isinstance(method, PixelMethod):
+        return before_tower.engine(model, method, report)
     raise ValueError(WANT_METHOD.format(method))
+
+
+def _chain(methods: Sequence[TokenMethod | str], flops_ratio: float | None) -> TokenMethod:
+    if not isinstance(methods, Sequence):
+        raise ValueError(WANT_METHOD.format(methods))
+    kind = registry.load(METHODS, CHAIN, MethodChain)
+    return kind(tuple(_method(one) for one in methods), flops_ratio)
 
 
 def _method(method: TokenMethod | str) -> TokenMethod:
@@ -242,12 +270,14 @@ def _placed(model: nn.Module, method: Placed) -> tuple[adapters.Adapter, Placed]
     """
     from tokenpruner.inside_decoder.rotary_positions import can_number_anew
 
-    adapter = adapters.find(model)
+    adapter, kind, wanted = adapters.find(model), type(model).__name__, method.positions
     # rotary positions of three parts are not asked: they are never numbered anew
-    is_free = isinstance(method, Method) or (method.mode == "drop" and not adapter.has_mrope)
-    can = is_free and (isinstance(method, Method) or can_number_anew(adapter.backbone))
-    kind = type(model).__name__
-    positions = place(method.positions, method.published_positions, kind, adapter.has_mrope, can)
+    is_free = not isinstance(method, LayerMethod) or method.mode == "drop"
+    can = is_free and (isinstance(method, Method) or (not adapter.has_mrope and can_number_anew(adapter.backbone)))
+    if isinstance(method, MethodChain):
+        wanted = method.wanted_positions
+    published = method.published_positions if wanted == "published" else "keep"
+    positions = place(wanted, published, kind, adapter.has_mrope, can)
     return adapter, method if positions == method.positions else replace(method, positions=positions)
 
 

@@ -25,7 +25,9 @@ from prunekernels.io.marks import has_mark
 from prunekernels.io.outputs import atomic_file, check_file
 from tokenpruner.api import prune
 from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import LayerMethod
+from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.base.token_method import METHODS, TokenMethod, method_from_text
 from tokenpruner.base.vision_transformer import BlockMethod
 from tokenpruner.models import loading
@@ -43,8 +45,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 KINDS: dict[type, str] = {
     Method: "before the decoder",
+    PixelMethod: "before the vision tower",
     LayerMethod: "inside the decoder",
     BlockMethod: "in a vision transformer",
+    MethodChain: "several, one after another",
 }
 # by these words in a PNG a drawing of ours is known again
 MARK = ("Software", "prunekit tokenpruner")

@@ -1,4 +1,4 @@
-"""The command line: `contextpruner prune | calibrate | quality | export | methods`."""
+"""The command line: `contextpruner prune | calibrate | evaluate | quality | label | prepare | train | ...`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from contextpruner.cli import calibrate, prune, quality
+from contextpruner.cli import calibrate, evaluate, label, prune, quality, train
 from contextpruner.cli.errors import clear_errors, say_done
 from contextpruner.labeler import LABELERS, Labeler
 from contextpruner.models.onnx_export import KIND, export_onnx
@@ -43,6 +43,10 @@ app.command()(prune.prune)
 
 app.command()(calibrate.calibrate)
 app.command()(quality.quality)
+app.command()(label.label)
+app.command()(train.prepare)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """Formats: what the text of a document is, told by its suffix or from the text itself.
 
-    text       prose, with Markdown's marks where it has them; a text that is a whole page of HTML is read as HTML,
-               and one that looks like source code is cut as code
+    text       prose, with Markdown's marks where it has them; a text that is a page of HTML, or a fragment of one with
+               nothing between its elements, is read as HTML, and one that looks like source code is cut as code
     markdown   prose and Markdown, whatever it looks like
     html       HTML, whole pages and fragments (`units.formats.html`)
     code       source code in any language (`units.code_lines`)
@@ -32,6 +32,15 @@ from contextpruner.documents.told_formats import is_chat, is_csv, is_json, is_la
 Format = Literal["text", "markdown", "html", "code", "json", "csv", "mail", "chat", "subtitles", "latex"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
+# elements that a fragment of a page begins with
+ELEMENT = re.compile(
+    r"<(?:h[1-6]|p|div|section|article|main|aside|header|footer|nav|table|ul|ol|dl|details|figure|blockquote|pre|form)"
+    r"(?:\s[^<>]*+)?>",
+    re.IGNORECASE,
+)
+INNER = re.compile(rf"{ELEMENT.pattern}|<(?:li|dt|dd|tr|td|th|summary)(?:\s[^<>]*+)?>", re.IGNORECASE)
+PARAGRAPHS = re.compile(r"\n[ \t\r]*+\n")
+MARKDOWN_LINE = re.compile(r"^(?:#{1,6} |[-*+] |\d+\. |\||```|~~~)", re.MULTILINE)
 PAGE = re.compile(r"\ufeff?\s*+(?:<\?xml[^>]*+>\s*+)?<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 
 NAMES: dict[Format, str] = {
@@ -86,9 +95,18 @@ def detect_format(text: str, given: Format = "text") -> Format:
     """The format that `text` is read in: what its head says where it was given as text, else the one given."""
     if given != "text":
         return given
-    if PAGE.match(text):
+    if PAGE.match(text) or is_fragment(text):
         return "html"
     return next((format_ for format_, is_told in TOLD.items() if is_told(text)), given)
+
+
+def is_fragment(text: str) -> bool:
+    """Whether `text` is elements of HTML alone, several, in each paragraph, without a line of Markdown between them."""
+    bare = text.strip("\ufeff \t\r\n")
+    first = ELEMENT.match(bare)
+    if not first or not bare.endswith(">") or not INNER.search(bare, first.end()) or MARKDOWN_LINE.search(bare):
+        return False
+    return all(part.startswith("<") and part.endswith(">") for part in map(str.strip, PARAGRAPHS.split(bare)))
 
 
 def is_code(text: str) -> bool:

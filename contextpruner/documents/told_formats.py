@@ -35,12 +35,17 @@ ENVELOPE = re.compile(r"From \S+@\S+ ")
 # a time in front, a name of at most four words or one in angle brackets
 SPEAKER = re.compile(
     r"(?:\[?\(?(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?[ T])?\d{1,2}:\d{2}(?::\d{2})?(?:\s?[ap]\.?m\.?)?[\])]?[\s,–-]+)?"
-    r"(?:<([^<>\n]{1,40})>|\*{0,2}([^\W\d_][\w.'’-]*(?:\s[\w.'’()#-]+){0,3}?)\s?\*{0,2}[:：]\*{0,2})\s+\S",
+    r"(?:<([^<>\n]{1,40})>|\*{0,2}([^\W\d_][\w.'’-]*(?:\s[\w.'’()#-]+){0,3}?)\s?\*{0,2}"
+    r"(?:[\[(]\d{1,2}:\d{2}(?::\d{2})?(?:\s?[ap]\.?m\.?)?[\])]\s?)?[:：]\*{0,2})\s+\S",
     re.IGNORECASE,
 )
 # what stands before a colon without speaking
 NO_SPEAKER_NAMES = "q a f r p question answer frage antwort réponse note http https"
 NO_SPEAKERS = frozenset(NO_SPEAKER_NAMES.split())
+
+
+# at the end of what somebody says, somewhere in a chat
+SAID = re.compile(r"[.!?…。！？)]['\"”’]?\s*$|[,;]\s|\S+(?:\s\S+){4}")
 
 
 def is_subtitles(text: str) -> bool:
@@ -77,6 +82,8 @@ def is_chat(text: str) -> bool:
     found = [match[1] or match[2] for line in lines if (match := SPEAKER.match(line))]
     counts = Counter(name.strip("* ").lower() for name in found)
     if NO_SPEAKERS & counts.keys() or len(counts) < 2 or len(found) < TURNS:
+        return False
+    if not any(SAID.search(line) for line in lines):
         return False
     return len(found) * 2 > len(lines) and counts.most_common(1)[0][1] > 1
 

@@ -5,8 +5,8 @@
 Any sentence-transformers model, a folder or a hub id, run in float32; its own query and document prompts are used.
 Higher = closer in meaning; it is not a probability of relevance. A unit's number depends on its company, though not on
 its order. `unrelated` is the best cosine at which it is undecided whether anything answers, and the model's own. With
-`use_title` a unit is read as its document's title, a line break, and the unit. What is longer than the model's window
-is judged by its beginning.
+`use_title` a unit is read as its document's title, a line break, and the unit; behind the title stand the headings, the
+header or the lead-in that introduce it. What is longer than the model's window is judged by its beginning.
 
 Equal texts are embedded once, and batches are sorted by length.
 """
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
+# of the headings, the header and the lead-in that are read before a unit
+LENT_CHARACTERS = 300
+
+
 @dataclass(frozen=True)
 class BiEncoder(Labeler):
     """Cosine of the question's and the unit's embeddings, from any sentence-transformers model."""
@@ -57,7 +61,7 @@ class BiEncoder(Labeler):
         return self.label_encoded([question], documents, self.encode(documents))[0]
 
     def encode(self, documents: Sequence[SplitDocument]) -> list[Encoded]:
-        texts = [[self._text(document, text) for text in document.texts] for document in documents]
+        texts = [self._texts(document) for document in documents]
         distinct = {text: row for row, text in enumerate(dict.fromkeys(text for row in texts for text in row))}
         if not distinct:
             return [{"vectors": np.zeros((0, 1), np.float32)} for _ in documents]
@@ -76,9 +80,16 @@ class BiEncoder(Labeler):
     def _options(self) -> dict[str, Any]:
         return {"batch_size": self.batch_size, "normalize_embeddings": True, "show_progress_bar": False}
 
-    def _text(self, document: SplitDocument, text: str) -> str:
+    def _texts(self, document: SplitDocument) -> list[str]:
+        """What is read of each unit."""
         title = document.document.title if self.use_title else None
-        return f"{title}\n{text.strip()}" if title else text.strip()
+        own = [text.strip() for text in document.texts]
+        read = []
+        for text, introducing in zip(own, document.introduced_by, strict=True):
+            # the nearest of what introduces it is the last to go
+            before = "\n".join(own[index] for index in reversed(introducing))[-LENT_CHARACTERS:]
+            read.append("\n".join(part for part in (title, before, text) if part))
+        return read
 
     @cached_property
     def _encoder(self) -> SentenceTransformer:

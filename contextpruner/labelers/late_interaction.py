@@ -3,11 +3,12 @@
     cos(u) = weighted mean over question tokens i of max over tokens j of u of cos(q[i], d[j])
 
 Higher = more of the question's tokens have a close one in the unit. Tokens of stop words ("who", "the", "please")
-weigh `STOP_WORD`. The means are brought onto a scale that is the same for every question (`_comparable_cosines`); they
-are not a probability of relevance. A unit's number depends on its company, though not on its order; `unrelated` is the
-best mean at which it is undecided whether anything answers, and the model's own. Token vectors are those of the whole
-document, read in windows that end where units do and begin with its title, so that a unit's tokens know their
-surroundings. Special tokens and the title's own tokens are left out of the maximum.
+weigh `STOP_WORD`; in place of a unit's own nearest token counts that of its headings, its header or its lead-in, at
+`LENT` of its cosine, where it is nearer. The means are brought onto a scale that is the same for every question
+(`_comparable_cosines`); they are not a probability of relevance. A unit's number depends on its company, though not on
+its order; `unrelated` is the best mean at which it is undecided whether anything answers, and the model's own. Token
+vectors are those of the whole document, read in windows that end where units do and begin with its title, so that a
+unit's tokens know their surroundings. Special tokens and the title's own tokens are left out of the maximum.
 
 `model` is a folder or hub id of any AutoModel; a ColBERT projection (a tensor `linear.weight` in the model's file, or
 the linear Dense modules of a modules.json, in order) is applied. Question and document get no marker tokens, and no
@@ -19,7 +20,7 @@ question are held, where nothing is pooled.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -34,13 +35,16 @@ from contextpruner.labelers._comparable_cosines import check_unrelated, comparab
 from contextpruner.labelers._stop_words import question_terms
 from contextpruner.models.batches import Batch, Row, check_batch_size, pad_id, run_batches
 from contextpruner.models.document_tokens import DocumentTokens, encode_text, tokenize_document
+from contextpruner.models.late_interaction.arrays import tensor_of
 from contextpruner.models.loading import Precision, batch_size_for, max_tokens_of, model_of, to_device, tokenizer_of
 from contextpruner.models.packing import PackedRow, SpecialTokens, pack, text_only
 from contextpruner.models.sentence_transformer_modules import projection_of
 from contextpruner.models.windows import overlapping_windows
 from contextpruner.units.split import SplitDocument
 from contextpruner.units.terms import terms
+from prunekernels.centroid_interaction import centroid_interaction
 from prunekernels.io.checkpoint import find_checkpoint
+from prunekernels.max_sim import max_sim
 from prunekernels.pool import pool
 
 if TYPE_CHECKING:
@@ -49,6 +53,8 @@ if TYPE_CHECKING:
 
 # what a token of a stop word weighs beside the others
 STOP_WORD = 0.5
+# and a token of the headings, the header, the lead-in of a unit beside its own
+LENT = 0.75
 WORD = re.compile(r"\w+")
 
 
@@ -107,7 +113,9 @@ class LateInteraction(Labeler):
             # vectors take far more room than cosines: one document at a time
             vectors = (_own(run_batches([one.row for one in row], at_once, pad, self._vectors), row) for row in rows)
             found = zip(vectors, texts, documents, strict=True)
-            cosines = [self._pooled(asked, own, text, len(item.units)) for own, text, item in found]
+            cosines = [
+                _of_vectors([asked], self._of_units(own, text, len(item.units)), item)[0] for own, text, item in found
+            ]
             return Labels.best_unit(comparable(cosines, documents, self.unrelated))
         said = iter(
             run_batches(
@@ -119,7 +127,7 @@ class LateInteraction(Labeler):
         )
         of_tokens = (_own([next(said) for _ in row], row) for row in rows)
         found = zip(of_tokens, texts, documents, strict=True)
-        cosines = [_max_sim(own, asked.weights, text, len(item.units)) for own, text, item in found]
+        cosines = [_of_cosines(own, asked.weights, text, item) for own, text, item in found]
         return Labels.best_unit(comparable(cosines, documents, self.unrelated))
 
     def encode(self, documents: Sequence[SplitDocument]) -> list[Encoded]:
@@ -137,21 +145,21 @@ class LateInteraction(Labeler):
 
     def _of_units(self, own: np.ndarray, text: DocumentTokens, n_units: int) -> Encoded:
         """The vectors of each unit's tokens, pooled where they are pooled, unit after unit; and where each ends."""
-        vectors, ends, at = [own[:0]], [], 0
-        tokens_of = dict(_tokens_of_units(text, n_units))
-        for unit in range(n_units):
-            found = own[tokens_of[unit]] if unit in tokens_of else own[:0]
-            if self.pool_factor > 1 and len(found):
-                found = pool(torch.from_numpy(found), self.pool_factor).vectors.numpy()
-            vectors.append(found)
-            at += len(found)
-            ends.append(at)
-        return {"vectors": np.concatenate(vectors), "ends": np.array(ends, dtype=np.int64)}
+        tokens, sizes = _tokens_of_units(text, n_units)
+        vectors = own[tokens]
+        if self.pool_factor > 1:
+            parts = torch.from_numpy(vectors).split(sizes.tolist())
+            pooled = [pool(part, self.pool_factor).vectors.numpy() if len(part) else part.numpy() for part in parts]
+            vectors = np.concatenate([own[:0], *pooled])
+            sizes = np.array([len(part) for part in pooled], dtype=np.int64)
+        return {"vectors": vectors, "ends": sizes.cumsum()}
 
     def label_encoded(
         self, questions: Sequence[str], documents: Sequence[SplitDocument], encoded: Sequence[Encoded]
     ) -> list[Labels]:
-        found = ([_best_tokens(one, document) for document in encoded] for one in self._asked(questions))
+        asked = self._asked(questions)
+        of_documents = [_of_vectors(asked, one, item) for one, item in zip(encoded, documents, strict=True)]
+        found = ([one[number] for one in of_documents] for number in range(len(asked)))
         return [Labels.best_unit(comparable(cosines, documents, self.unrelated)) for cosines in found]
 
     def _asked(self, questions: Sequence[str]) -> list[Question]:
@@ -180,16 +188,6 @@ class LateInteraction(Labeler):
             loaded.window,
             lambda room: overlapping_windows(document.units, text.ends, room, with_context=False),
         )
-
-    def _pooled(self, asked: Question, own: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
-        """float32 [units]: as `_max_sim`, over the pooled vectors of each unit, out of `own` [tokens, d]."""
-        found = np.zeros(n_units, np.float32)
-        vectors = torch.from_numpy(own)
-        for unit, tokens in _tokens_of_units(text, n_units):
-            if len(asked.weights):
-                pooled = pool(vectors[tokens], self.pool_factor).vectors
-                found[unit] = (asked.vectors.cpu() @ pooled.T).amax(1).numpy() @ asked.weights
-        return found
 
     def _vectors(self, batch: Batch) -> torch.Tensor:
         """Unit vectors [B, T, d]."""
@@ -230,31 +228,54 @@ def _weights(question: str, offsets: np.ndarray) -> np.ndarray:
     return (weights / max(weights.sum(), 1)).astype(np.float32)
 
 
-def _max_sim(cosines: np.ndarray, weights: np.ndarray, text: DocumentTokens, n_units: int) -> np.ndarray:
+def _of_cosines(cosines: np.ndarray, weights: np.ndarray, text: DocumentTokens, document: SplitDocument) -> np.ndarray:
     """float32 [units] out of [tokens, Q]; a unit without tokens, or a question without, gets 0."""
-    found = np.zeros(n_units, np.float32)
-    if cosines.shape[1]:
-        for unit, tokens in _tokens_of_units(text, n_units):
-            found[unit] = cosines[tokens].max(0) @ weights
-    return found
+    tokens, own = _tokens_of_units(text, len(document.units))
+    places, is_lent, sizes = _with_lent(own, document)
+    # every token is a centroid of its own, and one that is lent another
+    table = torch.from_numpy(np.concatenate([cosines, LENT * cosines]).astype(np.float32))
+    codes = torch.from_numpy(tokens[places] + is_lent * len(cosines))
+    found = centroid_interaction(table, codes, torch.from_numpy(sizes), torch.from_numpy(weights))
+    return found.masked_fill(torch.from_numpy(sizes == 0), 0).numpy()
 
 
-def _best_tokens(asked: Question, document: Encoded) -> np.ndarray:
-    """As `_max_sim`, out of the vectors of the units' tokens one after the other."""
-    ends = document["ends"]
-    found = np.zeros(len(ends), np.float32)
-    sizes = np.diff(ends, prepend=0)
-    if len(asked.weights) and sizes.any():
-        cosines = document["vectors"] @ asked.vectors.cpu().numpy().T
-        having = np.flatnonzero(sizes)
-        found[having] = np.maximum.reduceat(cosines, (ends - sizes)[having]) @ asked.weights
-    return found
+def _of_vectors(asked: Sequence[Question], encoded: Encoded, document: SplitDocument) -> np.ndarray:
+    """The same for several questions, float32 [questions, units], out of vectors of tokens."""
+    places, is_lent, sizes = _with_lent(np.diff(encoded["ends"], prepend=0), document)
+    vectors = tensor_of(encoded["vectors"])
+    if is_lent.any():
+        scales = torch.from_numpy(np.where(is_lent, LENT, 1).astype(np.float32))
+        vectors = vectors[torch.from_numpy(places)] * scales[:, None]
+    found = max_sim(
+        torch.cat([question.vectors for question in asked]).cpu(),
+        vectors,
+        torch.from_numpy(sizes),
+        [len(question.weights) for question in asked],
+        torch.from_numpy(np.concatenate([question.weights for question in asked])),
+    )
+    return found.masked_fill(torch.from_numpy(sizes == 0), 0).numpy()
 
 
-def _tokens_of_units(text: DocumentTokens, n_units: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Each unit that has tokens, with them."""
+def _with_lent(sizes: np.ndarray, document: SplitDocument) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The places of the tokens of each unit that has any, `sizes` [units], and of what introduces it.
+
+    Places int64, unit after unit; which of them are lent, bool; how many each unit has then, int64 [units].
+    """
+    ends = np.cumsum(sizes)
+    places: list[np.ndarray] = [ends[:0]]
+    n_lent = np.zeros_like(sizes)
+    is_lent: list[np.ndarray] = [np.zeros(0, dtype=bool)]
+    for unit, introducing in enumerate(document.introduced_by):
+        lenders = introducing if sizes[unit] else ()
+        for one in (unit, *lenders):
+            places.append(np.arange(ends[one] - sizes[one], ends[one]))
+            is_lent.append(np.full(sizes[one], one != unit))
+        n_lent[unit] = sum(sizes[one] for one in lenders)
+    return np.concatenate(places), np.concatenate(is_lent), sizes + n_lent
+
+
+def _tokens_of_units(text: DocumentTokens, n_units: int) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of the units, one unit after the other, and how many each has; both int64."""
     order = np.argsort(text.unit, kind="stable")
     edges = np.searchsorted(text.unit[order], np.arange(n_units + 1))
-    for unit in range(n_units):
-        if edges[unit] < edges[unit + 1]:
-            yield unit, text.token[order[edges[unit] : edges[unit + 1]]]
+    return text.token[order[edges[0] : edges[-1]]], np.diff(edges)

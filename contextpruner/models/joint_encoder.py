@@ -52,6 +52,13 @@ class JointEncoder(nn.Module):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """`keep` [B, T] in [0, 1] and `rank` [B], a raw logit; both float32."""
+        tokens, rank = self.logits(input_ids, attention_mask, token_type_ids)
+        return tokens.softmax(-1)[..., 1], rank
+
+    def logits(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The token head's logits [B, T, 2] and `rank` [B], both float32: what training is done on."""
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         seen: list[torch.Tensor] = []
         with self._lock:
@@ -60,8 +67,7 @@ class JointEncoder(nn.Module):
                 logits = self.ranker(input_ids=input_ids, attention_mask=attention_mask, **types).logits
             finally:
                 handle.remove()
-        keep = self.head(seen[-1]).float().softmax(-1)[..., 1]
-        return keep, logits[:, 0].float()
+        return self.head(seen[-1]).float(), logits[:, 0].float()
 
     def _listen(self, seen: list[torch.Tensor]) -> torch.utils.hooks.RemovableHandle:
         encoder = self.ranker.get_submodule(self.encoder)

@@ -12,6 +12,7 @@ that white space.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -30,6 +31,15 @@ BlockKind = Literal["prose"] | Kind
 
 # where the sentences of text[start:end] end, in order; the last of them is end
 SentenceEnds = Callable[[str, int, int], Sequence[int]]
+
+
+# a row of a table that has words in its first cell alone, bold or with a colon: it heads those below it
+PART = re.compile(r"\|?\s*(?:(\*\*|__)[^|]*[^|\s]\1\s*:?|[^|]*[^|\s]:)\s*(?:\|\s*)+$")
+
+
+def _heads_part(row: str) -> bool:
+    """Whether a row of a table, its cells between bars, is a heading inside the table."""
+    return PART.match(row.strip()) is not None
 
 
 class Block(NamedTuple):
@@ -78,6 +88,8 @@ class _Builder:
         # the last header row of the table that is being read, or its first row; and whether its body has begun
         self.table: int | None = None
         self.is_body = True
+        # the row that heads the part of the table that is being read
+        self.part: int | None = None
 
     def read(self, block: Block) -> None:
         if block.kind in ("heading", "rule") or (block.kind == "prose" and not block.level):
@@ -109,11 +121,15 @@ class _Builder:
     def _row(self, block: Block) -> None:
         is_head = block.level == HEAD_ROW
         if block.level == FIRST_ROW or (is_head and self.is_body):
-            self.table = None
+            self.table = self.part = None
         here = len(self.units)
-        self._add(block.start, block.end, "table_row", (("header", self.table),), competes=not is_head)
+        is_part = not is_head and self.table is not None and _heads_part(self.text[block.start : block.end])
+        header = self.table if is_part or self.part is None else self.part
+        self._add(block.start, block.end, "table_row", (("header", header),), competes=not is_head and not is_part)
         if self.table is None or is_head:
             self.table = here
+        if is_part:
+            self.part = here
         self.is_body = not is_head
 
     def _fence(self, block: Block) -> None:

@@ -3,8 +3,8 @@
 A unit is a line with the blank lines behind it. What says nothing alone goes with its neighbour: a line of
 brackets belongs to the line before it, a decorator or annotation to the line after it. A signature (the head
 of a function, class or the like) runs on to its closing bracket. Indentation says what stands under what: a
-line stands under the last signature that is indented less. No language is parsed; where the rules err, units
-are still whole lines.
+line stands under the last signature that is indented less, and a setting under its section ("[database]"). No language
+is parsed; where the rules err, units are still whole lines.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ CONTROL = re.compile(
 )
 
 
+# a section of settings, with one below it or a blank line
+SECTION = re.compile(r"\[{1,2}[\w .:/\"'@-]+\]{1,2}\s*+(?:[#;].*)?$")
+SETTING = re.compile(r"\s*+(?:[#;][^\r\n]*+\s++)*[\w.\"'-]++[ \t]*+(?:=(?!=)|:[ \t])")
+
+
 class CodeLine(NamedTuple):
     """The characters up to `end`, how deep they are indented, and whether they open a function or the like."""
 
@@ -51,7 +56,7 @@ class CodeLine(NamedTuple):
 
 def code_lines(text: str, start: int, end: int) -> list[CodeLine]:
     """The units of the code text[start:end], whole lines that follow each other; empty where nothing is shown."""
-    reader = _Reader()
+    reader = _Reader(text, end)
     for match in LINE.finditer(text, start, end):
         if match.end() > match.start():
             reader.read(match)
@@ -61,7 +66,8 @@ def code_lines(text: str, start: int, end: int) -> list[CodeLine]:
 class _Reader:
     """Goes through the lines once."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str, end: int) -> None:
+        self.text, self.end = text, end
         self.units: list[CodeLine] = []
         # brackets of a signature that are still open, and for how many more lines they may be
         self.depth = 0
@@ -78,10 +84,11 @@ class _Reader:
         elif self.units and (is_blank or self._continues(code)):
             self.units[-1] = self.units[-1]._replace(end=end)
             return
-        is_signature = is_signature_line(code)
-        self.units.append(CodeLine(end, len(indent.expandtabs(TAB)), is_signature))
+        is_section = SECTION.match(code) is not None and SETTING.match(self.text, end, self.end) is not None
+        is_signature = is_section or is_signature_line(code)
+        self.units.append(CodeLine(end, -1 if is_section else len(indent.expandtabs(TAB)), is_signature))
         # blank lines at the head and decorators go with the line after them
-        self.is_pending = is_blank or DECORATOR.match(code) is not None
+        self.is_pending = is_blank or (DECORATOR.match(code) is not None and not is_section)
         self.depth, self.room = (_depth(0, code), SIGNATURE_LINES) if is_signature else (0, 0)
 
     def _continues(self, code: str) -> bool:

@@ -41,9 +41,26 @@ FIRST = re.compile(
 )
 
 
+# "In 1950 he moved": when or where, without a name, and then a person
+LATER = re.compile(
+    r"(?:(?i:in|on|at|after|before|during|since|from|later|then|there|here|soon|finally|eventually|afterwards|afterward"
+    r"|subsequently|meanwhile|today|by|until|for|two|three|when|while|once))\b"
+    r"(?:[^.;:!?A-ZÀ-ÖØ-Þ]|(?:January|February|March|April|May|June|July|August|September|October|November|December)\b)"
+    r"{0,60}?\b(?:he|she|they)\b"
+)
+
+
 def leans_back(sentence: str) -> bool:
-    """Whether `sentence` begins with a word that points to what was said before it."""
+    """Whether `sentence` begins with a word that points to what was said before it, perhaps behind a time or place."""
     first = FIRST.match(sentence)
     if first is None:
         return False
+    if LATER.match(sentence, first.start("word")):
+        return True
     return first["word"].lower() in WORDS or BEGINNINGS.match(first["word"]) is not None
+
+
+def is_told_there(sentence: str) -> bool:
+    """Whether `sentence` begins with a word for the place or the time that was told right before it."""
+    first = FIRST.match(sentence)
+    return first is not None and first["word"].lower() in ("there", "here", "then")

@@ -8,6 +8,7 @@ the sequence. Here each unit learns what it introduces, and whether it does more
     lead-in, caption       all of the list, the table, the code or the paragraph that leans on it; a sentence that
                            stands alone above a table is its caption
     term, parent item      what it means, the items below it
+    signature, comment     the lines of code below it, up to a blank one
 
 but never more than `REACH` characters and the first unit. A heading, a header row, a fence and a term never compete as
 answers, a lead-in, a caption or a parent item only where it is a statement of its own, ending in a stop. Where that
@@ -20,7 +21,17 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from contextpruner.units.leaning import FAMILIES, PROMISES, QUESTION, ends_in_colon, ends_in_stop, ends_paragraph, lean
+from contextpruner.units.leaning import (
+    BLANK_LINE,
+    COMMENT,
+    FAMILIES,
+    PROMISES,
+    QUESTION,
+    ends_in_colon,
+    ends_in_stop,
+    ends_paragraph,
+    lean,
+)
 from contextpruner.units.pronouns import leans_back
 from contextpruner.units.unit import Unit
 
@@ -34,6 +45,11 @@ def relate(units: Sequence[Unit], texts: Sequence[str]) -> list[Unit]:
     shown = [index for index, unit in enumerate(units) if unit.kind != "markup"]
     lean(related, texts, shown)
     _Introductions(related, texts, shown).run()
+    headers = {other for index in shown for kind, other in related[index].relations if kind == "header"}
+    for index in shown:
+        if related[index].kind == "table_row" and index not in headers:
+            # a row that heads nothing is a row
+            related[index] = related[index]._replace(competes=True)
     if not any(related[index].competes for index in shown):
         for index in shown:
             related[index] = related[index]._replace(competes=True)
@@ -56,6 +72,8 @@ class _Introductions:
         self.under: dict[int, int] = {}
         # where the list, table, code or paragraph of each ends, and the thing that begins there
         self.group_ends = list(range(1, len(units) + 1))
+        # where the lines of code that follow each without a blank one end
+        self.code_ends = list(range(1, len(units) + 1))
         self.things: list[tuple[int, int] | None] = [None] * len(units)
 
     def run(self) -> None:
@@ -104,6 +122,8 @@ class _Introductions:
             self.units[index] = unit._replace(introduces=self._reach(*unit.introduces))
         elif unit.kind == "turn" and text.rstrip().endswith(QUESTION) and following is not None:
             self.units[index] = unit._replace(introduces=(following, following + 1))
+        elif unit.kind == "code":
+            self._explain(index, following)
         elif unit.kind == "heading":
             thing = self.things[self.under[index]] if index in self.under else None
             if thing is not None and self.units[thing[0]].kind == "sentence" and text.rstrip().endswith(QUESTION):
@@ -118,10 +138,19 @@ class _Introductions:
             introduced = self._reach(self.first[index], self.ends[index]) if is_lead else None
             self.units[index] = unit._replace(introduces=introduced, competes=not only)
 
+    def _explain(self, index: int, following: int | None) -> None:
+        """A comment or a signature introduces the lines below it."""
+        if following is None or not self._goes_on(index, following) or BLANK_LINE.search(self.texts[index]):
+            return
+        self.code_ends[index] = self.code_ends[following]
+        if self.units[following].link("signature") == index or COMMENT.match(self.texts[index]):
+            introduced = self._reach(following, self.code_ends[index])
+            self.units[index] = self.units[index]._replace(introduces=introduced)
+
     def _thing(self, index: int, following: int | None) -> tuple[int, int] | None:
         """What a heading right before `index` introduces."""
         unit, text = self.units[index], self.texts[index]
-        if unit.introduces is not None:
+        if unit.introduces is not None and unit.kind != "code":
             return unit.introduces if not unit.competes else (index, unit.introduces[1])
         if unit.competes:
             if following is not None and text.rstrip().endswith(",") and ends_paragraph(unit, text):

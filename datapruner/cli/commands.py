@@ -78,7 +78,6 @@ def score(
     source: Words,
     engine: Engine = "local",
     rows: Annotated[str | None, typer.Option(help="Selection: only the rows that it keeps are scored.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Score the first so many rows alone, for a trial.")] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Score every row into a table; a killed run goes on where it stopped."""
@@ -87,12 +86,6 @@ def score(
         if dry_run:
             output = datapruner.Output(out, scores=out)
             console.show_plan(plan(Recipe(corpus, tuple(scorer), (), output, engine)))
-        elif rows is not None and limit is not None:
-            raise ValueError("want --rows or --limit, got both")
-        elif limit is not None:
-            table = datapruner.score(corpus, [], out, engine)
-            first = range(min(max(limit, 1), table.n_rows))
-            console.show_table(datapruner.score(corpus, scorer, out, engine, first))
         else:
             chosen = None if rows is None else datapruner.Selection.load(rows)
             console.show_table(datapruner.score(corpus, scorer, out, engine, chosen))

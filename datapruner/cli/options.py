@@ -38,6 +38,7 @@ SOURCE = {
     "nested": "Enter the folders inside a folder.",
     "text_rows": 'What a row of a text file is, "line" or "file".',
     "on_error": 'Rows that cannot be used: "refuse", or "skip" and write them apart (skipped.jsonl).',
+    "limit": "The first so many rows are the corpus, for a trial: no more is read.",
 }
 STEP = {
     "selector": 'Selector, as in "middle" or "threshold:minimum=0.2"; default: what the score is for.',
@@ -57,6 +58,10 @@ OUTPUT = {
     "dropped": "Do not write the dropped rows.",
     "report": "Do not write report.html.",
     "index": "List the row numbers and uids of the kept rows, too.",
+    "form": 'Form of the rows, "jsonl" or "parquet", compressed as in "jsonl.zst"; default: the input\'s.',
+    "noted": "Kept rows get the field prunekit, too: uid, scores, and as of duplicates the nearest and the cluster.",
+    "shard_rows": "Kept rows of a file, in folders kept/ and dropped/; without it one file each.",
+    "workers": "Processes that write shards.",
 }
 
 

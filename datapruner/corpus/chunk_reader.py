@@ -26,11 +26,15 @@ class _Cursor:
 
 @dataclass
 class ChunkReader:
-    """Reads the chunks of `source` that begin at `offsets`; pickled, it is opened again where it arrives."""
+    """Reads the chunks of `source` that begin at `offsets`; pickled, it is opened again where it arrives.
+
+    In formats with columns those that make a record and `more`; all where `whole`.
+    """
 
     source: Source
     offsets: tuple[ChunkOffset, ...]
     more: tuple[str, ...] = ()
+    whole: bool = False
     _cursor: _Cursor | None = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -49,6 +53,8 @@ class ChunkReader:
             cursor = self._cursor = _Cursor(self._open_at(fragment, index), index)
         file, rows = next(cursor.rows, (0, None))
         cursor.next += 1
+        if rows is not None and self.source.limit is not None and len(rows) > offset.rows:
+            rows = rows.take(range(offset.rows))
         if rows is None or ChunkOffset(file, rows.begin.offset, rows.begin.number, offset.start, len(rows)) != offset:
             self._cursor = None
             got = "none" if rows is None else f"{len(rows)} after {rows.begin.number - 1}"
@@ -66,10 +72,11 @@ class ChunkReader:
                     next(cursor.rows, None)
                 return cursor.rows
         begin = Begin(offset.offset, offset.number)
-        return self.source.rows_from(self._fragments, offset.file, begin, self.source.names(self.more))
+        names = None if self.whole else self.source.names(self.more)
+        return self.source.rows_from(self._fragments, offset.file, begin, names)
 
     def __getstate__(self) -> dict[str, object]:
-        return {"source": self.source, "offsets": self.offsets, "more": self.more}
+        return {"source": self.source, "offsets": self.offsets, "more": self.more, "whole": self.whole}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _cursor=None)

@@ -31,7 +31,8 @@ class ChunkOffset:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive rows: `rows` as they stand in fragment number `file`, and what was read from them."""
+    """Consecutive rows: `rows` as they stand in fragment number `file`, and what was read from them; `keys` are the
+    hashes of the uids, where somebody took them already."""
 
     index: int
     start: int
@@ -42,6 +43,7 @@ class Chunk:
     uids: list[str] = field(default_factory=list)
     images: list[bytes] | None = None
     file: int = 0
+    keys: np.ndarray | None = None
 
     @property
     def offset(self) -> ChunkOffset:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -42,6 +43,8 @@ def names(rows: Rows, name: str, values: Sequence[object]) -> list[str]:
 def labels(rows: Rows, name: str, values: Sequence[object]) -> list[str | int]:
     """`values` of the field `name` as classes: strings and whole numbers, as they are."""
     found: list[str | int] = []
+    if set(map(type, values)) <= {str, int}:
+        return cast("list[str | int]", [*values])
     for index, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, str | int):
             wanted = f"want a string or whole number in field {name!r}"

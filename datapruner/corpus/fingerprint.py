@@ -1,7 +1,8 @@
 """What an input is, file by file: the size and BLAKE2b hash of each file, in order. Names are recorded, not compared.
 
 A remote file is known by the hash that its server gives (an etag) where there is one, else it is read. Data sets and
-arrays are known by their rows, a hub data set at a full commit hash by that, an image folder by paths and files.
+arrays are known by their rows, a hub data set at a full commit hash by that, an image folder by paths and files, and
+what is read up to a limit alone by the rows before it.
 """
 
 from __future__ import annotations
@@ -43,13 +44,15 @@ class FileFingerprint(TypedDict):
 
 
 def fingerprint(source: Source) -> list[FileFingerprint]:
-    """Read every file of `source` once and hash it."""
+    """Read every file of `source` once and hash it; of a source with a limit no more than its rows."""
+    if source.limit is not None:
+        return [_first_rows(source)]
     return [_with_named_images(_identify(fragment), source, fragment) for fragment in source.files()]
 
 
 def is_on_disk(source: Source) -> bool:
-    """Whether `source` is files of this machine, which can be hashed beside other work."""
-    return all(isinstance(fragment, Path) for fragment in source.files())
+    """Whether `source` is whole files of this machine, which can be hashed beside other work."""
+    return source.limit is None and all(isinstance(fragment, Path) for fragment in source.files())
 
 
 def unhashed(source: Source) -> list[FileFingerprint]:
@@ -131,6 +134,19 @@ def _with_named_images(found: FileFingerprint, source: Source, fragment: Fragmen
     if is_any:
         found["images"] = hashed.hexdigest()
     return found
+
+
+def _first_rows(source: Source) -> FileFingerprint:
+    hashed, size = _blake2b(), 0
+    for chunk in source.raw_chunks():
+        # files that rows name instead of holding their bytes are part of the input
+        images = (source.parsed(chunk).images or []) if source.has("images") else []
+        for content in (*chunk.rows.contents(), *images):
+            hashed.update(b"%d:" % len(content))
+            hashed.update(content)
+            size += len(content)
+    name, of = source.files()[0].name, f"its first {source.limit} rows"
+    return FileFingerprint(name=name, bytes=size, blake2b=hashed.hexdigest(), of=of)
 
 
 def _remote(file: RemoteFile) -> FileFingerprint:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from datapruner.corpus import folders
 from datapruner.corpus.format import RowWriter
-from datapruner.corpus.formats import arrow, csv, image_folder, in_memory, json, jsonl, parquet, text
+from datapruner.corpus.formats import _arrow, arrow, csv, image_folder, in_memory, json, jsonl, parquet, text
+from datapruner.corpus.formats._converted import ConvertedWriter, as_lines, as_table
 from datapruner.corpus.formats.image_folder import ImageFolder
 from datapruner.corpus.formats.in_memory import Arrays, HubDataset, InMemoryDataset, Row
 from datapruner.corpus.joined_rows import JoinedWriter
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 # in a folder the others only count where it has none of these
 DATA: tuple[ModuleType, ...] = (jsonl, parquet, arrow, csv)
 FILES: tuple[ModuleType, ...] = (*DATA, json, text)
+# whose rows are lines of JSON, whatever their files look like
+LINES: tuple[ModuleType, ...] = (jsonl, csv, json, text)
+# what may be asked for as the form of an output
+FORMS = (*(suffix.removeprefix(".") for suffix in jsonl.SUFFIXES if suffix.startswith(".jsonl")), "parquet")
 HUB = "hf://datasets/"
 # what `datasets` and image folders put beside the rows
 BESIDE = (
@@ -91,8 +97,13 @@ def suffix_of(fragment: Fragment) -> str:
     return max((suffix for suffix in format_of(fragment).SUFFIXES if name.endswith(suffix)), key=len)
 
 
-def output_suffix(fragment: Fragment) -> str:
-    """The ending of what is written of `fragment`, with its compression."""
+def output_suffix(fragment: Fragment, form: str | None = None) -> str:
+    """The ending of what is written of `fragment`, with its compression: by default as the fragment has them, else
+    that of `form`, one of FORMS. Raises ValueError for images, which have none."""
+    if form is not None:
+        if isinstance(fragment, ImageFolder):
+            raise ValueError(f"{fragment}: images are written as files: want no form, got {form!r}")
+        return f".{form}"
     suffix = suffix_of(fragment)
     for ending, written in getattr(format_of(fragment), "WRITTEN_AS", {}).items():
         if suffix.startswith(ending):
@@ -106,9 +117,26 @@ def without_suffix(name: str) -> str:
     return name[: -len(max(known, key=len))] if known else name
 
 
-def open_writer(like: Sequence[Fragment], path: Path, noted: Mapping[str, str] | None = None) -> RowWriter:
-    """A writer of rows of the fragments `like` into `path`; see `RowWriter`."""
-    return JoinedWriter(format_of(like[0]).Writer(path, like, noted))
+def becomes_table(fragment: Fragment, suffix: str) -> bool:
+    """Whether rows of `fragment` have to be made a table of, to be written into files with `suffix`."""
+    return format_of(fragment) in LINES and suffix in parquet.SUFFIXES
+
+
+def open_writer(
+    like: Sequence[Fragment], path: Path, noted: Mapping[str, str] | None = None, schema: pyarrow.Schema | None = None
+) -> RowWriter:
+    """A writer of rows of the fragments `like` into `path`, whose ending says the form; see `RowWriter`.
+
+    `schema` is that of the table which lines become.
+    """
+    own, is_lines = format_of(like[0]), path.name.endswith(jsonl.SUFFIXES)
+    if schema is not None:
+        made = ConvertedWriter(_arrow.Writer(path, schema, noted), partial(as_table, schema=schema))
+    elif own in LINES or not is_lines:
+        made = (jsonl if is_lines else own).Writer(path, like, noted)
+    else:
+        made = ConvertedWriter(jsonl.Writer(path, like, noted), as_lines)
+    return JoinedWriter(made)
 
 
 def check_fragments(fragments: Sequence[Fragment], columns: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 def pictures(images: Sequence[bytes]) -> Iterator[Image | None]:
     """Each image decoded to its last pixel, RGB, of several frames the first; None where it is broken."""
-    pillow = require("PIL.Image", "tokens")
+    pillow = require("PIL.Image", "data")
     for content in images:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -38,6 +38,8 @@ from datapruner.corpus.joined_rows import join_small
 from datapruner.corpus.text_fields import names_of, values_of
 
 T = TypeVar("T")
+# where a source keeps its files, once they are listed
+LISTED = "_listed"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Source:
     `nested`: the folders inside a folder are entered. `tokens`: a folder or hub id whose tokenizer counts the tokens;
     None estimates them. `text` is None, or not looked at, where a folder of images has none. `text_rows`: what a row of
     a text file is, a line or the file. `on_error`: a row that cannot be used is refused with its place, or skipped:
-    counted and written apart.
+    counted and written apart. `limit`: the corpus is the first so many rows, and no more is read; None is all.
     """
 
     path: CorpusLike
@@ -64,8 +66,11 @@ class Source:
     nested: bool = False
     text_rows: Literal["line", "file"] = "line"
     on_error: Literal["refuse", "skip"] = "refuse"
+    limit: int | None = None
 
     def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"want a limit of at least 1 row, got {self.limit}")
         for name in ("chunk_rows", "chunk_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"want {name} of at least 1, got {getattr(self, name)}")
@@ -78,7 +83,13 @@ class Source:
 
     def files(self) -> tuple[Fragment, ...]:
         """The files (or other fragments) in order, all of one format; raises where there is none or one is missing."""
-        return fragments_of(self.path, self.nested)
+        return vars(self).get(LISTED) or fragments_of(self.path, self.nested)
+
+    def listed(self) -> Source:
+        """This source with the files that there are now, for one run, which then looks for them once."""
+        found = dataclasses.replace(self)
+        vars(found)[LISTED] = self.files()
+        return found
 
     def paths(self) -> list[Path]:
         """Those of its files, or its folder of images, that lie on this machine."""
@@ -92,13 +103,19 @@ class Source:
 
     def reading(self) -> dict[str, str | None]:
         """What else decides which rows there are, None where it is at its default: for records of an input."""
-        given = {"text_rows": (self.text_rows, "line"), "on_error": (self.on_error, "refuse")}
-        return {name: None if value == default else value for name, (value, default) in given.items()}
+        given = {
+            "text_rows": (self.text_rows, "line"),
+            "on_error": (self.on_error, "refuse"),
+            "limit": (self.limit, None),
+        }
+        return {name: None if value == default else str(value) for name, (value, default) in given.items()}
 
     def as_recorded(self, fields: Mapping[str, str | None]) -> Source:
         """This source read as it was when `fields` was recorded of it (`fields`, `reading`)."""
         named = {name: fields.get(name) for name in ("text", "uid", "group", "label", "image")}
-        read = {name: fields[name] for name in self.reading() if fields.get(name) is not None}
+        read = {name: value for name in self.reading() if (value := fields.get(name)) is not None}
+        if "limit" in read:
+            read["limit"] = int(read["limit"])
         return dataclasses.replace(self, **named, **read)  # type: ignore[arg-type]
 
     @cached_property
@@ -118,8 +135,12 @@ class Source:
         check_fragments(fragments, [field for name in names for field in names_of(name)])
         found = self.rows_from(fragments, 0, START, None if whole else self.names(more), on_skip)
         for index, (number, rows) in enumerate(found):
+            if self.limit is not None and start + len(rows) > self.limit:
+                rows = rows.take(range(self.limit - start))
             yield Chunk(index, start, rows, file=number)
             start += len(rows)
+            if start == self.limit:
+                return
 
     def rows_from(
         self,
@@ -201,9 +222,10 @@ class Source:
             if self.uid is None:
                 yield dataclasses.replace(chunk, uids=uids.content_uids(chunk.contents(), seen))
                 continue
-            for index in np.flatnonzero(seen.count_and_add(uids.hash64(chunk.uids))).tolist():
+            keys = uids.hash64(chunk.uids)
+            for index in np.flatnonzero(seen.count_and_add(keys)).tolist():
                 self._refuse_repeated(chunk, index)
-            yield chunk
+            yield dataclasses.replace(chunk, keys=keys)
 
     def _refuse_repeated(self, chunk: Chunk, index: int) -> None:
         """Look for the first row of the uid: equal hashes of unequal uids are no error."""

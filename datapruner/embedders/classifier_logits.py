@@ -16,7 +16,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from datapruner.scoring.scorer import COSMETIC, Batch, Embedder
-from datapruner.training.sequence_classifier import SequenceClassifier, checked_classifier, load_classifier
+from datapruner.training.classifier import Answers, checked_classifier
+from datapruner.training.sequence_classifier import SequenceClassifier, load_classifier
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,27 @@ class ClassifierLogits(Embedder):
 
     def check(self) -> None:
         if self.batch_size < 1:
-            raise ValueError(f"classifier_logits wants a batch_size of at least 1, got {self.batch_size}")
+            raise ValueError(f"{self._name} wants a batch_size of at least 1, got {self.batch_size}")
         if self.of not in ("logits", "features"):
-            raise ValueError(f"classifier_logits.of wants logits or features, got {self.of!r}")
+            raise ValueError(f"{self._name}.of wants logits or features, got {self.of!r}")
 
     def identity(self) -> dict[str, str]:
         return {"classifier": checked_classifier(self.classifier).identity}
 
     def score(self, batch: Batch) -> np.ndarray:
-        logits, features = self._classifier.answers(batch.texts, self.batch_size)
+        logits, features = self._answers(batch)
         if self.of == "logits":
             return logits.numpy()
         if features is None:
-            raise ValueError(f"{self.classifier}: want a last layer that gets one vector a text, got a decoder's")
+            raise ValueError(f"{self.classifier}: want a last layer that gets one vector a row, got a decoder's")
         return features.numpy()
+
+    def _answers(self, batch: Batch) -> Answers:
+        return self._classifier.answers(batch.texts, self.batch_size)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__module__.rpartition(".")[2]
 
     @cached_property
     def _classifier(self) -> SequenceClassifier:

@@ -17,8 +17,8 @@ MOST_LINES = 25
 BUDGETS = {"ratio": "keep_ratio", "rows": "rows", "tokens": "tokens", "token_ratio": "token_ratio"}
 
 
-def dataset_card(selection: Selection, kept_file: str) -> str:
-    """The card in Markdown, with a YAML head by which `datasets` loads the kept rows.
+def dataset_card(selection: Selection, kept_file: str, form: str | None = None) -> str:
+    """The card in Markdown, with a YAML head by which `datasets` loads the kept rows, in the input's form or `form`.
 
     Names, reasons and hashes come out of files: they stand as code, and their number is bounded.
     """
@@ -34,7 +34,8 @@ def dataset_card(selection: Selection, kept_file: str) -> str:
         "# Pruned corpus",
         "",
         f"{n_kept:,} of {n_rows:,} rows are kept ({_share(n_kept, n_rows)}), {n_rows - n_kept:,} are dropped.",
-        f"`{kept_file}` has the kept rows in the order and form of the input. `selection.parquet` has the decision",
+        f"`{kept_file}` has the kept rows in the order {'and form ' if form is None else ''}of the input"
+        f"{'' if form is None else f', as {form}'}. `selection.parquet` has the decision",
         "for every row.",
         "",
         "## Why rows were dropped",

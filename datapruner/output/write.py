@@ -10,6 +10,8 @@
     recipe.yaml                      what `datapruner run` makes the same kept rows from
     skipped.jsonl                    rows that could not be used: place, reason and row, where the source skips such
 
+With `Output.form` rows are written as JSON lines or Parquet whatever they were (types: corpus/formats/_converted.py);
+with `Output.shard_rows` as kept/00000.jsonl and so on; with `Output.noted` kept rows have the field "prunekit", too.
 Compressed JSON lines are written with the same compression (kept.jsonl.gz, kept.jsonl.zst), CSV as CSV, other JSON
 and text files as JSON lines, data sets, arrays and Arrow files as Parquet, images as files in the folders kept/ and
 dropped/, each with a metadata.jsonl that has the notes. The
@@ -24,15 +26,20 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
+from datapruner.corpus import bad_rows
+from datapruner.corpus.bad_rows import SKIPPED, SkippedFile
 from datapruner.corpus.chunks import Chunk
-from datapruner.corpus.fragments import CorpusLike
+from datapruner.corpus.fragments import CorpusLike, output_suffix
 from datapruner.corpus.remote_outputs import local_path, remote_copy, url_of
 from datapruner.corpus.source import Source, as_source
 from datapruner.output.dataset_card import dataset_card
 from datapruner.output.report import page
 from datapruner.output.report.example_rows import ExampleTexts
-from datapruner.output.row_files import kept_name, write_index, write_rows, write_weights
-from datapruner.recipe.output_check import KIND, output_inputs
+from datapruner.output.row_files import Callbacks, RowFiles, write_index, write_rows, write_weights
+from datapruner.output.shards import Sharing, write_shards
+from datapruner.recipe.output_check import KIND, check_form, output_inputs
 from datapruner.recipe.recipe import Output, as_output
 from datapruner.recipe.recipe_from_selection import recipe_text
 from datapruner.scoring.score_table import ScoreTable
@@ -56,9 +63,13 @@ def write(
     """
     source, output = as_source(source), as_output(out)
     selection = selection if isinstance(selection, Selection) else Selection.load(selection)
-    if selection.input["fields"].get("on_error") is not None:
+    recorded = selection.input["fields"]
+    if recorded.get("on_error") is not None:
         # which rows are skipped hangs on what is wanted of them
-        source = source.as_recorded(selection.input["fields"])
+        source = source.as_recorded(recorded)
+    elif recorded.get("limit") is not None:
+        source = dataclasses.replace(source, limit=int(str(recorded["limit"])))
+    source = source.listed()
     if (url := url_of(output.path)) is not None:
         with remote_copy(url) as made:
             _write(source, selection, dataclasses.replace(output, path=made), None)
@@ -70,6 +81,7 @@ def write(
 
 def _write(source: Source, selection: Selection, output: Output, place: Path | None) -> None:
     """Write into the folder of `output`; `place` is where recipes are read, None: somewhere else."""
+    check_form(output, source)
     folder, inputs = Path(output.path), output_inputs(output, source)
     if isinstance(selection.uids, FileUidColumn):
         inputs.append(selection.uids.path)
@@ -80,18 +92,26 @@ def _write(source: Source, selection: Selection, output: Output, place: Path | N
     ):
         data = page.page_data(selection, table) if output.report else None
         texts = None if data is None else ExampleTexts(source, selection, data.examples.rows())
+        selection.save(partial / "selection.parquet")
 
         def on_chunk(chunk: Chunk) -> None:
             check_input()
             if texts is not None:
                 texts.collect(chunk)
 
-        write_rows(source, selection, partial, output.dropped, on_chunk)
+        files = RowFiles(partial, output_suffix(source.files()[0], output.form), output.dropped, output.noted)
+        on_skip = bad_rows.ignore if source.on_error == "refuse" else SkippedFile(partial / SKIPPED).add
+        callbacks = Callbacks(on_chunk, on_skip, np.zeros(0, np.int64) if texts is None else texts.wanted)
+        if output.shard_rows is None:
+            write_rows(source, selection, files, callbacks)
+        else:
+            sharing = Sharing(output.shard_rows, output.workers, table, partial / "selection.parquet")
+            write_shards(source, selection, files, sharing, callbacks)
         write_weights(selection, partial)
         if output.index:
             write_index(selection, partial)
-        selection.save(partial / "selection.parquet")
-        (partial / "README.md").write_text(dataset_card(selection, kept_name(source)), encoding="utf-8")
+        card = dataset_card(selection, files.name("kept", output.shard_rows is not None), output.form)
+        (partial / "README.md").write_text(card, encoding="utf-8")
         recipe = recipe_text(source, selection, table, place)
         if recipe is not None:
             (partial / "recipe.yaml").write_text(recipe, encoding="utf-8")

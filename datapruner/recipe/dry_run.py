@@ -105,7 +105,8 @@ def count_rows(source: Source) -> tuple[int, bool]:
         rows += len(chunk.rows)
         if time.monotonic() - started > COUNTING:
             whole = sum(size_of(fragment) or 0 for fragment in source.files())
-            return max(rows, round(whole / _bytes_a_row(source))), False
+            guessed = max(rows, round(whole / _bytes_a_row(source)))
+            return (guessed if source.limit is None else min(guessed, source.limit)), False
     return rows, True
 
 
@@ -132,5 +133,8 @@ def _made(path: Path | None, files: tuple[tuple[str, int | None], ...], source: 
     if path is None or not (path / MANIFEST).exists():
         return None
     table = ScoreTable(path, source)
-    same = [file["bytes"] for file in table.manifest["input"]["files"]] == [size for _, size in files]
+    recorded = table.manifest["input"]
+    same = [file["bytes"] for file in recorded["files"]] == [size for _, size in files]
+    if source.limit is not None:
+        same = recorded["fields"].get("limit") == str(source.limit)
     return table if same and table.manifest["rows"] is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from datapruner.corpus.fragments import output_suffix
 from datapruner.corpus.remote_outputs import check_remote, local_path, url_of
 from datapruner.corpus.source import Source
 from datapruner.recipe.recipe import Output
@@ -15,6 +16,7 @@ KIND = "datapruner output"
 
 def check_output(output: Output, source: Source) -> list[str]:
     """Raise ValueError where `write` would refuse the output; returns what it would replace."""
+    check_form(output, source)
     if (url := url_of(output.path)) is not None:
         check_remote(url)
         if output.scores is None or url_of(output.scores) is not None:
@@ -29,6 +31,13 @@ def check_output(output: Output, source: Source) -> list[str]:
 def output_inputs(output: Output, source: Source) -> list[Path]:
     """What the output is made from, as far as it lies on this machine."""
     return [*source.paths(), *([] if output.scores is None else [Path(output.scores)])]
+
+
+def check_form(output: Output, source: Source) -> None:
+    """Raise ValueError where the rows of `source` cannot be written as the output wants them."""
+    suffix = output_suffix(source.files()[0], output.form)
+    if output.shard_rows is not None and not suffix:
+        raise ValueError("images are written as files: want no shard_rows")
 
 
 def _check_apart(out: Path, scores: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from datapruner.corpus.fragments import FORMS
 from datapruner.corpus.remote_outputs import local_path
 from datapruner.corpus.source import Source
 from datapruner.scoring.scorer import Scorer
@@ -38,7 +39,10 @@ class Output:
 
     `scores` is the folder of the score table: `prune` makes it or goes on with it (default: `path` + ".scores"),
     `write` reads it for the `report`, which is left out where that is False. `index`: list the kept
-    row numbers and uids in two files more.
+    row numbers and uids in two files more. `form`: "parquet" or "jsonl", compressed as in "jsonl.zst", whatever the
+    input is; None leaves rows as they stood. `noted`: kept rows get the field "prunekit", too, with uid, scores and
+    what scorers say beside them. `shard_rows`: files of so many kept rows, which so many processes (`workers`) write;
+    None is one file.
     """
 
     path: str | Path
@@ -47,6 +51,18 @@ class Output:
     scores: str | Path | None = None
     report: bool = True
     index: bool = False
+    form: str | None = None
+    noted: bool = False
+    shard_rows: int | None = None
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.form not in (None, *FORMS):
+            raise ValueError(f"want a form of {', '.join(FORMS)}, got {self.form!r}")
+        if self.workers < 1 or (self.shard_rows is not None and self.shard_rows < 1):
+            raise ValueError(f"want shard_rows and workers of at least 1, got {self.shard_rows} and {self.workers}")
+        if self.workers > 1 and self.shard_rows is None:
+            raise ValueError(f"want shard_rows for {self.workers} workers: one file is written by one process")
 
     @property
     def table_path(self) -> Path:

@@ -123,9 +123,8 @@ def elders(edges: Pairs, rank: np.ndarray) -> Links:
     return _level(links)
 
 
-def equal_rows(hashes: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows whose hash an earlier row has, and the first of those, int64 both; `hashes` uint64 [n]."""
-    order = rank.argsort()
+def equal_rows(hashes: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `order` int64 [m] whose hash one before them has, and the first of those; `hashes` uint64 [n]."""
     rows, starts = buckets(hashes[order], order)
     repeated = starts != np.arange(len(rows))
     return rows[repeated], rows[starts[repeated]]

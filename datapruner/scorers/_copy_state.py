@@ -23,9 +23,10 @@ def packed(uids: Sequence[str]) -> dict[str, np.ndarray]:
 
 def unpacked(arrays: Mapping[str, np.ndarray], indices: np.ndarray) -> list[str]:
     """The strings at `indices`."""
-    data, ends = arrays["uid_bytes"], arrays["uid_ends"]
+    data, ends = memoryview(np.ascontiguousarray(arrays["uid_bytes"])), arrays["uid_ends"]
     starts = np.where(indices > 0, ends[indices - 1], 0) if len(indices) else indices
-    return [data[start:end].tobytes().decode() for start, end in zip(starts, ends[indices], strict=True)]
+    bounds = zip(starts.tolist(), ends[indices].tolist(), strict=True)
+    return [str(data[start:end], "utf-8") for start, end in bounds]
 
 
 def copy_state(

@@ -30,10 +30,8 @@ def equal_state(corpus: Iterable[Hashed], older: Iterable[Hashed], in_order: boo
     every = np.concatenate(hashes)
     places = np.arange(len(every))
     order = np.lexsort([places, places if in_order else np.concatenate(keys), places < n])
-    rank = np.empty(len(every), np.int64)
-    rank[order] = places
     links = Links(np.zeros(len(every), np.float32), np.full(len(every), -1, np.int64))
-    copies, firsts = _copies.equal_rows(every, rank)
+    copies, firsts = _copies.equal_rows(every, order)
     links.similarity[copies], links.nearest[copies] = 1, firsts
     rows, starts = _copies.buckets(every[order], order)
     counts = np.empty(len(every), np.int64)

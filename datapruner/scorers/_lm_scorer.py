@@ -72,6 +72,25 @@ class LanguageModelScorer(Scorer):
             rows = sum(1 / parts[window.document] for window in some)
             progress.advance(rows, sum(len(window.ids) for window in some))
 
+
+@dataclass(frozen=True)
+class TextLossScorer(LanguageModelScorer):
+    """Base of means over the tokens of texts of any length: of each only the first `max_tokens` are read, None is all.
+
+    A few long texts may cost more than all others together.
+    """
+
+    max_tokens: int | None = None
+
+    def _check_fields(self) -> None:
+        super()._check_fields()
+        if self.max_tokens is not None and self.max_tokens < 2:
+            raise ValueError(f"{self._name} wants max_tokens of at least 2, got {self.max_tokens}")
+
+    def _read(self, documents: Sequence[list[int]]) -> list[list[int]]:
+        """Of each document as much as is read."""
+        return [ids[: self.max_tokens] for ids in documents]
+
     def _sums(
         self,
         language_model: _causal_lm.LanguageModel,

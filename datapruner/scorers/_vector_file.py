@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from datapruner.corpus.uids import hash64, hash64_bytes
+from datapruner.corpus.uids import hash64_bytes
 from datapruner.scorers._copy_state import packed
 from prunekernels._unit import unit_rows
 from prunekernels.kmeans import kmeans
@@ -33,15 +34,18 @@ class VectorFile:
     def __len__(self) -> int:
         return sum(map(len, self._keys))
 
-    def add(self, uids: Sequence[str], vectors: np.ndarray, name: str) -> None:
-        """`vectors` [n, d] of the rows `uids`; raises ValueError naming `name` where d is not that of the others."""
+    def add(self, uids: Sequence[str], keys: np.ndarray, vectors: np.ndarray, name: str) -> None:
+        """`vectors` [n, d] of the rows `uids`, whose hashes are `keys` uint64 [n].
+
+        Raises ValueError naming `name` where d is not that of the others.
+        """
         if self.width not in (None, vectors.shape[1]):
             raise ValueError(f"{name}: want vectors of {self.width} numbers, got {vectors.shape[1]}")
         self.width = vectors.shape[1]
         # a negative zero is a zero
         unit = unit_rows(torch.tensor(vectors)).numpy() + 0.0
         self._file.write(unit.tobytes())
-        self._keys.append(hash64(uids))
+        self._keys.append(keys)
         self._contents.append(np.where(unit.any(1), hash64_bytes([row.tobytes() for row in unit]), self._keys[-1]))
         self.uids.append(packed(uids))
 
@@ -60,22 +64,34 @@ class VectorFile:
         return np.concatenate([np.zeros(0, np.uint64), *self._contents])
 
 
-def centroids_of(rows: np.ndarray, k: int, iterations: int, seed: int) -> np.ndarray:
-    """Centroids of spherical k-means on all of `rows`; float32 [k or fewer, d]."""
+class Clusters(NamedTuple):
+    """`centroids` float32 [k or fewer, d] of spherical k-means, and the cluster of each row, int64 [n]."""
+
+    centroids: np.ndarray
+    of: np.ndarray
+
+
+def clustered(rows: np.ndarray, drawn: np.ndarray, k: int, iterations: int, seed: int) -> Clusters:
+    """Clusters of all `rows`, whose centroids are trained on those with the numbers `drawn` int64 [m]."""
     if not len(rows):
-        return np.zeros((0, rows.shape[1]), np.float32)
-    return kmeans(torch.from_numpy(rows), min(k, len(rows)), True, iterations, seed).centroids.numpy()
+        return Clusters(np.zeros((0, rows.shape[1]), np.float32), np.zeros(0, np.int64))
+    found = kmeans(torch.from_numpy(rows[drawn]), min(k, len(drawn)), True, iterations, seed)
+    centroids, of = found.centroids, np.empty(len(rows), np.int64)
+    of[drawn] = found.assignment.numpy()
+    if len(drawn) < len(rows):
+        for start in range(0, len(rows), BLOCK):
+            block = torch.tensor(rows[start : start + BLOCK])
+            of[start : start + BLOCK] = (block @ centroids.T).numpy().argmax(1)
+    return Clusters(centroids.numpy(), of)
 
 
-def assigned(rows: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest centroid of each row, int64 [n], and the cosine to it: equal rows have equal ones, float64 [n]."""
-    clusters, cosines = np.zeros(len(rows), np.int64), np.zeros(len(rows))
+def cosines_to_centroids(rows: np.ndarray, clusters: Clusters) -> np.ndarray:
+    """The cosine of each row to the centroid of its cluster, float64 [n]: equal rows have equal ones."""
+    cosines = np.zeros(len(rows))
     for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        nearest = (torch.tensor(block) @ torch.from_numpy(centroids).T).argmax(1).numpy()
-        clusters[start : start + BLOCK] = nearest
-        cosines[start : start + BLOCK] = np.einsum("nd,nd->n", block, centroids[nearest], dtype=np.float64)
-    return clusters, cosines
+        own = clusters.centroids[clusters.of[start : start + BLOCK]]
+        cosines[start : start + BLOCK] = np.einsum("nd,nd->n", rows[start : start + BLOCK], own, dtype=np.float64)
+    return cosines
 
 
 def groups(members: np.ndarray, clusters: np.ndarray, rows: np.ndarray, most: int, seed: int) -> Iterator[np.ndarray]:

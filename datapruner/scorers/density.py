@@ -11,31 +11,24 @@ Deduplicate first: copies are density.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 
-from datapruner.scorers._drawn_vectors import drawn_vectors
-from datapruner.scorers._neighbors import blocks_of_cosines
-from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
+from datapruner.scorers._neighbors import NeighborScorer
 
 
 @dataclass(frozen=True)
-class Density(Scorer):
+class Density(NeighborScorer):
     """Paper: Sachdeva et al. 2024 (arXiv:2402.09668); mean Gaussian kernel of the embedding to other rows.
 
-    `features` names the field or column with a row's embedding, [d]; `bandwidth` is h, a distance of unit vectors.
+    `bandwidth` is h, a distance of unit vectors.
     """
 
-    features: str = "embedding"
-    bandwidth: float = 0.3
     rows: int = 16_384
-    seed: int = 0
+    bandwidth: float = 0.3
 
-    needs: ClassVar[tuple[str, ...]] = ()
     direction: ClassVar[str] = "higher has more rows like it; in [0, 1]"
     cost: ClassVar[str] = "2 d FLOP a row and bucket"
     default_selector: ClassVar[str] = "bottom"
@@ -46,18 +39,7 @@ class Density(Scorer):
                 f"density wants a bandwidth above 0 and at least 2 rows, got {self.bandwidth} and {self.rows}"
             )
 
-    def vectors(self) -> tuple[str, ...]:
-        return (self.features,)
-
-    def fit(self, corpus: Iterable[Batch]) -> State:
-        drawn = drawn_vectors(corpus, self.features, self.rows, self.seed)
-        return {"keys": drawn.keys, "vectors": drawn.vectors}
-
-    def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
-        scores = []
-        for cosines in blocks_of_cosines("density", batch, self.features, state):
-            # of unit vectors |x - y|^2 is 2 - 2 cos; -inf, which is the row itself, counts 0
-            kernel = torch.exp((cosines - 1) / self.bandwidth**2)
-            others = (cosines > -torch.inf).sum(1).clamp(min=1)
-            scores.append(kernel.sum(1, dtype=torch.float64) / others)
-        return torch.cat(scores).float().numpy() if scores else np.zeros(0, np.float32)
+    def of_cosines(self, cosines: torch.Tensor) -> torch.Tensor:
+        # of unit vectors |x - y|^2 is 2 - 2 cos; -inf, which is the row itself, counts 0
+        kernel = torch.exp((cosines - 1) / self.bandwidth**2)
+        return kernel.sum(1, dtype=torch.float64) / (cosines > -torch.inf).sum(1).clamp(min=1)

@@ -36,6 +36,7 @@ class ExactDuplicate(Scorer):
     against: str | None = field(default=None, metadata=SECOND_CORPUS)
     against_text: str = "text"
 
+    scores_by_number: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is a later copy, 0 the first"
     cost: ClassVar[str] = "a hash a row"
     default_selector: ClassVar[str] = "threshold:maximum=0"

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from datapruner.scoring.scorer import COSMETIC, Batch, Scorer
+from datapruner.training.classifier import Inputs, checked_classifier
 from datapruner.training.gradient_norms import gradient_norms
-from datapruner.training.sequence_classifier import Inputs, SequenceClassifier, checked_classifier, load_classifier
+from datapruner.training.sequence_classifier import SequenceClassifier, load_classifier
 
 
 @dataclass(frozen=True)

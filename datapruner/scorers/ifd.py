@@ -26,14 +26,14 @@ from datapruner.corpus.uids import splitmix64
 from datapruner.scorers._drawn import Drawn
 from datapruner.scorers._last_batch import last_batch
 from datapruner.scorers._length_bins import fit_bins, quantiles
-from datapruner.scorers._lm_scorer import LanguageModelScorer
+from datapruner.scorers._lm_scorer import TextLossScorer
 from datapruner.scoring.scorer import NOTHING, Batch, State
 
 Row = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Ifd(LanguageModelScorer):
+class Ifd(TextLossScorer):
     """Paper: Li et al. 2023 (arXiv:2308.12032); loss of an answer with its prompt over the loss without.
 
     `prompt` and `answer` name the fields of a row; a line end stands between them.
@@ -84,7 +84,7 @@ class Ifd(LanguageModelScorer):
     def _ifd(self, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
         """ifd of each row, float64 [n], and the number of tokens that count, int64 [n]."""
         prompts = self._loaded.tokenize([f"{prompt}\n" for prompt, _, _ in rows])
-        answers = self._loaded.tokenize([answer for _, answer, _ in rows])
+        answers = self._read(self._loaded.tokenize([answer for _, answer, _ in rows]))
         uids = [uid for _, _, uid in rows]
         prompts = [self._cut(prompt, len(answer)) for prompt, answer in zip(prompts, answers, strict=True)]
         both = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]

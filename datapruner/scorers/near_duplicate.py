@@ -56,6 +56,7 @@ class NearDuplicate(Scorer):
     seed: int = 0
 
     version: ClassVar[int] = 2
+    scores_by_number: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is more like an earlier text; 1 is a copy; in [0, 1]"
     cost: ClassVar[str] = "a hash a shingle and permutation, then a comparison for each pair that shares a band"
     default_selector: ClassVar[str] = "threshold:maximum=0.8"
@@ -129,7 +130,7 @@ class NearDuplicate(Scorer):
     def _links(self, signatures: np.ndarray, wholes: np.ndarray, order: np.ndarray, n: int) -> Links:
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
-        copies, firsts = _copies.equal_rows(wholes, rank)
+        copies, firsts = _copies.equal_rows(wholes, order)
         different = np.ones(len(order), dtype=bool)
         different[copies] = False
 

@@ -6,7 +6,8 @@
 Higher is more of a duplicate; copies in other sizes, formats and qualities have 0.9 and more, unrelated images about
 0.5. Which earlier rows count, `semantics` says (_copies.py); "earlier" is by pixels, the larger first, then by the
 64-bit hash of the uid, or with keep="first" the order of the corpus; rows of an older corpus come before all. A broken
-image is like nothing. All pairs are compared, so that none is missed: about 3 ns each, a minute for 200,000 images.
+image is like nothing, and so is one without an earlier image of more than 0.8, where unrelated ones begin to be alike.
+No such pair is missed (see _hamming.py), and about one pair of sixty has to be compared; equal hashes need not be.
 """
 
 from __future__ import annotations
@@ -24,15 +25,14 @@ from datapruner.corpus.uids import hash64
 from datapruner.scorers import _copies
 from datapruner.scorers._copies import Pairs, Semantics
 from datapruner.scorers._copy_state import copy_details, copy_score, copy_state, packed
+from datapruner.scorers._hamming import BITS, near_pairs
 from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 from datapruner.scoring.workspace import Workspace
 from prunekernels.extras import require
 
-BITS, SIDE = 64, 32
-# pairs that are compared at a time
-PAIRS = 1 << 22
-# below it images are unrelated: such pairs are not kept
-LEAST = 0.65
+SIDE = 32
+# of more bits that differ pairs are not looked for: at 0.8 and below unrelated images begin to be alike
+RADIUS, LEAST = 12, 0.8
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,11 @@ class PerceptualHash(Scorer):
     against: str | None = field(default=None, metadata=SECOND_CORPUS)
     against_image: str = "image"
 
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("images",)
-    direction: ClassVar[str] = "higher is more like an earlier image; 1 has the same hash; 0 is like none"
-    cost: ClassVar[str] = "one decoding a picture, then n^2 / 2 comparisons of 64 bits"
+    scores_by_number: ClassVar[bool] = True
+    direction: ClassVar[str] = "higher is more like an earlier image; 1 has the same hash; 0 is like none above 0.8"
+    cost: ClassVar[str] = "one decoding a picture, then about n^2 / 120 comparisons of 64 bits"
     default_selector: ClassVar[str] = "threshold:maximum=0.9"
 
     def check(self) -> None:
@@ -84,9 +86,11 @@ class PerceptualHash(Scorer):
         first = [rows] if self.keep == "first" else [rows, keys, -pixels]
         rank[np.lexsort([*first, rows < n])] = rows
         whole = np.flatnonzero(pixels > 0)
-        found = _copies.links(
-            lambda: _pairs(hashes, whole[rank[whole].argsort()], n), rank, self.semantics, self.threshold
-        )
+        in_order = whole[rank[whole].argsort()]
+        copies, firsts = _copies.equal_rows(hashes, in_order)
+        different = in_order[~np.isin(in_order, copies)]
+        found = _copies.links(lambda: _pairs(hashes, different, n), rank, self.semantics, self.threshold)
+        found.similarity[copies], found.nearest[copies] = 1, firsts
         return copy_state(found, n, self.threshold, every)
 
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
@@ -122,12 +126,6 @@ def _hashed(rows: Batch | Chunk) -> dict[str, np.ndarray]:
 
 def _pairs(hashes: np.ndarray, order: np.ndarray, n: int) -> Iterator[Pairs]:
     """All pairs of the rows of `order` that are more alike than unrelated ones; the later is one of the first `n`."""
-    signs = np.unpackbits(hashes[order].astype(">u8").view(np.uint8).reshape(-1, 8), axis=1).astype(np.float32) * 2 - 1
-    height = max(1, PAIRS // max(1, len(order)))
-    for start in range(0, len(order), height):
-        # equal bits less those that differ: whole numbers, which float32 holds exactly
-        similarity = (signs[start : start + height] @ signs[: start + height].T + BITS) / (2 * BITS)
-        later, earlier = np.nonzero(similarity > LEAST)
-        near = (earlier < later + start) & (order[later + start] < n)
-        later, earlier = later[near], earlier[near]
-        yield Pairs(order[later + start], order[earlier], similarity[later, earlier])
+    for later, earlier, bits in near_pairs(hashes[order], RADIUS):
+        own = order[later] < n
+        yield Pairs(order[later[own]], order[earlier[own]], (1 - bits[own] / BITS).astype(np.float32))

@@ -3,10 +3,11 @@
     perplexity = exp(mean over scored tokens of -log p(token | tokens before it in its window))
 
 Higher is harder for the model. A text of more than `window` tokens is scored in consecutive windows that overlap in one
-token, so that every token is scored once; its mean is over all of them. With `bos="none"` nothing is put in front and
-the first token is not scored; with "add" the tokenizer's BOS stands before the text and it is. A text with nothing to
-score gets the vocabulary's size, the perplexity of knowing nothing. Windows are batched by length inside a batch of
-rows, so that the score hangs neither on its neighbours nor on its place, up to the rounding of float32.
+token, so that every token is scored once; its mean is over all of them, or over those among its first `max_tokens`.
+With `bos="none"` nothing is put in front and the first token is not scored; with "add" the tokenizer's BOS stands
+before the text and it is. A text with nothing to score gets the vocabulary's size, the perplexity of knowing nothing.
+Windows are batched by length inside a batch of rows, so that the score hangs neither on its neighbours nor on its
+place, up to the rounding of float32.
 
 `unit="bits_per_byte"` compares models and languages of unlike tokens: bits of the mean token times tokens of the text
 over its bytes; 8 where nothing is scored. `correct="length"` gives the quantile among rows of about as many tokens
@@ -40,7 +41,7 @@ from datapruner.scorers._causal_lm import LanguageModel
 from datapruner.scorers._cross_fit import halves, references, train_references
 from datapruner.scorers._drawn import Drawn
 from datapruner.scorers._length_bins import fit_bins, quantiles
-from datapruner.scorers._lm_scorer import LanguageModelScorer
+from datapruner.scorers._lm_scorer import TextLossScorer
 from datapruner.scorers._packed import Packed, tokens_of
 from datapruner.scorers._reference_lm import Training
 from datapruner.scoring.scorer import NOTHING, Batch, State
@@ -58,7 +59,7 @@ LARGEST = math.log(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
-class Perplexity(LanguageModelScorer):
+class Perplexity(TextLossScorer):
     """Paper: Ankner et al. 2024, Perplexed by Perplexity (arXiv:2405.20541); exp of the mean token loss.
 
     `vocabulary`, `width`, `layers` and `tokens` (how many are learned from) are of a reference that is trained.
@@ -121,7 +122,8 @@ class Perplexity(LanguageModelScorer):
             own = [texts[place] for place in places]
             documents = model.tokenize(own)
             whole = np.array([len(ids) for ids in documents], dtype=np.int64)
-            sums, tokens = self._sums(model, self._begun(model, documents), [uids[place] for place in places], "nll")
+            read = self._begun(model, self._read(documents))
+            sums, tokens = self._sums(model, read, [uids[place] for place in places], "nll")
             means, unknown = sums / tokens.clip(1), math.log(model.vocabulary)
             if self.unit == "bits_per_byte":
                 sizes = np.array([len(text.encode()) for text in own], dtype=np.int64)
@@ -179,7 +181,7 @@ class Perplexity(LanguageModelScorer):
         """What each model is to read of a batch."""
         found: dict[str, np.ndarray] = {}
         for half, (model, places) in enumerate(zip(models, self._places(batch.texts), strict=True)):
-            documents = model.tokenize([batch.texts[place] for place in places])
+            documents = self._read(model.tokenize([batch.texts[place] for place in places]))
             made = tokens_of(documents, model.tokenizer.eos_token_id)
             made |= {"rows": batch.rows[places], "keys": splitmix64(batch.keys[places], self.seed)}
             found |= {f"{name}{half}": array for name, array in made.items()}

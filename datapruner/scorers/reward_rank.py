@@ -45,6 +45,7 @@ class RewardRank(Scorer):
     seed: int = 0
 
     needs: ClassVar[tuple[str, ...]] = ()
+    scores_by_number: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is kept first by the strategy; in [0, 1]"
     cost: ClassVar[str] = "a sort of the rewards"
 

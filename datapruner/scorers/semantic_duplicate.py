@@ -19,25 +19,28 @@ file; memory is about 100 bytes a row beside the training rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
 
 from datapruner.corpus.second_corpus import SECOND_CORPUS
-from datapruner.corpus.uids import splitmix64
+from datapruner.corpus.uids import hash64, splitmix64
 from datapruner.scorers import _copies
 from datapruner.scorers._copies import Links, Pairs, Semantics
 from datapruner.scorers._copy_state import copy_details, copy_score, copy_state
-from datapruner.scorers._dense_copies import MOST_ROWS, closest_pairs, near_pairs, tree_pairs
-from datapruner.scorers._vector_file import VectorFile, assigned, centroids_of, groups
+from datapruner.scorers._dense_copies import MOST_ROWS, closest_among, copies_of, tree_pairs
+from datapruner.scorers._vector_file import Clusters, VectorFile, clustered, cosines_to_centroids, groups
 from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
 from datapruner.scoring.second_vectors import SecondVectors
 from datapruner.scoring.workspace import Workspace
 
 Keep = Literal["hard", "easy", "first", "drawn"]
+# pairs of a step
+STEP_PAIRS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ class SemanticDuplicate(Scorer):
     train_rows: int = 1_048_576
     seed: int = 0
 
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ()
+    scores_by_number: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is more like an earlier row; in [-1, 1]"
     cost: ClassVar[str] = "k-means 2 n d k FLOP an iteration, pairs 2 n^2 d / k for k clusters"
     default_selector: ClassVar[str] = "threshold:maximum=0.9"
@@ -94,10 +99,12 @@ class SemanticDuplicate(Scorer):
         self.check()
         workspace, file = workspace or Workspace(), VectorFile()
         for batch in corpus:
-            file.add(batch.uids, batch.vectors[self.features], f"semantic_duplicate.features={self.features}")
+            file.add(
+                batch.uids, batch.keys, batch.vectors[self.features], f"semantic_duplicate.features={self.features}"
+            )
         n = len(file)
         for uids, vectors in self._older.blocks() if self.against is not None else ():
-            file.add(uids, vectors, "semantic_duplicate.against")
+            file.add(uids, hash64(uids), vectors, "semantic_duplicate.against")
         links = self._links(file, n, workspace)
         return copy_state(links, n, self.threshold, file.uids)
 
@@ -115,63 +122,116 @@ class SemanticDuplicate(Scorer):
         """Of all rows in the file, those from `n` on of the older corpus."""
         rows, keys = file.rows(), file.keys()
         clusterings = [self._clusters(rows, keys, number, workspace) for number in range(self.clusterings)]
-        rank = self._rank(keys, clusterings[0][1], n)
-        copies, firsts = _copies.equal_rows(file.contents(), rank)
+        rank = self._rank(rows, keys, clusterings[0], n)
+        copies, firsts = _copies.equal_rows(file.contents(), rank.argsort())
         different = np.ones(len(keys), dtype=bool)
         different[copies] = False
-        grouped = [self._groups(clusters, rows, np.flatnonzero(different)) for clusters, _ in clusterings]
-
-        def pairs(name: str, of: Callable[[np.ndarray], Pairs]) -> Iterator[Pairs]:
-            """What `of` finds among the rows of each group, in their order."""
-
-            def work(group: np.ndarray) -> dict[str, np.ndarray]:
-                own = group[rank[group].argsort()]
-                later, earlier, similarity = of(own)
-                return {"later": own[later], "earlier": own[earlier], "similarity": similarity}
-
-            for number, clustering in enumerate(grouped):
-                for found in workspace.each(f"{name}_{number}", clustering, work):
-                    block = Pairs(found["later"], found["earlier"], found["similarity"])
-                    yield block if self.semantics == "components" else _copies.of(block, block.later < n)
-
-        def unit(own: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(rows[own])
-
+        steps = [
+            (number, [*_steps(self._groups(clusters.of, rows, np.flatnonzero(different)))])
+            for number, clusters in enumerate(clusterings)
+        ]
+        compared = _Compared(rows, rank, steps, workspace)
         if self.semantics == "components":
-            links = _copies.components(pairs("tree", lambda own: tree_pairs(unit(own))), rank)
+            links = _copies.components(compared.trees(), rank)
             links.similarity[links.nearest < 0] = -1
         else:
-            gone = np.zeros(len(keys), dtype=bool)
-            if self.semantics == "greedy":
-                near = pairs("near", lambda own: near_pairs(unit(own), self.threshold))
-                gone = _copies.gone_by_greed(near, rank, self.threshold)
-            closest = pairs("closest", lambda own: closest_pairs(unit(own), gone[own]))
-            links = _copies.closest(closest, rank, least=-1.0)
+            links = compared.links(n, self.threshold if self.semantics == "greedy" else None)
         links.similarity[copies], links.nearest[copies] = 1, firsts
         return links
 
-    def _clusters(
-        self, rows: np.ndarray, keys: np.ndarray, number: int, workspace: Workspace
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The cluster of each row in clustering `number`, and its cosine to the centroid."""
-        seed = self.seed + number
-        centroids = (workspace.saved(f"centroids_{number}") or {}).get("centroids")
-        if centroids is None:
+    def _clusters(self, rows: np.ndarray, keys: np.ndarray, number: int, workspace: Workspace) -> Clusters:
+        """The clusters of clustering `number`."""
+        seed, name = self.seed + number, f"clusters_{number}"
+        if (known := workspace.saved(name)) is None:
             k = self.k or max(1, round((len(rows) / (2 * self.iterations)) ** 0.5))
             drawn = np.argsort(splitmix64(keys, seed), kind="stable")[: self.train_rows]
-            centroids = centroids_of(rows[drawn], k, self.iterations, seed)
-            workspace.save(f"centroids_{number}", {"centroids": centroids})
-        return assigned(rows, centroids)
+            workspace.save(name, clustered(rows, drawn, k, self.iterations, seed)._asdict())
+            known = workspace.saved(name) or {}
+        return Clusters(**known)
 
     def _groups(self, clusters: np.ndarray, rows: np.ndarray, members: np.ndarray) -> list[np.ndarray]:
         if not self.k and len(members) <= MOST_ROWS:
             return [members] if len(members) else []
         return [*groups(members, clusters, rows, MOST_ROWS, self.seed)]
 
-    def _rank(self, keys: np.ndarray, cosines: np.ndarray, n: int) -> np.ndarray:
+    def _rank(self, rows: np.ndarray, keys: np.ndarray, clusters: Clusters, n: int) -> np.ndarray:
         """The place of each row, int64 [n]; ties by the hash of the uid."""
-        rows = np.arange(len(keys))
-        first = {"hard": cosines, "easy": -cosines, "first": rows, "drawn": splitmix64(keys, self.seed)}[self.keep]
+        places = np.arange(len(keys))
+        if self.keep in ("hard", "easy"):
+            far = cosines_to_centroids(rows, clusters)
+            first = far if self.keep == "hard" else -far
+        else:
+            first = places if self.keep == "first" else splitmix64(keys, self.seed)
         rank = np.empty(len(keys), np.int64)
-        rank[np.lexsort([rows, keys, first, rows < n])] = rows
+        rank[np.lexsort([places, keys, first, places < n])] = places
         return rank
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """The pairs of all groups, found a step at a time, which is kept in `workspace`: `steps` are, for each number of a
+    clustering, lists of groups, in which rows stand in any order."""
+
+    rows: np.ndarray
+    rank: np.ndarray
+    steps: list[tuple[int, list[list[np.ndarray]]]]
+    workspace: Workspace
+
+    def trees(self) -> Iterator[Pairs]:
+        """A maximum spanning tree of each group."""
+        for (found,) in self._each("tree", lambda own, unit: (tree_pairs(unit),)):
+            yield found
+
+    def links(self, n: int, threshold: float | None) -> Links:
+        """The most similar earlier row of each of the first `n`; with a `threshold` of those that stay at it."""
+        least = 1.0 if threshold is None else threshold
+        found = [*self._each("near", lambda own, unit: copies_of(unit, least))]
+
+        def blocks(kind: int) -> Iterator[Pairs]:
+            return (_copies.of(pairs[kind], pairs[kind].later < n) for pairs in found)
+
+        if threshold is None:
+            return _copies.closest(blocks(1), self.rank, least=-1.0)
+        gone = _copies.gone_by_greed(blocks(0), self.rank, threshold)
+        # of a row that goes the closest is near it; one that stays is compared again where its closest goes
+        asks = np.zeros(len(gone), dtype=bool)
+        for block in blocks(1):
+            asks[block.later[gone[block.earlier] & ~gone[block.later]]] = True
+
+        def among_those_that_stay(own: np.ndarray, unit: torch.Tensor) -> tuple[Pairs]:
+            return (closest_among(unit, np.flatnonzero(asks[own]), np.flatnonzero(~gone[own])),)
+
+        others = (pairs for (pairs,) in self._each("again", among_those_that_stay))
+        return _copies.closest(chain(blocks(0), blocks(1), others), self.rank, gone, least=-1.0)
+
+    def _each(
+        self, name: str, of: Callable[[np.ndarray, torch.Tensor], Sequence[Pairs]]
+    ) -> Iterator[tuple[Pairs, ...]]:
+        """What `of` finds among the rows of each group, in their order, for each step as numbers of all rows."""
+
+        def work(groups: list[np.ndarray]) -> dict[str, np.ndarray]:
+            parts: dict[str, list[np.ndarray]] = {}
+            for group in groups:
+                own = group[self.rank[group].argsort()]
+                for kind, found in enumerate(of(own, torch.from_numpy(self.rows[own]))):
+                    for side, values in found._asdict().items():
+                        placed = values if side == "similarity" else own[values]
+                        parts.setdefault(f"{side}{kind}", []).append(placed)
+            return {key: np.concatenate(arrays) for key, arrays in parts.items()}
+
+        for number, steps in self.steps:
+            for kept in self.workspace.each(f"{name}_{number}", steps, work):
+                kinds = range(len(kept) // len(Pairs._fields))
+                yield tuple(Pairs(*(kept[f"{side}{kind}"] for side in Pairs._fields)) for kind in kinds)
+
+
+def _steps(groups: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Groups that are compared in one step, which a killed run has to do again at most."""
+    waiting: list[np.ndarray] = []
+    for group in groups:
+        waiting.append(group)
+        if sum(len(some) ** 2 for some in waiting) >= STEP_PAIRS:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting

@@ -19,12 +19,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from datapruner.scorers._lm_scorer import LanguageModelScorer
+from datapruner.scorers._lm_scorer import TextLossScorer
 from datapruner.scoring.scorer import NOTHING, Batch, State
 
 
 @dataclass(frozen=True)
-class TokenEl2n(LanguageModelScorer):
+class TokenEl2n(TextLossScorer):
     """Paper: Marion et al. 2023, When Less is More (arXiv:2309.04564); mean error norm of a model's tokens."""
 
     direction: ClassVar[str] = "higher is harder for the model; in [0, sqrt(2)]"
@@ -33,7 +33,7 @@ class TokenEl2n(LanguageModelScorer):
 
     @torch.inference_mode()
     def score(self, batch: Batch, state: State = NOTHING) -> np.ndarray:
-        documents = self._loaded.tokenize(batch.texts)
+        documents = self._read(self._loaded.tokenize(batch.texts))
         sums, tokens = self._sums(self._loaded, documents, batch.uids, "el2n")
         unknown = math.sqrt(1 - 1 / self._loaded.vocabulary)
         return np.where(tokens > 0, sums / tokens.clip(1), unknown).astype(np.float32)

@@ -35,6 +35,7 @@ class UrlDuplicate(Scorer):
     keep: Literal["drawn", "first"] = "drawn"
 
     needs: ClassVar[tuple[str, ...]] = ()
+    scores_by_number: ClassVar[bool] = True
     direction: ClassVar[str] = "higher is a later copy, 0 the first"
     cost: ClassVar[str] = "a hash a row"
     default_selector: ClassVar[str] = "threshold:maximum=0"

@@ -46,6 +46,8 @@ def drop_columns(table: ScoreTable, names: Sequence[str]) -> None:
 
     In this order, whenever it is cut off: what is said to be complete is there, parts are of a column that is named.
     """
+    if not names:
+        return
     for name in names:
         if name in table.manifest["columns"]:
             table.manifest["columns"][name]["complete"] = False

@@ -40,10 +40,11 @@ def save_safetensors(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     from safetensors.numpy import save_file
 
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, {"crc32": _UNKNOWN})
-    data = np.memmap(path, np.uint8, "r+")
+    data = np.memmap(path, np.uint8, "r")
     at, _ = _seal(data, path)
-    data[at : at + 8] = np.frombuffer(b"%08x" % zlib.crc32(data.data), np.uint8)
-    data.flush()
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(b"%08x" % zlib.crc32(data.data))
 
 
 def mmap_safetensors(path: Path) -> dict[str, np.ndarray]:

@@ -52,10 +52,10 @@ def score(
     scores of another input, or a column of the same name made otherwise.
     """
     source, folder = as_source(source), local_path(out)
-    check_not_input(folder, source.paths())
     columns, runs = scorers_by_column(scorers), as_engine(engine)
     runs.check()
-    source = _in_the_chunks_of(folder, source)
+    source = _in_the_chunks_of(folder, source).listed()
+    check_not_input(folder, source.paths())
     check_needs(source, columns)
     before, hashing = stamps(source), BackgroundTask(partial(fingerprint, source))
     # whether a table that is there is of this input must be known first; for a new one the input is hashed meanwhile
@@ -79,7 +79,7 @@ def score(
             raise
         missing = _register(table, columns, described, chosen)
         _fill(source, table, missing, before, runs)
-    table.source = source
+    table.source = dataclasses.replace(source)
     return table
 
 
@@ -211,7 +211,8 @@ def _fill(
 
 
 def _refuse_changed(source: Source, before: list[tuple[int, int]]) -> None:
-    if stamps(source) != before:
+    # a file that is gone or new is a change as well: they are listed again
+    if stamps(dataclasses.replace(source)) != before:
         raise ValueError(f"{', '.join(map(str, source.files()))}: the input was changed while it was read")
 
 

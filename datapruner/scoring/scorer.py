@@ -79,6 +79,11 @@ class Batch:
         """A 64-bit hash of each uid, uint64 [n]: what anything random in a scorer hangs on."""
         return hash64(self.uids)
 
+    def with_keys(self, keys: np.ndarray) -> Batch:
+        """This batch, whose `keys` somebody has taken already."""
+        vars(self)["keys"] = keys
+        return self
+
 
 @dataclass(frozen=True)
 class Scorer:
@@ -100,6 +105,8 @@ class Scorer:
     is_cheap: ClassVar[bool] = False
     # what `fit` finds holds of whichever rows it sees, and `score` needs no row numbers: some rows may be scored alone
     fits_some_rows: ClassVar[bool] = False
+    # `fit` sees all that there is to see: `score` and `details` want row numbers and the state alone
+    scores_by_number: ClassVar[bool] = False
     # an embedder's columns hold vectors
     is_vector: ClassVar[bool] = False
 

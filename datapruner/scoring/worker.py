@@ -66,22 +66,32 @@ class Worker:
             for name in todo:
                 self.table.write_scores(name, index, np.zeros(0, np.float32), {}, (places[name], offset.rows))
             return ChunkCounts(offset.rows, 0)
-        chunk, tokens = self.read(index), 0
+        tokens = 0
 
         def count(rows: float, more: int) -> None:
             nonlocal tokens
             tokens += more
             on_progress(rows, more)
 
-        with _placed(chunk):
-            batch = batch_of(self.source, self.table, chunk, todo)
+        with self._batch(index, todo) as batch:
             for name, scorer in todo.items():
                 at, state = places[name], self.states[name]
                 some = batch if len(at) == len(batch) else batch.take(at)
                 with progress.share(count, len(batch), len(todo)):
                     scores = scorer.checked(some, state)
                     self.table.write_scores(name, index, scores, scorer.detailed(some, state), (at, len(batch)))
-        return ChunkCounts(len(batch), tokens)
+        return ChunkCounts(offset.rows, tokens)
+
+    @contextmanager
+    def _batch(self, index: int, scorers: Mapping[str, Scorer]) -> Iterator[Batch]:
+        """Chunk number `index` for `scorers`; it is only read from the source where one of them looks at a row."""
+        if all(scorer.scores_by_number for scorer in scorers.values()):
+            start, uids = self.offsets[index].start, self.table.read_part(ROWS, index, "uid").to_pylist()
+            yield Batch(np.arange(start, start + len(uids), dtype=np.int64), uids, [])
+            return
+        chunk = self.read(index)
+        with _placed(chunk):
+            yield batch_of(self.source, self.table, chunk, scorers)
 
 
 @contextmanager
@@ -116,8 +126,10 @@ def batch_of(source: Source, table: ScoreTable, chunk: Chunk, scorers: Mapping[s
         raise ValueError(f"{table.part(ROWS, chunk.index)}: want {len(chunk.rows)} rows, got {len(names)}")
     refuse_other_rows(parsed, names)
     made = [name for scorer in scorers.values() for name in scorer.vectors() if name in table.vector_columns]
-    batch = source_batch(source, replace(parsed, uids=names), scorers, made)
-    return replace(batch, vectors={**batch.vectors, **{name: table.vectors(name, chunk.index) for name in made}})
+    keys = table.read_part(ROWS, chunk.index, "key").to_numpy()
+    batch = source_batch(source, replace(parsed, uids=names, keys=keys), scorers, made)
+    vectors = {**batch.vectors, **{name: table.vectors(name, chunk.index) for name in made}}
+    return replace(batch, vectors=vectors).with_keys(keys)
 
 
 def source_batch(source: Source, parsed: Chunk, scorers: Mapping[str, Scorer], made: Sequence[str] = ()) -> Batch:
@@ -125,7 +137,7 @@ def source_batch(source: Source, parsed: Chunk, scorers: Mapping[str, Scorer], m
     rows = np.arange(parsed.start, parsed.start + len(parsed.rows), dtype=np.int64)
     vectors = dict.fromkeys(name for scorer in scorers.values() for name in scorer.vectors() if name not in made)
     texts = dict.fromkeys(name for scorer in scorers.values() for name in scorer.fields())
-    return Batch(
+    batch = Batch(
         rows,
         parsed.uids,
         parsed.texts,
@@ -135,6 +147,7 @@ def source_batch(source: Source, parsed: Chunk, scorers: Mapping[str, Scorer], m
         {name: source.vectors(parsed, name) for name in vectors},
         {name: source.field_texts(parsed, name) for name in texts},
     )
+    return batch if parsed.keys is None else batch.with_keys(parsed.keys)
 
 
 def refuse_other_rows(chunk: Chunk, names: list[str]) -> None:

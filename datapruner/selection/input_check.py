@@ -19,6 +19,8 @@ def check_same_input(source: Source, selection: Selection) -> None:
     if image is not None and source.image is None:
         # files that rows name belong to the input, also for who asks for other fields
         source = dataclasses.replace(source, image=image)
+    if (limit := selection.input["fields"].get("limit")) is not None:
+        source = dataclasses.replace(source, limit=int(limit))
     reason = difference(selection.input["files"], fingerprint(source))
     if reason is not None:
         raise ValueError(f"the selection is of another input: {reason}")

@@ -12,7 +12,6 @@ beside the vectors. A pick costs some evaluations of 2 N d FLOP; the weights 2 N
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,8 +19,8 @@ import numpy as np
 import torch
 
 from datapruner.selection.candidates import Candidates
-from datapruner.selection.selector import Choice, Selector
-from datapruner.selectors._columns import drawn_order, points
+from datapruner.selectors._columns import points
+from datapruner.selectors._picks import PickingSelector, Picks
 from prunekernels import facility_location
 
 # cosines that are made at a time (16 MiB)
@@ -29,34 +28,21 @@ BLOCK_PAIRS = 2**22
 
 
 @dataclass(frozen=True)
-class FacilityLocation(Selector):
+class FacilityLocation(PickingSelector):
     """Paper: Mirzasoleiman et al. 2020, CRAIG (arXiv:1906.01827); rows near to all others in `features`, with weights.
 
     A row's weight is the number of rows that it is the nearest kept one of, itself among them.
     """
 
-    features: str = "embedding"
-
-    reads: ClassVar[str] = "vectors"
     direction: ClassVar[str] = "none: near to all others"
     cost: ClassVar[str] = "2 N d FLOP an evaluation, a few a pick; up to 8,192 rows 2 N^2 d once; weights 2 N n d"
-    needs_scores: ClassVar[bool] = False
-    nested: ClassVar[bool] = True
+    because: ClassVar[str] = "stood for in {features} by the {n} rows that are kept"
+    gives_weights: ClassVar[bool] = True
 
-    def choose(self, candidates: Candidates, n: int) -> Choice:
-        kept = np.zeros(len(candidates), dtype=bool)
-        weights = np.zeros(len(candidates), dtype=np.float32)
-        if n:
-            order = drawn_order(candidates, self.seed)
-            unit = points(candidates, self.features, order, is_unit=True)
-            picks = facility_location.facility_location(unit, n).picks
-            kept[order[picks.numpy()]] = True
-            weights[order[picks.numpy()]] = _represented(unit, picks)
-        return Choice(kept, weights=weights)
-
-    def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
-        text = f"stood for in {self.features} by the {np.count_nonzero(kept)} rows that are kept"
-        return np.zeros(len(candidates), dtype=np.int8), [text if kept.any() else "its share is 0 rows"]
+    def picks(self, candidates: Candidates, order: np.ndarray, n: int) -> Picks:
+        unit = points(candidates, self.features, order, is_unit=True)
+        found = facility_location.facility_location(unit, n).picks
+        return Picks(found.numpy(), _represented(unit, found))
 
 
 def _represented(unit: torch.Tensor, picks: torch.Tensor) -> np.ndarray:

@@ -8,43 +8,29 @@ in memory at once, with a running minimum beside them: 2 N d FLOP a pick.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from datapruner.selection.candidates import Candidates
-from datapruner.selection.selector import Choice, Selector
-from datapruner.selectors._columns import drawn_order, points
+from datapruner.selectors._columns import points
+from datapruner.selectors._picks import PickingSelector, Picks
 from prunekernels import farthest_point
 
 
 @dataclass(frozen=True)
-class FarthestPoint(Selector):
+class FarthestPoint(PickingSelector):
     """Paper: Sener and Savarese 2018 (arXiv:1708.00489); rows far from each other in the column `features`."""
 
-    features: str = "embedding"
     metric: Literal["cosine", "euclidean"] = "cosine"
     start: Literal["uid", "isolated"] = "uid"
 
-    reads: ClassVar[str] = "vectors"
     direction: ClassVar[str] = "none: far from each other"
     cost: ClassVar[str] = "2 N d FLOP a pick, one number a row beside the vectors"
-    needs_scores: ClassVar[bool] = False
-    nested: ClassVar[bool] = True
+    because: ClassVar[str] = "nearer to kept rows in {features} than the {n} that were picked"
 
-    def choose(self, candidates: Candidates, n: int) -> Choice:
-        kept = np.zeros(len(candidates), dtype=bool)
-        if n:
-            # by lot, so that equal distances do not go by the order of the rows
-            order = drawn_order(candidates, self.seed)
-            vectors = points(candidates, self.features, order)
-            first: int | Literal["isolated"] = 0 if self.start == "uid" else "isolated"
-            picks = farthest_point.farthest_point(vectors, n, self.metric, first)
-            kept[order[picks.numpy()]] = True
-        return Choice(kept)
-
-    def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
-        text = f"nearer to kept rows in {self.features} than the {np.count_nonzero(kept)} that were picked"
-        return np.zeros(len(candidates), dtype=np.int8), [text if kept.any() else "its share is 0 rows"]
+    def picks(self, candidates: Candidates, order: np.ndarray, n: int) -> Picks:
+        first: int | Literal["isolated"] = 0 if self.start == "uid" else "isolated"
+        vectors = points(candidates, self.features, order)
+        return Picks(farthest_point.farthest_point(vectors, n, self.metric, first).numpy())

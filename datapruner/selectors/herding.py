@@ -10,48 +10,36 @@ Memory: the vectors in float64, time 2 N d FLOP a pick.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from datapruner.selection.candidates import Candidates
-from datapruner.selection.selector import Choice, Selector
-from datapruner.selectors._columns import drawn_order, points
+from datapruner.selectors._columns import points
+from datapruner.selectors._picks import PickingSelector, Picks
 
 
 @dataclass(frozen=True)
-class Herding(Selector):
+class Herding(PickingSelector):
     """Paper: Rebuffi et al. 2017, iCaRL (arXiv:1611.07725); rows whose mean stays nearest to the mean of all.
 
     `features` is the column with the vectors; with `metric` cosine they are scaled to length 1 first.
     """
 
-    features: str = "embedding"
     metric: Literal["euclidean", "cosine"] = "euclidean"
 
-    reads: ClassVar[str] = "vectors"
     direction: ClassVar[str] = "none: the mean stays"
     cost: ClassVar[str] = "2 N d FLOP a pick; the vectors in float64"
-    needs_scores: ClassVar[bool] = False
-    nested: ClassVar[bool] = True
+    because: ClassVar[str] = "leads the mean of the {n} kept farther from the mean {features} than they do"
 
     def check(self) -> None:
         if self.metric not in ("euclidean", "cosine"):
             raise ValueError(f"herding wants the metric euclidean or cosine, got {self.metric!r}")
 
-    def choose(self, candidates: Candidates, n: int) -> Choice:
-        kept = np.zeros(len(candidates), dtype=bool)
-        if n:
-            order = drawn_order(candidates, self.seed)
-            vectors = points(candidates, self.features, order, self.metric == "cosine").double().numpy()
-            kept[order[herd(vectors, n)]] = True
-        return Choice(kept)
-
-    def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
-        text = f"leads the mean of the {np.count_nonzero(kept)} kept farther from the mean {self.features} than they do"
-        return np.zeros(len(candidates), dtype=np.int8), [text if kept.any() else "its share is 0 rows"]
+    def picks(self, candidates: Candidates, order: np.ndarray, n: int) -> Picks:
+        vectors = points(candidates, self.features, order, self.metric == "cosine")
+        return Picks(herd(vectors.double().numpy(), n))
 
 
 def herd(vectors: np.ndarray, n: int) -> np.ndarray:

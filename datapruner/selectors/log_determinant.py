@@ -10,7 +10,6 @@ Memory 4 n N bytes for the n rows of the factor, time 2 n N d + 2 n^2 N FLOP: fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,37 +17,26 @@ import numpy as np
 import torch
 
 from datapruner.selection.candidates import Candidates
-from datapruner.selection.selector import Choice, Selector
-from datapruner.selectors._columns import drawn_order, numbers, points
+from datapruner.selectors._columns import numbers, points
+from datapruner.selectors._picks import PickingSelector, Picks
 from prunekernels import dpp_map
 
 
 @dataclass(frozen=True)
-class LogDeterminant(Selector):
+class LogDeterminant(PickingSelector):
     """Paper: Chen et al. 2018 (arXiv:1709.05135); rows that span the most volume in `features`, weighted by `quality`.
 
     `quality` is a column of numbers of at least 0; all rows are equally good where it is empty.
     """
 
-    features: str = "embedding"
     quality: str = ""
 
     reads: ClassVar[str] = "vectors; another column as quality, where named"
     direction: ClassVar[str] = "none: the most volume"
     cost: ClassVar[str] = "2 n N d + 2 n^2 N FLOP, 4 n N bytes"
-    needs_scores: ClassVar[bool] = False
-    nested: ClassVar[bool] = True
+    because: ClassVar[str] = "adds less volume in {features} than the {n} rows that are kept"
 
-    def choose(self, candidates: Candidates, n: int) -> Choice:
-        kept = np.zeros(len(candidates), dtype=bool)
-        if n:
-            order = drawn_order(candidates, self.seed)
-            vectors = points(candidates, self.features, order)
-            strength = np.ones(len(kept)) if not self.quality else numbers(candidates, self.quality)[order]
-            picks = dpp_map.dpp_map(vectors, torch.from_numpy(strength.astype(np.float32)), n)
-            kept[order[picks.numpy()]] = True
-        return Choice(kept)
-
-    def reasons(self, candidates: Candidates, kept: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
-        text = f"adds less volume in {self.features} than the {np.count_nonzero(kept)} rows that are kept"
-        return np.zeros(len(candidates), dtype=np.int8), [text if kept.any() else "its share is 0 rows"]
+    def picks(self, candidates: Candidates, order: np.ndarray, n: int) -> Picks:
+        strength = numbers(candidates, self.quality)[order] if self.quality else np.ones(len(order))
+        vectors = points(candidates, self.features, order)
+        return Picks(dpp_map.dpp_map(vectors, torch.from_numpy(strength.astype(np.float32)), n).numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 
 
@@ -11,6 +12,9 @@ def require(module: str, extra: str) -> ModuleType:
 
     Of a package that is there and broken it says also what that lacks.
     """
+    # asked for each row or file, the import system takes longer than many a use
+    if (known := sys.modules.get(module)) is not None:
+        return known
     try:
         return importlib.import_module(module)
     except ImportError as error:

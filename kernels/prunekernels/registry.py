@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from pathlib import Path
@@ -69,7 +71,7 @@ def methods(package: str, kind: type[Kind]) -> Methods[Kind]:
             found[name] = load(package, name, kind)
         except ValueError as error:
             failed[name] = str(error)
-    for point in entry_points(group=package):
+    for point in _points(package):
         if point.name in built_in:
             failed[f"{point.name} of {_origin(point)}"] = f"{package} has a {point.name!r} of its own, which stays"
     return Methods(found, failed)
@@ -80,11 +82,22 @@ def _files(package: str) -> list[str]:
     return [module.name for module in pkgutil.iter_modules(folder.__path__) if not module.name.startswith("_")]
 
 
+def _points(package: str) -> tuple[EntryPoint, ...]:
+    """The entry points of the group `package`."""
+    return _read_points(entry_points, package, tuple(sys.path))
+
+
+@lru_cache(maxsize=64)
+def _read_points(read: Callable[..., Iterable[EntryPoint]], package: str, _: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    # a file of every distribution is opened for it: once is enough as long as Python looks in the same places
+    return tuple(read(group=package))
+
+
 def _third_party(package: str) -> dict[str, list[EntryPoint]]:
     """The entry points that add to the folder; several where they are at odds about a name."""
     built_in = _files(package)
     found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    for point in entry_points(group=package):
+    for point in _points(package):
         if point.name not in built_in:
             # one distribution is often found on two ways
             found.setdefault(point.name, {})[_origin(point), point.value] = point

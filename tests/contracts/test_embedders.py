@@ -16,7 +16,7 @@ from prunekernels import registry, spec
 from tests.contextpruner.tiny_encoder import save_tiny_encoder
 from tests.contracts.test_scorers import ROUNDING, TEXTS, VECTORS, batch_of, part
 from tests.datapruner.tiny_models import save_tiny_classifier
-from tests.datapruner.tiny_tower import save_tiny_tower
+from tests.datapruner.tiny_tower import save_tiny_image_classifier, save_tiny_tower
 
 NAMES = registry.names(EMBEDDERS)
 
@@ -30,7 +30,9 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_tower(tmp_path_factory.mktemp("tower"))
+    folder = save_tiny_tower(tmp_path_factory.mktemp("tower"))
+    save_tiny_image_classifier(folder.parent / "classifier")
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +50,7 @@ def embedder(request: pytest.FixtureRequest, encoder: Path, tower: Path, array: 
     method = registry.load(EMBEDDERS, request.param, Embedder)
     fields = {field.name for field in dataclasses.fields(method)}
     model = tower if "images" in method.needs else encoder
-    given = {"model": model, "classifier": encoder.parent / "classifier", "path": array}
+    given = {"model": model, "classifier": model.parent / "classifier", "path": array}
     text = ",".join(f"{name}={path}" for name, path in given.items() if name in fields)
     return spec.build(EMBEDDERS, f"{request.param}:{text}" if text else request.param, Embedder)
 

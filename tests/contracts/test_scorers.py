@@ -21,6 +21,7 @@ from PIL import Image
 
 from datapruner import Batch, Scorer
 from datapruner.scoring.scorer_columns import SCORERS
+from datapruner.scoring.workspace import Workspace
 from prunekernels import registry, spec
 from tests.datapruner.tiny_models import save_tiny_classifier, save_tiny_model
 from tests.datapruner.tiny_records import save_tiny_record
@@ -241,3 +242,14 @@ def test_a_second_process_says_the_same(model: Path) -> None:
     for text, said in zip(texts, done.stdout.split(), strict=True):
         scorer = spec.build(SCORERS, text, Scorer)
         assert fitted(scorer, batch_of(list(range(12)))).tobytes().hex() == said, text
+
+
+def test_row_numbers_alone_do_where_it_says_so(scorer: Scorer) -> None:
+    if not scorer.scores_by_number:
+        pytest.skip("looks at its rows")
+    whole = batch_of([*range(len(TEXTS))])
+    state = scorer.fitted([whole], Workspace())
+    bare = Batch(whole.rows, whole.uids, [])
+    np.testing.assert_array_equal(scorer.checked(bare, state), scorer.checked(whole, state))
+    for name, values in scorer.detailed(whole, state).items():
+        np.testing.assert_array_equal(scorer.detailed(bare, state)[name], values)

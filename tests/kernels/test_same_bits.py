@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from prunekernels import budget, segments, select
+from prunekernels import binary_codes, budget, residual_codes, segments, select
 from prunekernels.attention_received import attention_received
 from prunekernels.page_rank import page_rank
 from prunekernels.token_stats import token_stats
@@ -23,6 +23,13 @@ X, W, LABELS = _random(70, 96), _random(300, 96, seed=1), torch.arange(70) * 4
 Q, K = _random(3, 4, 45, 32), _random(3, 2, 45, 32, seed=2)
 SCORES, IDS = _random(200), torch.arange(200) % 7
 
+
+def _residuals(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    buckets = residual_codes.fit(x, 2)
+    packed = residual_codes.encode(x, buckets.cutoffs)
+    return *buckets, packed, residual_codes.decode(packed, buckets.weights, 96)
+
+
 CALLS: dict[str, tuple[Callable[..., object], Tensors]] = {
     "token_stats": (lambda x, w: token_stats(x, w, LABELS), (X, W)),
     "attention_received": (lambda q, k: attention_received(q, k, causal=True), (Q, K)),
@@ -32,6 +39,11 @@ CALLS: dict[str, tuple[Callable[..., object], Tensors]] = {
     "middle": (lambda scores: select.middle(scores, [3] * 7, IDS), (SCORES,)),
     "sample": (lambda scores: select.sample(scores.detach().abs(), 20, 0), (SCORES,)),
     "reduce": (lambda values: segments.reduce(values, IDS, "mean"), (SCORES,)),
+    "residual_codes": (_residuals, (X,)),
+    "binary_codes": (
+        lambda x: binary_codes.agreement(binary_codes.signs(x[:9]), binary_codes.signs(x), [70], 96),
+        (X,),
+    ),
     "allocate": (lambda weights: budget.allocate(50, [20] * 5, weights.detach()[:5].abs()), (SCORES,)),
 }
 
@@ -51,7 +63,7 @@ def _flat(result: object) -> list[torch.Tensor]:
 
 
 # functions with a file of their own name: test_surroundings.py
-@pytest.mark.parametrize("name", ["top", "middle", "sample", "reduce", "allocate"])
+@pytest.mark.parametrize("name", ["top", "middle", "sample", "reduce", "allocate", "residual_codes", "binary_codes"])
 @pytest.mark.parametrize(
     "around",
     [

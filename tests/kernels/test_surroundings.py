@@ -13,6 +13,7 @@ import torch
 import prunekernels
 from prunekernels.attention_received import attention_received
 from prunekernels.bipartite_merge import bipartite_merge
+from prunekernels.centroid_interaction import centroid_interaction
 from prunekernels.dpp_map import dpp_map
 from prunekernels.el2n import el2n
 from prunekernels.facility_location import facility_location
@@ -20,6 +21,7 @@ from prunekernels.farthest_point import farthest_point
 from prunekernels.grand import grand
 from prunekernels.kmeans import kmeans
 from prunekernels.max_cosine import max_cosine
+from prunekernels.max_sim import max_sim
 from prunekernels.page_rank import page_rank
 from prunekernels.pool import pool
 from prunekernels.thin_out import thin_out
@@ -41,6 +43,10 @@ def _labels() -> torch.Tensor:
 CALLS: dict[str, tuple[Callable[..., object], Callable[[], tuple[torch.Tensor, ...]]]] = {
     "attention_received": (attention_received, lambda: (_draw(1, 2, N, WIDTH), _draw(1, 2, N, WIDTH, seed=1))),
     "bipartite_merge": (partial(bipartite_merge, r=9, protected=1), lambda: (_draw(N, WIDTH), _draw(N, 64, seed=1))),
+    "centroid_interaction": (
+        lambda table, weights: centroid_interaction(table, _labels(), [20, 0, N - 20], weights),
+        lambda: (_draw(WIDTH, 9), _draw(9, seed=1)),
+    ),
     "dpp_map": (partial(dpp_map, n=20), lambda: (_draw(N, WIDTH), _draw(N, seed=1).abs())),
     "el2n": (el2n, lambda: (_draw(N, WIDTH), _labels())),
     "facility_location": (partial(facility_location, n=20), lambda: (_draw(N, WIDTH),)),
@@ -48,6 +54,10 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], tuple[torch.Tensor, .
     "grand": (grand, lambda: (_draw(N, WIDTH), _labels(), _draw(N, WIDTH, seed=1))),
     "kmeans": (partial(kmeans, k=7), lambda: (_draw(N, WIDTH),)),
     "max_cosine": (max_cosine, lambda: (_draw(N, WIDTH),)),
+    "max_sim": (
+        lambda questions, documents: max_sim(questions, documents, [20, 0, N - 20], [4, 5]),
+        lambda: (_draw(9, WIDTH, seed=1), _draw(N, WIDTH)),
+    ),
     "page_rank": (partial(page_rank, iterations=5), lambda: (_draw(2, N, N).softmax(-1),)),
     "pool": (partial(pool, factor=3, method="kmeans"), lambda: (_draw(N, WIDTH),)),
     "thin_out": (partial(thin_out, n=11), lambda: (_draw(N, WIDTH),)),

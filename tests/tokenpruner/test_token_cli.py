@@ -114,7 +114,7 @@ def test_chat_forms(tmp_path, photo, chat):
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (("--method", "nope"), "tokenpruner.methods has no 'nope'; it has atp, cdpruner, dart, divprune"),
+        (("--method", "nope"), "tokenpruner.methods has no 'nope'; it has atp, cdpruner, chain, composed"),
         (("--keep-ratio", 1.5), "want a number in (0, 1], got 1.5"),
         (("--keep-ratio", 0.5, "--n-keep", 3), "want one of keep_ratio and n_keep, got keep_ratio=0.5 and n_keep=3"),
         (("--method", "divprune:n_keep=4", "--n-keep", 3), "want n_keep once, got divprune:n_keep=4 and n_keep=3"),

@@ -1,8 +1,10 @@
 """What a method before the decoder is: it ranks or picks the visual tokens of one image; the base does the rest.
 
 A method is a frozen dataclass with a default for every field. It writes only what is its own: `importance`
-(higher is kept) or `keep`, and `merge` where kept tokens stand for others. It sees one image at a time, so that
-its picks cannot depend on the other images or rows of a batch, nor on padding.
+(higher is kept) or `keep`, and `merge` where kept tokens stand for others; for each of the three it may name a part
+instead (`parts`): `scorer`, `selector`, `merging`. It sees one image at a time, so that its picks cannot depend on the
+other images or rows of a batch, nor on padding. Of a video it sees the frames: `share` says how many of each stay, or
+`choose` all at once, where tokens go into those of other frames.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
 
 from prunekernels import select
 from prunekernels._finite import refuse_where
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores, described, real_tensor
+from tokenpruner.base.parts import Part, Scorer, Selector
 from tokenpruner.base.positions import Place, Positions
 from tokenpruner.base.presets import BEFORE_DECODER, Fields
 from tokenpruner.base.token_budget import Budget
@@ -93,9 +96,42 @@ class Merge:
             raise ValueError(f"{wanted}, got {described(weight)}")
 
 
+class Choice(NamedTuple):
+    """Of a video, `picks` int64 [n] of each frame, ascending, and how all its tokens merge, frame after frame.
+
+    In `merge` the kept tokens are numbered in that order too; None is frame by frame, as `Method.merge` says.
+    """
+
+    picks: Sequence[torch.Tensor]
+    merge: Merge | None = None
+
+
+@dataclass(frozen=True)
+class ImageScorer(Scorer):
+    """A scorer of the tokens that enter the decoder."""
+
+    def score(self, context: Context) -> torch.Tensor:
+        """How much each of the image's tokens matters; float32 [N]."""
+        raise NotImplementedError(f"{type(self).__name__} does not write score")
+
+
+@dataclass(frozen=True)
+class Merging(Part):
+    """Says which of the kept tokens the others go into."""
+
+    folder = "merging"
+
+    def merge(self, context: Context, picks: torch.Tensor) -> Merge:
+        """Where each of the image's tokens goes when `picks` [n] are kept."""
+        raise NotImplementedError(f"{type(self).__name__} does not write merge")
+
+
 @dataclass(frozen=True)
 class Method(Budget, TokenMethod):
-    """The base of the methods before the decoder; how many tokens are kept is said as `Budget` has it."""
+    """The base of the methods before the decoder; how many tokens are kept is said as `Budget` has it.
+
+    What a method needs it says in `needs`; what its parts need is added.
+    """
 
     positions: Positions = "auto"
     newlines: Newlines = "compete"
@@ -108,6 +144,10 @@ class Method(Budget, TokenMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        parts: tuple[Part | None, ...] = (self.scorer, self.selector, self.merging)
+        more = frozenset[str]().union(*(part.needs for part in parts if part is not None))
+        if not more <= self.needs:
+            object.__setattr__(self, "needs", self.needs | more)
         check_choice("positions", self.positions, get_args(Positions))
         check_choice("newlines", self.newlines, get_args(Newlines))
 
@@ -116,13 +156,33 @@ class Method(Budget, TokenMethod):
         needs: frozenset[TowerNeed] = frozenset(need for need in get_args(TowerNeed) if need in self.needs)
         return frozenset() if self.keeps_all else needs, getattr(self, "tower_layer", -1)
 
+    @property
+    def scorer(self) -> ImageScorer | None:
+        """The part in place of `importance`."""
+        return None
+
+    @property
+    def selector(self) -> Selector | None:
+        """The part in place of `keep`; None picks the most important tokens."""
+        return None
+
+    @property
+    def merging(self) -> Merging | None:
+        """The part in place of `merge`; None merges nothing."""
+        return None
+
     def importance(self, context: Context) -> torch.Tensor:
         """Score the image's tokens; float32 [N], higher is kept."""
-        raise NotImplementedError(f"{type(self).__name__} writes neither importance nor keep")
+        if self.scorer is None:
+            raise NotImplementedError(f"{type(self).__name__} writes neither importance nor keep, and has no scorer")
+        return self.scorer.score(context)
 
     def keep(self, context: Context, n: int) -> torch.Tensor:
         """Pick `n` of the image's tokens; int64 [n], distinct, ascending. By default the most important ones."""
-        return select.top(checked_scores(self.importance(context), (context.size,), type(self).__name__), n)
+        if self.selector is not None and not self.selector.reads_scores:
+            return self.selector.pick(context.visual, None, n)
+        scores = checked_scores(self.importance(context), (context.size,), type(self).__name__)
+        return select.top(scores, n) if self.selector is None else self.selector.pick(context.visual, scores, n)
 
     def share(self, frames: Sequence[Context], counts: Sequence[int]) -> Sequence[int]:
         """How many tokens of each frame of a video stay, as many in all as `counts`: by default those."""
@@ -130,7 +190,27 @@ class Method(Budget, TokenMethod):
 
     def merge(self, context: Context, picks: torch.Tensor) -> Merge | None:
         """Which tokens go into which of the kept ones, `picks` [n]; None where the others are just dropped."""
-        return None
+        return None if self.merging is None else self.merging.merge(context, picks)
+
+    @property
+    def keeps_the_most_important(self) -> bool:
+        """True where `importance` alone decides."""
+        writes = self.scorer is not None or type(self).importance is not Method.importance
+        return writes and self.selector is None and type(self).keep is Method.keep
+
+    @property
+    def may_merge(self) -> bool:
+        """True where kept tokens may stand for others."""
+        return self.merging is not None or type(self).merge is not Method.merge
+
+    def choose(self, frames: Sequence[Context], counts: Sequence[int]) -> Choice:
+        """What stays of the frames of a video, as many in all as `counts`: by default of each its share."""
+        shared, sizes, first = self.share(frames, counts), [frame.size for frame in frames], frames[0]
+        if sum(shared) != sum(counts) or any(not 0 <= n <= size for n, size in zip(shared, sizes, strict=True)):
+            wanted = f"{sum(counts)} tokens shared out over frames of {sizes}"
+            got = f"in image {first.image} of row {first.row}, got {[*shared]}"
+            raise ValueError(f"{type(self).__name__}: want {wanted} {got}")
+        return Choice([self.select(frame, n) for frame, n in zip(frames, shared, strict=True)])
 
     def select(self, context: Context, n: int | None = None) -> torch.Tensor:
         """The `n` tokens that stay, by default as many as of an image alone in its row; int64 [n], ascending."""
@@ -141,6 +221,25 @@ class Method(Budget, TokenMethod):
             _check_finite(need, context)
         wanted = f"{type(self).__name__}: want {n} distinct ascending int64 indices below {context.size}"
         return check_ascending(checked_indices(self.keep(context, n), (n,), wanted), context.size, wanted)
+
+    def select_frames(self, frames: Sequence[Context], counts: Sequence[int]) -> Choice:
+        """The tokens of a video that stay, as many in all as `counts`, and how they merge."""
+        name, total, sizes = type(self).__name__, sum(counts), [frame.size for frame in frames]
+        if len(frames) == 1 or total in (0, sum(sizes)):
+            return Choice([self.select(frame, n) for frame, n in zip(frames, counts, strict=True)])
+        if type(self).choose is not Method.choose:
+            # what is chosen frame by frame is checked there
+            for frame in frames:
+                for need in sorted(self.needs):
+                    _check_finite(need, frame)
+        picks, merge = self.choose(frames, counts)
+        checked = []
+        for found, size in zip(picks, sizes, strict=True):
+            wanted = f"{name}: want distinct ascending int64 indices below {size} of each frame"
+            checked.append(check_ascending(checked_indices(found, (-1,), wanted), size, wanted))
+        if sum(map(len, checked)) != total:
+            raise ValueError(f"{name}: want {total} tokens of a video, got {sum(map(len, checked))}")
+        return Choice(checked, merge)
 
 
 def _is_positive(weight: torch.Tensor) -> bool:

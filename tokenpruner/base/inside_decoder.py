@@ -1,8 +1,9 @@
 """What a method inside the decoder is: before some layers it picks the visual tokens that go on.
 
 `stages` says before which layers, how many tokens are then left of each image, and whose attention is read for
-the choice. Like any method it sees one image at a time and writes only `importance` (higher is kept) or `keep`;
-one that lets the data decide how many tokens stay has stages without `keep_ratio` and writes `select`.
+the choice. Like any method it sees one image at a time and writes only `importance` (higher is kept) or `keep`, or
+names parts, `scorer` and `selector`; one that lets the data decide how many tokens stay has stages without
+`keep_ratio` and writes `select`.
 
     mode="drop"   the tokens leave: the layers from there on hold fewer keys and values
     mode="skip"   the tokens pass those layers by unchanged, but their keys and values are there to be read
@@ -18,20 +19,22 @@ import torch
 from prunekernels import budget, select
 from prunekernels._finite import refuse_where
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores
+from tokenpruner.base.parts import Scorer, Selector
 from tokenpruner.base.positions import Place, Positions
 from tokenpruner.base.token_method import Newlines, TokenMethod, check_choice, patches_left
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.image_layouts import Grid
 
 Mode = Literal["drop", "skip"]
+Queries = Literal["all", "last"]
 
 
 @dataclass(frozen=True)
 class Stage:
     """One cut, before decoder layer `layer`, counted from 0.
 
-    `keep_ratio` is the fraction of each image's original tokens that is left; None where the method decides.
-    `reads` is the layer whose attention the method gets: `layer` itself, computed ahead of it, or an earlier
+    `keep_ratio` is the fraction that is left of the tokens of an image that entered the decoder; None where the method
+    decides. `reads` is the layer whose attention the method gets: `layer` itself, computed ahead of it, or an earlier
     one that runs on the same tokens; None where it reads none. With queries="last" the method looks at the attention of
     the row's last token alone, and no other queries are made.
     """
@@ -39,7 +42,7 @@ class Stage:
     layer: int
     keep_ratio: float | None = None
     reads: int | None = None
-    queries: Literal["all", "last"] = "all"
+    queries: Queries = "all"
 
 
 class Cost(Protocol):
@@ -59,8 +62,9 @@ class LayerContext:
     `text` int64 [T] are the row's columns that hold no visual token; `n_newlines` how many newline tokens the image
     has besides, which are not chosen among. `grid`, `row`, `image`, `frame` and `views` as in `Context`.
 
-    `text_hidden` [T, D] are the hidden states of `text`. `costs` are those of all decoder layers, None where one is not
-    known; `row_sizes` the tokens of each image and frame of the row, and `n_others` how many other tokens it has.
+    `text_hidden` [T, D] are the hidden states of `text`. `entered` is how many of the image's tokens came to layer 0,
+    fewer than all behind a method before it. `costs` are those of all decoder layers, None where one is not known;
+    `row_sizes` the tokens of each image and frame of the row, and `n_others` how many other tokens it has.
     """
 
     hidden: torch.Tensor
@@ -80,6 +84,12 @@ class LayerContext:
     row_sizes: tuple[int, ...] = ()
     n_others: int = 0
     text_hidden: torch.Tensor | None = None
+    entered: int | None = None
+
+    @property
+    def n_entered(self) -> int:
+        """How many of the image's tokens entered the decoder: what ratios are of."""
+        return self.size if self.entered is None else self.entered
 
     @property
     def n_tokens(self) -> int:
@@ -98,6 +108,17 @@ class LayerContext:
 
 
 @dataclass(frozen=True)
+class LayerScorer(Scorer):
+    """A scorer of tokens inside the decoder; `queries` are those whose attention it looks at, None for no attention."""
+
+    queries: ClassVar[Queries | None] = None
+
+    def score(self, context: LayerContext) -> torch.Tensor:
+        """How much each of the tokens that are still there matters; float32 [N]."""
+        raise NotImplementedError(f"{type(self).__name__} does not write score")
+
+
+@dataclass(frozen=True)
 class LayerMethod(TokenMethod):
     """The base of the methods inside the decoder."""
 
@@ -113,6 +134,8 @@ class LayerMethod(TokenMethod):
     def __post_init__(self) -> None:
         for name, kind in (("positions", Positions), ("mode", Mode), ("newlines", Newlines)):
             check_choice(name, getattr(self, name), get_args(kind))
+        if self.positions == "calibrated":
+            raise ValueError('positions="calibrated" wants a method before the decoder: take "keep"')
         if self.mode == "skip" and self.positions == "compact":
             raise ValueError('want positions="keep" with mode="skip", which leaves no gaps, got "compact"')
 
@@ -120,15 +143,29 @@ class LayerMethod(TokenMethod):
         """The cuts in a decoder of `n_layers`, in order; raises ValueError where it has too few layers."""
         raise NotImplementedError(f"{type(self).__name__} does not write stages")
 
+    @property
+    def scorer(self) -> LayerScorer | None:
+        """The part in place of `importance`."""
+        return None
+
+    @property
+    def selector(self) -> Selector | None:
+        """The part in place of `keep`; None picks the most important tokens."""
+        return None
+
     def importance(self, context: LayerContext) -> torch.Tensor:
         """Score the image's tokens that are still there; float32 [N], higher is kept."""
-        raise NotImplementedError(f"{type(self).__name__} writes neither importance nor keep")
+        if self.scorer is None:
+            raise NotImplementedError(f"{type(self).__name__} writes neither importance nor keep, and has no scorer")
+        return self.scorer.score(context)
 
     def keep(self, context: LayerContext, n: int) -> torch.Tensor:
         """Pick `n` of the N tokens; int64 [n], distinct, ascending. By default the most important ones."""
+        if self.selector is not None and not self.selector.reads_scores:
+            return self.selector.pick(context.hidden, None, n)
         scores = checked_scores(self.importance(context), (context.n_tokens,), type(self).__name__)
         check_finite(scores, context, self)
-        return select.top(scores, n)
+        return select.top(scores, n) if self.selector is None else self.selector.pick(context.hidden, scores, n)
 
     def select(self, context: LayerContext) -> torch.Tensor:
         """The tokens that go on, any number of the N; int64, distinct, ascending. By default as the stage says."""
@@ -136,7 +173,7 @@ class LayerMethod(TokenMethod):
         if ratio is None:
             raise NotImplementedError(f"{type(self).__name__} writes neither a stage's keep_ratio nor select")
         place = f"image {context.image} of row {context.row}"
-        asked = budget.n_keep(context.size + context.n_newlines, ratio)
+        asked = budget.n_keep(context.n_entered + context.n_newlines, ratio)
         n = patches_left(asked, context.n_newlines, context.n_tokens, self.newlines, place)
         return torch.arange(n, device=context.kept.device) if n == context.n_tokens else self.keep(context, n)
 

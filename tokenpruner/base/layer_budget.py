@@ -5,13 +5,13 @@
     n_average      so many of each image on the average over all layers, as papers say "192 tokens"
     flops_ratio    the decoder's FLOPs for the row, as a fraction of those with all tokens
 
-A method says with `profile` what fraction of each image is left behind each of its cuts for any x. The other three are
-solved for x, image by image or row by row: every profile grows with x.
+A method says with `profile`, or by a part, its `schedule`, what fraction of each image is left behind each of its cuts
+for any x. The other three are solved for x, image by image or row by row: every profile grows with x. Fractions are of
+the tokens that enter the decoder.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,11 +19,23 @@ from typing import ClassVar
 import torch
 
 from prunekernels import budget
-from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Stage
+from tokenpruner.base.inside_decoder import LayerContext, LayerMethod, Queries, Stage
+from tokenpruner.base.parts import Part
 from tokenpruner.base.presets import INSIDE_DECODER, Fields
 from tokenpruner.base.token_method import patches_left
 
 STEPS = 60
+
+
+@dataclass(frozen=True)
+class Schedule(Part):
+    """Says before which layers tokens leave, and what fraction is left there."""
+
+    folder = "schedules"
+
+    def stages(self, n_layers: int, x: float, queries: Queries | None) -> tuple[Stage, ...]:
+        """The cuts in a decoder of `n_layers` for x in [0, 1], which read the attention of `queries`, None for none."""
+        raise NotImplementedError(f"{type(self).__name__} does not write stages")
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,8 @@ class BudgetedLayerMethod(LayerMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # a part made of wrong fields is refused here
+        _ = self.schedule
         budget.check_keep_ratio(self.keep_ratio)
         if self.flops_ratio is not None:
             budget.check_keep_ratio(self.flops_ratio)
@@ -54,14 +68,21 @@ class BudgetedLayerMethod(LayerMethod):
             raise ValueError(f"want one of keep_ratio, {', '.join(said)}, got {' and '.join(told)}")
 
     @property
+    def schedule(self) -> Schedule | None:
+        """The part in place of `profile`."""
+        return None
+
+    @property
     def keeps_all(self) -> bool:
         """True where no image, however large, loses a token."""
         others = (self.n_keep, self.n_average, self.flops_ratio)
         return self.flops_ratio == 1 or (others == (None, None, None) and self.keep_ratio == 1)
 
-    @abstractmethod
     def profile(self, n_layers: int, x: float) -> tuple[Stage, ...]:
         """The cuts in a decoder of `n_layers` where the fraction of the method is `x` in [0, 1]."""
+        if self.schedule is None:
+            raise NotImplementedError(f"{type(self).__name__} does not write profile, and has no schedule")
+        return self.schedule.stages(n_layers, x, None if self.scorer is None else self.scorer.queries)
 
     def stages(self, n_layers: int) -> tuple[Stage, ...]:
         """The cuts, whose fractions stand for themselves where no other budget is given."""
@@ -69,22 +90,30 @@ class BudgetedLayerMethod(LayerMethod):
 
     def count(self, context: LayerContext) -> int:
         """How many tokens of the image are asked for behind the cut of `context`, newlines that stay among them."""
-        whole, n_layers = context.size + context.n_newlines, len(context.costs)
+        whole, n_layers = context.n_entered + context.n_newlines, len(context.costs)
         if (self.n_keep, self.n_average, self.flops_ratio) == (None, None, None):
             return budget.n_keep(whole, _ratios([context.stage])[0])
-        number = [stage.layer for stage in self.stages(n_layers)].index(context.stage.layer)
+        if self.flops_ratio is None:
+            counts = self.counts(whole, n_layers)
+        else:
+            counts = self.counts_at(whole, n_layers, self._by_flops(context))
+        return counts[[stage.layer for stage in self.stages(n_layers)].index(context.stage.layer)]
+
+    def counts(self, whole: int, n_layers: int) -> list[int]:
+        """How many of an image's `whole` tokens are left behind each cut, by any budget but that of the row's FLOPs."""
         if self.n_keep is not None:
             if self.n_keep >= whole:
-                return whole
+                return [whole] * len(self.stages(n_layers))
             x = solved(lambda x: whole * _ratios(self.profile(n_layers, x))[-1], self.n_keep, "n_keep")
-            if number == len(self.stages(n_layers)) - 1:
-                return self.n_keep
-        elif self.n_average is not None:
+            return [*self.counts_at(whole, n_layers, x)[:-1], self.n_keep]
+        x = self.keep_ratio
+        if self.n_average is not None:
             x = solved(lambda x: whole * _mean(self.profile(n_layers, x), n_layers), self.n_average, "n_average")
-        else:
-            x = self._by_flops(context)
-        ratio = _ratios(self.profile(n_layers, x))[number]
-        return budget.n_keep(whole, ratio) if ratio > 0 else 1
+        return self.counts_at(whole, n_layers, x)
+
+    def counts_at(self, whole: int, n_layers: int, x: float) -> list[int]:
+        """The same where the fraction of the method is `x` in [0, 1]."""
+        return [budget.n_keep(whole, ratio) if ratio > 0 else 1 for ratio in _ratios(self.profile(n_layers, x))]
 
     def _by_flops(self, context: LayerContext) -> float:
         """The fraction at which the row costs `flops_ratio` of what it costs with all tokens."""

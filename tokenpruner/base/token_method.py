@@ -33,6 +33,10 @@ class TokenMethod:
     # settings of papers, the fields of each by its name
     presets: ClassVar[Mapping[str, Fields]] = {}
 
+    def __str__(self) -> str:
+        """The text form."""
+        return spec.describe(self)
+
     @classmethod
     def preset(cls, name: str) -> Self:
         """The method as a paper has it; raises ValueError with the names that there are."""

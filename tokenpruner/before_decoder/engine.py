@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from torch import nn
 
 from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.before_decoder.selection import Selection, Sequences, select_tokens
-from tokenpruner.before_decoder.shortened_inputs import behind_pruned_cache, cut_per_token, shortened
+from tokenpruner.before_decoder.shortened_inputs import Backbone, behind_pruned_cache, cut_per_token, shortened
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_layers import PrunedPrefix
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.loss_labels import LabelCut
-from tokenpruner.models.adapter import Adapter, config_number
+from tokenpruner.models.adapter import Adapter
 from tokenpruner.models.image_tokens import ImageTokens, with_samples
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, cache_of_output, check_cached
 from tokenpruner.report.prefill_record import Lengths
@@ -56,8 +57,10 @@ class BeforeDecoderEngine(DecoderHooks):
 
     def __init__(self, adapter: Adapter, method: Method, report: Report) -> None:
         super().__init__(adapter, method, report)
-        self.method, self.local = method, Local()
-        self.window = config_number(adapter.backbone.config, "sliding_window")
+        # as the report tells it, and what chooses among the tokens
+        self.method: TokenMethod = method
+        self.chooser, self.local = method, Local()
+        self.backbone = Backbone.of(adapter.backbone, method.positions)
 
     def cut(self) -> LabelCut | None:
         """Which tokens of this thread's last pass were left; None where all were."""
@@ -83,7 +86,8 @@ class BeforeDecoderEngine(DecoderHooks):
             check_arguments(kwargs, inputs, module.config)
         self.local.current = current
         cache_state.allow_masks(cache, True)
-        changed = behind_pruned_cache(inputs, past)
+        changed, current.prefix = behind_pruned_cache(inputs, past)
+        current.removed = past.removed
         if visual is not None:
             found = with_samples(visual.images(), inputs.samples)
             with current.selection.running():
@@ -96,11 +100,11 @@ class BeforeDecoderEngine(DecoderHooks):
         """What the backbone gets in place of the tokens that came; nothing where all of them stay."""
         mask = inputs.masks(past)[1]
         rows = Sequences(inputs.embeds, mask, inputs.samples)
-        selected = select_tokens(rows, found, self.method, self.adapter.grid)
+        selected = select_tokens(rows, found, self.chooser, self.adapter.grid)
         changed: Kwargs = {}
         left = mask
         if not selected.is_whole:
-            changed, index, current.prefix = shortened(inputs, past, selected, self.method.positions, self.window)
+            changed, index, current.prefix = shortened(inputs, past, selected, self.chooser.positions, self.backbone)
             current.removed = past.removed + mask.shape[1] - index.shape[1]
             left = current.prefix.mask[:, past.physical :]
             changed |= cut_per_token(kwargs, selected, index, left)

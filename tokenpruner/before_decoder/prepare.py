@@ -18,11 +18,11 @@ from torch import nn
 from prunekernels import spec
 from tokenpruner.base.before_decoder import Method
 from tokenpruner.before_decoder.selection import Selection, Sequences, select_tokens
-from tokenpruner.before_decoder.shortened_inputs import cut_per_token, shortened
+from tokenpruner.before_decoder.shortened_inputs import Backbone, cut_per_token, shortened
 from tokenpruner.decoder.attention_masks import is_made_ahead
 from tokenpruner.decoder.backbone_inputs import PER_TOKEN, BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_state import Past
-from tokenpruner.models.adapter import Adapter, VisualTokenRecorder, config_number
+from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.tower_reader import TowerReader
 from tokenpruner.models.transformers_api import CACHE_ARGUMENTS, Kwargs
@@ -72,6 +72,10 @@ def check_prompt(inputs: Tensors) -> None:
 
 def prepared_inputs(adapter: Adapter, method: Method, report: Report | None, inputs: Tensors) -> Tensors:
     """Shortened inputs of generate(); `inputs` themselves where they show no image."""
+    if method.positions == "calibrated":
+        raise ValueError(
+            f'positions="calibrated" wants a bias of the attention, which generate() takes none of: {WAY_OUT}'
+        )
     recorder = VisualTokenRecorder(TowerReader.of(adapter.merger, adapter.backbone, *method.tower_needs()))
     plain = _backbone_call(adapter, recorder, inputs)
     visual = recorder.take()
@@ -114,8 +118,8 @@ def _wanted(
     if selected.is_whole:
         index = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
         return {**kwargs, "position_ids": backbone_inputs.positions(Past())}, index, mask
-    window = config_number(adapter.backbone.config, "sliding_window")
-    changed, index, prefix = shortened(backbone_inputs, Past(), selected, method.positions, window)
+    backbone = Backbone.of(adapter.backbone, method.positions)
+    changed, index, prefix = shortened(backbone_inputs, Past(), selected, method.positions, backbone)
     return {**kwargs, **changed, **cut_per_token(kwargs, selected, index, prefix.mask)}, index, prefix.mask
 
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import torch
 
 from prunekernels._finite import raise_pending, refuse_where
 from prunekernels._sums import sum_rows
-from tokenpruner.base.before_decoder import Context, Merge, Method
+from tokenpruner.base.before_decoder import Choice, Context, Merge, Method
 from tokenpruner.base.method_output import described
 from tokenpruner.base.token_method import patches_left
 from tokenpruner.models.image_tokens import GridOf, ImageTokens, views_of
@@ -76,27 +76,34 @@ def select_tokens(rows: Sequences, images: Sequence[ImageTokens], method: Method
     contexts = _contexts(rows, judged, method, mask & ~visual, grid)
     # scores in the precision that the method takes, whatever the model runs in
     with torch.autocast(embeds.device.type, enabled=False):
-        counts = _shared(contexts, _counts(images, method), method)
-        all_picks = [method.select(context, n) for context, n in zip(contexts, counts, strict=True)]
-    for given, image, context, picks in zip(images, judged, contexts, all_picks, strict=True):
-        left, n = image.columns[picks], len(picks)
+        choices = _choices(contexts, _counts(images, method), method)
+    all_picks = [picks for _, choice in choices for picks in choice.picks]
+    for given, image, picks in zip(images, judged, all_picks, strict=True):
+        left = image.columns[picks]
         if len(image.newlines) and (method.newlines == "keep" or method.keeps_all):
             left = torch.cat([left, image.newlines]).sort().values
         dropped[given.row, given.columns], dropped[given.row, given.newlines] = True, True
         dropped[given.row, left] = False
         picked.append(PickedImage(given, left))
-        merge = method.merge(context, picks) if 0 < n < context.size else None
-        if merge is not None:
-            if not isinstance(merge, Merge):
-                raise ValueError(f"{type(method).__name__}: want a Merge or None of merge, got {described(merge)}")
-            merge.check(type(method).__name__, picks, context.size)
-            merges.append(MergedTokens.of(merge, picks, image.row * mask.shape[1] + image.columns))
+    places = [image.row * mask.shape[1] + image.columns for image in judged]
+    for first, choice in choices:
+        own = slice(first, first + len(choice.picks))
+        merges += _merges(contexts[own], places[own], choice, method)
     selected, hidden = Selection(dropped, tuple(picked), concatenated(merges)), (visual & ~mask).any(1)
     if not selected.is_whole:
         refuse_where(hidden, lambda row: f"row {row[0]}: want attention_mask 1 on image tokens, got 0")
     # once for all images, where the lengths are waited for anyway
     raise_pending()
     return selected
+
+
+def joined(parts: Sequence[Selection]) -> Selection:
+    """What was chosen of some images and of others, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    dropped = torch.stack([part.dropped for part in parts]).any(0)
+    merged = concatenated([part.merged for part in parts if part.merged is not None])
+    return Selection(dropped, tuple(image for part in parts for image in part.images), merged)
 
 
 def _contexts(
@@ -115,19 +122,35 @@ def _contexts(
     return contexts
 
 
-def _shared(contexts: Sequence[Context], counts: Sequence[int], method: Method) -> list[int]:
-    """`counts` as the method shares them out over the frames of each video."""
-    shared: list[int] = []
-    pairs = zip(contexts, counts, strict=True)
-    for (row, image), group in groupby(pairs, key=lambda pair: (pair[0].row, pair[0].image)):
-        frames, own = zip(*group, strict=True)
-        found = method.share(frames, own) if len(frames) > 1 and 0 < sum(own) < sum(one.size for one in frames) else own
-        sizes, name = [context.size for context in frames], type(method).__name__
-        if sum(found) != sum(own) or any(not 0 <= n <= size for n, size in zip(found, sizes, strict=True)):
-            wanted = f"{sum(own)} tokens shared out over frames of {sizes}"
-            raise ValueError(f"{name}: want {wanted} in image {image} of row {row}, got {[*found]}")
-        shared += found
-    return shared
+def _choices(contexts: Sequence[Context], counts: Sequence[int], method: Method) -> list[tuple[int, Choice]]:
+    """What the method chooses of each image or video, beside the number of its first frame among all."""
+    found: list[tuple[int, Choice]] = []
+    numbered = enumerate(zip(contexts, counts, strict=True))
+    for _, group in groupby(numbered, key=lambda entry: (entry[1][0].row, entry[1][0].image)):
+        numbers, pairs = zip(*group, strict=True)
+        frames, own = zip(*pairs, strict=True)
+        found.append((numbers[0], method.select_frames(frames, own)))
+    return found
+
+
+def _merges(
+    frames: Sequence[Context], places: Sequence[torch.Tensor], choice: Choice, method: Method
+) -> list[MergedTokens]:
+    """What is merged in an image or video, whose tokens have the flat `places` [N], frame by frame or over all."""
+    if choice.merge is not None:
+        firsts = [0, *accumulate(frame.size for frame in frames)]
+        picks = torch.cat([own + first for own, first in zip(choice.picks, firsts, strict=False)])
+        return [_checked(choice.merge, picks, torch.cat([*places]), method)]
+    whole = zip(frames, places, choice.picks, strict=True)
+    found = [(method.merge(frame, picks), picks, own) for frame, own, picks in whole if 0 < len(picks) < frame.size]
+    return [_checked(merge, picks, own, method) for merge, picks, own in found if merge is not None]
+
+
+def _checked(merge: object, picks: torch.Tensor, places: torch.Tensor, method: Method) -> MergedTokens:
+    if not isinstance(merge, Merge):
+        raise ValueError(f"{type(method).__name__}: want a Merge or None of merge, got {described(merge)}")
+    merge.check(type(method).__name__, picks, len(places))
+    return MergedTokens.of(merge, picks, places)
 
 
 def _counts(images: Sequence[ImageTokens], method: Method) -> list[int]:

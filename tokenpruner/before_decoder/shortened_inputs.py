@@ -5,19 +5,28 @@ A pass that follows a pruned past gets the mask and positions that fit what its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
 from tokenpruner.base.positions import Positions
+from tokenpruner.before_decoder.calibrated_masks import (
+    behind_calibrated,
+    calibrated,
+    calibrated_mask,
+    check_calibrated,
+)
 from tokenpruner.before_decoder.selection import Selection
 from tokenpruner.decoder.attention_masks import cut_made_masks, with_removed
 from tokenpruner.decoder.backbone_inputs import DEEPSTACK, INPUT_NAMES, PER_TOKEN, VISUAL_MASK, BackboneInputs
 from tokenpruner.decoder.cache_layers import PrunedPrefix
 from tokenpruner.decoder.cache_state import Past
+from tokenpruner.decoder.calibration import rotary_frequencies
 from tokenpruner.decoder.kept_tokens import kept_index
 from tokenpruner.decoder.packed_rows import block_mask, counts_within
 from tokenpruner.decoder.position_ids import cut_position_ids
+from tokenpruner.models.adapter import config_number
 from tokenpruner.models.transformers_api import Kwargs
 
 
@@ -45,10 +54,25 @@ def gather(tokens: Tokens, dropped: torch.Tensor, policy: Positions, index: torc
     return Tokens(embeds.masked_fill(~mask[..., None], 0), mask, position_ids.masked_fill(~mask, 0), samples)
 
 
+@dataclass(frozen=True)
+class Backbone:
+    """What of a text backbone decides masks: its sliding `window`, and the `frequencies` that calibrate attention."""
+
+    window: int | None = None
+    frequencies: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, backbone: nn.Module, policy: Positions) -> Backbone:
+        """Read off a backbone; raises ValueError where it cannot have positions of this `policy`."""
+        frequencies = rotary_frequencies(backbone) if policy == "calibrated" else None
+        return cls(config_number(getattr(backbone, "config"), "sliding_window"), frequencies)  # noqa: B009
+
+
 def shortened(
-    inputs: BackboneInputs, past: Past, selected: Selection, policy: Positions, window: int | None = None
+    inputs: BackboneInputs, past: Past, selected: Selection, policy: Positions, backbone: Backbone
 ) -> tuple[Kwargs, torch.Tensor, PrunedPrefix]:
     """What the backbone gets without the dropped tokens; which columns stay, [B, P]; and the cache's new prefix."""
+    check_calibrated(inputs, past, policy)
     past_mask, mask = inputs.masks(past)
     index = kept_index(mask, selected.dropped)
     tokens = Tokens(selected.with_merged(inputs.embeds), mask, inputs.positions(past), inputs.samples)
@@ -63,11 +87,14 @@ def shortened(
     if tokens.samples is not None:
         whole = block_mask(tokens.samples, tokens.mask, inputs.embeds)
     if inputs.made_mask is not None:
-        made = cut_made_masks(inputs.made_mask, index, tokens.mask, past_mask, window)
+        made = cut_made_masks(inputs.made_mask, index, tokens.mask, past_mask, backbone.window)
         whole = whole if made is None else made
+    prefix = PrunedPrefix.of(torch.cat([past_mask, tokens.mask], 1), shift, _n_last(mask, selected.dropped))
+    if backbone.frequencies is not None:
+        prefix = replace(prefix, calibration=calibrated(inputs, past, selected, index, backbone.frequencies))
+        whole = calibrated_mask(prefix.calibration, past_mask, tokens.mask, tokens.embeds)
     changed: Kwargs = dict(zip(INPUT_NAMES, (tokens.embeds, whole, tokens.position_ids), strict=True))
-    slots = torch.cat([past_mask, tokens.mask], 1)
-    return changed, index, PrunedPrefix.of(slots, shift, _n_last(mask, selected.dropped))
+    return changed, index, prefix
 
 
 def _n_last(mask: torch.Tensor, dropped: torch.Tensor) -> int:
@@ -77,16 +104,21 @@ def _n_last(mask: torch.Tensor, dropped: torch.Tensor) -> int:
     return mask.shape[1] - int((gone * columns).max())
 
 
-def behind_pruned_cache(inputs: BackboneInputs, past: Past) -> Kwargs:
-    """Mask and positions for tokens that follow a pruned past; empty where the caller's are right already."""
+def behind_pruned_cache(inputs: BackboneInputs, past: Past) -> tuple[Kwargs, PrunedPrefix | None]:
+    """Mask and positions for tokens that follow a pruned past, none where the caller's are right already.
+
+    Then a prefix that the cache is to have in place of its own.
+    """
     changed: Kwargs = {}
     if past.prefix is None:
-        return changed
+        return changed, None
+    if past.prefix.calibration is not None:
+        return behind_calibrated(inputs, past, past.prefix)
     if past.prefix.is_padded or inputs.attention_mask is not None or inputs.made_mask is not None:
         changed["attention_mask"] = with_removed(*inputs.masks(past), past.removed)
     if past.prefix.is_shifted:
         changed["position_ids"] = inputs.positions(past)
-    return changed
+    return changed, None
 
 
 def cut_per_token(kwargs: Kwargs, selected: Selection, index: torch.Tensor, mask: torch.Tensor) -> Kwargs:

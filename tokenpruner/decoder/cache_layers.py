@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from tokenpruner.decoder.calibration import Calibration
 from tokenpruner.models.transformers_api import (
     DynamicIndexedLayer,
     DynamicLayer,
@@ -35,7 +36,8 @@ class PrunedPrefix:
 
     The last `n_croppable` slots stand for as many last tokens: nothing was dropped among them. `is_padded` and
     `is_shifted` say whether any slot is empty and any shift not 0, looked up once; `differs_by_layer` whether the
-    layers of the cache lack different tokens, so that no mask fits all of them.
+    layers of the cache lack different tokens, so that no mask fits all of them. With a `calibration` attention wants a
+    bias for every slot.
     """
 
     mask: torch.Tensor
@@ -44,6 +46,7 @@ class PrunedPrefix:
     is_padded: bool
     is_shifted: bool
     differs_by_layer: bool = False
+    calibration: Calibration | None = None
 
     @classmethod
     def of(
@@ -55,11 +58,19 @@ class PrunedPrefix:
     def rows(self, index: torch.Tensor) -> PrunedPrefix:
         """The prefix of the batch rows `index`."""
         index = index.to(self.mask.device)
-        return replace(self, mask=self.mask[index], shift=self.shift[index])
+        own = None if self.calibration is None else self.calibration.rows(index)
+        return replace(self, mask=self.mask[index], shift=self.shift[index], calibration=own)
 
     def cropped(self, count: int) -> PrunedPrefix:
         """The prefix without its last `count` slots."""
-        return replace(self, mask=self.mask[:, : self.mask.shape[1] - count], n_croppable=self.n_croppable - count)
+        mask = self.mask[:, : self.mask.shape[1] - count]
+        own = None if self.calibration is None else self.calibration.cropped(count)
+        return replace(self, mask=mask, n_croppable=self.n_croppable - count, calibration=own)
+
+    @property
+    def needs_help(self) -> bool:
+        """True where a mask or positions of the plain kind would not fit."""
+        return self.is_padded or self.is_shifted or self.calibration is not None
 
 
 class LogicalLength:
@@ -81,8 +92,7 @@ class LogicalLength:
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Length and offset of the slots that the next mask describes."""
-        needs_help = self.prefix is not None and (self.prefix.is_padded or self.prefix.is_shifted)
-        if needs_help and not self.masks_allowed:
+        if self.prefix is not None and self.prefix.needs_help and not self.masks_allowed:
             raise ValueError(NEEDS_HELP)
         return self._slots(query_length)
 

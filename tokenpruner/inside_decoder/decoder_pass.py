@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 import torch
 
 from tokenpruner.base.inside_decoder import Stage
+from tokenpruner.base.method_chain import Split
+from tokenpruner.before_decoder.selection import Selection
 from tokenpruner.decoder.backbone_inputs import BackboneInputs
 from tokenpruner.decoder.cache_layers import PrunedPrefix
 from tokenpruner.decoder.cache_state import Past
-from tokenpruner.decoder.kept_tokens import KeptTokens
+from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
 from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.stage_selection import RemainingImage
 from tokenpruner.models.attention_probe import AttentionInputs
@@ -39,6 +41,9 @@ class DecoderPass:
     differs_by_layer: bool = False
     images: list[RemainingImage] = field(default_factory=list)
     deepstack: DeepStack | None = None
+    # of a chain: the methods of each row, or sample of it, and what a method before the decoder lets in
+    splits: dict[tuple[int, int], Split] = field(default_factory=dict)
+    entry: Selection | None = None
     attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None
     # where tokens are skipped: which ones, and the hidden states of all while a layer runs
     skipped: torch.Tensor | None = None
@@ -57,3 +62,13 @@ def last_columns(current: DecoderPass) -> torch.Tensor:
     real = kept.mask & current.is_prompt.gather(1, kept.index)
     columns = torch.arange(real.shape[1], device=real.device)
     return torch.where(real, columns, 0).amax(1)
+
+
+def taken_out(current: DecoderPass, dropped: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """The hidden states that are left of [B, P, D] without `dropped` bool [B, P]; notes where the images' tokens go."""
+    before = current.kept
+    current.kept, local = before.cut(dropped)
+    columns = before.columns_after(dropped)
+    current.images = [image.moved(columns) for image in current.images]
+    # padding holds what was dropped; a NaN there would reach the others through 0 * NaN
+    return gather_tokens(hidden, local, -2).masked_fill(~current.kept.mask[..., None].to(hidden.device), 0)

@@ -6,7 +6,8 @@ and hooks add them to those tokens that are there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -31,6 +32,16 @@ class DeepStack:
         visual = visual.bool()
         numbers = (visual.flatten().cumsum(0) - 1).view(visual.shape).masked_fill(~visual, -1)
         return cls(tuple(values), numbers)
+
+    def merged(self, with_merged: Callable[[torch.Tensor], torch.Tensor]) -> DeepStack:
+        """The features as `with_merged` [B, L, D] makes the tokens: means where others went into one."""
+        visual = self.numbers >= 0
+        values = []
+        for own in self.values:
+            spread = own.new_zeros(*visual.shape, own.shape[-1])
+            spread[visual.to(own.device)] = own
+            values.append(with_merged(spread)[visual.to(own.device)])
+        return replace(self, values=tuple(values))
 
     def add(self, number: int, hidden: torch.Tensor, kept: KeptTokens) -> torch.Tensor:
         """`hidden` [B, P, D] with the features of layer `number` added to its visual tokens."""

@@ -19,15 +19,16 @@ from torch import nn
 
 from prunekernels._finite import refuse_where
 from tokenpruner.base.inside_decoder import LayerMethod, Stage
+from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import DEEPSTACK, BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER
 from tokenpruner.decoder.cache_state import PRUNED_BEFORE, WAY_OUT_INSIDE
 from tokenpruner.decoder.hooks import DecoderHooks
-from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
+from tokenpruner.decoder.kept_tokens import KeptTokens
 from tokenpruner.decoder.loss_labels import LabelCut, answers
 from tokenpruner.decoder.packed_rows import block_mask
-from tokenpruner.inside_decoder.decoder_pass import DecoderPass, last_columns
+from tokenpruner.inside_decoder.decoder_pass import DecoderPass, last_columns, taken_out
 from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.layer_arguments import bound_arguments
 from tokenpruner.inside_decoder.layer_inputs import LayerInputs
@@ -60,7 +61,8 @@ class InsideDecoderEngine(DecoderHooks):
 
     def __init__(self, adapter: Adapter, method: LayerMethod, report: Report) -> None:
         super().__init__(adapter, method, report)
-        self.method, self.local, self.skips = method, Local(), method.mode == "skip"
+        self.method: TokenMethod = method
+        self.inside, self.local, self.skips = method, Local(), method.mode == "skip"
         self.layers = DecoderLayers.of(adapter.backbone)
         self.hooked = (*self.hooked, *self.layers.modules)
         rotary = RotaryPositions(adapter.backbone) if method.positions == "compact" else None
@@ -154,7 +156,7 @@ class InsideDecoderEngine(DecoderHooks):
         for image in images if not self.keeps_all else ():
             message = f"row {image.row}: want attention_mask 1 on image tokens, got 0"
             refuse_where(~mask[image.row, image.columns], functools.partial(_same, message))
-        return [RemainingImage.of(image, self.method.newlines) for image in images]
+        return [RemainingImage.of(image, self.inside.newlines) for image in images]
 
     def _before_layer(
         self, number: int, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
@@ -164,16 +166,16 @@ class InsideDecoderEngine(DecoderHooks):
             return None
         check_recomputed(module)
         hidden, given = bound_arguments(module, args, kwargs)
-        stage = self.stages.get(number) if current.images and not self.keeps_all else None
-        if stage is not None:
-            hidden = self._staged(current, stage, hidden, given)
+        entering = hidden
+        if current.images and not self.keeps_all:
+            hidden = self._cut_before(current, number, hidden, given)
         arguments = self._arguments(current, number, given)
         if current.images and number in self.read_ahead and not self.keeps_all:
             self._read(current, self._reading(number), hidden, arguments)
         if self.skips and not current.kept.is_whole:
             current.skipped_hidden = hidden
             hidden, arguments = computed_arguments(module, hidden, given, current.kept)
-        return None if arguments is given and stage is None else ((hidden,), arguments)
+        return None if arguments is given and hidden is entering else ((hidden,), arguments)
 
     def _after_layer(self, number: int, module: nn.Module, args: tuple[object, ...], output: object) -> object:
         current = self.local.current
@@ -204,12 +206,19 @@ class InsideDecoderEngine(DecoderHooks):
             inputs = attention_probe.read(self.layers.modules[number], hidden, arguments, parts=parts)
         current.attention_inputs = inputs, current.inputs.masks(past)[0]
 
-    def _staged(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
-        """The hidden states that go on from `stage`."""
+    def _cut_before(self, current: DecoderPass, number: int, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
+        """The hidden states that go on into layer `number`."""
+        stage = self.stages.get(number)
+        if stage is None:
+            return hidden
         if stage.reads == stage.layer:
             self._read(current, stage, hidden, self._arguments(current, stage.layer, given))
         with current.selection.running():
             return self._cut(current, stage, hidden)
+
+    def _method_of(self, current: DecoderPass, row: int, sample: int) -> LayerMethod:
+        """The method for a row, or a sample of a packed row."""
+        return self.inside
 
     def _cut(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor) -> torch.Tensor:
         """Let the method choose, and take out what it does not."""
@@ -224,30 +233,26 @@ class InsideDecoderEngine(DecoderHooks):
             current.inputs.samples,
             self.costs.layers,
         )
+        methods = functools.partial(self._method_of, current)
         with torch.no_grad():
-            chosen = select_at_stage(current.images, stage_inputs, stage, self.method, self.adapter.grid)
+            chosen = select_at_stage(current.images, stage_inputs, stage, methods, self.adapter.grid)
         current.attention_inputs = None
-        drops_newlines = self.method.newlines == "drop" and any(len(image.newlines) for image in chosen)
+        drops_newlines = self.inside.newlines == "drop" and any(len(image.newlines) for image in chosen)
         dropped = torch.zeros_like(before.mask)
         for old, new in zip(current.images, chosen, strict=True):
             dropped[old.row, old.columns] = True
             dropped[new.row, new.columns] = False
             if drops_newlines:
                 dropped[old.row, old.newlines] = True
-        chosen = [image.without_newlines() for image in chosen] if drops_newlines else chosen
         is_less = sum(len(image.kept) for image in chosen) < sum(len(image.kept) for image in current.images)
+        current.images = [image.without_newlines() for image in chosen] if drops_newlines else chosen
         if (is_less or drops_newlines) and self.skips:
             current.skipped = dropped if current.skipped is None else dropped | current.skipped
             current.kept, _ = before.cut(current.skipped)
         elif is_less or drops_newlines:
-            current.kept, local = before.cut(dropped)
-            columns = before.columns_after(dropped)
-            chosen = [image.moved(columns) for image in chosen]
-            # padding holds what was dropped; a NaN there would reach the others through 0 * NaN
-            hidden = gather_tokens(hidden, local, -2).masked_fill(~current.kept.mask[..., None].to(hidden.device), 0)
-        current.images = chosen
+            hidden = taken_out(current, dropped, hidden)
         current.cuts.append((stage, current.kept))
-        current.picked.append([image.picked(stage.layer) for image in chosen])
+        current.picked.append([image.picked(stage.layer) for image in current.images])
         return hidden
 
     def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:

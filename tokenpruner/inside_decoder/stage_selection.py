@@ -6,6 +6,7 @@ attention that a method sees is that row's, without padding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -22,6 +23,8 @@ from tokenpruner.models.decoder_layers import DecoderLayers
 from tokenpruner.models.image_tokens import GridOf, ImageTokens, views_of
 from tokenpruner.report.prefill_record import PickedImage
 
+# of a row and a sample in it
+MethodOf = Callable[[int, int], LayerMethod]
 WAY_OUT = "all layers have to hold the same tokens, take a method before the decoder, such as DivPrune"
 
 
@@ -34,16 +37,24 @@ def checked_stages(layers: DecoderLayers, method: LayerMethod) -> tuple[Stage, .
     for stage in stages:
         if stage.reads is not None and attention_of(layers.modules[stage.reads]) is None:
             raise ValueError(f"layer {stage.reads}: {unreadable(layers.modules[stage.reads])}")
-    for number in range(stages[0].layer if stages else len(layers.modules), len(layers.modules)):
+    first = stages[0].layer if stages else len(layers.modules)
+    check_own_keys(layers, first)
+    for number in range(first, len(layers.modules)):
         found = attention_of(layers.modules[number])
-        why = "" if found is None else _needs_earlier_layer(found[1])
-        if why:
-            raise ValueError(f"layer {number}, {type(layers.modules[number]).__name__}, {why}: {WAY_OUT}")
         if method.mode == "skip" and found is None:
             raise ValueError(f'mode="skip", layer {number}: {unreadable(layers.modules[number])}')
         if method.mode == "skip" and layers.kinds[number].is_flash:
             raise ValueError('mode="skip" wants attention "sdpa" or "eager", got flash attention')
     return stages
+
+
+def check_own_keys(layers: DecoderLayers, first: int) -> None:
+    """Raise ValueError where a layer from `first` on attends to what an earlier one holds."""
+    for number in range(first, len(layers.modules)):
+        found = attention_of(layers.modules[number])
+        why = "" if found is None else _needs_earlier_layer(found[1])
+        if why:
+            raise ValueError(f"layer {number}, {type(layers.modules[number]).__name__}, {why}: {WAY_OUT}")
 
 
 def _needs_earlier_layer(attention: nn.Module) -> str:
@@ -58,7 +69,8 @@ class RemainingImage:
     """The tokens of an image or frame that are still there: `kept` int64 [N] of them, at `columns` [N] by now.
 
     `newlines` are where the tokens stand by now that belong to the image and are not chosen among; `image` holds those
-    that are, `as_entered` is the image as the model has it.
+    that are, `as_entered` is the image as the model has it. `entered` and `entered_newlines` are how many of both came
+    to the first layer.
     """
 
     image: ImageTokens
@@ -66,13 +78,23 @@ class RemainingImage:
     columns: torch.Tensor
     newlines: torch.Tensor
     as_entered: ImageTokens
+    entered: int
+    entered_newlines: int
 
     @classmethod
     def of(cls, image: ImageTokens, newlines: Newlines) -> RemainingImage:
         """All tokens of an image that enters, its newlines among those that are chosen from where they `compete`."""
         own = image.with_newlines_among() if newlines == "compete" else image
         kept = torch.arange(len(own.columns), device=own.columns.device)
-        return cls(own, kept, own.columns, own.newlines, image)
+        return cls(own, kept, own.columns, own.newlines, image, len(kept), len(own.newlines))
+
+    def without(self, dropped: torch.Tensor) -> RemainingImage:
+        """What enters of it where `dropped` bool [B, L] are taken out on the way in."""
+        own = dropped[self.row].to(self.columns.device)
+        places, newlines = (~own[self.columns]).nonzero().flatten(), self.newlines[~own[self.newlines]]
+        kept, columns = self.kept[places], self.columns[places]
+        image = replace(self.image, newlines=newlines)
+        return RemainingImage(image, kept, columns, newlines, self.as_entered, len(kept), len(newlines))
 
     @property
     def row(self) -> int:
@@ -154,15 +176,17 @@ class Sequence:
 
 
 def select_at_stage(
-    images: list[RemainingImage], inputs: StageInputs, stage: Stage, method: LayerMethod, grid: GridOf
+    images: list[RemainingImage], inputs: StageInputs, stage: Stage, methods: MethodOf, grid: GridOf
 ) -> list[RemainingImage]:
-    """Let `method` pick among the tokens of each image."""
+    """Let the method of each row, or sample of a packed row, pick among the tokens of its images."""
     found: list[RemainingImage] = []
-    for _, group in groupby(images, key=lambda image: (image.row, image.image.sample)):
+    for (row, sample), group in groupby(images, key=lambda image: (image.row, image.image.sample)):
         together = list(group)
-        sequence = Sequence.of(together, inputs)
+        sequence, method = Sequence.of(together, inputs), methods(row, sample)
+        # how many tokens go on is up to the row's own method
+        own = next(one for one in method.stages(len(inputs.costs)) if one.layer == stage.layer)
         for image in together:
-            context = _context(image, inputs, sequence, stage, grid)
+            context = _context(image, inputs, sequence, own, grid)
             # scores in the precision that the method takes, whatever the model runs in
             with torch.autocast(context.hidden.device.type, enabled=False):
                 picks = method.select(context)
@@ -191,9 +215,10 @@ def _context(
         image=own.number,
         frame=own.frame,
         views=views,
-        n_newlines=len(own.newlines),
+        n_newlines=image.entered_newlines,
         costs=inputs.costs,
         row_sizes=sequence.sizes,
         n_others=len(sequence.text),
         text_hidden=sequence.text_hidden,
+        entered=image.entered,
     )

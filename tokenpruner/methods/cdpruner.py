@@ -14,12 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
-
-from prunekernels._unit import unit_rows
-from prunekernels.dpp_map import dpp_map
-from tokenpruner.base.before_decoder import Context, Method, Need
-from tokenpruner.base.token_method import check_choice
+from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.scorers.relevance import Relevance
+from tokenpruner.base.selectors.dpp import Dpp
 
 
 @dataclass(frozen=True)
@@ -31,19 +28,9 @@ class CDPruner(Method):
 
     cost: ClassVar[str] = "2 N^2 D FLOP for the cosines, then n^2 N for the picks"
     published_count: ClassVar[str] = "128, 64 or 32 of 576"
-    needs: ClassVar[frozenset[Need]] = frozenset({"visual", "text"})
+    selector = Dpp()
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("relevance", self.relevance, ("positive", "negative"))
-
-    def keep(self, context: Context, n: int) -> torch.Tensor:
-        """The `n` first picks, in the order of the sequence."""
-        visual = unit_rows(context.visual)
-        text = unit_rows(context.visual[:0] if context.text is None else context.text)
-        relevance = visual @ text.sum(0) / max(1, len(text))
-        relevance = relevance if self.relevance == "positive" else -relevance
-        low, high = relevance.min(), relevance.max()
-        # of one value alone none is more relevant than another
-        quality = torch.where(high > low, (relevance - low) / (high - low).clamp(min=1e-12), torch.ones_like(relevance))
-        return dpp_map(context.visual, quality, n).sort().values
+    @property
+    def scorer(self) -> Relevance:
+        """Cosines with the text."""
+        return Relevance(self.relevance)

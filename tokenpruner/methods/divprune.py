@@ -9,10 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from prunekernels.farthest_point import farthest_point
-from tokenpruner.base.before_decoder import Context, Method, Need
+from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.selectors.farthest_point import FarthestPoint
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,4 @@ class DivPrune(Method):
 
     cost: ClassVar[str] = "2 N^2 D FLOP for the cosines, then N a pick"
     published_count: ClassVar[str] = "9.8 %: 56 of 576, rounded"
-    needs: ClassVar[frozenset[Need]] = frozenset({"visual"})
-
-    def keep(self, context: Context, n: int) -> torch.Tensor:
-        """The `n` first picks, in the order of the sequence."""
-        return farthest_point(context.visual, n, metric="cosine", start="isolated").sort().values
+    selector = FarthestPoint()

@@ -11,10 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from prunekernels.facility_location import facility_location
-from tokenpruner.base.before_decoder import Context, Method, Need
+from tokenpruner.base.before_decoder import Method
+from tokenpruner.base.selectors import facility_location
 
 
 @dataclass(frozen=True)
@@ -25,8 +23,4 @@ class FacilityLocation(Method):
 
     cost: ClassVar[str] = "2 N^2 D FLOP for the cosines, then N for each gain, lazily"
     published_count: ClassVar[str] = "any budget of a whole video"
-    needs: ClassVar[frozenset[Need]] = frozenset({"visual"})
-
-    def keep(self, context: Context, n: int) -> torch.Tensor:
-        """The `n` first picks, in the order of the sequence."""
-        return facility_location(context.visual, n).picks.sort().values
+    selector = facility_location.FacilityLocation()

@@ -11,10 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from tokenpruner.base.inside_decoder import LayerContext, Stage
 from tokenpruner.base.layer_budget import BudgetedLayerMethod
+from tokenpruner.base.schedules.one_cut import OneCut
+from tokenpruner.base.scorers.last_token import LastToken
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,9 @@ class FastV(BudgetedLayerMethod):
     cost: ClassVar[str] = "one row of one layer's attention"
     published_count: ClassVar[str] = "50 % behind 2 layers"
 
-    def profile(self, n_layers: int, x: float) -> tuple[Stage, ...]:
-        """One cut."""
-        return (Stage(self.layer, x, reads=self.layer - 1, queries="last"),)
+    scorer = LastToken()
 
-    def importance(self, context: LayerContext) -> torch.Tensor:
-        """What the last token attends to."""
-        return context.from_last()
+    @property
+    def schedule(self) -> OneCut:
+        """One cut."""
+        return OneCut(self.layer)

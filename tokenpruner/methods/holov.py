@@ -16,9 +16,9 @@ from typing import ClassVar
 
 import torch
 
-from prunekernels import budget, select
 from prunekernels._unit import unit_rows
 from tokenpruner.base.before_decoder import Context, Method, Need
+from tokenpruner.base.selectors.crops import Crops
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,23 @@ class HoloV(Method):
     needs: ClassVar[frozenset[Need]] = frozenset({"visual", "class_attention"})
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.crops < 1 or self.alpha < 0 or self.beta < 0:
             raise ValueError(
                 f"holov wants crops of at least 1, alpha and beta of at least 0, got {self.crops}, {self.alpha} and "
                 f"{self.beta}"
             )
+        super().__post_init__()
 
-    def keep(self, context: Context, n: int) -> torch.Tensor:
-        """The best tokens of each crop, in the order of the sequence."""
+    @property
+    def selector(self) -> Crops:
+        """The best of each crop."""
+        return Crops(self.crops)
+
+    def importance(self, context: Context) -> torch.Tensor:
+        """Attended tokens, and those unlike others of their crop."""
         attention = context.of_tower("class_attention")
         crops = torch.arange(context.size, device=attention.device).tensor_split(min(self.crops, context.size))
         unit = unit_rows(context.visual)
         variance = torch.cat([(unit[own] @ unit[own].T).var(1, correction=0) for own in crops])
         scale = attention.mean() / variance.mean().clamp(min=torch.finfo(torch.float32).tiny)
-        score = self.alpha * attention + self.beta * scale * variance
-        sizes = [len(own) for own in crops]
-        weights = [float(score[own].mean()) for own in crops]
-        # crops that nothing speaks for share alike
-        counts = budget.allocate(n, sizes, weights if any(weights) else None).tolist()
-        return torch.cat([own[select.top(score[own], count)] for own, count in zip(crops, counts, strict=True)])
+        return self.alpha * attention + self.beta * scale * variance

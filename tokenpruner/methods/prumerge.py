@@ -19,8 +19,8 @@ from typing import ClassVar
 import torch
 
 from prunekernels import select
-from prunekernels._unit import unit_rows
-from tokenpruner.base.before_decoder import Context, Merge, Method, Need
+from tokenpruner.base.before_decoder import Context, Method, Need
+from tokenpruner.base.merging.nearest import Nearest
 from tokenpruner.methods._even_cells import centres
 
 
@@ -37,7 +37,9 @@ class PruMerge(Method):
 
     cost: ClassVar[str] = "one row of the tower's attention, 2 N n C FLOP for the keys"
     published_count: ClassVar[str] = "outliers of the attention: 32 of 576 on average, plus: 144"
-    needs: ClassVar[frozenset[Need]] = frozenset({"joint_attention", "keys"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"joint_attention"})
+    # each goes into the kept token with the nearest key, weighted by its attention
+    merging = Nearest(by="keys", weigh_by="joint_attention")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,11 +53,3 @@ class PruMerge(Method):
         # above every share of attention
         attention[even] = 2
         return select.top(attention, n)
-
-    def merge(self, context: Context, picks: torch.Tensor) -> Merge:
-        """Every token goes into the kept one with the nearest key, weighted by its attention."""
-        keys = unit_rows(context.of_tower("keys").flatten(1))
-        target = (keys @ keys[picks].T).max(1).indices
-        target[picks] = torch.arange(len(picks), device=picks.device)
-        # attention that float32 rounds to 0 still weighs something
-        return Merge(target, context.of_tower("joint_attention").clamp(min=torch.finfo(torch.float32).tiny))

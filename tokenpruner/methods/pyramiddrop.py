@@ -12,11 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from tokenpruner.base.inside_decoder import LayerContext, Stage
 from tokenpruner.base.layer_budget import BudgetedLayerMethod
 from tokenpruner.base.positions import Place
+from tokenpruner.base.schedules.even_stages import EvenStages
+from tokenpruner.base.scorers.last_token import LastToken
 
 
 @dataclass(frozen=True)
@@ -34,18 +33,9 @@ class PyramidDrop(BudgetedLayerMethod):
     published_count: ClassVar[str] = "50, 25 and 12.5 % behind 8, 16 and 24 of 32 layers"
     published_positions: ClassVar[Place] = "compact"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.n_stages, int) or isinstance(self.n_stages, bool) or self.n_stages < 2:
-            raise ValueError(f"want n_stages as a whole number of at least 2, got {self.n_stages!r}")
+    scorer = LastToken()
 
-    def profile(self, n_layers: int, x: float) -> tuple[Stage, ...]:
+    @property
+    def schedule(self) -> EvenStages:
         """Cuts at 1/4, 1/2 and 3/4 of the depth, for four stages."""
-        if n_layers < self.n_stages:
-            raise ValueError(f"want at least {self.n_stages} decoder layers for {self.n_stages} stages, got {n_layers}")
-        layers = [number * n_layers // self.n_stages for number in range(1, self.n_stages)]
-        return tuple(Stage(layer, x**number, layer, "last") for number, layer in enumerate(layers, 1))
-
-    def importance(self, context: LayerContext) -> torch.Tensor:
-        """What the last token attends to."""
-        return context.from_last()
+        return EvenStages(self.n_stages)

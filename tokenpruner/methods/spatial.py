@@ -43,7 +43,7 @@ class Spatial(Method):
         """The method that fills the rest, at its defaults."""
         kind = registry.load("tokenpruner.methods", self.method, TokenMethod)
         # a sample is kept as it is: what merges would be merged with it or not at all
-        if kind is Spatial or not issubclass(kind, Method) or kind.merge is not Method.merge:
+        if kind is Spatial or not issubclass(kind, Method) or kind().may_merge:
             raise ValueError(f"want another method before the decoder that merges nothing, got {self.method!r}")
         return kind()
 
@@ -55,7 +55,7 @@ class Spatial(Method):
         if n_left <= 0:
             return Stride().keep(context, n)
         inner = self.inner()
-        if type(inner).importance is not Method.importance:
+        if inner.keeps_the_most_important:
             return select.top(inner.importance(context).float().masked_fill(sampled, torch.inf), n)
         others = (~sampled).nonzero().flatten()
         sampled[others[inner.keep(replace(context, visual=context.visual[others], grid=None, views=()), n_left)]] = True

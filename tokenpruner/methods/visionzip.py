@@ -17,6 +17,7 @@ import torch
 from prunekernels import select
 from prunekernels._unit import unit_rows
 from tokenpruner.base.before_decoder import Context, Merge, Method, Need
+from tokenpruner.base.merging.nearest import into_nearest, left_over
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class VisionZip(Method):
     def keep(self, context: Context, n: int) -> torch.Tensor:
         """Dominant and contextual tokens, in the order of the sequence."""
         dominant = self._dominant(context, n)
-        others = _others(context.size, dominant)
+        others = left_over(context.size, dominant)
         n_targets = n - len(dominant)
         # one of each stretch of equal length, the first
         step = max(1, len(others) // max(1, n_targets))
@@ -50,21 +51,8 @@ class VisionZip(Method):
 
     def merge(self, context: Context, picks: torch.Tensor) -> Merge:
         """Every token left goes into the contextual token with the nearest key."""
-        target = torch.full((context.size,), -1, dtype=torch.int64, device=picks.device)
-        target[picks] = torch.arange(len(picks), device=picks.device)
-        dominant = self._dominant(context, len(picks))
-        places = (~torch.isin(picks, dominant)).nonzero().flatten()
-        if len(places):
-            left, keys = _others(context.size, picks), unit_rows(context.of_tower("keys").mean(1))
-            target[left] = places[(keys[left] @ keys[picks[places]].T).max(1).indices]
-        return Merge(target)
+        contextual = (~torch.isin(picks, self._dominant(context, len(picks)))).nonzero().flatten()
+        return Merge(into_nearest(unit_rows(context.of_tower("keys").mean(1)), picks, contextual))
 
     def _dominant(self, context: Context, n: int) -> torch.Tensor:
         return select.top(context.of_tower("class_attention"), n - min(n - 1, round(n * self.contextual)))
-
-
-def _others(size: int, picks: torch.Tensor) -> torch.Tensor:
-    """The indices that are no picks, ascending."""
-    is_left = torch.ones(size, dtype=torch.bool, device=picks.device)
-    is_left[picks] = False
-    return is_left.nonzero().flatten()

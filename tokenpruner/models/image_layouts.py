@@ -40,6 +40,12 @@ class Layout:
     newlines: tuple[int, ...] = ()
     reading: TowerReading | None = field(default=None, compare=False)
 
+    def with_newlines(self, values: torch.Tensor) -> torch.Tensor:
+        """The `values` [P, W] of its patches with zeros where newlines stand; [N, W]."""
+        is_patch = torch.ones(self.size, dtype=torch.bool, device=values.device)
+        is_patch[list(self.newlines)] = False
+        return values.new_zeros(self.size, *values.shape[1:]).index_copy(0, is_patch.nonzero()[:, 0], values)
+
 
 def square(n_tokens: int) -> tuple[Grid, ...]:
     """The one grid of a square number of tokens."""

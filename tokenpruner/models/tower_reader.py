@@ -31,6 +31,8 @@ from tokenpruner.models.transformers_api import AttentionInterface, attention_ov
 
 NAME = "prunekit_tower"
 PACKING = "pack_image_features"
+# takes the patches of frames [F, P, D] and averages neighbours (videos of LLaVA-OneVision)
+POOLING = "apply_pooling"
 # of transformers' vision_utils: tells which patches stand in which window
 WINDOWS = "get_vision_window_index"
 
@@ -46,6 +48,9 @@ class Calls(threading.local):
         self.readings: list[TowerReading] = []
         self.packing: Callable[[list[torch.Tensor], torch.Tensor], list[torch.Tensor]] | None = None
         self.views: list[torch.Size] = []
+        # how the patches of each frame are pooled, and how many they are
+        self.pooling: Callable[[torch.Tensor], torch.Tensor] | None = None
+        self.n_pooled = 0
 
 
 class TowerReader:
@@ -79,8 +84,16 @@ class TowerReader:
         with ExitStack() as stack:
             stack.enter_context(attribute_replaced(self.attention, "_prunekit_reader", (self, original)))
             stack.enter_context(attribute_replaced(self.attention, "config", config))
-            if hasattr(self.merger, PACKING):
-                stack.enter_context(method_wrapped(self.merger, PACKING, self._packed))
+            stack.enter_context(self.arranged())
+            yield
+
+    @contextmanager
+    def arranged(self) -> Iterator[None]:
+        """While open, it is noted how patches are packed and pooled."""
+        with ExitStack() as stack:
+            for name, wrap in ((PACKING, self._packed), (POOLING, self._pooled)):
+                if hasattr(self.merger, name):
+                    stack.enter_context(method_wrapped(self.merger, name, wrap))
             yield
 
     def note(self, q: torch.Tensor, k: torch.Tensor, mask: object, scaling: float) -> None:
@@ -139,6 +152,12 @@ class TowerReader:
                 return calls.packing(shaped, values.new_zeros(values.shape[1]))
             raise self._unknown(len(values), n_patches)
         n_tokens = sum(size - len(layout.newlines) for size, layout in zip(sizes, layouts, strict=True))
+        if calls.pooling is not None and len(values) % calls.n_pooled == 0:
+            pooled = calls.pooling(values.unflatten(0, (-1, calls.n_pooled))).flatten(0, 1)
+            if len(pooled) != n_tokens:
+                raise self._unknown(len(values), n_tokens)
+            parts = pooled.split([size - len(layout.newlines) for size, layout in zip(sizes, layouts, strict=True)])
+            return [layout.with_newlines(own) for layout, own in zip(layouts, parts, strict=True)]
         merge = _merged(self.tower, given)
         order = window_order(self.tower, given)
         if order is not None and len(order) * merge == len(values):
@@ -154,6 +173,17 @@ class TowerReader:
             f"{kind} makes {n_tokens} visual tokens of {n_patches} patches, and which of which is not known: methods "
             "that read the vision tower cannot serve it, those that read embeddings can, such as divprune"
         )
+
+    def _pooled(self, original: Callable[..., object]) -> Callable[..., object]:
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def wrapped(*args: object, **kwargs: object) -> object:
+            given = [*signature.bind(*args, **kwargs).arguments.values()]
+            self.calls.pooling, self.calls.n_pooled = original, given[0].shape[1]  # type: ignore[assignment]
+            return original(*args, **kwargs)
+
+        return wrapped
 
     def _packed(self, original: Callable[..., object]) -> Callable[..., object]:
         signature = inspect.signature(original)

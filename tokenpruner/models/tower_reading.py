@@ -22,11 +22,15 @@ TOWER = frozenset(get_args(TowerNeed))
 
 @dataclass(frozen=True)
 class TowerReading:
-    """What was asked for of the N visual tokens of an image, float32: attention [N], keys [N, H, D]; None where not."""
+    """What was asked for of the N visual tokens of an image, float32: attention [N], keys [N, H, D]; None where not.
+
+    `entered` [N] says of a tower that was given fewer patches which share of a token's patches it saw.
+    """
 
     class_attention: torch.Tensor | None = None
     joint_attention: torch.Tensor | None = None
     keys: torch.Tensor | None = None
+    entered: torch.Tensor | None = None
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> TowerReading:
         """Each part through `change`."""

@@ -72,7 +72,7 @@ class PrefillCosts:
         own = {id(layer): layer for layer in lengths.layers}
         counts = torch.stack([lengths.real.sum(1), *(layer.sum(1) for layer in own.values())]).tolist()
         by_layer = [counts[1 + [*own].index(id(layer))] for layer in lengths.layers]
-        before, after = self._flops(lengths, skips)
+        before, after = self.flops(lengths, skips)
         return Prefill(
             images=images[-1],
             tokens_before=tuple(counts[0]),
@@ -87,7 +87,7 @@ class PrefillCosts:
             cuts=tuple(images) if len(images) > 1 else (),
         )
 
-    def _flops(self, lengths: Lengths, skips: bool) -> tuple[int | None, int | None]:
+    def flops(self, lengths: Lengths, skips: bool = False) -> tuple[int | None, int | None]:
         """What the rows cost, padding included, with all tokens and with those that are left."""
         n_rows, length = lengths.real.shape
         before, after = 0, 0

@@ -50,11 +50,27 @@ class KeptImage:
 
 
 @dataclass(frozen=True)
+class MethodShare:
+    """What one `method` of a chain did in a pass, by its text form: the visual tokens that came to it and were left.
+
+    `keep_ratios` are the fractions that were solved for, row by row, empty where the method says itself how many it
+    keeps; `flops_after` is what the decoder would cost if the chain ended with it, None where that is not known.
+    """
+
+    method: str
+    visual_before: int
+    visual_after: int
+    keep_ratios: tuple[float, ...]
+    flops_after: int | None
+
+
+@dataclass(frozen=True)
 class Prefill:
     """One forward pass of the decoder, or of a vision transformer, as `part` says: the new tokens and what they cost.
 
     Tokens are by row, without padding: `layers` those that each layer saw, `tokens_after` what came out of the last
-    one. `images` are what is left at the end, `cuts` what is left behind each cut where there are several.
+    one. `images` are what is left at the end, `cuts` what is left behind each cut where there are several, and `chain`
+    what each method of a chain did.
 
     `prefill_ms` is the part as a whole, from its first hook to its last, the choosing included; None where it was not
     run. `selection_ms` is the choosing and gathering. FLOPs are those of the layers, rows padded as they are, without
@@ -75,6 +91,7 @@ class Prefill:
     layers: tuple[tuple[int, ...], ...] = ()
     cuts: tuple[tuple[KeptImage, ...], ...] = ()
     part: Part = "decoder"
+    chain: tuple[MethodShare, ...] = ()
 
     @property
     def visual_before(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from tokenpruner.report.records import Report
+from tokenpruner.report.records import MethodShare, Report
 
 
 def summary(report: Report) -> str:
@@ -23,6 +23,7 @@ def summary(report: Report) -> str:
         if before or form != ".3g" or part == "decoder":
             lines.append(_line(name, before, after, unit, form))
     lines += [_line(name, before, after, 1, "") for name, before, after in runs(report.layers)]
+    lines += [_share(share) for share in (report.prefills[-1].chain if report.prefills else ())]
     return "\n".join([*lines, *times(report)])
 
 
@@ -57,6 +58,13 @@ def _line(name: str, before: int | None, after: int | None, unit: float, form: s
     left = f"{100 * after / before:.1f} %" if before else "-"
     shown = [_number(value / unit, form) for value in (before, after)]
     return f"{name:<28}{shown[0]:>12}{shown[1]:>12}{left:>8}"
+
+
+def _share(share: MethodShare) -> str:
+    """What a method of a chain did in the last pass."""
+    solved = sorted({f"{100 * x:.1f}" for x in share.keep_ratios}, key=float)
+    told = f", solved for {' to '.join(dict.fromkeys((solved[0], solved[-1])))} %" if solved else ""
+    return f"  {share.method}: {share.visual_before:,} -> {share.visual_after:,} visual tokens{told}"
 
 
 def _number(value: float, form: str) -> str:

@@ -6,12 +6,16 @@ import re
 
 from contextpruner.units.blocks import Block
 
-# a time in front, in brackets or before a dash or comma, then a name of a few words or one in angle brackets
+# a time in front, in brackets or before a dash or comma, then a name of a few words, perhaps with the time behind it in
+# brackets, or one in angle brackets
 TIME = (
     r"(?:\[?\(?(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?[ T])?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?(?:\s?[ap]\.?m\.?)?"
     r"[\])]?[\s,–-]+)"
 )
-NAME = r"(?:<[^<>\n]{1,40}>|\*{0,2}[^\W\d_][\w.'’-]*(?:\s[\w.'’()#-]+){0,3}\s?\*{0,2}[:：]\*{0,2}(?=\s))"
+NAME = (
+    r"(?:<[^<>\n]{1,40}>|\*{0,2}[^\W\d_][\w.'’-]*(?:\s[\w.'’()#-]+){0,3}\s?\*{0,2}"
+    r"(?:[\[(]\d{1,2}:\d{2}(?::\d{2})?(?:\s?[ap]\.?m\.?)?[\])]\s?)?[:：]\*{0,2}(?=\s))"
+)
 TURN = re.compile(rf"{TIME}?(?P<name>{NAME})", re.IGNORECASE)
 
 

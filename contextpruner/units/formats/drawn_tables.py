@@ -12,6 +12,7 @@ below it.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -26,9 +27,12 @@ BOX = dict.fromkeys(range(0x2500, 0x2580), "+") | {ord(line): plain for plain, a
 BELOW_HEADER = "╞┡┝╘"
 UNDERLINES = re.compile(r"[-=]{2,}(?: +[-=]{2,})+$")
 GAP = re.compile(r"\S {2,}\S")
+BAR = re.compile(r"\S {1,3}\| {1,3}\S")
 DIGIT = re.compile(r"\d")
 
 MOST_COLUMNS = 300
+# a header and two rows that have digits where it has none
+ROWS = 3
 # rows at the head of a table
 MOST_HEADS = 3
 
@@ -74,9 +78,52 @@ def grid_rows(lines: Sequence[Line]) -> list[tuple[int, int]]:
 
 
 def aligned_rows(text: str, block: Block) -> list[Block]:
-    """The rows of `block` if it is a table of aligned columns, else none."""
+    """The rows of `block` if it is a table of aligned columns, with what names it in the line above; else none.
+
+    Lines with as many bars each, none at their head, are one as well.
+    """
+    if BAR.search(text, block.start, block.end):
+        return _barred_rows(text, block)
     if not GAP.search(text, block.start, block.end):
         return []
+    end = text.index("\n", block.start, block.end) + 1 if "\n" in text[block.start : block.end] else block.end
+    if end < block.end and not GAP.search(text, block.start, end):
+        rows = _aligned_rows(text, block._replace(start=end))
+        return rows and [block._replace(end=end), *rows]
+    return _aligned_rows(text, block)
+
+
+def _barred_rows(text: str, block: Block) -> list[Block]:
+    lines = _lines(text, block)
+    counts = {len(BAR.findall(line.bare)) for line in lines}
+    if len(lines) < ROWS or len(counts) > 1 or 0 in counts or max(len(line.bare) for line in lines) > MOST_COLUMNS:
+        return []
+    edges = itertools.pairwise([block.start, *(line.start for line in lines[1:]), block.end])
+    rows = [Block(*edge, "table_row", 0 if number else FIRST_ROW) for number, edge in enumerate(edges)]
+    return with_headers(text, rows)
+
+
+def with_headers(text: str, blocks: Sequence[Block]) -> list[Block]:
+    """`blocks`, with the first row of a table without a line of dashes as its header where it is free of digits."""
+    found = list(blocks)
+    first, n_rows = -1, 0
+    for number, block in enumerate(found):
+        if block.kind != "table_row" or block.level == FIRST_ROW:
+            first, n_rows = (number, 0) if block.kind == "table_row" else (-1, 0)
+        elif block.level == HEAD_ROW:
+            first = -1
+        n_rows += 1
+        if first >= 0 and n_rows == ROWS and _has_header(text, found[first : number + 1]):
+            found[first] = found[first]._replace(level=HEAD_ROW)
+    return found
+
+
+def _has_header(text: str, rows: Sequence[Block]) -> bool:
+    shown = [text[row.start : row.end] for row in rows]
+    return not DIGIT.search(shown[0]) and all(map(DIGIT.search, shown[1:]))
+
+
+def _aligned_rows(text: str, block: Block) -> list[Block]:
     lines = _lines(text, block)
     rows = [line for line in lines if not UNDERLINES.match(line.bare)]
     is_underlined = len(rows) < len(lines) and len(rows) > 1

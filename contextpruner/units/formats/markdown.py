@@ -7,7 +7,8 @@ table's header row takes the line of dashes below it with it, and what stands ab
 Indented code is read as prose, and so is what is quoted (> ), to any depth.
 
 What writers use for headings without marks is one as well: a bold line, a question behind "Q:", a term above what it
-means (": "), and in plain text a short line alone above a paragraph (`title_lines`).
+means (": "), and in plain text a short line alone above a paragraph (`title_lines`). Paragraphs of keys and values
+with the same first key are records (`key_values`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 from contextpruner.units import line_breaks
 from contextpruner.units.blocks import FIRST_ROW, HEAD_ROW, Block, BlockKind
 from contextpruner.units.formats import drawn_tables
+from contextpruner.units.formats.key_values import with_records
 from contextpruner.units.formats.list_markers import BULLET, CLAUSE, FIRST_ITEM, ITEM, ListLevels
 from contextpruner.units.formats.title_lines import with_titles
 
@@ -59,8 +61,9 @@ def markdown_blocks(text: str) -> list[Block]:
     # blank lines at the head of a text belong to its first block
     edges = itertools.pairwise([0, *(start for start, _, _ in begun[1:]), len(text)])
     found = [Block(*edge, kind, level) for edge, (_, kind, level) in zip(edges, begun, strict=True)]
+    found = drawn_tables.with_headers(text, found)
     blocks: list[Block] = []
-    for block in with_titles(text, found):
+    for block in with_records(text, list(with_titles(text, found))):
         rows = drawn_tables.aligned_rows(text, block) if block.kind == "prose" else []
         blocks += rows or [block]
     return blocks

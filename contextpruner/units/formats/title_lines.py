@@ -2,7 +2,8 @@
 
 It stands between blank lines or at the head of the text, begins with no small letter, has at most `WORDS` words and
 `CHARACTERS` characters, no stop, and no comma or colon at its end; behind it stands a paragraph of sentences, or a
-lead-in. A line in capitals may stand right above its paragraph.
+lead-in. A line in capitals may stand right above its paragraph, and so may one with a number, "2. Results" or
+"2.1 Data", where there are several and nothing leads up to them: each has a text of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ LEVEL = 9
 # of a line in capitals
 LETTERS = 4
 
+# of a line with a number, and of one with a number in parts
+NUMBER_LEVELS = (8, LEVEL)
+NUMBERED = re.compile(
+    r"^ {0,3}(?:§ ?)?(\d{1,2}(?:\.\d{1,2}){0,3})\.?[ \t]+([^\W\da-zß-öø-ÿ_][^\n]{0,80})(?:\n|\Z)", re.MULTILINE
+)
+
 STOPPED = re.compile(r"[.!?…]\s|[.!?…]$|[。！？।؟]")
+SHOWN = re.compile(r"\S")
 LETTER = re.compile(r"[^\W\d_]")
 # what is looked at of the paragraph below
 HEAD = 400
@@ -28,8 +36,9 @@ def with_titles(text: str, blocks: Sequence[Block]) -> Iterator[Block]:
     """`blocks` of `text`, with the titles among them as headings."""
     is_alone = True
     blocks = [part for block in blocks for part in _without_capitals(text, block)]
+    blocks = _with_numbered(text, blocks)
     for block, following in zip(blocks, (*blocks[1:], None), strict=True):
-        if block.kind == "heading" and block.level == LEVEL:
+        if block.kind == "heading" and block.level in NUMBER_LEVELS:
             yield block
             is_alone = True
             continue
@@ -53,6 +62,45 @@ def _without_capitals(text: str, block: Block) -> Iterator[Block]:
             yield head._replace(kind="heading", level=LEVEL)
             block = rest
     yield block
+
+
+def _with_numbered(text: str, blocks: Sequence[Block]) -> list[Block]:
+    """`blocks`, with lines of theirs that are titles with a number as blocks; as they are where there is only one."""
+    parts: list[Block] = []
+    n_titles = 0
+    for block, following in zip(blocks, (*blocks[1:], None), strict=True):
+        start = block.start
+        if block.kind in ("prose", "list_item") and block.level <= 1:
+            for title in _numbered_titles(text, block, following):
+                if not n_titles and _leads_up(text, title.start):
+                    return list(blocks)
+                n_titles += 1
+                parts += [block._replace(start=start, end=title.start)] if start < title.start else []
+                parts.append(title)
+                start = title.end
+        is_whole = start == block.start
+        parts += [block._replace(start=start) if is_whole else Block(start, block.end, "prose")] * (start < block.end)
+    return parts if n_titles > 1 else list(blocks)
+
+
+def _numbered_titles(text: str, block: Block, following: Block | None) -> Iterator[Block]:
+    for match in NUMBERED.finditer(text, block.start, block.end):
+        end = match.end()
+        below = Block(end, block.end, "prose")
+        if SHOWN.search(text, end, block.end) is None:
+            if following is None or following.kind != "prose" or following.level:
+                return
+            end, below = block.end, following
+        head = text[below.start : below.start + HEAD].lstrip()
+        before = text[max(match.start() - CHARACTERS, 0) : match.start()].rstrip()
+        is_set_off = match.start() == block.start or STOPPED.search(before[-1:]) is not None
+        is_title = _is_title(text, Block(match.start(2), match.end(), "prose"))
+        if is_set_off and is_title and not head[:1].islower() and not NUMBERED.match(head) and _is_prose(text, below):
+            yield Block(match.start(), end, "heading", NUMBER_LEVELS["." in match[1]])
+
+
+def _leads_up(text: str, start: int) -> bool:
+    return text[max(start - CHARACTERS, 0) : start].rstrip().endswith((":", "："))
 
 
 def _ends_blank(text: str, block: Block) -> bool:

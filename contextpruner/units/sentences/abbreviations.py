@@ -56,7 +56,8 @@ UNITS = _words("ms mm г гг руб коп р ч мин сек")
 # a single letter behind one of these is no initial
 LABELS = _words(
     "appendix vitamin plan part section class type group figure table exhibit option step phase grade category "
-    "schedule annex hepatitis point line level anhang anlage gruppe teil annexe partie grupo parte anexo"
+    "schedule annex hepatitis point line level chapter tabelle abbildung kapitel tableau chapitre tabla tabela tabella "
+    "figura capítulo anhang anlage gruppe teil annexe partie grupo parte anexo"
 )
 
 # capitalised words that far more often begin a sentence than go on with a name

@@ -71,7 +71,7 @@ def ends(text: str, begin: int, stop: int, head: str) -> bool:
     following = WORD.match(head)
     next_word = following.group().lower() if following else ""
     if word.isdecimal():
-        return _number_ends(word, earlier, next_word, is_first=text[begin:stop].strip(OPENERS) == original)
+        return _number_ends(word, earlier, next_word, is_first=_begins(text, begin, stop, original))
     if _is_spaced(original, head):
         return False
     if word in abbreviations.TIMES:
@@ -122,6 +122,12 @@ def _is_spaced(word: str, head: str) -> bool:
     if not word.isalpha() or len(word) > 2 or head[len(word) : len(word) + 1] != ".":
         return False
     return head[0].isalpha() and (len(word) == 1 or (word.isupper() and head[:2].isupper()))
+
+
+def _begins(text: str, begin: int, stop: int, number: str) -> bool:
+    """Whether the sentence begins with `number`, or with it and what it numbers: Table 3. Growth rates"""
+    before = text[begin:stop].strip(OPENERS)[: -len(number)].rstrip() if stop - begin < REACH else number
+    return not before or before.lower() in abbreviations.LABELS
 
 
 def _number_ends(word: str, earlier: str, next_word: str, *, is_first: bool) -> bool:

@@ -41,8 +41,12 @@ def check_names(source: object, schema: pa.Schema) -> None:
 def joint_schema(schemas: Iterable[tuple[object, pa.Schema]]) -> pa.Schema:
     """The schema of all files, each given with its own; raises ValueError, naming the file, where there is none."""
     pa = require("pyarrow", "data")
-    joint = first = None
+    joint = first = last = None
     for source, schema in schemas:
+        # of many files most have the schema of the one before
+        if last is not None and schema.equals(last):
+            continue
+        last = schema
         check_names(source, schema)
         if joint is None:
             joint, first = schema, source
@@ -61,6 +65,8 @@ def joint_schema(schemas: Iterable[tuple[object, pa.Schema]]) -> pa.Schema:
 
 def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """`table` with the columns of `schema`, in their order; what it lacks is null. Raises Arrow's errors."""
+    if table.schema.equals(schema, check_metadata=True):
+        return table
     pa = require("pyarrow", "data")
     columns = [
         table.column(field.name).cast(field.type)

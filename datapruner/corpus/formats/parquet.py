@@ -70,9 +70,14 @@ def read(
 
 def check(paths: Sequence[AnyFile], columns: Sequence[str]) -> None:
     """Raise ValueError unless the files have one schema together, and each of them `columns`."""
-    joint_schema_of(paths)
-    for path in paths:
-        _arrow.check_columns(path, schema_of(path), columns)
+    schemas = [(path, schema_of(path)) for path in paths]
+    joint_schema(schemas)
+    last = None
+    for path, schema in schemas:
+        # of many files most have the schema of the one before
+        if last is None or not schema.equals(last):
+            _arrow.check_columns(path, schema, columns)
+        last = schema
 
 
 def joint_schema_of(paths: Sequence[AnyFile]) -> pa.Schema:
@@ -186,7 +191,8 @@ def _opened(
                 remote = stack.enter_context(path.open())
                 file = parquet.ParquetFile(remote, **known)
             else:
-                file = parquet.ParquetFile(path, **known, pre_buffer=False, buffer_size=1 << 20)
+                local = stack.enter_context(pa.OSFile(str(path)))
+                file = parquet.ParquetFile(local, **known, pre_buffer=False, buffer_size=1 << 20)
             stack.enter_context(file)
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: want a Parquet file: {error}") from error

@@ -103,6 +103,12 @@ TALK = {
         ("Subject: The dome\n\nMade of brick.",),
         ("baked",),
     ),
+    "times behind names": Case(
+        "Ann (10:01): The build is red.\nBob (10:02): Which job?\nAnn (10:03): The linter.\nBob (10:05): I see.\n",
+        "Which job?",
+        ("Bob (10:02): Which job?\nAnn (10:03): The linter.",),
+        ("build", "I see"),
+    ),
 }
 
 CELLS = {
@@ -154,5 +160,26 @@ LATEX = {
         "Quelle est l'aire du cercle ?",
         ("\\section{Aire}", "L'aire du cercle vaut\n\\[\nA = \\pi r^2\n\\]"),
         ("Pain",),
+    ),
+}
+
+SETTINGS = {
+    "records of keys and values": Case(
+        "Customer: ACME\nOrder: 17\nStatus: shipped\n\nCustomer: Globex\nOrder: 18\nStatus: open\n",
+        "What is the status of the order of Globex?",
+        ("Customer: Globex\nOrder: 18\nStatus: open",),
+        ("ACME",),
+    ),
+    "records between rules": Case(
+        "host: db1\nport: 5432\n\n---\n\nhost: cache1\nport: 6379\n",
+        "Which port does cache1 use?",
+        ("host: cache1\nport: 6379",),
+        ("5432",),
+    ),
+    "sections of settings": Case(
+        "[server]\nport = 80\nname = web\n\n[database]\nport = 5432\nname = shop\n",
+        "What is the port of the database?",
+        ("[database]\nport = 5432",),
+        ("80",),
     ),
 }

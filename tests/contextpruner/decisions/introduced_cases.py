@@ -175,4 +175,43 @@ INTRODUCED = {
         ("network is:\n\nhunter2",),
         ("Bread",),
     ),
+    "numbered titles": Case(
+        "1. Introduction\nThis paper is about bees.\n2. Results\nBees dance to tell where food is.\n"
+        "3. Limits\nOne hive.\n",
+        "What are the results?",
+        ("2. Results\nBees dance",),
+        ("Introduction", "One hive"),
+    ),
+    "a question within a paragraph": Case(
+        "Which cards do you accept? Visa and Maestro. Which delivery do you offer? Post and bike.",
+        "Which cards do you accept?",
+        ("Which cards do you accept? Visa and Maestro.",),
+        ("bike",),
+    ),
+    "a question that is quoted deeper than its answer": Case(
+        "> On Monday Carl wrote:\n> > Will the server be down\n> > on Sunday night?\n"
+        "> Yes, from 10 pm.\n\nThanks to all.\n",
+        "Will the server be down on Sunday night?",
+        ("> > Will the server", "> Yes, from 10 pm."),
+        ("Thanks",),
+    ),
+    "lines with numbers": Case(
+        "Ingredients for 4 persons\n500 g flour\n2 eggs\n\nPreparation\n\nKnead everything. Bake it.\n",
+        "What are the ingredients?",
+        ("Ingredients for 4 persons\n500 g flour\n2 eggs",),
+        ("Knead",),
+    ),
+    "a comment in code": Case(
+        "// Retries three times before it gives up.\nconst retries = 3;\n\n"
+        "// Wait between tries, in ms.\nconst wait = 200;\n",
+        "How often is it retried before it gives up?",
+        ("// Retries three times before it gives up.\nconst retries = 3;",),
+        ("200",),
+    ),
+    "what a function says it does": Case(
+        'def area(r):\n    """Area of a circle."""\n    return 3.14 * r * r\n\n\ndef length(r):\n    return 6.28 * r\n',
+        "How is the area of a circle computed?",
+        ("def area(r):", "return 3.14"),
+        ("6.28",),
+    ),
 }

@@ -16,8 +16,8 @@ TABLES = {
         ("Rent",),
     ),
     "two rows of th": Case(
-        "<"
-        "table><tr><th><th>2023<th>2023<tr><th><th>Q2<th>Q3<tr><td>Steuer<td>120<td>150<tr><td>Miete<td>80<td>90</table>",
+        "<table><tr><th><th>2023<th>2023<tr><th><th>Q2<th>Q3"
+        "<tr><td>Steuer<td>120<td>150<tr><td>Miete<td>80<td>90</table>",
         "Steuer in Q3",
         ("2023 | 2023\nQ2 | Q3\nSteuer | 120 | 150",),
         ("Miete",),
@@ -127,6 +127,41 @@ TABLES = {
         "2021",
         ("| 2021 | 7 |", "Table 2: Beta"),
         ("Alpha", "2020"),
+    ),
+    "rows that head a part": Case(
+        "| Plan | Price |\n|---|---|\n| **Team** | |\n| yearly | 100 |\n| **Solo** | |\n"
+        "| monthly | 5 |\n| yearly | 40 |\n",
+        "Price of Solo yearly",
+        ("| Plan | Price |", "| **Solo** | |\n", "| yearly | 40 |"),
+        ("Team", "monthly"),
+    ),
+    "a cell across all columns": Case(
+        "<table><tr><th>Item<th>Price<tr><td colspan=2>Drinks"
+        "<tr><td>Tea<td>2<tr><td colspan=2>Food<tr><td>Soup<td>5</table>",
+        "price of soup",
+        ("Item", "Food", "Soup"),
+        ("Drinks", "Tea"),
+        "html",
+    ),
+    "captions above, one after the other": Case(
+        "Table 1: Prices of 2023\n\n| Fruit | Euro |\n|---|---|\n| Plum | 2 |\n\nTable 2: Prices of 2024\n\n"
+        "| Fruit | Euro |\n|---|---|\n| Plum | 3 |\n",
+        "price of plum in 2024",
+        ("Table 2: Prices of 2024", "| Plum | 3 |"),
+        ("2023", "| Plum | 2 |"),
+    ),
+    "bars without dashes": Case(
+        "Room | Capacity | Beamer\nA | 10 | yes\nB | 20 | no\n",
+        "Capacity of room B",
+        ("Room | Capacity | Beamer\nB | 20 | no",),
+        ("A | 10",),
+    ),
+    "a fragment that nobody calls HTML": Case(
+        "<table><tr><th>Country<th>City<th>Pop</tr><tr><td rowspan=2>Peru<td>Lima<td>10</tr><tr><td>Puno<td>0.1</tr>"
+        "<tr><td>Chile<td>Arica<td>0.2</tr></table>",
+        "population of Puno",
+        ("Country", "Peru", "Puno"),
+        ("Arica",),
     ),
 }
 

@@ -190,6 +190,12 @@ def test_a_bundle_that_does_not_fit_stays_out_whole() -> None:
         ("12. It is old.", True),
         ("12. Item one.", False),
         ("3.5 It is.", False),
+        ("In 1950 he moved to Paris.", True),
+        ("In May they met.", True),
+        ("There she wrote.", True),
+        ("In Rome Bob said he was ill.", False),
+        ("There is a bridge.", False),
+        ("After the war the mayor left.", False),
     ],
 )
 def test_words_that_point_back_are_known_in_their_languages(sentence: str, leans: bool) -> None:

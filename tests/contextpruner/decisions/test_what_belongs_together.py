@@ -3,7 +3,7 @@
 import pytest
 
 from contextpruner import ContextPruner, Document
-from tests.contextpruner.decisions.format_cases import CELLS, JSON, LATEX, TALK
+from tests.contextpruner.decisions.format_cases import CELLS, JSON, LATEX, SETTINGS, TALK
 from tests.contextpruner.decisions.introduced_cases import INTRODUCED
 from tests.contextpruner.decisions.list_cases import LEAD_INS, NESTED, Case
 from tests.contextpruner.decisions.table_cases import NO_ANSWERS, TABLES
@@ -20,6 +20,7 @@ CASES = [
         "talk": TALK,
         "cells": CELLS,
         "latex": LATEX,
+        "settings": SETTINGS,
     }.items()
     for name, case in cases.items()
 ]

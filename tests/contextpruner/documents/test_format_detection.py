@@ -60,6 +60,12 @@ def test_a_format_is_what_a_document_is_cut_as() -> None:
         ("The <html> tag", "text"),
         ("<htmlx>", "text"),
         ("<p>One</p>", "text"),
+        ("<h2>One</h2><p>Two</p>", "html"),
+        ("<ul>\n <li>One\n <li>Two\n</ul>\n", "html"),
+        ("<p>One</p>\n\n<div class=a>Two</div>", "html"),
+        ("<p>One</p>\n\nTwo <b>three</b>\n\n<p>Four</p>", "text"),
+        ("<details><summary>One</summary>\n\n- Two\n\n</details>", "text"),
+        ("<root><a>One</a><b>Two</b></root>", "text"),
         ("", "text"),
     ],
 )

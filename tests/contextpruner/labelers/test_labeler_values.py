@@ -157,6 +157,16 @@ def test_bi_encoder_is_the_cosine_of_single_embeddings_on_one_scale(tiny_encoder
     assert bare.probabilities[0][0] == bare.probabilities[1][0]
 
 
+def test_bi_encoder_reads_what_introduces_a_unit_before_it(tiny_encoder: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(tiny_encoder), device="cpu")
+    (document,) = cut(Document("# The dome\n\nIt is:\n\n- tall\n", title="A b"))
+    read = ["A b\n# The dome", "A b\n# The dome\nIt is:", "A b\n# The dome\nIt is:\n- tall"]
+    (encoded,) = BiEncoder(str(tiny_encoder), device="cpu").encode([document])
+    np.testing.assert_allclose(encoded["vectors"], model.encode(read, normalize_embeddings=True), atol=1e-5)
+
+
 def test_bi_encoder_refuses_an_empty_batch() -> None:
     with pytest.raises(ValueError, match="batch_size of at least 1, got 0"):
         BiEncoder(batch_size=0)

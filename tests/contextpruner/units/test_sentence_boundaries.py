@@ -27,6 +27,9 @@ def texts(text: str) -> list[str]:
         # a space that was forgotten, and names that have none
         ["The soup was cold.", "We sent it back."],
         ["Use config.Load or numpy.Array here. ", "Then os.The_end."],
+        # what is numbered at the head of a caption or a title
+        ["Table 3. Growth rates of algae. ", "See Table 3. ", "They grew."],
+        ["Abbildung 2. Die Brücke."],
         # ASCII stops between Chinese letters
         ["你来吗?", "我不去.", "太远了!", "真的"],
         ["版本3.14很好。", "文件a.b.c在这里。"],

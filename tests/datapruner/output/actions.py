@@ -50,6 +50,12 @@ def write(folder: Path) -> None:
     datapruner.write(source(folder), folder / "s.parquet", output)
 
 
+def write_shards(folder: Path) -> None:
+    """Files of several rows, in another form."""
+    output = datapruner.Output(folder / "out", overwrite=True, scores=folder / "t", form="parquet", shard_rows=12)
+    datapruner.write(source(folder), folder / "s.parquet", output)
+
+
 def write_images(folder: Path) -> None:
     datapruner.write(folder / "photos", folder / "photos.parquet", datapruner.Output(folder / "out", overwrite=True))
 
@@ -65,7 +71,7 @@ def report(folder: Path) -> None:
 
 
 ACTIONS: dict[str, Callable[[Path], None]] = {
-    action.__name__: action for action in (score, select, write, write_images, run, report)
+    action.__name__: action for action in (score, select, write, write_shards, write_images, run, report)
 }
 
 

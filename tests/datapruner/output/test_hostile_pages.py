@@ -23,7 +23,7 @@ from datapruner.selection.selection import Selection
 from datapruner.selection.selection_file import Step
 from prunekernels.io.escape import POLICY_TAG
 from tests.datapruner.conftest import write_jsonl
-from tests.datapruner.output.test_report_page import check_page
+from tests.datapruner.output.pages import check_page
 
 RUN = 'document.title="ran"'
 ATTACKS = [

@@ -36,6 +36,7 @@ WRITES = {
     "score": "t",
     "select": "s.parquet",
     "write": "out",
+    "write_shards": "out",
     "write_images": "out",
     "run": "out",
     "report": "page.html",
@@ -63,9 +64,9 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (folder / "r.yaml").write_text(RECIPE)
         if name not in ("score", "run"):
             actions.score(folder)
-        if name in ("select", "write", "report"):
+        if name in ("select", "write", "write_shards", "report"):
             datapruner.select(folder / "t", "bottom", "length", 0.4).save(folder / "s.parquet")
-        if name in ("write", "report"):
+        if name in ("write", "write_shards", "report"):
             actions.ACTIONS[name](folder)
             actions.select(folder)
         if name == "write_images":

@@ -15,6 +15,7 @@ from datapruner.scorers.full_grand import FullGrand
 from datapruner.training.gradient_norms import gradient_norms
 from tests.datapruner.conftest import write_jsonl
 from tests.datapruner.tiny_models import save_tiny_classifier
+from tests.datapruner.tiny_tower import save_tiny_image_classifier
 
 TEXTS = ["a short one", "x" * 90, "", "another text, of its own", "b"]
 
@@ -44,6 +45,39 @@ def test_one_pass_serves_every_scorer(classifier: Path, tmp_path: Path) -> None:
     assert (table.scores("grand") < full).all()
     assert (table.scores("grand") > 0.1 * full).all()
     assert table.manifest["columns"]["el2n"]["identity"]["classes"] == '["c0", "c1", "c2"]'
+
+
+def test_images_have_the_scores_of_their_classifier(tmp_path: Path) -> None:
+    from PIL import Image
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    folder = save_tiny_image_classifier(tmp_path / "classifier")
+    processor = AutoImageProcessor.from_pretrained(folder)
+    model = AutoModelForImageClassification.from_pretrained(folder).double().eval()
+    draw, exact = np.random.default_rng(0), []
+    for number in range(6):
+        path = tmp_path / "photos" / f"c{number % 3}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (30, 40 + number, 3)).astype(np.uint8)).save(path)
+    (tmp_path / "photos" / "c2" / "broken.png").write_bytes(b"no image")
+    source = Source(tmp_path / "photos", label="folder", chunk_rows=4)
+    for name in source.files()[0].files:  # type: ignore[union-attr]
+        if "broken" not in name:
+            pixels = processor(images=[Image.open(tmp_path / "photos" / name).convert("RGB")], return_tensors="pt")
+            with torch.no_grad():
+                exact.append(model(pixels["pixel_values"].double()).logits[0].numpy())
+    made, named = f"image_classifier_logits:classifier={folder}", f"class_list={folder}"
+    scorers = [f"logits={made},batch_size=2", f"embedding={made},of=features"]
+    scorers += [f"{name}:{named}" for name in ("el2n", "margin", "grand", "label_error")]
+    table = score(source, scorers, tmp_path / "t")
+    found = np.concatenate([table.vectors("logits", chunk) for chunk in range(2)])
+    np.testing.assert_allclose(found[[0, 1, 2, 3, 4, 5]], exact, rtol=1e-4, atol=1e-4)
+    # a broken one, last in its folder, is of no class
+    assert found[6].tolist() == [0, 0, 0]
+    labels = [0, 0, 1, 1, 2, 2, 2]
+    p = torch.tensor(found).softmax(1) - torch.nn.functional.one_hot(torch.tensor(labels), 3)
+    np.testing.assert_allclose(table.scores("el2n"), p.norm(dim=1), rtol=1e-5)
+    assert table.vectors("embedding", 0).shape == (4, 16)
 
 
 def test_features_are_what_the_last_layer_gets(classifier: Path) -> None:

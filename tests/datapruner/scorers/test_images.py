@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from datapruner import Batch, Scorer, Source, score, select
+from datapruner.scorers import _hamming, perceptual_hash
+from datapruner.scorers._hamming import near_pairs
 from datapruner.scorers.image_size import ImageSize
 from datapruner.scorers.perceptual_hash import PerceptualHash, image_hashes
 
@@ -76,7 +78,46 @@ def test_against_every_pair() -> None:
     ]
     assert len(set(expected)) > 8
     found = scores(images, PerceptualHash(semantics="triangular", keep="first"))
-    assert found == pytest.approx([share if share > 0.65 else 0 for share in expected])
+    assert found == pytest.approx([share if share > 0.8 else 0 for share in expected])
+
+
+@pytest.mark.parametrize("radius", [0, 1, 3, 4, 6, 9, 12])
+def test_every_pair_within_the_radius_is_found(radius: int) -> None:
+    # flips that stand in one band, that are spread over all, and any: of each number of bits
+    draw = np.random.default_rng(radius)
+    hashes = draw.integers(0, 1 << 64, 60, dtype=np.uint64)
+    near = [hashes]
+    for bits in range(16):
+        for places in (draw.permutation(64)[:bits], draw.permutation(16)[:bits] + 16 * (bits % 4), np.arange(bits) * 4):
+            flips = np.bitwise_or.reduce(np.left_shift(np.uint64(1), places.astype(np.uint64)), initial=np.uint64(0))
+            near.append(draw.permutation(hashes)[:3] ^ flips)
+    every = draw.permutation(np.concatenate(near))
+    differ = np.array([[int(one ^ other).bit_count() for other in every.tolist()] for one in every.tolist()])
+    later, earlier = np.nonzero(np.tril(differ <= radius, -1))
+    blocks = [np.stack(block) for block in near_pairs(every, radius)]
+    found = np.concatenate(blocks, axis=1)
+    assert {*zip(*found[:2].tolist(), strict=True)} == {*zip(later.tolist(), earlier.tolist(), strict=True)}
+    assert (found[2] == differ[found[0], found[1]]).all()
+    assert len(later) > 20
+
+
+def test_blocks_of_pairs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_hamming, "PAIRS", 50)
+    same = np.zeros(40, np.uint64)
+    blocks = [len(later) for later, _, _ in near_pairs(same, 0)]
+    assert sum(blocks) == 4 * 40 * 39 // 2
+    assert max(blocks) <= 50
+
+
+def test_equal_pictures_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    pairs = perceptual_hash.near_pairs
+    monkeypatch.setattr(
+        perceptual_hash, "near_pairs", lambda hashes, radius: (given.append(len(hashes)), pairs(hashes, radius))[1]
+    )
+    images = [encoded(picture(0)), *[encoded(picture(1))] * 5, b"broken", b"broken"]
+    assert scores(images, PerceptualHash(keep="first")) == [0, 0, 1, 1, 1, 1, 0, 0]
+    assert set(given) == {2}
 
 
 def test_a_folder_of_images_against_an_older_one(tmp_path: Path) -> None:
@@ -96,6 +137,6 @@ def test_a_folder_of_images_against_an_older_one(tmp_path: Path) -> None:
 
 
 def test_refuses_fields_that_cannot_work() -> None:
-    for wrong in (ImageSize(of="depth"), PerceptualHash(keep="last"), PerceptualHash(threshold=0.5)):  # type: ignore[arg-type]
+    for wrong in (ImageSize(of="depth"), PerceptualHash(keep="last"), PerceptualHash(threshold=0.79)):  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="wants"):
             wrong.check()

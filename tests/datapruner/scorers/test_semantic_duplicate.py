@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from datapruner import Batch, Source, score
-from datapruner.scorers import semantic_duplicate
+from datapruner.scorers import _dense_copies, semantic_duplicate
 from datapruner.scorers._copies import SEMANTICS, Semantics
 from datapruner.scorers.semantic_duplicate import SemanticDuplicate
 from datapruner.scoring.workspace import Workspace
@@ -119,7 +119,7 @@ def test_all_rows_train_the_centroids() -> None:
     draw = np.random.default_rng(0)
     rows = np.concatenate([draw.normal(size=(400, 8)) * 0.01 + np.eye(8)[i] for i in range(3)]).astype(np.float32)
     unit_rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    found = semantic_duplicate.centroids_of(unit_rows, 1, 5, 0)
+    found = semantic_duplicate.clustered(unit_rows, np.arange(1200), 1, 5, 0).centroids
     mean = unit_rows.astype(np.float64).mean(0)
     np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-6)
 
@@ -165,15 +165,17 @@ def test_an_older_score_table_has_the_same_column(tmp_path: Path) -> None:
 def test_a_killed_fit_compares_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = clouds(300)
     monkeypatch.setattr(semantic_duplicate, "MOST_ROWS", 64)
-    compare, calls = semantic_duplicate.closest_pairs, []
+    # a step a group
+    monkeypatch.setattr(semantic_duplicate, "STEP_PAIRS", 1)
+    compare, calls = semantic_duplicate.copies_of, []
 
-    def counted(found: torch.Tensor, gone: np.ndarray) -> semantic_duplicate.Pairs:
+    def counted(found: torch.Tensor, threshold: float) -> _dense_copies.Copies:
         calls.append(len(found))
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return compare(found, gone)
+        return compare(found, threshold)
 
-    monkeypatch.setattr(semantic_duplicate, "closest_pairs", counted)
+    monkeypatch.setattr(semantic_duplicate, "copies_of", counted)
     workspace, scorer = Workspace(tmp_path / "workspace"), SemanticDuplicate()
     with pytest.raises(KeyboardInterrupt):
         scorer.fit([batch_of(rows)], workspace)
@@ -183,6 +185,48 @@ def test_a_killed_fit_compares_nothing_twice(tmp_path: Path, monkeypatch: pytest
     calls[:] = [0] * 5
     assert (found == scorer.fit([batch_of(rows)])["similarity"]).all()
     assert after == len(calls) - 5 - (before - 1)
+
+
+@pytest.mark.parametrize("m", [1, 2, 63, 64, 65, 130])
+def test_tiles_find_what_the_whole_matrix_has(m: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_dense_copies, "TILE", 64)
+    rows = clouds(m, seed=m)
+    # equal ones: of equals the first
+    rows[m // 2] = rows[0]
+    rows = torch.tensor(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=torch.float32)
+    cosines = np.minimum(rows.double().numpy() @ rows.double().numpy().T, 1)
+    near, closest = _dense_copies.copies_of(rows, 0.8)
+    pairs = {(later, earlier) for later in range(m) for earlier in range(later) if cosines[later, earlier] > 0.8}
+    assert {*zip(near.later.tolist(), near.earlier.tolist(), strict=True)} == pairs
+    np.testing.assert_allclose(near.similarity, cosines[near.later, near.earlier], atol=1e-6)
+    assert closest.later.tolist() == [*range(1, m)]
+    expected = [cosines[row, :row].argmax() for row in range(1, m)]
+    assert closest.earlier.tolist() == expected
+    np.testing.assert_allclose(closest.similarity, [cosines[row, :row].max() for row in range(1, m)], atol=1e-6)
+    draw = np.random.default_rng(m)
+    some, others = (np.sort(draw.permutation(m)[: max(1, m // part)]) for part in (3, 2))
+    among = _dense_copies.closest_among(rows, some, others)
+    known = [(row, others[others < row]) for row in some.tolist() if (others < row).any()]
+    assert among.later.tolist() == [row for row, _ in known]
+    assert among.earlier.tolist() == [before[cosines[row, before].argmax()] for row, before in known]
+    # a cosine hangs on its two rows alone
+    whole = {row: value for row, value in zip(closest.later.tolist(), closest.similarity.tolist(), strict=True)}
+    for row, earlier, value in zip(*(side.tolist() for side in among), strict=True):
+        assert earlier != expected[row - 1] or value == whole[row]
+
+
+def test_rows_whose_closest_goes_are_compared_with_those_that_stay() -> None:
+    # pairs of twins in a cloud: for each row that stays the closest one is often one that goes
+    draw = np.random.default_rng(3)
+    rows = draw.normal(size=(40, 6)).repeat(2, axis=0)
+    rows[1::2] += draw.normal(size=(40, 6)) * 0.05
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = (rows / lengths) @ (rows / lengths).T
+    expected = slow_links(np.maximum(cosines - np.eye(80) * cosines, 0), [*range(80)], "greedy", 0.9)
+    found = scores(rows, SemanticDuplicate(keep="first", threshold=0.9))
+    np.testing.assert_allclose(np.maximum(found, 0), expected, atol=1e-5)
+    every = scores(rows, SemanticDuplicate(keep="first", semantics="triangular"))
+    assert (every > found + 1e-3).sum() > 10
 
 
 def test_batches_are_one_corpus() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,13 @@ from datapruner import Batch
 from datapruner.scorers._length_bins import fit_bins, quantiles
 from datapruner.scorers.ifd import Ifd
 from datapruner.scorers.memorization import Memorization
+from datapruner.scorers.perplexity import Perplexity
 from datapruner.scorers.token_el2n import TokenEl2n
+from datapruner.scoring.workspace import Workspace
 from tests.datapruner.tiny_models import VOCABULARY
 
 TEXTS = ["hello world", "", "a", "naïve 猫", "x" * 40, "The quick brown fox. " * 3]
 KINDS = ("llama", "gemma2")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def batch_of(texts: list[str], **more: Any) -> Batch:
@@ -170,3 +165,28 @@ def test_ifd_refuses(tiny_model: Callable[[str], Path]) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             scorer.check()
+
+
+def test_a_cap_reads_the_beginning_of_long_texts(tiny_model: Callable[[str], Path]) -> None:
+    folder = str(tiny_model("llama"))
+    # of the tiny tokenizer every byte is a token
+    texts, cut = ["x y z " * 30, "short", "y" * 41], ["x y z " * 6 + "x y ", "short", "y" * 40]
+    for scorer in (
+        TokenEl2n(folder, window=17),
+        Perplexity(folder, window=17),
+        Perplexity(folder, bos="none", level="sequence"),
+    ):
+        capped = dataclasses.replace(scorer, max_tokens=40)
+        found = capped.checked(batch_of(texts), capped.fitted([batch_of(texts)], Workspace()))
+        expected = scorer.checked(batch_of(cut), scorer.fitted([batch_of(cut)], Workspace()))
+        np.testing.assert_allclose(found, expected, rtol=2e-5)
+    fields = {"prompt": ["a question"] * 3, "answer": texts}
+    capped = Ifd(folder, max_tokens=40)
+    found = capped.checked(batch_of(texts, fields=fields))
+    np.testing.assert_allclose(found, Ifd(folder).checked(batch_of(texts, fields={**fields, "answer": cut})), rtol=2e-5)
+    assert capped.details(batch_of(texts, fields=fields))["tokens"].tolist() == [39, 4, 39]
+    # bits of the mean token that was read, times the tokens of the whole text
+    bits = Perplexity(folder, window=17, unit="bits_per_byte", max_tokens=40).checked(batch_of(texts))
+    np.testing.assert_allclose(bits, np.log2(Perplexity(folder, window=17).checked(batch_of(cut))), rtol=2e-5)
+    with pytest.raises(ValueError, match="token_el2n wants max_tokens of at least 2, got 1"):
+        TokenEl2n(folder, max_tokens=1).check()

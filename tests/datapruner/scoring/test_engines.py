@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from datapruner import Batch, ScoreTable, Source, score
-from datapruner.engines import local
 from datapruner.engines.local import Local
 from datapruner.engines.ray import Ray
+from datapruner.scoring import processes
 from datapruner.scoring.engine import ENGINES, Engine, as_engine
 from datapruner.scoring.scorer import NOTHING, State
 from datapruner.scoring.worker import ScoringTask, Worker
@@ -179,13 +179,13 @@ def test_workers_take_the_gpus_in_turn_and_share_the_threads(monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    monkeypatch.setattr(local.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(local.threading.Thread, "start", lambda _: None)
-    monkeypatch.setattr(local, "_tasks", [])
-    numbers = local.multiprocessing.get_context("spawn").SimpleQueue()
+    monkeypatch.setattr(processes.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(processes.threading.Thread, "start", lambda _: None)
+    monkeypatch.setattr(processes, "_makes", [])
+    numbers = processes.multiprocessing.get_context("spawn").SimpleQueue()
     for number in range(3):
         numbers.put(number)
-        local._start(None, 5, numbers, None)  # type: ignore[arg-type]
+        processes._start(None, 5, numbers, None)  # type: ignore[arg-type]
     assert taken == [0, 1, 0]
     assert threads == [5, 5, 5]
 

@@ -9,6 +9,8 @@ from tests.tokenpruner.adapters.family_checks import fed
 from tests.tokenpruner.adapters.test_family_video import encode
 from tokenpruner import Context, Method, prune
 from tokenpruner.methods.evs import EVS
+from tokenpruner.methods.fastvid import FastVID
+from tokenpruner.methods.holitom import HoliTom
 from tokenpruner.methods.vidcom2 import VidCom2
 
 
@@ -77,8 +79,14 @@ def test_vidcom2_against_its_formula():
         assert VidCom2().select(frame, 3).tolist() == best
 
 
-@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl"])
-@pytest.mark.parametrize("method", [EVS(keep_ratio=0.25), VidCom2(keep_ratio=0.25), EVS(n_keep_row=11)])
+newest = pytest.param("llava_onevision", marks=pytest.mark.newest)
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", newest])
+@pytest.mark.parametrize(
+    "method",
+    [EVS(keep_ratio=0.25), VidCom2(keep_ratio=0.25), EVS(n_keep_row=11), FastVID(keep_ratio=0.3), HoliTom(n_keep=3)],
+)
 def test_counts_hold_over_the_frames_of_a_model(name, method):
     feed = fed(name)
     inputs = encode(feed, [[2, "V", 3], [4], ["I", 2, "V", 1]])

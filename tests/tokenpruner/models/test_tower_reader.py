@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.tokenpruner.adapters.family_checks import fed
+from tests.tokenpruner.adapters.test_family_video import encode as encode_videos
 from tests.tokenpruner.conftest import N, build, encode, state
 from tokenpruner import Context, Method, prepare, prune
 from tokenpruner.models.tower_reader import window_order
@@ -166,6 +167,33 @@ def test_llava_next_packs_views(seen):
                 n_newlines += 1
                 assert said == 0
     assert n_newlines
+
+
+@pytest.mark.newest
+def test_llava_onevision_pools_frames(seen):
+    """Attention of a video's patches is averaged as its features are, and the newline behind it has none."""
+    feed = fed("llava_onevision")
+    inputs = encode_videos(feed, [[2, "V", 1]])
+    attention = next(own for own in feed.model.model.vision_tower.modules() if looks_up_attention(own))
+    calls = []
+    handle = attention.register_forward_pre_hook(
+        lambda module, args, kwargs: calls.append((args, kwargs)), with_kwargs=True
+    )
+    with torch.no_grad(), prune(feed.model, Spy(asked=("class_attention",), tower_layer=0)):
+        feed.model(**inputs)
+    handle.remove()
+    args, kwargs = calls[0]
+    hidden = args[0] if args else kwargs["hidden_states"]
+    q, k = (own(hidden).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for own in projections(attention))
+    received = (q @ k.transpose(2, 3) * attention.scale).softmax(-1).mean((1, 2))
+    side = int(received.shape[1] ** 0.5)
+    half = -(-side // 2)
+    grid = received.view(-1, 1, side, side)
+    wanted = torch.nn.functional.interpolate(grid, size=(half, half), mode="bilinear").flatten(1)
+    for context, own in zip(seen, wanted, strict=True):
+        found = context.of_tower("class_attention")
+        torch.testing.assert_close(found[: half * half], own)
+        assert not found[half * half :].any()
 
 
 def turned(x, cos, sin):

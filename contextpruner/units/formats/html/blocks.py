@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -24,7 +25,7 @@ from contextpruner.units.formats.html.visible_text import Part, VisibleText
 ROW_CHARACTERS = 600
 # no longer text is asked whether it is blank once its entities are spelled out
 BLANK_CHARACTERS = 60
-ROWSPAN = re.compile(r"\srowspan\s*+=\s*+[\"']?\s*+(\d{1,5})(?!\d)", re.IGNORECASE)
+SPAN = re.compile(r"\s(row|col)span\s*+=\s*+[\"']?\s*+(\d{1,5})(?!\d)", re.IGNORECASE)
 MOST_ROWS = 65534
 # at the end of a link
 STOP = re.compile(r"[.!?…。！？]+\s*\Z")
@@ -40,7 +41,7 @@ PRE = names("pre textarea")
 # what a heading inside these says holds up to their end
 SECTIONS = names("article section main aside nav footer dialog details fieldset blockquote figure td th li")
 # what needs a header to be read, or is one
-Role = Literal["", "caption", "head", "body"]
+Role = Literal["", "caption", "head", "part", "body"]
 ROLES: dict[str, Role] = {"caption": "caption", "dt": "head", "dd": "body"}
 
 
@@ -55,6 +56,15 @@ class BlockPlace(NamedTuple):
     group: int
     role: Role
     n_rows_below: int = 0
+
+
+@dataclass
+class _Cells:
+    """How many rows further each cell reaches, of those that do; how many cells a row has, and columns they take."""
+
+    rows_below: dict[int, int] = field(default_factory=dict)
+    counts: Counter[int] = field(default_factory=Counter)
+    columns: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass
@@ -135,25 +145,26 @@ def page_blocks(source: str) -> PageBlocks:
         contexts.append(contexts[element.parent].inside(index, element.name))
     runs = itertools.groupby(_runs(source, found, tree, contexts), key=lambda run: run.context.whole)
     groups = [(whole, list(group)) for whole, group in runs]
-    spans = _row_spans(source, found, tree)
+    cells = _cells(source, found, tree, contexts)
     repeated = _repeated_titles(source, tree, groups)
     for whole, group in groups:
         if whole not in repeated:
-            _add_runs(page, tree, contexts[whole], group, spans)
+            _add_runs(page, tree, contexts[whole], group, cells)
     return page
 
 
-def _row_spans(source: str, found: Sequence[Token], tree: Tree) -> dict[int, int]:
-    """How many rows further a cell reaches, of those that do."""
-    spans: dict[int, int] = {}
+def _cells(source: str, found: Sequence[Token], tree: Tree, contexts: Sequence[_Context]) -> _Cells:
+    cells = _Cells()
     for token, inside in zip(found, tree.inside, strict=True):
         if token.kind == "open" and token.name in ("td", "th"):
-            given = ROWSPAN.search(source, token.start, token.end)
+            given = {match[1].lower(): int(match[2]) for match in SPAN.finditer(source, token.start, token.end)}
             # browsers read no more than 65534, and 0 as up to the end of the table
-            rows = min(int(given[1]) or MOST_ROWS, MOST_ROWS) if given else 1
+            rows = min(given.get("row", 1) or MOST_ROWS, MOST_ROWS)
             if rows > 1:
-                spans[inside] = rows - 1
-    return spans
+                cells.rows_below[inside] = rows - 1
+            cells.counts[contexts[inside].whole] += 1
+            cells.columns[contexts[inside].whole] += max(given.get("col", 1), 1)
+    return cells
 
 
 def _repeated_titles(source: str, tree: Tree, groups: Sequence[tuple[int, list[_InlineRun]]]) -> set[int]:
@@ -171,24 +182,34 @@ def _repeated_titles(source: str, tree: Tree, groups: Sequence[tuple[int, list[_
     return {whole for whole, said in titles.items() if said in words["h1"]}
 
 
-def _add_runs(page: PageBlocks, tree: Tree, context: _Context, runs: list[_InlineRun], spans: dict[int, int]) -> None:
+def _add_runs(page: PageBlocks, tree: Tree, context: _Context, runs: list[_InlineRun], cells: _Cells) -> None:
     """Runs of one row or heading, which has the `context`, or of none."""
     if context.whole and context.kind == "heading":
         _add(page, tree, context._replace(role=""), [[run.parts for run in runs]])
     elif context.whole and _is_row(runs):
-        cells = [list(cell) for _, cell in itertools.groupby(runs, lambda run: run.context.cell)]
-        is_head = context.role == "head" or all(tree.elements[run.context.cell].name == "th" for run in runs)
-        context = context._replace(role="head" if is_head else "body")
-        below = max(spans.get(run.context.cell, 0) for run in runs)
-        _add(page, tree, context, [[run.parts for run in cell] for cell in cells], below)
+        is_marked = all(run.is_bold or tree.elements[run.context.cell].name == "th" for run in runs)
+        role: Role = "head" if context.role == "head" or is_marked else "body"
+        context = context._replace(role="part" if _heads_part(page, context.whole, runs, cells) else role)
+        below = max(cells.rows_below.get(run.context.cell, 0) for run in runs)
+        row = [list(cell) for _, cell in itertools.groupby(runs, lambda run: run.context.cell)]
+        _add(page, tree, context, [[run.parts for run in cell] for cell in row], below)
     else:
         for run in runs:
             # what is in a row that is none has no part in the table
             kind: BlockKind = "prose" if run.context.kind == "table_row" else run.context.kind
-            role: Role = run.context.role if kind == "list_item" or run.context.role == "caption" else ""
+            role = run.context.role if kind == "list_item" or run.context.role == "caption" else ""
             is_heading = kind == "prose" and not role and run.is_bold and run.size <= BOLD_CHARACTERS
             kind, level = ("heading", BOLD_LEVEL) if is_heading else (kind, run.context.level)
             _add(page, tree, run.context._replace(kind=kind, role=role, level=level), [[run.parts]])
+
+
+def _heads_part(page: PageBlocks, row: int, runs: list[_InlineRun], cells: _Cells) -> bool:
+    """Whether a row has words in one of its columns alone, bold or with a colon, or across all, without a stop."""
+    if cells.columns[row] < 2 or len(runs) > 1 or runs[0].size > BOLD_CHARACTERS:
+        return False
+    shown = "".join(part.shown(page.visible.source) for part in runs[0].parts).rstrip()
+    is_across = cells.counts[row] == 1 and not shown.endswith((".", "!", "?", "。"))
+    return is_across or runs[0].is_bold or shown.endswith(":")
 
 
 def _is_row(runs: list[_InlineRun]) -> bool:

@@ -74,9 +74,10 @@ class HeadingsAndHeaders:
 
 def _header(group: _Group, place: BlockPlace, unit: int) -> int | None:
     is_first = not group.n_heads and not group.is_begun
-    if place.role == "head" and group.is_begun:
+    is_head = place.role in ("head", "part")
+    if is_head and (group.is_begun or (place.role == "part" and group.n_heads)):
         found, group.part = group.head, unit
-    elif is_first or (place.role == "head" and group.n_heads < MOST_HEADS):
+    elif is_first or (is_head and group.n_heads < MOST_HEADS):
         found, group.head = group.head, unit
         group.n_heads += 1
         group.is_begun = place.role == "body"

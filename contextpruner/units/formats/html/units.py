@@ -92,4 +92,4 @@ class _Builder:
         heading = self.outline.heading(place, level, here)
         links = (*self.outline.headers(place, unit.kind == "table_row", here), ("heading", heading))
         self.links = tuple((kind, index) for kind, index in links if index is not None)
-        self.competes = unit.kind != "heading" and (unit.kind != "table_row" or place.role != "head")
+        self.competes = unit.kind != "heading" and (unit.kind != "table_row" or place.role not in ("head", "part"))

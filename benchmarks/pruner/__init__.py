@@ -1,0 +1,1 @@
+"""How the default pruner is made: its base encoder, its recipe."""

@@ -1,0 +1,1 @@
+"""What a pruner keeps of what answers, against how much it removes."""

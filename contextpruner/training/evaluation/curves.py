@@ -1,0 +1,63 @@
+"""Recall against compression under one threshold for all questions, and the numbers that are read off that curve.
+
+    recall(T)    mean over questions of the share of a question's gold units that reach T
+    removed(T)   mean over questions of the share of a question's characters that do not
+    area         integral of recall over removed, from 0 to 1: 1 is out of reach, for gold takes room
+
+Questions without gold count for `removed` alone. Equal numbers stay together: they are kept together or not at all, and
+a threshold between two points of the curve is the higher one, which removes more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedUnits:
+    """A question's units: what a labeler says of them, float [n], their characters, int [n], and if gold, bool [n]."""
+
+    probabilities: np.ndarray
+    sizes: np.ndarray
+    gold: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class RecallCurve:
+    """Points of descending `thresholds` [m]: `removed`, `recall` and `all_gold`, questions that keep all theirs."""
+
+    thresholds: np.ndarray
+    removed: np.ndarray
+    recall: np.ndarray
+    all_gold: np.ndarray
+
+    @property
+    def area(self) -> float:
+        """The area under recall over removed; from nothing kept, where recall is 0, to everything."""
+        removed, recall = np.append(1.0, self.removed), np.append(0.0, self.recall)
+        return float((-np.diff(removed) * (recall[1:] + recall[:-1]) / 2).sum())
+
+    def at_removed(self, share: float) -> int | None:
+        """The point with the lowest threshold that removes at least `share`; None where there is none."""
+        fitting = np.flatnonzero(self.removed >= share - 1e-9)
+        return int(fitting[-1]) if len(fitting) else None
+
+
+def recall_curve(questions: Sequence[JudgedUnits]) -> RecallCurve:
+    """The curve of `questions`; raises ValueError where none of them has gold."""
+    with_gold = [one for one in questions if one.gold.any()]
+    if not with_gold:
+        raise ValueError(f"want a question with a gold unit, got {len(questions)} without")
+    flat = np.concatenate([one.probabilities for one in questions])
+    kept = np.concatenate([one.sizes / max(one.sizes.sum(), 1) / len(questions) for one in questions])
+    gold = np.concatenate([one.gold / max(one.gold.sum(), 1) / len(with_gold) for one in questions])
+    order = np.argsort(-flat, kind="stable")
+    is_last = np.append(np.diff(flat[order]) != 0, True)
+    thresholds = flat[order][is_last]
+    weakest = np.sort([one.probabilities[one.gold].min() for one in with_gold])
+    all_gold = 1 - np.searchsorted(weakest, thresholds, side="left") / len(with_gold)
+    removed, recall = 1 - np.cumsum(kept[order])[is_last], np.cumsum(gold[order])[is_last]
+    return RecallCurve(thresholds, removed.clip(0, 1), recall.clip(0, 1), all_gold)

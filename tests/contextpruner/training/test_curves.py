@@ -1,0 +1,54 @@
+"""The curve of recall against compression, worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from contextpruner.training.evaluation.curves import JudgedUnits, recall_curve
+
+
+def units(probabilities: list[float], sizes: list[int], gold: list[int]) -> JudgedUnits:
+    return JudgedUnits(np.array(probabilities), np.array(sizes), np.array(gold) > 0)
+
+
+# two questions; the second has two gold units, and a unit with the number of one of the first's
+QUESTIONS = [units([0.9, 0.2, 0.1], [10, 30, 60], [1, 0, 0]), units([0.2, 0.8, 0.05], [20, 30, 50], [1, 1, 0])]
+
+
+def test_points_by_hand() -> None:
+    curve = recall_curve(QUESTIONS)
+    assert curve.thresholds.tolist() == [0.9, 0.8, 0.2, 0.1, 0.05]
+    np.testing.assert_allclose(curve.removed, [0.95, 0.8, 0.55, 0.25, 0], atol=1e-12)
+    np.testing.assert_allclose(curve.recall, [0.5, 0.75, 1, 1, 1], atol=1e-12)
+    np.testing.assert_allclose(curve.all_gold, [0.5, 0.5, 1, 1, 1], atol=1e-12)
+    area = 0.05 * 0.25 + 0.15 * 0.625 + 0.25 * 0.875 + 0.55
+    assert curve.area == pytest.approx(area, abs=1e-12)
+
+
+def test_the_lowest_threshold_that_removes_enough() -> None:
+    curve = recall_curve(QUESTIONS)
+    assert [curve.at_removed(share) for share in (0.96, 0.95, 0.7, 0.55, 0)] == [None, 0, 1, 2, 4]
+
+
+def test_questions_without_gold_count_for_what_is_removed() -> None:
+    curve = recall_curve([*QUESTIONS, units([0.85], [10], [0])])
+    at = curve.thresholds.tolist().index(0.85)
+    assert curve.removed[at] == pytest.approx(1 - (0.1 + 1) / 3)
+    assert curve.recall[at] == 0.5
+    with pytest.raises(ValueError, match="want a question with a gold unit, got 1 without"):
+        recall_curve([units([0.85], [10], [0])])
+
+
+def test_order_changes_nothing_and_a_better_labeler_has_more_area() -> None:
+    draw = np.random.default_rng(0)
+    made = []
+    for _ in range(50):
+        gold = draw.random(8) < 0.3
+        made.append(JudgedUnits(draw.random(8) + 0.0, draw.integers(1, 50, 8), gold))
+    better = [JudgedUnits(one.probabilities + 0.5 * one.gold, one.sizes, one.gold) for one in made]
+    area = recall_curve(made).area
+    assert recall_curve(made[::-1]).area == pytest.approx(area, abs=1e-12)
+    assert recall_curve(better).area > area + 0.1
+    # numbers that say nothing are near the diagonal
+    assert area == pytest.approx(0.5, abs=0.06)

@@ -1,0 +1,1 @@
+"""The parts that say before which decoder layers tokens leave: one file each."""

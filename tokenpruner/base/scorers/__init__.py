@@ -1,0 +1,1 @@
+"""The parts that score tokens: one file each, the file's name is the part's name."""

@@ -1,0 +1,1 @@
+"""The parts that pick tokens by scores or features: one file each."""

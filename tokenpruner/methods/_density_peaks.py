@@ -1,0 +1,36 @@
+"""Density peaks (Rodriguez and Laio 2014, in the form with nearest neighbours): middles of clusters of tokens.
+
+    distance_ij = |x_i - x_j| / sqrt(D)
+    density_i   = exp(-mean of distance_ij^2 over the k nearest j, i itself among them)
+    apart_i     = the smallest distance to a denser token, the largest distance of all where there is none
+    peak_i      = density_i apart_i,          higher is more of a middle
+
+Published codes add noise from a global generator, so that no two densities are equal; here of equal ones that of the
+lower index counts as the denser.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from prunekernels import select
+
+
+def density_peaks(tokens: torch.Tensor, n: int, neighbours: int) -> torch.Tensor:
+    """The `n` tokens of `tokens` [N, D] that are most of a middle; int64 [n], ascending."""
+    return select.top(peak_scores(tokens, neighbours), n)
+
+
+def peak_scores(tokens: torch.Tensor, neighbours: int) -> torch.Tensor:
+    """How much of a middle each of `tokens` [N, D] is; float32 [N]."""
+    distance = distances(tokens, tokens)
+    nearest = distance.topk(min(neighbours, len(tokens)), largest=False).values
+    density = (-nearest.square().mean(1)).exp()
+    places = torch.arange(len(tokens), device=tokens.device)
+    is_denser = (density > density[:, None]) | ((density == density[:, None]) & (places < places[:, None]))
+    return density * distance.where(is_denser, distance.max()).amin(1)
+
+
+def distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The distance of each of `one` [N, D] to each of `other` [M, D]; float32 [N, M]."""
+    return torch.cdist(one.float(), other.float()) / one.shape[1] ** 0.5
