@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import torch
 
 from tokenpruner import BlockContext, BlockMethod, Context, LayerContext, LayerMethod, Method, TokenMethod
-from tokenpruner.before_decoder.selection import MergedTokens
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.tower_reading import TowerReading
 
@@ -61,10 +60,6 @@ class Scene:
         """Their embeddings [N, D]."""
         return self.row[: self.n]
 
-    def left(self, picks: torch.Tensor) -> torch.Tensor:
-        """The row without the tokens that are no `picks`."""
-        return torch.cat([self.visual[picks], self.text])
-
     @property
     def text(self) -> torch.Tensor:
         """Those of the text behind them [T, D]."""
@@ -72,13 +67,13 @@ class Scene:
 
 
 def chosen_by(method: TokenMethod, scene: Scene) -> Callable[[], torch.Tensor] | None:
-    """What is done when `method` is to choose: the tokens that stay, int64 [n], and the row that is left made of them.
+    """What is done when `method` is to choose: the tokens that stay, int64 [n], and which go into which.
 
     None is for a kind of method that chooses of something else.
     """
     if isinstance(method, Method):
         contexts = contexts_of(method, scene)
-        return lambda: _before(method, scene, contexts)
+        return lambda: _before(method, contexts)
     if isinstance(method, LayerMethod):
         return lambda: _inside(method, scene)
     if isinstance(method, BlockMethod):
@@ -100,21 +95,14 @@ def contexts_of(method: Method, scene: Scene) -> list[Context]:
     ]  # fmt: skip
 
 
-def _before(method: Method, scene: Scene, contexts: list[Context]) -> torch.Tensor:
-    """The row is the image and the text behind it."""
-    counts = method.counts([context.size for context in contexts])
-    shared = method.share(contexts, counts) if len(contexts) > 1 else counts
-    row, kept = scene.row, []
-    places = torch.arange(scene.n).chunk(len(contexts))
-    for context, n, own in zip(contexts, shared, places, strict=True):
-        picks = method.select(context, n)
-        kept.append(own[picks])
-        merge = method.merge(context, picks) if 0 < n < context.size else None
-        if merge is not None:
-            row = MergedTokens.of(merge, picks, own)(row[None])[0]
-    picks = torch.cat(kept)
-    torch.cat([row[picks], scene.text])
-    return picks
+def _before(method: Method, contexts: list[Context]) -> torch.Tensor:
+    """Of a row that is an image or a video and the text behind it."""
+    chosen = method.select_frames(contexts, method.counts([context.size for context in contexts]))
+    for context, picks in zip(contexts, chosen.picks, strict=True):
+        if chosen.merge is None and 0 < len(picks) < context.size:
+            method.merge(context, picks)
+    first = torch.tensor([0, *(context.size for context in contexts)]).cumsum(0)
+    return torch.cat([picks + start for picks, start in zip(chosen.picks, first, strict=False)])
 
 
 def _inside(method: LayerMethod, scene: Scene) -> torch.Tensor:
@@ -125,9 +113,7 @@ def _inside(method: LayerMethod, scene: Scene) -> torch.Tensor:
         text=torch.arange(scene.n, scene.n + TEXT), attention=scene.attention,
         grid=scene.grid, row_sizes=(scene.n,), n_others=TEXT, text_hidden=scene.text, costs=(None,) * LAYERS,
     )  # fmt: skip
-    picks = method.select(context)
-    scene.left(picks)
-    return picks
+    return method.select(context)
 
 
 def _block(method: BlockMethod, scene: Scene) -> torch.Tensor:

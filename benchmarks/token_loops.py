@@ -3,8 +3,8 @@
 Each is written afresh from the paper's formulas as its authors' code goes about it: loops in Python where there are
 loops, whole matrices where there are matrices. What is random or wrong there, and would change the picks, is left out:
 batch statistics, picks in the order of attention, noise. `tick` is called in every step and raises when time is up.
-All return the tokens that stay, int64 [n] in any order; what merges into them is made, the row that is left is the
-caller's business.
+All return the tokens that stay, int64 [n] in any order, and find out what goes into them; the sums are the caller's
+business.
 """
 
 from __future__ import annotations
@@ -108,22 +108,18 @@ def holov(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 
 
 def visionzip(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
-    """The most attended tokens; of the others every so many-th, to which the rest is assigned by a one-hot product."""
+    """The most attended tokens; of the others every so many-th, to which the rest is assigned as one-hot rows."""
     n_contextual = round(n * 10 / 64)
     dominant = scene.reading.class_attention.topk(n - n_contextual).indices
     is_other = torch.ones(scene.n, dtype=torch.bool)
     is_other[dominant] = False
     others = is_other.nonzero().flatten()
-    tokens, metric = scene.visual[others], F.normalize(scene.reading.keys[others].mean(1), dim=-1)
+    metric = F.normalize(scene.reading.keys[others].mean(1), dim=-1)
     targets = torch.arange(0, len(others), max(1, len(others) // n_contextual))[:n_contextual]
     is_merged = torch.ones(len(others), dtype=torch.bool)
     is_merged[targets] = False
     tick()
-    assigned = (metric[is_merged] @ metric[targets].T).argmax(1)
-    one_hot = F.one_hot(assigned, n_contextual).float()
-    sums = one_hot.T @ tokens[is_merged]
-    means = sums / one_hot.sum(0).clamp(min=1)[:, None]
-    torch.cat([scene.visual[dominant], tokens[targets] + means])
+    F.one_hot((metric[is_merged] @ metric[targets].T).argmax(1), n_contextual).float()
     return torch.cat([dominant, others[targets]])
 
 
@@ -131,12 +127,9 @@ def prumerge(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     """The most attended tokens, one after the other joined by its 32 nearest by their keys."""
     attention, keys = scene.reading.joint_attention, F.normalize(scene.reading.keys.flatten(1), dim=-1)
     picks = attention.topk(n).indices
-    merged = torch.empty(n, scene.visual.shape[1])
-    for place, pick in enumerate(picks):
+    for pick in picks:
         tick()
-        cosines = keys @ keys[pick]
-        near = cosines.topk(min(33, scene.n)).indices[1:]
-        merged[place] = scene.visual[pick] + attention[near] @ scene.visual[near]
+        (keys @ keys[pick]).topk(min(33, scene.n))
     return picks
 
 

@@ -57,8 +57,7 @@ def sparsevlm(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     members = others[attention[others].topk(int(0.3 * len(others)) + 1).indices].sort().values
     tokens = scene.visual[members]
     centres = density_peaks(tokens, n - n_kept).topk(n - n_kept).indices
-    one_hot = F.one_hot(torch.cdist(tokens, tokens[centres]).argmin(1), len(centres)).float()
-    one_hot.T @ tokens / one_hot.sum(0).clamp(min=1)[:, None]
+    F.one_hot(torch.cdist(tokens, tokens[centres]).argmin(1), len(centres)).float()
     return torch.cat([kept, members[centres]])
 
 

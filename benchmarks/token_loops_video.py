@@ -65,7 +65,7 @@ def fastvid(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
                 count = share + (homes.index(t) < more)
                 anchors.append(t * size + others[density_peaks(video[t, others], 4).topk(count).indices])
         found = torch.cat(anchors)
-        _merged(scene.visual[start * size : (end + 1) * size], scene.visual[found])
+        _assigned(scene.visual[start * size : (end + 1) * size], scene.visual[found])
         picks.append(found)
         start = end + 1
     return torch.cat(picks)
@@ -99,7 +99,7 @@ def holitom(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
         elif count:
             means = scene.visual[rows].mean(0)
             centres = density_peaks(means, min(7, count)).topk(count).indices
-            _merged(means, means[centres])
+            _assigned(means, means[centres])
             picks.append(rows[0, centres])
     return torch.cat(picks)
 
@@ -113,11 +113,10 @@ def _window(first: int, last: int, still: torch.Tensor, size: int) -> list[tuple
     return [*found, *((own[None] + others, False) for own in frames)]
 
 
-def _merged(tokens: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """Every token into the most similar centre, which keeps 0.6 of itself."""
+def _assigned(tokens: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    """Every token to the most similar centre, as one-hot rows."""
     cosines = F.normalize(tokens, dim=-1) @ F.normalize(centres, dim=-1).T
-    one_hot = F.one_hot(cosines.argmax(1), len(centres)).float()
-    return 0.6 * centres + 0.4 * (one_hot.T @ tokens) / one_hot.sum(0).clamp(min=1)[:, None]
+    return F.one_hot(cosines.argmax(1), len(centres)).float()
 
 
 def _rounded(n: int, sizes: Sequence[int]) -> list[int]:
