@@ -1,4 +1,4 @@
-"""What a token method chooses from, drawn: embeddings, text, vision tower, attention of a layer or a block, at one size.
+"""What a token method chooses from, drawn: embeddings, text, vision tower, attention of a layer or a block.
 
 Embeddings are 896 numbers wide (LLaVA-OneVision's smallest decoder) around 200 centres; the tower has 16 heads of 64
 (CLIP-L), a decoder layer 4 of 64, a block of a vision transformer 3 of 64 (DeiT-Ti).
@@ -121,5 +121,3 @@ def _block(method: BlockMethod, scene: Scene) -> torch.Tensor:
     q, k = (own[None, :HEADS, : scene.n] for own in (scene.attention.q, scene.attention.k))
     context = BlockContext(scene.visual[None, :, : 64 * HEADS].contiguous(), 0, 12, queries=q, keys=k)
     return method.reduce(context, scene.n // 4).kept[0]
-
-

@@ -62,7 +62,7 @@ def sparsevlm(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 
 
 def atp(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
-    """Logits of all pairs of image tokens, attention of all pairs, thresholds of 1/2, as untrained modules have them."""
+    """Logits of all pairs of image tokens, attention of all pairs, thresholds of 1/2 as of untrained modules."""
     scores = scene.attention.q @ scene.attention.k.mT * scene.attention.scaling
     tick()
     own = scores[:, : scene.n, : scene.n].mean((0, 1))

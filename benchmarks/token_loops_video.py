@@ -40,7 +40,7 @@ def vidcom2(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 
 
 def fastvid(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
-    """Segments; of each frame the most attended tokens; in every fourth frame density peaks, which the rest goes into."""
+    """Segments; of each frame the most attended tokens; in every fourth one density peaks, which the rest goes into."""
     video, size = scene.visual.unflatten(0, (scene.n_frames, -1)), scene.n // scene.n_frames
     attention = scene.reading.class_attention.unflatten(0, (scene.n_frames, -1))
     middles = F.normalize(video.mean(1), dim=-1)
@@ -72,7 +72,7 @@ def fastvid(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 
 
 def holitom(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
-    """Windows by dynamic programming; places still throughout one are averaged and clustered, others go by attention."""
+    """Windows by dynamic programming; places still throughout one are clustered, others go by attention."""
     video, size = F.normalize(scene.visual.unflatten(0, (scene.n_frames, -1)), dim=-1), scene.n // scene.n_frames
     still = (video[1:] * video[:-1]).sum(-1) > 0.8
     saved, begin = [0], []

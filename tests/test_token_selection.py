@@ -1,4 +1,4 @@
-"""The benchmark of token methods: published forms written apart from ours choose the same, and what is slow is stopped."""
+"""The benchmark of token methods: published forms written apart choose the same, and what is slow is stopped."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ anew in each round, so that halves change sides.
 
 As printed a round is a product of half of the rows with the other half, N^3 D / 48 FLOP a round of one in all: 20 TFLOP
 for 10,000 rows of 896 numbers by eights. On a CPU each row has a list of those that are most like it, N^2 D FLOP once,
-of which a round looks for the first that is at an odd place; a list that has run out is made anew. On a GPU, which would
-be waited for, rounds are products.
+of which a round looks for the first that is at an odd place; a list that has run out is made anew. On a GPU, which
+would be waited for, rounds are products.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def thin_out_numpy(unit: torch.Tensor, n: int, per_round: int) -> torch.Tensor:
 def _compared(
     unit: torch.Tensor, some: Places, rows: Places, columns: torch.Tensor, now: tuple[Bools, Bools]
 ) -> tuple[Places, Cosines, Cosines]:
-    """The lists of `some` rows, [R, K] rows that are left and their cosines, the largest first; the largest at odd places.
+    """Lists of `some` rows, [R, K] rows that are left and their cosines, the largest first; the largest at odd places.
 
     `columns` [C, D] are those of `rows` [C], among which all are that are left; `now` says of all rows which are left
     and which of those stand at odd places. A row is on no list of its own: where others are too few it fills up.

@@ -65,8 +65,9 @@ def with_whole_hidden(output: object, cut: Cut) -> object:
     whole, states = with_whole(output, HIDDEN, cut), getattr(output, STATES, None)
     if whole is None or not isinstance(states, tuple):
         return whole
-    # behind the last cut
-    return _replaced(whole, STATES, tuple(cut.whole(own) if own.shape[:2] == cut.index.shape else own for own in states))
+    # those behind the last cut
+    made = (cut.whole(own) if own.shape[:2] == cut.index.shape else own for own in states)
+    return _replaced(whole, STATES, tuple(made))
 
 
 def with_embeddings_left(output: object, cut: Cut) -> object:

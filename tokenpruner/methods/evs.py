@@ -5,7 +5,8 @@
 The tokens with the largest dissimilarity of the whole video stay: the first frame goes before all others, and a still
 scene keeps little else. Frames share the budget of the video, so that a frame may keep none. A single image has no
 frame before it: all its tokens are alike, and the first ones stay. Tokens behind the last place of the frame before,
-such as a newline at the end of a video, count as new. Reads neither text nor attention.
+such as a newline at the end of a video, count as new. Reads neither text nor attention. The authors leave the tokens at
+their positions.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from prunekernels import select
 from prunekernels._unit import unit_rows
 from tokenpruner.base.before_decoder import Choice, Context, Method, Need
+from tokenpruner.base.positions import Place
 
 # larger than any 1 - cos but for that of opposite ones
 FIRST = 2.0
@@ -32,6 +34,7 @@ class EVS(Method):
 
     cost: ClassVar[str] = "one pass over the embeddings: 6 N D FLOP"
     published_count: ClassVar[str] = "30 % of a video (Nemotron)"
+    published_positions: ClassVar[Place] = "keep"
     needs: ClassVar[frozenset[Need]] = frozenset({"visual"})
 
     def share(self, frames: Sequence[Context], counts: Sequence[int]) -> Sequence[int]:

@@ -54,7 +54,8 @@ class VidCom2(Method):
     def importance(self, context: Context) -> torch.Tensor:
         """How unlike each token is to the video and to its frame."""
         of_video, of_frames = _unlike(context.video or (context.visual,))
-        return of_video[context.frame] + of_frames[context.frame]
+        number = context.frame if context.video else 0
+        return of_video[number] + of_frames[number]
 
     def _shared(self, of_video: Sequence[torch.Tensor], counts: Sequence[int]) -> Sequence[int]:
         unlike = torch.stack([own.mean() for own in of_video])

@@ -106,7 +106,7 @@ class EngineColQwen2(transformers.Qwen2VLModel):
 
 
 class EngineColPali(transformers.PaliGemmaPreTrainedModel):
-    """As colpali-engine has it: around a model for generation, of which it reads the hidden states of the last layer."""
+    """As colpali-engine has it: around a model for generation, of which it reads the last layer's hidden states."""
 
     def __init__(self, config):
         super().__init__(config)
@@ -119,7 +119,9 @@ class EngineColPali(transformers.PaliGemmaPreTrainedModel):
         return embedded(self, out.hidden_states[-1], kwargs["attention_mask"])
 
 
-@pytest.mark.parametrize(("kind", "family", "n_kept"), [(EngineColPali, "paligemma", 16), (EngineColQwen2, "qwen2_vl", 4)])
+@pytest.mark.parametrize(
+    ("kind", "family", "n_kept"), [(EngineColPali, "paligemma", 16), (EngineColQwen2, "qwen2_vl", 4)]
+)
 @pytest.mark.parametrize("method", [DivPrune(0.25), FastV(0.25, layer=1), "visionzip:keep_ratio=0.25"])
 def test_models_of_colpali_engine(kind, family, n_kept, method):
     """They multiply what they make by the mask that they were given, as long as the row was."""
