@@ -26,7 +26,7 @@ from tokenpruner import BlockMethod, LayerMethod, Method, TokenMethod
 
 PACKAGE = "tokenpruner.methods"
 LOOPS = token_loops.LOOPS | token_loops_video.LOOPS | token_loops_inside.LOOPS
-TESTS = ("tests/contracts/test_token_methods.py", "tests/tokenpruner/methods", "tests/test_token_selection.py")
+TESTS = ("tests/test_token_selection.py",)
 # of an image, and of a video: frames and the grid of one
 IMAGES = {576: (24, 24), 2880: (48, 60), 10_000: (100, 100)}
 VIDEOS = {576: (4, (12, 12)), 2880: (20, (12, 12)), 10_000: (100, (10, 10))}

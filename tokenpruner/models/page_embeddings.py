@@ -1,8 +1,8 @@
 """Fewer vectors for each page in late-interaction retrieval: what ColPali, ColQwen2 and their kin put out, pooled.
 
 A page of N vectors is left with max(N // factor, 1), each of which stands for those that are like it. Behind the
-projector this costs less than anywhere before it (Ma et al. 2025, Light-ColPali); the methods are `prunekernels.pool`'s.
-No model is needed here: vectors may come from `prune()` or from a file.
+projector this costs less than anywhere before it (Ma et al. 2025, Light-ColPali). The methods are those of
+`prunekernels.pool`. No model is needed here: vectors may come from `prune()` or from a file.
 """
 
 from __future__ import annotations
