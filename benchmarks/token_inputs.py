@@ -13,7 +13,7 @@ import torch
 
 from tokenpruner import BlockContext, BlockMethod, Context, LayerContext, LayerMethod, Method, TokenMethod
 from tokenpruner.models.attention import Attention
-from tokenpruner.models.tower_reading import TowerReading
+from tokenpruner.models.tower_reading import TOWER, TowerReading
 
 WIDTH, CENTRES, TEXT = 896, 200, 40
 LAYERS, HEADS = 32, 3
@@ -27,7 +27,9 @@ class Scene:
     n_frames: int = 1
     seed: int = 0
     row: torch.Tensor = field(init=False)
-    reading: TowerReading = field(init=False)
+    class_attention: torch.Tensor = field(init=False)
+    joint_attention: torch.Tensor = field(init=False)
+    keys: torch.Tensor = field(init=False)
     attention: Attention = field(init=False)
 
     def __post_init__(self) -> None:
@@ -39,14 +41,14 @@ class Scene:
         place = torch.randint(CENTRES, (size,), generator=draw).repeat(self.n_frames)
         spread = torch.where(torch.rand(size, generator=draw) < 2 / 3, 0.3, 1.0).repeat(self.n_frames)
         attended, noise = torch.randn(n, generator=draw), torch.randn(n + TEXT, WIDTH, generator=draw)
-        reading = TowerReading(
-            (2 * attended).softmax(0), (2 * attended + 0.1 * torch.randn(n, generator=draw)).softmax(0),
-            torch.randn(n, 16, 64, generator=draw),
-        )  # fmt: skip
+        again = 0.1 * torch.randn(n, generator=draw)
+        tower_keys, (q, k) = torch.randn(n, 16, 64, generator=draw), torch.randn(2, 4, n + TEXT, 64, generator=draw)
         for name, value in (
             ("row", torch.cat([centres[place] + spread[:, None] * noise[:n], noise[n:]])),
-            ("reading", reading),
-            ("attention", Attention(*torch.randn(2, 4, n + TEXT, 64, generator=draw), scaling=64**-0.5)),
+            ("class_attention", (2 * attended).softmax(0)),
+            ("joint_attention", (2 * attended + again).softmax(0)),
+            ("keys", tower_keys),
+            ("attention", Attention(q, k, scaling=64**-0.5)),
         ):
             object.__setattr__(self, name, value)
 
@@ -84,7 +86,7 @@ def chosen_by(method: TokenMethod, scene: Scene) -> Callable[[], torch.Tensor] |
 def contexts_of(method: Method, scene: Scene) -> list[Context]:
     """The frames as the engine hands them over: of the text and of the tower what the method reads."""
     frames, text = scene.visual.chunk(scene.n_frames), scene.text if "text" in method.needs else None
-    needed = {name: own.chunk(scene.n_frames) for name, own in vars(scene.reading).items() if name in method.needs}
+    needed = {name: getattr(scene, name).chunk(scene.n_frames) for name in sorted(TOWER & method.needs)}
     video = frames if len(frames) > 1 else ()
     return [
         Context(

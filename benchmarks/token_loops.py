@@ -75,7 +75,7 @@ def facility_location(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     unit = F.normalize(scene.visual, dim=-1)
     cosines = unit @ unit.T
     tick()
-    covered, picks = torch.full((scene.n,), -1.0), []
+    covered, picks = torch.full((scene.n,), -1.0), list[int]()
     heap = [(-gain, token, 0) for token, gain in enumerate((cosines + 1).sum(0).tolist())]
     heapq.heapify(heap)
     while len(picks) < n:
@@ -92,7 +92,7 @@ def facility_location(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 
 def holov(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     """Crop by crop: cosines, their variance, attention, a share of the count, its best tokens."""
-    attention, unit = scene.reading.class_attention, F.normalize(scene.visual, dim=-1)
+    attention, unit = scene.class_attention, F.normalize(scene.visual, dim=-1)
     crops = torch.arange(scene.n).tensor_split(16)
     variances = []
     for own in crops:
@@ -110,11 +110,11 @@ def holov(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 def visionzip(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     """The most attended tokens; of the others every so many-th, to which the rest is assigned as one-hot rows."""
     n_contextual = round(n * 10 / 64)
-    dominant = scene.reading.class_attention.topk(n - n_contextual).indices
+    dominant = scene.class_attention.topk(n - n_contextual).indices
     is_other = torch.ones(scene.n, dtype=torch.bool)
     is_other[dominant] = False
     others = is_other.nonzero().flatten()
-    metric = F.normalize(scene.reading.keys[others].mean(1), dim=-1)
+    metric = F.normalize(scene.keys[others].mean(1), dim=-1)
     targets = torch.arange(0, len(others), max(1, len(others) // n_contextual))[:n_contextual]
     is_merged = torch.ones(len(others), dtype=torch.bool)
     is_merged[targets] = False
@@ -125,7 +125,7 @@ def visionzip(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 
 def prumerge(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     """The most attended tokens, one after the other joined by its 32 nearest by their keys."""
-    attention, keys = scene.reading.joint_attention, F.normalize(scene.reading.keys.flatten(1), dim=-1)
+    attention, keys = scene.joint_attention, F.normalize(scene.keys.flatten(1), dim=-1)
     picks = attention.topk(n).indices
     for pick in picks:
         tick()
@@ -135,7 +135,7 @@ def prumerge(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 
 def vispruner(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     """Half by attention; of the others at most eight leave in a round, those most like one of the other half."""
-    important = scene.reading.class_attention.topk(n // 2).indices
+    important = scene.class_attention.topk(n // 2).indices
     is_left = torch.ones(scene.n, dtype=torch.bool)
     is_left[important] = False
     left = is_left.nonzero().flatten()
@@ -164,7 +164,7 @@ def prunesid(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     order, survived = [], []
     for group in range(n_groups):
         own = (groups == group).nonzero().flatten()
-        left = own[scene.reading.class_attention[own].argsort(descending=True)]
+        left = own[scene.class_attention[own].argsort(descending=True)]
         found = []
         while len(left):
             tick()

@@ -42,7 +42,7 @@ def vidcom2(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 def fastvid(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     """Segments; of each frame the most attended tokens; in every fourth one density peaks, which the rest goes into."""
     video, size = scene.visual.unflatten(0, (scene.n_frames, -1)), scene.n // scene.n_frames
-    attention = scene.reading.class_attention.unflatten(0, (scene.n_frames, -1))
+    attention = scene.class_attention.unflatten(0, (scene.n_frames, -1))
     middles = F.normalize(video.mean(1), dim=-1)
     similar = (middles[1:] * middles[:-1]).sum(1)
     cuts = {*similar.topk(min(7, len(similar)), largest=False).indices.tolist()}
@@ -86,7 +86,7 @@ def holitom(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
             best = max(best, (saved[first] + (last - first) * int(is_still.sum()), first))
         saved.append(best[0])
         begin.append(best[1])
-    parts, last = [], scene.n_frames - 1
+    parts, last = list[tuple[torch.Tensor, bool]](), scene.n_frames - 1
     while last >= 0:
         parts = [*_window(begin[last], last, still, size), *parts]
         last = begin[last] - 1
@@ -95,7 +95,7 @@ def holitom(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     for (rows, is_static), count in zip(parts, counts, strict=True):
         tick()
         if not is_static:
-            picks.append(rows[0, scene.reading.class_attention[rows[0]].topk(count).indices])
+            picks.append(rows[0, scene.class_attention[rows[0]].topk(count).indices])
         elif count:
             means = scene.visual[rows].mean(0)
             centres = density_peaks(means, min(7, count)).topk(count).indices

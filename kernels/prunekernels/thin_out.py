@@ -28,7 +28,9 @@ LISTED, MAX_PAIRS = 32, 2048**2
 # where so small a share of the rows is left, those alone are compared with
 SHRUNK = 0.8
 
-Places, Cosines, Bools = npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.bool_]
+Places = npt.NDArray[np.int64]
+Cosines = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 
 
 def thin_out(features: torch.Tensor, n: int, per_round: int = 8) -> torch.Tensor:
