@@ -26,9 +26,11 @@ def peak_scores(tokens: torch.Tensor, neighbours: int) -> torch.Tensor:
     distance = distances(tokens, tokens)
     nearest = distance.topk(min(neighbours, len(tokens)), largest=False).values
     density = (-nearest.square().mean(1)).exp()
-    places = torch.arange(len(tokens), device=tokens.device)
-    is_denser = (density > density[:, None]) | ((density == density[:, None]) & (places < places[:, None]))
-    return density * distance.where(is_denser, distance.max()).amin(1)
+    # of equal ones the lower index first
+    order = density.sort(descending=True, stable=True).indices
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(tokens), device=tokens.device)
+    return density * distance.where(rank < rank[:, None], distance.max()).amin(1)
 
 
 def distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
