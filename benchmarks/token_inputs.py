@@ -114,8 +114,12 @@ def _inside(method: LayerMethod, scene: Scene) -> torch.Tensor:
         hidden=scene.visual, kept=columns, size=scene.n, stage=method.stages(LAYERS)[0], columns=columns,
         text=torch.arange(scene.n, scene.n + TEXT), attention=scene.attention,
         grid=scene.grid, row_sizes=(scene.n,), n_others=TEXT, text_hidden=scene.text, costs=(None,) * LAYERS,
+        embeds=scene.visual, text_embeds=scene.text,
     )  # fmt: skip
-    return method.select(context)
+    picks = method.select(context)
+    if len(picks) < scene.n:
+        method.merge(context, picks)
+    return picks
 
 
 def _block(method: BlockMethod, scene: Scene) -> torch.Tensor:

@@ -24,9 +24,8 @@ def scene(kind: type[TokenMethod], seed: int = 0) -> Scene:
     return Scene((9, 9), 4, seed) if token_selection.is_for_videos(kind) else Scene((18, 18), 1, seed)
 
 
-# of ToMe's the tokens are told and not their places; PruneSID decomposes random noise; how many patches Zero-TPrune
-# drops for their likeness is in no code
-APART = {"tome", "prunesid", "zero_tprune"}
+# of ToMe's the tokens are told and not their places; PruneSID decomposes random noise
+APART = {"tome", "prunesid"}
 
 
 @pytest.mark.parametrize("name", [name for name in token_selection.LOOPS if name in NAMES and name not in APART])
