@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tokenpruner import BlockContext, BlockMethod, Context, LayerContext, LayerMethod, Method, TokenMethod
-from tokenpruner.before_decoder.selection import MergedTokens
+from tokenpruner.decoder.merged_tokens import MergedTokens
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.tower_reading import TowerReading
 
@@ -102,17 +102,16 @@ def contexts_of(method: Method, scene: Scene) -> list[Context]:
 
 def _before(method: Method, scene: Scene, contexts: list[Context]) -> torch.Tensor:
     """The row is the image and the text behind it."""
-    counts = method.counts([context.size for context in contexts])
-    shared = method.share(contexts, counts) if len(contexts) > 1 else counts
-    row, kept = scene.row, []
-    places = torch.arange(scene.n).chunk(len(contexts))
-    for context, n, own in zip(contexts, shared, places, strict=True):
-        picks = method.select(context, n)
-        kept.append(own[picks])
-        merge = method.merge(context, picks) if 0 < n < context.size else None
-        if merge is not None:
-            row = MergedTokens.of(merge, picks, own)(row[None])[0]
-    picks = torch.cat(kept)
+    picked, merge = method.select_frames(contexts, method.counts([context.size for context in contexts]))
+    row, places = scene.row, torch.arange(scene.n).chunk(len(contexts))
+    picks = torch.cat([own[chosen] for own, chosen in zip(places, picked, strict=True)])
+    if merge is not None:
+        row = MergedTokens.of(merge, picks, torch.arange(scene.n))(row[None])[0]
+    else:
+        for context, chosen, own in zip(contexts, picked, places, strict=True):
+            merge = method.merge(context, chosen) if 0 < len(chosen) < context.size else None
+            if merge is not None:
+                row = MergedTokens.of(merge, chosen, own)(row[None])[0]
     torch.cat([row[picks], scene.text])
     return picks
 
@@ -124,9 +123,12 @@ def _inside(method: LayerMethod, scene: Scene) -> torch.Tensor:
         hidden=scene.visual, kept=columns, size=scene.n, stage=method.stages(LAYERS)[0], columns=columns,
         text=torch.arange(scene.n, scene.n + TEXT), attention=scene.attention,
         grid=scene.grid, row_sizes=(scene.n,), n_others=TEXT, text_hidden=scene.text, costs=(None,) * LAYERS,
+        embeds=scene.visual, text_embeds=scene.text,
     )  # fmt: skip
     picks = method.select(context)
-    scene.left(picks)
+    merge = method.merge(context, picks) if len(picks) < scene.n else None
+    row = scene.row if merge is None else MergedTokens.of(merge, picks, columns)(scene.row[None])[0]
+    torch.cat([row[picks], scene.text])
     return picks
 
 

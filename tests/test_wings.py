@@ -45,7 +45,7 @@ WINGS = {
         __init__
         cli
     """,
-    # one method is trained, so that methods are no registry that nobody imports
+    # some methods are trained, so that methods are no registry that nobody imports
     "tokenpruner": """
         models
         *adapters base report

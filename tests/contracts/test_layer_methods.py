@@ -35,7 +35,10 @@ def make_context(stage: Stage, n: int = 16, kind: str = "normal", row: int = 0, 
     kept = torch.arange(16)[:n]
     text = torch.tensor([0, 1, length - 3, length - 2, length - 1])
     where = torch.arange(2, 2 + n)
-    return LayerContext(hidden[where], kept, 16, stage, where, text, attention, (4, 4), row, image)
+    place = hidden[where], kept, 16, stage, where, text, attention, (4, 4), row, image
+    # what entered the decoder: all 16 tokens and the text
+    embeds = {"embeds": torch.randn(16, 8, generator=generator), "text_embeds": hidden[text] / 2}
+    return LayerContext(*place, text_hidden=hidden[text], **embeds)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,6 +84,20 @@ def test_picks_are_exact_and_repeatable(name, kind):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["normal", "equal"])
+def test_what_it_merges_goes_into_what_it_keeps(name, kind):
+    method = load(name)()
+    for stage in method.stages(N_LAYERS):
+        context = make_context(stage, kind=kind)
+        picks = method.select(context)
+        merge = method.merge(context, picks)
+        if merge is not None:
+            merge.check(name, picks, context.n_tokens)
+            again = method.merge(make_context(stage, kind=kind, row=5, image=2), picks)
+            assert torch.equal(merge.target, again.target)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_fewer_tokens_than_the_stage_wants_all_stay(name):
     method = load(name)()
     for stage in method.stages(N_LAYERS):
@@ -102,7 +119,7 @@ def test_wrong_fields_are_refused(name, wrong):
 @pytest.mark.parametrize("name", NAMES)
 def test_its_text_form_comes_back(name):
     kind = load(name)
-    for method in (kind(), kind(mode="skip")):
+    for method in (kind(), kind(mode="skip"), kind(mode="route")):
         text = spec.describe(method)
         assert text.partition(":")[0] == name
         assert spec.build(PACKAGE, text, LayerMethod) == method

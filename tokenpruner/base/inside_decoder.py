@@ -7,6 +7,7 @@ names parts, `scorer` and `selector`; one that lets the data decide how many tok
 
     mode="drop"   the tokens leave: the layers from there on hold fewer keys and values
     mode="skip"   the tokens pass those layers by unchanged, but their keys and values are there to be read
+    mode="route"  the same for the one layer of each stage, which chooses among all tokens: they come back behind it
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 
 from prunekernels import budget, select
 from prunekernels._finite import refuse_where
+from tokenpruner.base.before_decoder import Merge
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores
 from tokenpruner.base.parts import Scorer, Selector
 from tokenpruner.base.positions import Place, Positions
@@ -25,8 +27,8 @@ from tokenpruner.base.token_method import Newlines, TokenMethod, check_choice, p
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.image_layouts import Grid
 
-Mode = Literal["drop", "skip"]
-Queries = Literal["all", "last"]
+Mode = Literal["drop", "skip", "route"]
+Queries = Literal["all", "last", "text"]
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,15 @@ class Stage:
     `keep_ratio` is the fraction that is left of the tokens of an image that entered the decoder; None where the method
     decides. `reads` is the layer whose attention the method gets: `layer` itself, computed ahead of it, or an earlier
     one that runs on the same tokens; None where it reads none. With queries="last" the method looks at the attention of
-    the row's last token alone, and no other queries are made.
+    the row's last token alone, with "text" at that of tokens that are no visual ones too, and no other queries are
+    made. With `embeds` it also gets what the image and the text were as they entered the decoder.
     """
 
     layer: int
     keep_ratio: float | None = None
     reads: int | None = None
     queries: Queries = "all"
+    embeds: bool = False
 
 
 class Cost(Protocol):
@@ -64,7 +68,9 @@ class LayerContext:
 
     `text_hidden` [T, D] are the hidden states of `text`. `entered` is how many of the image's tokens came to layer 0,
     fewer than all behind a method before it. `costs` are those of all decoder layers, None where one is not known;
-    `row_sizes` the tokens of each image and frame of the row, and `n_others` how many other tokens it has.
+    `row_sizes` the tokens of each image and frame of the row, and `n_others` how many other tokens it has. `embeds`
+    [n_entered, D] are the image's tokens as they came to layer 0, `text_embeds` [T, D] those of `text`, where the stage
+    asks for them.
     """
 
     hidden: torch.Tensor
@@ -85,6 +91,8 @@ class LayerContext:
     n_others: int = 0
     text_hidden: torch.Tensor | None = None
     entered: int | None = None
+    embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
 
     @property
     def n_entered(self) -> int:
@@ -136,8 +144,8 @@ class LayerMethod(TokenMethod):
             check_choice(name, getattr(self, name), get_args(kind))
         if self.positions == "calibrated":
             raise ValueError('positions="calibrated" wants a method before the decoder: take "keep"')
-        if self.mode == "skip" and self.positions == "compact":
-            raise ValueError('want positions="keep" with mode="skip", which leaves no gaps, got "compact"')
+        if self.mode != "drop" and self.positions == "compact":
+            raise ValueError(f'want positions="keep" with mode="{self.mode}", which leaves no gaps, got "compact"')
 
     def stages(self, n_layers: int) -> tuple[Stage, ...]:
         """The cuts in a decoder of `n_layers`, in order; raises ValueError where it has too few layers."""
@@ -176,6 +184,10 @@ class LayerMethod(TokenMethod):
         asked = budget.n_keep(context.n_entered + context.n_newlines, ratio)
         n = patches_left(asked, context.n_newlines, context.n_tokens, self.newlines, place)
         return torch.arange(n, device=context.kept.device) if n == context.n_tokens else self.keep(context, n)
+
+    def merge(self, context: LayerContext, picks: torch.Tensor) -> Merge | None:
+        """Which of the N tokens go into which of the kept ones, `picks` [n]; None where the others are just dropped."""
+        return None
 
 
 def check_stages(stages: tuple[Stage, ...], n_layers: int) -> None:

@@ -82,7 +82,7 @@ class MethodChain(TokenMethod):
                 raise ValueError(f"want positions of the chain alone, got positions={one.positions} of {one}")
         if [*made] != [one for one in (self.before, self.inside) if one is not None]:
             raise ValueError(f"want at most one method before the decoder, first, and one inside it, got {self}")
-        if self.inside is not None and self.inside.mode == "skip":
+        if self.inside is not None and self.inside.mode != "drop":
             raise ValueError(f'want mode="drop" in a chain, got {self.inside}')
 
     def _check_budget(self) -> None:

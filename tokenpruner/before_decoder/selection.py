@@ -1,12 +1,4 @@
-"""Which tokens stay, chosen image by image, and which kept tokens stand for others. No models, hooks or caches here.
-
-Where a method merges, a kept token becomes the mean of those that go into it, itself among them:
-
-    x_k = sum_i w_i x_i / sum_i w_i
-
-The sums are float32 or wider, in a fixed order, and gradients flow to every token that went in. Kept tokens that
-nothing joins stay bit for bit.
-"""
+"""Which tokens stay, chosen image by image, and which kept tokens stand for others. No models, hooks or caches here."""
 
 from __future__ import annotations
 
@@ -17,10 +9,9 @@ from itertools import accumulate, groupby
 import torch
 
 from prunekernels._finite import raise_pending, refuse_where
-from prunekernels._sums import sum_rows
-from tokenpruner.base.before_decoder import Choice, Context, Merge, Method
-from tokenpruner.base.method_output import described
+from tokenpruner.base.before_decoder import Choice, Context, Method
 from tokenpruner.base.token_method import patches_left
+from tokenpruner.decoder.merged_tokens import MergedTokens, checked_merge, concatenated
 from tokenpruner.models.image_tokens import GridOf, ImageTokens, views_of
 from tokenpruner.report.prefill_record import PickedImage
 
@@ -89,9 +80,13 @@ def select_tokens(rows: Sequences, images: Sequence[ImageTokens], method: Method
     for first, choice in choices:
         own = slice(first, first + len(choice.picks))
         merges += _merges(contexts[own], places[own], choice, method)
-    selected, hidden = Selection(dropped, tuple(picked), concatenated(merges)), (visual & ~mask).any(1)
+    return checked(Selection(dropped, tuple(picked), concatenated(merges)), visual & ~mask)
+
+
+def checked(selected: Selection, hidden: torch.Tensor) -> Selection:
+    """`selected`; raises ValueError where some tokens go and others, `hidden` bool [B, L], are masked and visual."""
     if not selected.is_whole:
-        refuse_where(hidden, lambda row: f"row {row[0]}: want attention_mask 1 on image tokens, got 0")
+        refuse_where(hidden.any(1), lambda row: f"row {row[0]}: want attention_mask 1 on image tokens, got 0")
     # once for all images, where the lengths are waited for anyway
     raise_pending()
     return selected
@@ -147,10 +142,7 @@ def _merges(
 
 
 def _checked(merge: object, picks: torch.Tensor, places: torch.Tensor, method: Method) -> MergedTokens:
-    if not isinstance(merge, Merge):
-        raise ValueError(f"{type(method).__name__}: want a Merge or None of merge, got {described(merge)}")
-    merge.check(type(method).__name__, picks, len(places))
-    return MergedTokens.of(merge, picks, places)
+    return MergedTokens.of(checked_merge(merge, picks, len(places), type(method).__name__), picks, places)
 
 
 def _counts(images: Sequence[ImageTokens], method: Method) -> list[int]:
@@ -163,37 +155,3 @@ def _counts(images: Sequence[ImageTokens], method: Method) -> list[int]:
             n_patches = image.size if method.newlines == "compete" else len(image.columns)
             counts.append(patches_left(n, n_newlines, n_patches, method.newlines, place))
     return counts
-
-
-@dataclass(frozen=True)
-class MergedTokens:
-    """The merges of a batch: token `source` goes into token `into`, flat places row * L + column, by `weight`; [M]."""
-
-    source: torch.Tensor
-    into: torch.Tensor
-    weight: torch.Tensor
-
-    @classmethod
-    def of(cls, merge: Merge, picks: torch.Tensor, places: torch.Tensor) -> MergedTokens:
-        """The merge of one image, whose tokens have the flat `places` [N]; groups of one are left out."""
-        members = (merge.target >= 0).nonzero().flatten()
-        members = members[merge.target[members].bincount(minlength=len(picks))[merge.target[members]] > 1]
-        weight = torch.ones(len(places), device=places.device) if merge.weight is None else merge.weight
-        return cls(places[members], places[picks[merge.target[members]]], weight[members])
-
-    def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """`values` [B, L, D] with the mean of each group at the place of its kept token."""
-        flat = values.flatten(0, 1)
-        slots, ids = self.into.to(flat.device).unique(return_inverse=True)
-        wide = flat.index_select(0, self.source.to(flat.device))
-        wide = wide.to(torch.promote_types(wide.dtype, torch.float32))
-        weight = self.weight.to(wide)[:, None]
-        means = sum_rows(wide * weight, ids, len(slots)) / sum_rows(weight, ids, len(slots))
-        return flat.index_copy(0, slots, means.to(flat.dtype)).view_as(values)
-
-
-def concatenated(merges: list[MergedTokens]) -> MergedTokens | None:
-    """The merges of several images as one; None where there are none."""
-    if not merges:
-        return None
-    return MergedTokens(*(torch.cat([getattr(one, name) for one in merges]) for name in ("source", "into", "weight")))

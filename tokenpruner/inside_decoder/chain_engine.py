@@ -69,7 +69,7 @@ class ChainEngine(InsideDecoderEngine):
             return changed
         args, kwargs = (args, kwargs) if changed is None else changed
         if current.deepstack is not None:
-            current.deepstack = current.deepstack.merged(entry.with_merged)
+            current.deepstack = current.deepstack.with_merged(entry.merged, current.whole)
         return args, kwargs | {INPUT_NAMES[0]: entry.with_merged(current.inputs.embeds)}
 
     def _choose(self, current: DecoderPass) -> Selection | None:

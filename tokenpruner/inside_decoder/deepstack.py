@@ -6,13 +6,13 @@ and hooks add them to those tokens that are there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 
 from tokenpruner.decoder.backbone_inputs import DEEPSTACK, VISUAL_MASK
 from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
+from tokenpruner.decoder.merged_tokens import MergedTokens
 from tokenpruner.models.transformers_api import Kwargs
 
 
@@ -33,16 +33,6 @@ class DeepStack:
         numbers = (visual.flatten().cumsum(0) - 1).view(visual.shape).masked_fill(~visual, -1)
         return cls(tuple(values), numbers)
 
-    def merged(self, with_merged: Callable[[torch.Tensor], torch.Tensor]) -> DeepStack:
-        """The features as `with_merged` [B, L, D] makes the tokens: means where others went into one."""
-        visual = self.numbers >= 0
-        values = []
-        for own in self.values:
-            spread = own.new_zeros(*visual.shape, own.shape[-1])
-            spread[visual.to(own.device)] = own
-            values.append(with_merged(spread)[visual.to(own.device)])
-        return replace(self, values=tuple(values))
-
     def add(self, number: int, hidden: torch.Tensor, kept: KeptTokens) -> torch.Tensor:
         """`hidden` [B, P, D] with the features of layer `number` added to its visual tokens."""
         numbers = gather_tokens(self.numbers, kept.index, -1).masked_fill(~kept.mask, -1).to(hidden.device)
@@ -50,3 +40,9 @@ class DeepStack:
         hidden = hidden.clone()
         hidden[where] = hidden[where] + self.values[number].to(hidden.device, hidden.dtype)[numbers[where]]
         return hidden
+
+    def with_merged(self, merged: MergedTokens, kept: KeptTokens) -> DeepStack:
+        """The same where tokens of `kept` go into others: a token that stands for several gets the mean of theirs."""
+        numbers = gather_tokens(self.numbers, kept.index, -1).flatten()
+        own = replace(merged, source=numbers[merged.source], into=numbers[merged.into])
+        return replace(self, values=tuple(own(value[None])[0] for value in self.values))

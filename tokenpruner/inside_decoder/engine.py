@@ -17,7 +17,6 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from prunekernels._finite import refuse_where
 from tokenpruner.base.inside_decoder import LayerMethod, Stage
 from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.decoder import cache_state
@@ -28,18 +27,24 @@ from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.kept_tokens import KeptTokens
 from tokenpruner.decoder.loss_labels import LabelCut, answers
 from tokenpruner.decoder.packed_rows import block_mask
-from tokenpruner.inside_decoder.decoder_pass import DecoderPass, last_columns, taken_out
+from tokenpruner.inside_decoder.decoder_pass import DecoderPass, asked_columns, taken_out
 from tokenpruner.inside_decoder.deepstack import DeepStack
 from tokenpruner.inside_decoder.layer_arguments import bound_arguments
 from tokenpruner.inside_decoder.layer_inputs import LayerInputs
 from tokenpruner.inside_decoder.rotary_positions import RotaryPositions
-from tokenpruner.inside_decoder.skipped_tokens import computed_arguments, with_skipped
-from tokenpruner.inside_decoder.stage_selection import RemainingImage, StageInputs, checked_stages, select_at_stage
+from tokenpruner.inside_decoder.skipped_tokens import RecordingCache, computed_arguments, with_skipped
+from tokenpruner.inside_decoder.stage_selection import (
+    RemainingImage,
+    StageInputs,
+    check_real,
+    checked_stages,
+    select_at_stage,
+)
 from tokenpruner.models import attention_probe
 from tokenpruner.models.adapter import Adapter
 from tokenpruner.models.decoder_layers import DecoderLayers, check_keeps_cache, check_recomputed
 from tokenpruner.models.forward_hooks import before_forward
-from tokenpruner.models.image_tokens import ImageTokens, with_samples
+from tokenpruner.models.image_tokens import with_samples
 from tokenpruner.models.transformers_api import Kwargs, cache_of, cache_of_output, check_cached
 from tokenpruner.report.prefill_record import Lengths
 from tokenpruner.report.records import Prefill, Report
@@ -62,7 +67,9 @@ class InsideDecoderEngine(DecoderHooks):
     def __init__(self, adapter: Adapter, method: LayerMethod, report: Report) -> None:
         super().__init__(adapter, method, report)
         self.method: TokenMethod = method
-        self.inside, self.local, self.skips = method, Local(), method.mode == "skip"
+        self.inside, self.local = method, Local()
+        # whether tokens pass layers by, and then one layer alone
+        self.skips, self.routes = method.mode != "drop", method.mode == "route"
         self.layers = DecoderLayers.of(adapter.backbone)
         self.hooked = (*self.hooked, *self.layers.modules)
         rotary = RotaryPositions(adapter.backbone) if method.positions == "compact" else None
@@ -70,11 +77,12 @@ class InsideDecoderEngine(DecoderHooks):
         stages = checked_stages(self.layers, method)
         self.stages = {stage.layer: stage for stage in stages}
         # layers that are read for a cut before a later one
-        self.read_ahead = {stage.reads for stage in stages if stage.reads is not None and stage.reads < stage.layer}
+        self.read_ahead = {stage.reads: stage for stage in stages if stage.reads not in (None, stage.layer)}
         n_layers = len(self.layers.modules)
         self.first = min(self.stages, default=n_layers)
         # where each stage is over
         self.ends = [*(stage.layer for stage in stages[1:]), n_layers]
+        self.ends = [stage.layer + 1 for stage in stages] if self.routes else self.ends
 
     def cut(self) -> LabelCut | None:
         """Which tokens of this thread's last pass were left; None where all were."""
@@ -127,7 +135,7 @@ class InsideDecoderEngine(DecoderHooks):
         if visual is not None and not self.keeps_all:
             check_arguments(kwargs, inputs, module.config)
             for layer in self.layers.modules if self.skips else ():
-                check_keeps_cache(layer)
+                check_keeps_cache(layer, self.inside.mode)
         pasts = tuple(cache_state.read_at(cache, slot) for slot in self.layers.slots)
         past = pasts[self.layers.first_attending]
         mask = inputs.masks(past)[1]
@@ -143,7 +151,9 @@ class InsideDecoderEngine(DecoderHooks):
         cache_state.allow_masks(cache, True)
         if visual is None:
             return None
-        current.images = self._entered(images, mask)
+        if not self.keeps_all:
+            check_real(images, mask)
+        current.images = current.all_images = [RemainingImage.of(image, self.inside.newlines) for image in images]
         changed: Kwargs = {}
         current.deepstack = None if self.keeps_all or self.skips else DeepStack.of(kwargs, self.first)
         if current.deepstack is not None:
@@ -151,12 +161,6 @@ class InsideDecoderEngine(DecoderHooks):
         if inputs.samples is not None and inputs.made_mask is None and not self.keeps_all:
             changed["attention_mask"] = block_mask(inputs.samples, mask, inputs.embeds)
         return (args, kwargs | changed) if changed else None
-
-    def _entered(self, images: list[ImageTokens], mask: torch.Tensor) -> list[RemainingImage]:
-        for image in images if not self.keeps_all else ():
-            message = f"row {image.row}: want attention_mask 1 on image tokens, got 0"
-            refuse_where(~mask[image.row, image.columns], functools.partial(_same, message))
-        return [RemainingImage.of(image, self.inside.newlines) for image in images]
 
     def _before_layer(
         self, number: int, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs
@@ -171,10 +175,11 @@ class InsideDecoderEngine(DecoderHooks):
             hidden = self._cut_before(current, number, hidden, given)
         arguments = self._arguments(current, number, given)
         if current.images and number in self.read_ahead and not self.keeps_all:
-            self._read(current, self._reading(number), hidden, arguments)
+            self._read(current, self.read_ahead[number], hidden, arguments)
+        recorder, current.recorder = current.recorder, None
         if self.skips and not current.kept.is_whole:
             current.skipped_hidden = hidden
-            hidden, arguments = computed_arguments(module, hidden, given, current.kept)
+            hidden, arguments = computed_arguments(module, hidden, given, current.kept, recorder)
         return None if arguments is given and hidden is entering else ((hidden,), arguments)
 
     def _after_layer(self, number: int, module: nn.Module, args: tuple[object, ...], output: object) -> object:
@@ -192,22 +197,23 @@ class InsideDecoderEngine(DecoderHooks):
     def _arguments(self, current: DecoderPass, number: int, given: Kwargs) -> Kwargs:
         return given if self.skips else self.layer_inputs.arguments(current, number, given)
 
-    def _reading(self, number: int) -> Stage:
-        """The stage that reads layer `number` ahead."""
-        return next(stage for stage in self.stages.values() if stage.reads == number)
-
     def _read(self, current: DecoderPass, stage: Stage, hidden: torch.Tensor, arguments: Kwargs) -> None:
         """Read the attention of the layer that `stage` reads, before it writes to its cache."""
         number = stage.layer if stage.reads is None else stage.reads
         past = cache_state.read_at(current.cache, self.layers.slots[number])
-        columns = last_columns(current) if stage.queries == "last" and current.inputs.samples is None else None
-        parts = attention_probe.Parts(columns, values=False)
-        with torch.no_grad(), current.selection.running():
-            inputs = attention_probe.read(self.layers.modules[number], hidden, arguments, parts=parts)
-        current.attention_inputs = inputs, current.inputs.masks(past)[0]
+        parts, recorder = attention_probe.Parts(asked_columns(current, stage.queries), values=False), None
+        # where tokens pass this very layer by, their keys and values are made here, once
+        if self.skips and stage.layer == number:
+            parts, recorder = attention_probe.Parts(), RecordingCache(cache_of(arguments))
+        needs_gradients = recorder is not None and torch.is_grad_enabled()
+        with torch.set_grad_enabled(needs_gradients), current.selection.running():
+            inputs = attention_probe.read(self.layers.modules[number], hidden, arguments, recorder, parts)
+        current.attention_inputs, current.recorder = (inputs, current.inputs.masks(past)[0]), recorder
 
     def _cut_before(self, current: DecoderPass, number: int, hidden: torch.Tensor, given: Kwargs) -> torch.Tensor:
         """The hidden states that go on into layer `number`."""
+        if self.routes:
+            current.come_back()
         stage = self.stages.get(number)
         if stage is None:
             return hidden
@@ -232,10 +238,11 @@ class InsideDecoderEngine(DecoderHooks):
             current.attention_inputs,
             current.inputs.samples,
             self.costs.layers,
+            current.embeds() if stage.embeds else None,
         )
         methods = functools.partial(self._method_of, current)
         with torch.no_grad():
-            chosen = select_at_stage(current.images, stage_inputs, stage, methods, self.adapter.grid)
+            chosen, merged = select_at_stage(current.images, stage_inputs, stage, methods, self.adapter.grid)
         current.attention_inputs = None
         drops_newlines = self.inside.newlines == "drop" and any(len(image.newlines) for image in chosen)
         dropped = torch.zeros_like(before.mask)
@@ -250,6 +257,9 @@ class InsideDecoderEngine(DecoderHooks):
             current.skipped = dropped if current.skipped is None else dropped | current.skipped
             current.kept, _ = before.cut(current.skipped)
         elif is_less or drops_newlines:
+            if merged is not None:
+                hidden, stack = merged(hidden), current.deepstack
+                current.deepstack = None if stack is None else stack.with_merged(merged, before)
             hidden = taken_out(current, dropped, hidden)
         current.cuts.append((stage, current.kept))
         current.picked.append([image.picked(stage.layer) for image in current.images])
@@ -282,10 +292,9 @@ class InsideDecoderEngine(DecoderHooks):
             by_layer[stage.layer : end] = [kept.mask] * (end - stage.layer)
         pasts = [(past.logical, past.physical) for past in current.pasts]
         lengths = Lengths(current.whole.mask, by_layer[:n_layers], pasts)
-        cuts = current.picked or [[image.picked(0) for image in current.images]]
+        # behind the last layer all tokens are back
+        whole = [[image.picked(n_layers) for image in current.all_images]] if self.routes else []
+        cuts = [*current.picked, *whole] or [[image.picked(0) for image in current.images]]
         record = self.costs.record(cuts, lengths, self.adapter.grid, self.skips)
+        record = replace(record, tokens_after=record.tokens_before) if self.routes else record
         return replace(record, cuts=record.cuts or (record.images,)) if current.picked else record
-
-
-def _same(message: str, place: tuple[int, ...]) -> str:
-    return message

@@ -17,21 +17,21 @@ from tokenpruner.decoder.kept_tokens import KeptTokens, gather_tokens
 from tokenpruner.inside_decoder.layer_arguments import cut_arguments
 from tokenpruner.models import attention_probe
 from tokenpruner.models.attention import causal
-from tokenpruner.models.attention_probe import StandInCache
+from tokenpruner.models.attention_probe import ReadOnlyCache, StandInCache
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_argument, cache_of
 
 
-class RecordingCache(StandInCache):
-    """Notes what a layer would write for all tokens, and gives it back behind nothing."""
+class RecordingCache(ReadOnlyCache):
+    """Notes what a layer would write for all tokens."""
 
     written: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What was handed over: keys and values, or what a layer makes them of behind its cache."""
+        """What the attention function would get; handed over are keys and values, or what a layer makes them of."""
         self.written = keys, values
-        return keys, values
+        return super().update(keys, values, layer_idx, *args, **kwargs)
 
 
 class AllTokensCache(StandInCache):
@@ -49,12 +49,16 @@ class AllTokensCache(StandInCache):
 
 
 def computed_arguments(
-    layer: nn.Module, hidden: torch.Tensor, given: Kwargs, kept: KeptTokens
+    layer: nn.Module, hidden: torch.Tensor, given: Kwargs, kept: KeptTokens, recorder: RecordingCache | None = None
 ) -> tuple[torch.Tensor, Kwargs]:
-    """What `layer` is called with in place of `hidden` [B, L, D] and `given` to compute the tokens of `kept`."""
+    """What `layer` is called with in place of `hidden` [B, L, D] and `given` to compute the tokens of `kept`.
+
+    `recorder` has seen what the layer writes for all tokens, where that was read for the choice.
+    """
     cache, name = cache_of(given), cache_argument(layer, given)
-    recorder = RecordingCache(cache)
-    attention_probe.read(layer, hidden, given, recorder)
+    if recorder is None:
+        recorder = RecordingCache(cache)
+        attention_probe.read(layer, hidden, given, recorder)
     if recorder.written is None:
         raise ValueError(f'mode="skip": {type(layer).__name__} hands no keys and values to a cache: not supported')
     changed = cut_arguments(given, kept)

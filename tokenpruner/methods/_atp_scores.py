@@ -27,6 +27,7 @@ from typing import Literal
 import torch
 
 from tokenpruner.methods._atp_thresholds import Thresholds
+from tokenpruner.methods._text_attention import attention_from_text
 from tokenpruner.models.attention import Attention
 
 Scale = Literal["unit", "raw"]
@@ -46,10 +47,8 @@ class AttentionScores:
         cls, attention: Attention, columns: torch.Tensor, text: torch.Tensor, weight: torch.Tensor
     ) -> AttentionScores:
         """S_self and S_cross of the tokens at `columns` int64 [N], judged by the `text` columns behind them."""
-        behind = text[text > columns.max()]
-        if not len(behind):
-            return cls(self_score(attention, columns, weight), torch.zeros_like(weight), weight)
-        return cls(self_score(attention, columns, weight), attention.weights(behind)[..., columns].mean((0, 1)), weight)
+        cross_score = attention_from_text(attention, columns, text)
+        return cls(self_score(attention, columns, weight), cross_score, weight)
 
     def redundancy(self, scale: Scale) -> torch.Tensor:
         """S_red; [N], higher is kept."""

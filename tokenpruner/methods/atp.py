@@ -9,10 +9,8 @@ tokens; new modules, and none at all, have thresholds of 1/2.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, get_args
 
 import torch
@@ -22,7 +20,7 @@ from tokenpruner.base.positions import Positions
 from tokenpruner.base.token_method import Newlines
 from tokenpruner.methods import _uniform_sampling
 from tokenpruner.methods._atp_scores import AttentionScores, Scale
-from tokenpruner.methods._atp_thresholds import ATPModules, Thresholds, location, untrained
+from tokenpruner.methods._atp_thresholds import ATPModules, Thresholds, untrained
 from tokenpruner.models.image_layouts import Grid
 
 # training works with the parts of this method too
@@ -88,15 +86,7 @@ class ATP(LayerMethod):
         """What tells the thresholds at the cut `number`; raises ValueError where the modules are for other layers."""
         if not self.weights:
             return untrained
-        file = location(self.weights)
-        if not file.is_file():
-            raise ValueError(f"want weights that ATPModules.save wrote, got {self.weights!r}")
-        modules = _loaded(file, file.stat().st_mtime_ns, device)
+        modules = ATPModules.kept(self.weights, device)
         if modules.layers != self.layers:
             raise ValueError(f"want modules for the layers {self.layers}, got {self.weights} for {modules.layers}")
         return modules.cuts[number]
-
-
-@functools.lru_cache(maxsize=8)
-def _loaded(file: Path, changed: int, device: torch.device) -> ATPModules:
-    return ATPModules.load(file).to(device)

@@ -68,12 +68,12 @@ def check_recomputed(layer: nn.Module) -> None:
         )
 
 
-def check_keeps_cache(layer: nn.Module) -> None:
+def check_keeps_cache(layer: nn.Module, mode: str) -> None:
     """Raise ValueError where gradient checkpointing takes away what stands for the cache of `layer`."""
     if is_checkpointed(layer):
         raise ValueError(
-            f'{type(layer).__name__}: want no gradient checkpointing with mode="skip", it hands layers no cache, where '
-            'the keys of skipped tokens are: take mode="drop", or model.gradient_checkpointing_disable()'
+            f'{type(layer).__name__}: want no gradient checkpointing with mode="{mode}", it hands layers no cache, '
+            'where the keys of skipped tokens are: take mode="drop", or model.gradient_checkpointing_disable()'
         )
 
 

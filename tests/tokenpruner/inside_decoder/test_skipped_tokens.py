@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from tests.tokenpruner.adapters import families
 from tests.tokenpruner.caches import cache_from, with_cache
 from tests.tokenpruner.checkpointing import checkpoint
 from tests.tokenpruner.inside_decoder.layer_replay import Cut, replay
-from tokenpruner import prune
+from tokenpruner import Stage, prune
 from tokenpruner.methods.fastv import FastV
 from tokenpruner.methods.pyramiddrop import PyramidDrop
 
@@ -93,18 +95,37 @@ def test_eager_and_sdpa_agree(make_model, prompt):
     close(*outs)
 
 
-def test_gradients_flow_through_keys_of_skipped_tokens(model, prompt):
+@dataclass(frozen=True)
+class AheadOfLast(PyramidDrop):
+    """One cut before the last layer, which is read ahead."""
+
+    def profile(self, n_layers: int, x: float) -> tuple[Stage, ...]:
+        return (Stage(n_layers - 1, x, n_layers - 1, "last"),)
+
+
+@pytest.mark.parametrize("method", [FastV(0.25, layer=2, mode="skip"), AheadOfLast(0.25, mode="skip")])
+def test_gradients_flow_through_keys_of_skipped_tokens(model, prompt, method):
     inputs, seen = prompt([[2, "I", 3]]), []
 
     def note(module, args, output):
         output.retain_grad()
         seen.append(output)
 
-    model.model.language_model.layers[0].register_forward_hook(note)
-    with prune(model, FastV(keep_ratio=0.25, layer=1, mode="skip")) as report:
+    model.model.language_model.layers[1].register_forward_hook(note)
+    with prune(model, method) as report:
         model(**inputs, use_cache=False).logits[0, -1].sum().backward()
     gone = [2 + place for place in range(16) if place not in report.images[0].kept]
     assert (seen[0].grad[0, gone].abs().sum(-1) > 0).all()
+
+
+def test_keys_are_made_once_for_the_choice_and_for_those_that_pass_by(model, prompt):
+    """A cut that reads its own layer: keys of all tokens, then those of the computed ones."""
+    inputs, lengths = prompt([[2, "I", 3]]), []
+    attention = model.model.language_model.layers[1].self_attn
+    attention.k_proj.register_forward_hook(lambda module, args, output: lengths.append(args[0].shape[1]))
+    with torch.no_grad(), prune(model, PyramidDrop(0.25, n_stages=2, mode="skip")):
+        model(**inputs)
+    assert lengths == [21, 9]
 
 
 def test_costs_by_hand(model, prompt):

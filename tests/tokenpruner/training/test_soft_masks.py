@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -180,7 +182,7 @@ def steps(model, modules, parameters, method, batch, n_steps=25):
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_modules_learn_how_many_tokens_to_keep(model, prompt, frozen):
+def test_modules_learn_how_many_tokens_to_keep(model, prompt, frozen, tmp_path):
     model.float().requires_grad_(not frozen)
     batch = answered(prompt([[2, "I", 7], ["I", 5]]), 3, 1)
     batch["pixel_values"] = batch["pixel_values"].float()
@@ -193,3 +195,12 @@ def test_modules_learn_how_many_tokens_to_keep(model, prompt, frozen):
     assert abs(found[-1][1] - N / 2) < 0.5 * abs(found[0][1] - N / 2)
     changed = [name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])]
     assert bool(changed) is not frozen
+    # what the masks hide, once they are hard, is what pruning drops
+    modules.save(tmp_path)
+    with torch.no_grad(), soften(model, method, modules, temperature=1e8) as masks:
+        model(**batch)
+    with torch.no_grad(), prune(model, dataclasses.replace(method, weights=str(tmp_path))) as report:
+        model(**batch)
+    dropped = [[len(image.kept) for image in cut] for cut in report.prefills[0].cuts]
+    assert masks.kept.counts.round().T.tolist() == dropped
+    assert dropped[0] != [N, N]
