@@ -57,6 +57,11 @@ class SeenPatches:
         self.patches.add(use.entered)
         self.uses.all.append(use)
 
+    def forget(self) -> None:
+        """Hold nothing more of this thread."""
+        self.patches.forget()
+        self.uses.all.clear()
+
     def read(self, encoded: Encoded, layouts: Sequence[Layout] | None) -> tuple[object, list[Layout]]:
         """The output as it is, and layouts that tell what the tower saw."""
         return self.patches.read(encoded, layouts)
