@@ -1,6 +1,6 @@
 """Late interaction by shortcuts against exact MaxSim: what is found, in how much time, from how many bytes a token.
 
-    python -m benchmarks.late_interaction --data FOLDER --model FOLDER      2,059 passages, 200 questions; recorded
+    python -m benchmarks.late_interaction --data FOLDER --model FOLDER      1,400 passages, 200 questions; recorded
     ... --documents 200 --questions 20                                      fewer; nothing is recorded then
 
 Passages and questions are those of qa/en/nq_oracle, passages of at most 180 tokens; vectors are the token vectors of a
@@ -34,7 +34,7 @@ from contextpruner.models.late_interaction import (
 from prunekernels import binary_codes
 from prunekernels.pool import pool
 
-N_DOCUMENTS, N_QUESTIONS, TOP_K, MAX_TOKENS = 2059, 200, 10, 180
+N_DOCUMENTS, N_QUESTIONS, TOP_K, MAX_TOKENS = 1400, 200, 10, 180
 
 # a question's vectors in, the best documents out, the best one first
 Method = Callable[[torch.Tensor], torch.Tensor]

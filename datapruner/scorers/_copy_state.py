@@ -23,7 +23,7 @@ def packed(uids: Sequence[str]) -> dict[str, np.ndarray]:
 
 def unpacked(arrays: Mapping[str, np.ndarray], indices: np.ndarray) -> list[str]:
     """The strings at `indices`."""
-    data, ends = memoryview(np.ascontiguousarray(arrays["uid_bytes"])), arrays["uid_ends"]
+    data, ends = np.ascontiguousarray(arrays["uid_bytes"]).data, arrays["uid_ends"]
     starts = np.where(indices > 0, ends[indices - 1], 0) if len(indices) else indices
     bounds = zip(starts.tolist(), ends[indices].tolist(), strict=True)
     return [str(data[start:end], "utf-8") for start, end in bounds]

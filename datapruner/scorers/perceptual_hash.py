@@ -6,8 +6,8 @@
 Higher is more of a duplicate; copies in other sizes, formats and qualities have 0.9 and more, unrelated images about
 0.5. Which earlier rows count, `semantics` says (_copies.py); "earlier" is by pixels, the larger first, then by the
 64-bit hash of the uid, or with keep="first" the order of the corpus; rows of an older corpus come before all. A broken
-image is like nothing, and so is one without an earlier image of more than 0.8, where unrelated ones begin to be alike.
-No such pair is missed (see _hamming.py), and about one pair of sixty has to be compared; equal hashes need not be.
+image is like nothing, and so is one without an earlier image of more than 0.85: no such pair is missed (see
+_hamming.py), and about one pair of two hundred has to be compared; equal hashes need not be.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from datapruner.scoring.workspace import Workspace
 from prunekernels.extras import require
 
 SIDE = 32
-# of more bits that differ pairs are not looked for: at 0.8 and below unrelated images begin to be alike
-RADIUS, LEAST = 12, 0.8
+# pairs that differ in more bits are not looked for: they are no copies
+RADIUS, LEAST = 9, 0.85
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class PerceptualHash(Scorer):
     version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("images",)
     scores_by_number: ClassVar[bool] = True
-    direction: ClassVar[str] = "higher is more like an earlier image; 1 has the same hash; 0 is like none above 0.8"
-    cost: ClassVar[str] = "one decoding a picture, then about n^2 / 120 comparisons of 64 bits"
+    direction: ClassVar[str] = "higher is more like an earlier image; 1 has the same hash; 0 is like none above 0.85"
+    cost: ClassVar[str] = "one decoding a picture, then about n^2 / 400 comparisons of 64 bits"
     default_selector: ClassVar[str] = "threshold:maximum=0.9"
 
     def check(self) -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import torch
 
@@ -50,7 +50,7 @@ def in_processes(
         try:
             while True:
                 while len(waiting) < 2 * workers and (item := next(left, None)) is not None:
-                    waiting.add(pool.submit(_work, item))
+                    waiting.add(cast("Future[Result]", pool.submit(_work, item)))
                 if not waiting:
                     return
                 ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -113,7 +113,7 @@ def _end_with(watched: Connection) -> None:
     os._exit(1)
 
 
-def _work(item: Item) -> object:
+def _work(item: object) -> object:
     try:
         return _made()(item)
     except Exception as error:

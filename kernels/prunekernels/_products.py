@@ -16,5 +16,7 @@ def filled(rows: torch.Tensor) -> torch.Tensor:
 
 def products(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Of `rows` [N, D] with `columns` [M, D] that are `filled`: float32 [N, M]."""
-    padded = F.pad(rows.float(), (0, 0, 0, max(0, STEP - len(rows)))).contiguous()
-    return (padded @ columns.T)[: len(rows)]
+    wide = rows.float().contiguous()
+    # filling up copies
+    enough = wide if len(wide) >= STEP else F.pad(wide, (0, 0, 0, STEP - len(wide)))
+    return (enough @ columns.T)[: len(rows)]

@@ -21,8 +21,8 @@ from prunekernels._ragged import Lengths, check_lengths, groups, maxima
 from prunekernels._sums import sum_rows
 from prunekernels._unit import check_rows
 
-# products held at a time (1 MiB of float32), and tokens of questions in one product
-MAX_PRODUCTS, COLUMNS = 2**18, 512
+# products held at a time (2 MiB of float32), and tokens of questions in one product
+MAX_PRODUCTS, COLUMNS = 2**19, 512
 
 
 @full_precision
@@ -61,7 +61,7 @@ def sum_of_maxima(best: torch.Tensor, weights: torch.Tensor | None, ids: torch.T
 
     `ids` [Q] says whose token each is. Tokens are added one after the other; -inf counts as 0.
     """
-    columns = best.T.masked_fill(-torch.inf == best.T, 0)
+    columns = best.T.masked_fill(best.T.isneginf(), 0)
     return sum_rows(columns if weights is None else columns * weights.float()[:, None], ids, n)
 
 

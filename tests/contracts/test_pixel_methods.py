@@ -50,8 +50,9 @@ def test_is_a_frozen_dataclass_with_defaults(name: str) -> None:
     assert not kind().keeps_all
     with pytest.raises(dataclasses.FrozenInstanceError):
         kind().positions = "keep"  # type: ignore[misc]
-    with pytest.raises(ValueError, match="want positions"):
-        kind(positions="anywhere")  # type: ignore[arg-type]
+    for positions in ("anywhere", "calibrated"):
+        with pytest.raises(ValueError, match="want positions"):
+            kind(positions=positions)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -89,6 +89,19 @@ def test_order_and_company_change_no_bit(device: torch.device, monkeypatch: pyte
     assert torch.equal(max_sim(questions, torch.cat(parts), lengths), whole)
 
 
+def test_weights_are_those_of_each_question(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents, questions = _draw(40, 9).to(device), _draw(30, 9, seed=1).to(device)
+    weights = torch.rand(30, generator=torch.Generator().manual_seed(2)).to(device)
+    # two questions at a time, so that the third one's weights begin elsewhere
+    monkeypatch.setattr(MODULE, "COLUMNS", 20)
+    together = max_sim(questions, documents, [15, 0, 25], [10, 10, 10], weights)
+    for number in range(3):
+        rows = slice(10 * number, 10 * number + 10)
+        assert torch.equal(together[number], max_sim(questions[rows], documents, [15, 0, 25], weights=weights[rows]))
+        exact = (questions[rows].double() @ documents[:15].double().T).amax(1) @ weights[rows].double()
+        assert float(together[number, 0]) == pytest.approx(float(exact), rel=1e-5)
+
+
 def test_strides_change_nothing(device: torch.device) -> None:
     documents, questions = _draw(50, 20).to(device), _draw(5, 20, seed=1).to(device)
     plain = max_sim(questions, documents, [20, 30])

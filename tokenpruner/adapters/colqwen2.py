@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tokenpruner.adapters.generic import Generic
-from tokenpruner.models.adapter import VisualTokenRecorder
+from tokenpruner.models.adapter import Encoded, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import after_forward, before_forward
 from tokenpruner.models.image_layouts import Layout
 
@@ -42,9 +42,11 @@ class ColQwen2(Generic):
                 return
             if output is None:
                 # the tower raised
-                recorder.reader.calls.clear()
+                recorder.reader.forget()
             elif "image" in recorder.layouts:
-                recorder.layouts["image"] = recorder.reader.attached(recorder.layouts["image"], kwargs)
+                # its tokens are those that the tower puts out
+                passed = Encoded(kwargs, output, lambda: output)
+                recorder.layouts["image"] = recorder.reader.read(passed, recorder.layouts["image"])[1]
 
         with ExitStack() as stack:
             if recorder.reader is not None:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import torch
 from torch import nn
 
-from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
+from tokenpruner.models.adapter import Adapter, Encoded, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.image_layouts import Grid, layouts_of, square, with_last_newline
 from tokenpruner.models.overrides import Wrap, method_wrapped
@@ -93,16 +93,20 @@ class Generic(Adapter):
             def wrapped(*args: object, **kwargs: object) -> object:
                 if recorder.is_encoding:
                     return original(*args, **kwargs)
-                recorder.is_encoding = True
-                try:
-                    output = original(*args, **kwargs)
-                finally:
-                    recorder.is_encoding = False
+
+                def encode() -> object:
+                    recorder.is_encoding = True
+                    try:
+                        return original(*args, **kwargs)
+                    finally:
+                        recorder.is_encoding = False
+
+                output = encode()
                 given = signature.bind(*args, **kwargs).arguments
                 given = {**given, **given.get("kwargs", {})}
                 found = layouts_of(output, given, self._newline(), is_video=kind == "video")
                 if recorder.reader is not None:
-                    found = recorder.reader.attached(found, given)
+                    output, found = recorder.reader.read(Encoded(given, output, encode), found)
                 recorder.layouts[kind] = found
                 recorder.memory.note(output, found)
                 return output

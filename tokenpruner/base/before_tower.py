@@ -35,7 +35,8 @@ class PixelMethod(TokenMethod):
     reads: ClassVar[str] = "pixels"
 
     def __post_init__(self) -> None:
-        check_choice("positions", self.positions, get_args(Positions))
+        # how attention is calibrated is said of tokens that go behind the tower
+        check_choice("positions", self.positions, [own for own in get_args(Positions) if own != "calibrated"])
 
     @property
     def resizes(self) -> bool:

@@ -6,14 +6,15 @@ that drops writes only `importance` (higher is kept) or `keep`; one that merges 
 distillation and register tokens are protected: they stand first and always stay.
 
 Reducing happens at the end of a block: its attention and its MLP see all the tokens that entered it, the next block
-is the first to see fewer.
+is the first to see fewer. In the tower of a vision-language model the decoder gets those that are left, a merged one
+at the place of one of its patches; `positions` says where they stand in its sequence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
 
@@ -21,7 +22,8 @@ from prunekernels._finite import refuse_where
 from prunekernels.attention_received import attention_received
 from prunekernels.page_rank import page_rank
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores, described, real_tensor
-from tokenpruner.base.token_method import TokenMethod
+from tokenpruner.base.positions import Place, Positions
+from tokenpruner.base.token_method import TokenMethod, check_choice
 
 Read = Literal["queries", "keys"]
 
@@ -86,10 +88,17 @@ class BlockContext:
 class BlockMethod(TokenMethod):
     """The base of the methods inside a vision transformer."""
 
+    positions: Positions = field(default="auto", kw_only=True)
+
+    # none were published inside such a tower; so stand those of methods before the decoder
+    published_positions: ClassVar[Place] = "compact"
     # what `importance`, `keep` or `reduce` reads of the block's attention
     reads: ClassVar[frozenset[Read]] = frozenset()
     # True where tokens come to stand for several patches; such a method drops none
     merges: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_choice("positions", self.positions, get_args(Positions))
 
     @property
     def weighs(self) -> bool:

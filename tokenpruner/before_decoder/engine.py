@@ -14,7 +14,9 @@ from torch import nn
 
 from tokenpruner.base.before_decoder import Method
 from tokenpruner.base.token_method import TokenMethod
-from tokenpruner.before_decoder.selection import Selection, Sequences, select_tokens
+from tokenpruner.base.vision_transformer import BlockMethod
+from tokenpruner.before_decoder.choice import choice_of
+from tokenpruner.before_decoder.selection import Selection, Sequences
 from tokenpruner.before_decoder.shortened_inputs import Backbone, behind_pruned_cache, cut_per_token, shortened
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import BackboneInputs, check_arguments
@@ -22,11 +24,11 @@ from tokenpruner.decoder.cache_layers import PrunedPrefix
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.loss_labels import LabelCut
-from tokenpruner.models.adapter import Adapter
+from tokenpruner.models.adapter import Adapter, FeatureReader
 from tokenpruner.models.image_tokens import ImageTokens, with_samples
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, cache_of_output, check_cached
 from tokenpruner.report.prefill_record import Lengths
-from tokenpruner.report.records import Report
+from tokenpruner.report.records import Prefill, Report
 from tokenpruner.report.timing import Moment, Stopwatch, milliseconds, moment
 
 
@@ -55,12 +57,24 @@ class Local(threading.local):
 class BeforeDecoderEngine(DecoderHooks):
     """Prunes before the decoder."""
 
-    def __init__(self, adapter: Adapter, method: Method, report: Report) -> None:
+    def __init__(self, adapter: Adapter, method: Method | BlockMethod, report: Report) -> None:
+        self.choice = choice_of(adapter, method, self._is_turn)
         super().__init__(adapter, method, report)
-        # as the report tells it, and what chooses among the tokens
+        # as the report tells it
         self.method: TokenMethod = method
-        self.chooser, self.local = method, Local()
+        self.positions, self.local = method.positions, Local()
+        self.hooked = (*self.hooked, *getattr(self.choice, "hooked", ()))
         self.backbone = Backbone.of(adapter.backbone, method.positions)
+
+    def _is_turn(self) -> bool:
+        # `acts` is set later
+        return self.acts()
+
+    def _reader(self, method: TokenMethod) -> FeatureReader | None:
+        return self.choice.reader
+
+    def _counted(self, record: Prefill) -> Prefill:
+        return self.choice.counted(record)
 
     def cut(self) -> LabelCut | None:
         """Which tokens of this thread's last pass were left; None where all were."""
@@ -100,11 +114,11 @@ class BeforeDecoderEngine(DecoderHooks):
         """What the backbone gets in place of the tokens that came; nothing where all of them stay."""
         mask = inputs.masks(past)[1]
         rows = Sequences(inputs.embeds, mask, inputs.samples)
-        selected = select_tokens(rows, found, self.chooser, self.adapter.grid)
+        selected = self.choice.select(rows, found)
         changed: Kwargs = {}
         left = mask
         if not selected.is_whole:
-            changed, index, current.prefix = shortened(inputs, past, selected, self.chooser.positions, self.backbone)
+            changed, index, current.prefix = shortened(inputs, past, selected, self.positions, self.backbone)
             current.removed = past.removed + mask.shape[1] - index.shape[1]
             left = current.prefix.mask[:, past.physical :]
             changed |= cut_per_token(kwargs, selected, index, left)

@@ -18,6 +18,8 @@ from torch import nn
 
 from tokenpruner.base.before_decoder import Choice, Context, Method
 from tokenpruner.base.token_method import Newlines
+from tokenpruner.models.adapter import Encoded
+from tokenpruner.models.image_layouts import Layout
 from tokenpruner.models.image_tokens import ImageTokens
 from tokenpruner.models.tower_reader import Calls, TowerReader
 from tokenpruner.models.tower_reading import TowerReading
@@ -58,6 +60,14 @@ class PatchReader(TowerReader):
         """While open, it is known how patches are packed and pooled."""
         with self.arranged():
             yield
+
+    def forget(self) -> None:
+        """Hold nothing more of this thread."""
+        self.calls.clear()
+
+    def _grouped(self, values: torch.Tensor, layouts: Sequence[Layout], encoded: Encoded) -> torch.Tensor | None:
+        """A token is a patch: towers that take fewer are known to hand them on so."""
+        return values if len(values) == sum(layout.size for layout in layouts) else None
 
     def add(self, entered: torch.Tensor) -> None:
         """The patches [S] of one pass of the tower, in the order of its blocks."""

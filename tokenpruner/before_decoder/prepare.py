@@ -17,14 +17,16 @@ from torch import nn
 
 from prunekernels import spec
 from tokenpruner.base.before_decoder import Method
-from tokenpruner.before_decoder.selection import Selection, Sequences, select_tokens
+from tokenpruner.base.positions import Positions
+from tokenpruner.base.vision_transformer import BlockMethod
+from tokenpruner.before_decoder.choice import choice_of
+from tokenpruner.before_decoder.selection import Selection, Sequences
 from tokenpruner.before_decoder.shortened_inputs import Backbone, cut_per_token, shortened
 from tokenpruner.decoder.attention_masks import is_made_ahead
 from tokenpruner.decoder.backbone_inputs import PER_TOKEN, BackboneInputs, check_arguments
 from tokenpruner.decoder.cache_state import Past
 from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import before_forward
-from tokenpruner.models.tower_reader import TowerReader
 from tokenpruner.models.transformers_api import CACHE_ARGUMENTS, Kwargs
 from tokenpruner.report.prefill_record import Lengths, PrefillCosts
 from tokenpruner.report.records import Report
@@ -70,13 +72,16 @@ def check_prompt(inputs: Tensors) -> None:
             )
 
 
-def prepared_inputs(adapter: Adapter, method: Method, report: Report | None, inputs: Tensors) -> Tensors:
+def prepared_inputs(adapter: Adapter, method: Method | BlockMethod, report: Report | None, inputs: Tensors) -> Tensors:
     """Shortened inputs of generate(); `inputs` themselves where they show no image."""
     if method.positions == "calibrated":
         raise ValueError(
             f'positions="calibrated" wants a bias of the attention, which generate() takes none of: {WAY_OUT}'
         )
-    recorder = VisualTokenRecorder(TowerReader.of(adapter.merger, adapter.backbone, *method.tower_needs()))
+    caller = threading.get_ident()
+    # another thread may be using the same model
+    choice = choice_of(adapter, method, lambda: threading.get_ident() == caller)
+    recorder = VisualTokenRecorder(choice.reader)
     plain = _backbone_call(adapter, recorder, inputs)
     visual = recorder.take()
     if visual is None:
@@ -89,9 +94,9 @@ def prepared_inputs(adapter: Adapter, method: Method, report: Report | None, inp
     mask = backbone_inputs.masks(Past())[1]
     with selection.running():
         rows = Sequences(backbone_inputs.embeds, mask)
-        selected = select_tokens(rows, visual.images(), method, adapter.grid)
-        _check_end(mask, selected.dropped, method)
-        wanted, index, real = _wanted(adapter, plain.kwargs, backbone_inputs, selected, method)
+        selected = choice.select(rows, visual.images())
+        _check_end(mask, selected.dropped, method.positions)
+        wanted, index, real = _wanted(adapter, plain.kwargs, backbone_inputs, selected, method.positions)
     handed: Tensors = {name: wanted[name] for name in ("inputs_embeds", "position_ids")}  # type: ignore[misc]
     handed["attention_mask"] = real.long()
     handed |= {
@@ -106,20 +111,24 @@ def prepared_inputs(adapter: Adapter, method: Method, report: Report | None, inp
         n_layers = len(costs.layers)
         lengths = Lengths(mask, [real] * n_layers, [(0, 0)] * n_layers)
         record = costs.record([selected.images], lengths, adapter.grid)
-        report.add(replace(record, selection_ms=selection.milliseconds()))
+        report.add(choice.counted(replace(record, selection_ms=selection.milliseconds())))
     return handed
 
 
 def _wanted(
-    adapter: Adapter, kwargs: Kwargs, backbone_inputs: BackboneInputs, selected: Selection, method: Method
+    adapter: Adapter,
+    kwargs: Kwargs,
+    backbone_inputs: BackboneInputs,
+    selected: Selection,
+    positions: Positions,
 ) -> tuple[Kwargs, torch.Tensor, torch.Tensor]:
     """What the backbone has to be given; the columns [B, P] that stay, and which of them are real."""
     mask = backbone_inputs.masks(Past())[1]
     if selected.is_whole:
         index = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
         return {**kwargs, "position_ids": backbone_inputs.positions(Past())}, index, mask
-    backbone = Backbone.of(adapter.backbone, method.positions)
-    changed, index, prefix = shortened(backbone_inputs, Past(), selected, method.positions, backbone)
+    backbone = Backbone.of(adapter.backbone, positions)
+    changed, index, prefix = shortened(backbone_inputs, Past(), selected, positions, backbone)
     return {**kwargs, **changed, **cut_per_token(kwargs, selected, index, prefix.mask)}, index, prefix.mask
 
 
@@ -190,12 +199,12 @@ def _without_memory(merger: nn.Module) -> Iterator[None]:
             setattr(merger, ROPE_DELTAS, before)
 
 
-def _check_end(mask: torch.Tensor, dropped: torch.Tensor, method: Method) -> None:
+def _check_end(mask: torch.Tensor, dropped: torch.Tensor, positions: Positions) -> None:
     """With gaps kept, generate() counts on from the last token: it must have stayed."""
     columns = torch.arange(mask.shape[1], device=mask.device)
     last = torch.where(mask, columns, -1).amax(1).clamp(min=0)
     lost = dropped.gather(1, last[:, None]).flatten()
-    if method.positions == "keep" and lost.any():
+    if positions == "keep" and lost.any():
         row = int(lost.nonzero()[0])
         raise ValueError(
             f'row {row} ends with an image token that is dropped: put text behind it, take positions="compact", '

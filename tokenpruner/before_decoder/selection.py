@@ -80,9 +80,13 @@ def select_tokens(rows: Sequences, images: Sequence[ImageTokens], method: Method
     for first, choice in choices:
         own = slice(first, first + len(choice.picks))
         merges += _merges(contexts[own], places[own], choice, method)
-    selected, hidden = Selection(dropped, tuple(picked), concatenated(merges)), (visual & ~mask).any(1)
+    return checked(Selection(dropped, tuple(picked), concatenated(merges)), visual & ~mask)
+
+
+def checked(selected: Selection, hidden: torch.Tensor) -> Selection:
+    """`selected`; raises ValueError where some tokens go and others, `hidden` bool [B, L], are masked and visual."""
     if not selected.is_whole:
-        refuse_where(hidden, lambda row: f"row {row[0]}: want attention_mask 1 on image tokens, got 0")
+        refuse_where(hidden.any(1), lambda row: f"row {row[0]}: want attention_mask 1 on image tokens, got 0")
     # once for all images, where the lengths are waited for anyway
     raise_pending()
     return selected

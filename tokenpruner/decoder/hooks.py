@@ -21,7 +21,7 @@ from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.cache_state import STATIC, WAY_OUT
 from tokenpruner.decoder.loss_labels import LabelCut, has_replaceable_loss, with_cut_labels
 from tokenpruner.decoder.whole_outputs import has_other_head, with_embeddings_left, with_whole
-from tokenpruner.models.adapter import Adapter, VisualTokenRecorder
+from tokenpruner.models.adapter import Adapter, FeatureReader, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import after_forward, before_forward
 from tokenpruner.models.overrides import NotCopied, method_wrapped
 from tokenpruner.models.tower_reader import TowerReader
@@ -58,9 +58,13 @@ class DecoderHooks(NotCopied, ABC):
         # whether it is this engine's turn in a thread
         self.acts: Callable[[], bool] = lambda: True
         self.has_other_head = has_other_head(adapter.model, adapter.merger)
-        self.recorder = VisualTokenRecorder(TowerReader.of(adapter.merger, adapter.backbone, *method.tower_needs()))
+        self.recorder = VisualTokenRecorder(self._reader(method))
         self.call, self.lock = ModelCall(), threading.Lock()
         self.costs = PrefillCosts.of(adapter.backbone)
+
+    def _reader(self, method: TokenMethod) -> FeatureReader | None:
+        """What listens to the vision tower: by default a reader of what the method needs."""
+        return TowerReader.of(self.adapter.merger, self.adapter.backbone, *method.tower_needs())
 
     @abstractmethod
     def cut(self) -> LabelCut | None:
@@ -77,9 +81,13 @@ class DecoderHooks(NotCopied, ABC):
     def _add(self, record: Prefill, selection_ms: float, prefill_ms: float, cache: Cache | None) -> None:
         """Count a pass whose times and `cache` are these."""
         record = replace(record, selection_ms=selection_ms, prefill_ms=prefill_ms)
-        record = with_bytes(record, cache_state.held_bytes(cache))
+        record = self._counted(with_bytes(record, cache_state.held_bytes(cache)))
         with self.lock:
             self.report.add(record)
+
+    def _counted(self, record: Prefill) -> Prefill:
+        """`record` with what a pass took ahead of the decoder, where that counts."""
+        return record
 
     def attached_inside(self) -> AbstractContextManager[None]:
         """More hooks, below the backbone."""

@@ -32,6 +32,7 @@ class RandomPatches(BlockMethod):
     cost: ClassVar[str] = "a hash of the hidden states, N draws a block"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         budget.check_keep_ratio(self.keep_ratio)
         check_blocks(self.blocks)
 

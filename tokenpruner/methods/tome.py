@@ -45,6 +45,7 @@ class ToMe(BlockMethod):
     merges: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.keep_ratio is not None:
             budget.check_keep_ratio(self.keep_ratio)
         counts = self.r if isinstance(self.r, tuple) else (self.r,)

@@ -3,33 +3,45 @@
 Behind each pruning block, from the attention A_h of that block:
 
     WPR     s^t = A_h^T s^{t-1}, from 1/N for each token and sqrt(N)/N for the class token
-    VHF     heads whose variance over the patches, of scores scaled to mean 1, lies outside [v_min, v_max] have no say;
-            all have where none is inside
+    VHF     heads whose variance over the patches lies outside [v_min, v_max] have no say; all have where none is inside
     EIR     s = sqrt(mean over these heads of s_h^2)
 
     I'      one vote ranks the patches, nothing is dropped
     S       the less important half is compared with the more important half, by the cosine of the keys averaged over
-            the heads; the `n_similar` most similar to one of the other half are dropped
+            the heads; those most similar to one of the other half are dropped, a share `similar` of all that go
     I       votes over the attention among those that are left, renewed by softmax; the least important are dropped
 
-Iterations fall with depth, where attention is already a summary. There is no official code. The paper's depths and
-rates are not settled by what could be read; the defaults are pruning behind blocks 1, 3, 6, 9 and 11 of 12, each
-keeping the same fraction, which takes about a third of DeiT-S's FLOPs. Variance on scores of sum 1, as printed, would
-silence every head: the published bounds fit scores of mean 1. Distillation and register tokens vote but stay.
+Votes are 30 in the first three blocks, 1 in the last three and 5 between them, of the published 30 to 50, 1, and 5 to
+10. There is no official code, and what could not be read is guessed:
+
+    the depths and rates    behind blocks 1, 3, 6, 9 and 11 of 12, each keeping the same fraction: about a third of
+                            DeiT-S's FLOPs
+    the share of S          half of the cut; a re-implementation drops 10 patches there, a third to two thirds of these
+                            cuts at 197 tokens
+    the scale of VHF        the published bounds are taken for scores of mean 1. On scores of sum 1, as printed, they
+                            silence every head: no variance of N numbers of sum 1 passes 1 / N
+
+Distillation and register tokens vote but stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 
 from prunekernels import budget
 from prunekernels.page_rank import page_rank
+from tokenpruner.base.presets import Fields
+from tokenpruner.base.token_method import check_choice
 from tokenpruner.base.vision_transformer import BlockContext, BlockMethod, Read, top
 from tokenpruner.methods._block_schedule import check_blocks, even_removals, pruning_blocks
+
+Scale = Literal["mean", "sum"]
+# the first and the last blocks of a tower, and the votes in them and between them
+ENDS, VOTES = 3, (30, 5, 1)
 
 
 @dataclass(frozen=True)
@@ -38,27 +50,37 @@ class ZeroTPrune(BlockMethod):
 
     `keep_ratio` of the patches are left in the end, each pruning block keeping the same fraction.
 
-    `blocks` are counted from 1 (default: by depth); `iterations` is one number, or one for each of them (default: 30
-    in the first third of the depth, 5 in the second, 1 in the last). `class_weight=False` is the paper's "-uni".
+    `blocks` are counted from 1 (default: by depth); `iterations` is one number, or one for each of them (default: by
+    depth). `similar` is the share of a cut that the similarity stage drops, at most half of the patches; with 1 nothing
+    is voted out until then. `variance_scale` says whether heads are filtered on scores of mean 1 or of sum 1; the
+    paper does not. `class_weight=False` is its "-uni".
     """
 
     keep_ratio: float = 0.4
     blocks: tuple[int, ...] | None = None
     iterations: int | tuple[int, ...] | None = None
-    n_similar: int = 10
+    similar: float = 0.5
     variances: tuple[float, ...] = (0.01, 0.7)
+    variance_scale: Scale = "mean"
     class_weight: bool = True
 
+    presets: ClassVar[Mapping[str, Fields]] = {
+        "published": {"similar": 0.5, "variances": (0.01, 0.7), "variance_scale": "mean"},
+        # on DINOv2-S votes cost what likeness gains over random dropping
+        "similarity": {"similar": 1.0},
+    }
     cost: ClassVar[str] = "the attention of each pruning block anew, and 2 H N^2 FLOP a vote"
     published_count: ClassVar[str] = "not settled: a third of DeiT-S's FLOPs gone"
     reads: ClassVar[frozenset[Read]] = frozenset({"queries", "keys"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         budget.check_keep_ratio(self.keep_ratio)
-        if self.n_similar < 0:
-            raise ValueError(f"want n_similar of at least 0, got {self.n_similar}")
+        if isinstance(self.similar, bool) or not 0 <= self.similar <= 1:
+            raise ValueError(f"want similar as a share from 0 to 1, got {self.similar}")
         if len(self.variances) != 2 or not 0 <= self.variances[0] <= self.variances[1]:
             raise ValueError(f"want variances as two numbers 0 <= v_min <= v_max, got {self.variances}")
+        check_choice("variance_scale", self.variance_scale, get_args(Scale))
         check_blocks(self.blocks)
         several = self.iterations if isinstance(self.iterations, tuple) else (self.iterations or 1,)
         if isinstance(self.iterations, tuple) and (self.blocks is None or len(several) != len(self.blocks)):
@@ -79,21 +101,28 @@ class ZeroTPrune(BlockMethod):
         """The three stages, n patches of each image left."""
         queries, keys = context.seen()
         ranked = self._importance(queries, keys, context, 1)
-        n_dropped = context.n_patches - n
-        similar = min(self.n_similar, n_dropped, context.n_patches // 2)
-        alive = _dissimilar(ranked, keys[:, :, context.protected :], similar)
+        alive = _dissimilar(ranked, keys[:, :, context.protected :], self._n_similar(context.n_patches, n))
+        if alive.shape[1] == n:
+            return alive
         first = torch.arange(context.protected, device=alive.device).expand(len(alive), -1)
         tokens = torch.cat([first, alive + context.protected], 1)[:, None, :, None]
         queries, keys = (each.gather(2, tokens.expand(*each.shape[:2], -1, each.shape[3])) for each in (queries, keys))
         voted = self._importance(queries, keys, context, self._n_iterations(context))
         return alive.gather(1, top(voted, n))
 
+    def _n_similar(self, n_patches: int, n: int) -> int:
+        """How many go for their likeness where `n` of `n_patches` are left in the end."""
+        n_dropped = n_patches - n
+        n_voted = 0 if self.similar == 1 else budget.n_keep(n_dropped, 1 - self.similar)
+        return min(n_dropped - n_voted, n_patches // 2)
+
     def _n_iterations(self, context: BlockContext) -> int:
         if isinstance(self.iterations, tuple):
             return self.iterations[pruning_blocks(self.blocks, context.n_blocks).index(context.block + 1)]
         if self.iterations is not None:
             return self.iterations
-        return (30, 5, 1)[3 * context.block // context.n_blocks]
+        first, middle, last = VOTES
+        return first if context.block < ENDS else last if context.block >= context.n_blocks - ENDS else middle
 
     def _importance(
         self, queries: torch.Tensor, keys: torch.Tensor, context: BlockContext, iterations: int
@@ -104,13 +133,14 @@ class ZeroTPrune(BlockMethod):
         if self.class_weight and context.has_class:
             start[0] = n_tokens**-0.5
         mass = page_rank((queries, keys), iterations, start)[..., context.protected :]
-        return filtered_importance(mass, self.variances)
+        return filtered_importance(mass, self.variances, self.variance_scale)
 
 
-def filtered_importance(mass: torch.Tensor, variances: Sequence[float]) -> torch.Tensor:
+def filtered_importance(mass: torch.Tensor, variances: Sequence[float], scale: Scale = "mean") -> torch.Tensor:
     """One score a patch out of one for each head [B, H, P]: heads filtered by variance, then the mean square's root."""
-    # scaled to mean 1; a head that gives the patches nothing is even
+    # a head that gives the patches nothing is even
     scaled = mass / mass.mean(-1, keepdim=True).clamp(min=torch.finfo(mass.dtype).tiny)
+    scaled = scaled / mass.shape[-1] if scale == "sum" else scaled
     variance = scaled.var(-1, correction=0)
     heard = (variance >= variances[0]) & (variance <= variances[1])
     heard |= ~heard.any(-1, keepdim=True)

@@ -8,24 +8,43 @@ from __future__ import annotations
 import threading
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import nn
 
 from prunekernels import registry
 from tokenpruner.models import image_tokens
-from tokenpruner.models.image_layouts import Grid, Layout, LayoutMemory
+from tokenpruner.models.image_layouts import Given, Grid, Layout, LayoutMemory
 from tokenpruner.models.image_tokens import ImageTokens
-
-if TYPE_CHECKING:
-    # which imports transformers
-    from tokenpruner.models.tower_reader import TowerReader
 
 PACKAGE = "tokenpruner.adapters"
 GENERIC = "generic"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Images that have been encoded: arguments `given`, by name, and the `output`, which `again` makes once more."""
+
+    given: Given
+    output: object
+    again: Callable[[], object]
+
+
+class FeatureReader(Protocol):
+    """What listens to the vision tower while images are encoded, and tells of their tokens."""
+
+    def watch(self) -> AbstractContextManager[None]:
+        """While open, it listens, whichever thread encodes."""
+
+    def read(self, encoded: Encoded, layouts: Sequence[Layout] | None) -> tuple[object, list[Layout] | None]:
+        """The output to go on with, and `layouts` with what the tower says of their tokens."""
+
+    def forget(self) -> None:
+        """Hold nothing more of what this thread has encoded."""
 
 
 class VisualTokenRecorder(threading.local):
@@ -35,7 +54,7 @@ class VisualTokenRecorder(threading.local):
     what the vision tower says of its tokens where there is a `reader`.
     """
 
-    def __init__(self, reader: TowerReader | None = None) -> None:
+    def __init__(self, reader: FeatureReader | None = None) -> None:
         self.reader = reader
         self.masks: dict[str, torch.Tensor] = {}
         self.layouts: dict[str, list[Layout] | None] = {}
@@ -111,6 +130,11 @@ def find(model: nn.Module) -> Adapter:
         f"{type(model).__name__} has no visual tokens: want a vision-language model, which has "
         "get_image_features, get_placeholder_mask and a text backbone"
     )
+
+
+def fits(model: nn.Module) -> bool:
+    """True for a vision-language model: one of the adapters fits it."""
+    return any(kind.matches(model) for kind in kinds()) if isinstance(model, nn.Module) else False
 
 
 def kinds() -> list[type[Adapter]]:

@@ -11,7 +11,6 @@ import copy
 import functools
 import inspect
 import math
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,13 +18,15 @@ from dataclasses import replace
 
 import torch
 from torch import nn
-from transformers import vision_utils
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from prunekernels.attention_received import attention_received
+from tokenpruner.models.adapter import Encoded
 from tokenpruner.models.first_tokens import first_tokens
-from tokenpruner.models.image_layouts import Given, Layout
+from tokenpruner.models.image_layouts import Layout
+from tokenpruner.models.marked_tower import Groups, MarkedTower
 from tokenpruner.models.overrides import attribute_replaced, method_wrapped
+from tokenpruner.models.patch_order import merged_patches, window_order
 from tokenpruner.models.tower_reading import TowerNeed, TowerReading
 from tokenpruner.models.transformers_api import AttentionInterface, attention_override, looks_up_attention
 
@@ -33,8 +34,6 @@ NAME = "prunekit_tower"
 PACKING = "pack_image_features"
 # takes the patches of frames [F, P, D] and averages neighbours (videos of LLaVA-OneVision)
 POOLING = "apply_pooling"
-# of transformers' vision_utils: tells which patches stand in which window
-WINDOWS = "get_vision_window_index"
 
 
 class Calls(threading.local):
@@ -46,6 +45,8 @@ class Calls(threading.local):
     def clear(self) -> None:
         """Forget them."""
         self.readings: list[TowerReading] = []
+        # patches of each sequence
+        self.lengths: list[int] = []
         self.packing: Callable[[list[torch.Tensor], torch.Tensor], list[torch.Tensor]] | None = None
         self.views: list[torch.Size] = []
         # how the patches of each frame are pooled, and how many they are
@@ -63,6 +64,9 @@ class TowerReader:
             raise ValueError(f"{path} of {type(merger).__name__} has {len(blocks)} blocks, got tower_layer={layer}")
         self.attention, self.tower = blocks[layer], merger.get_submodule(path.rpartition(".")[0])
         self.n_first, self.has_class = _first_tokens(merger, path)
+        # the tower as the model calls it, and the part of it that holds the blocks
+        outside = merger.get_submodule(path.partition(".")[0])
+        self.tower_output = MarkedTower([*dict.fromkeys((outside, self.tower))], self.n_first)
         if "joint_attention" in needs and not self.has_class:
             raise ValueError(
                 f"the vision tower of {type(merger).__name__} has no class token, whose attention is asked"
@@ -84,6 +88,7 @@ class TowerReader:
         with ExitStack() as stack:
             stack.enter_context(attribute_replaced(self.attention, "_prunekit_reader", (self, original)))
             stack.enter_context(attribute_replaced(self.attention, "config", config))
+            stack.enter_context(self.tower_output.watch())
             stack.enter_context(self.arranged())
             yield
 
@@ -98,15 +103,16 @@ class TowerReader:
 
     def note(self, q: torch.Tensor, k: torch.Tensor, mask: object, scaling: float) -> None:
         """Queries and keys [B, H, N, D] of B sequences, each with its first tokens."""
-        if mask is not None:
-            raise ValueError(
-                f"the vision tower of {type(self.merger).__name__} masks patches, which cannot be read yet"
-            )
+        if mask is not None and (self.has_class or not isinstance(mask, torch.Tensor)):
+            kind = type(self.merger).__name__
+            raise ValueError(f"the vision tower of {kind} masks patches from its class token, which cannot be read")
         q, k = q.detach(), k.detach()
         first, found = self.n_first, {}
         if "class_attention" in self.needs:
             if self.has_class:
                 own = (q[:, :, :1].float() @ k.float().transpose(2, 3) * scaling).softmax(-1).mean(1)[:, 0]
+            elif isinstance(mask, torch.Tensor):
+                own = _received_masked(q, k, mask, scaling)
             else:
                 own = attention_received(q.contiguous(), k.contiguous(), scale=scaling).mean(1) / q.shape[2]
             found["class_attention"] = own[:, first:]
@@ -115,10 +121,11 @@ class TowerReader:
             found["joint_attention"] = (scores / math.sqrt(q.shape[1] * q.shape[3])).softmax(-1)[:, first:]
         if "keys" in self.needs:
             found["keys"] = k[:, :, first:].float().transpose(1, 2)
+        self.calls.lengths += [q.shape[2] - first] * len(q)
         self.calls.readings.append(TowerReading(**found).map(lambda own: own.flatten(0, 1)))
 
-    def attached(self, layouts: Sequence[Layout] | None, given: Given) -> list[Layout]:
-        """`layouts` with the readings of their tokens, and what was noted forgotten.
+    def read(self, encoded: Encoded, layouts: Sequence[Layout] | None) -> tuple[object, list[Layout]]:
+        """The output as it is and `layouts` with the readings of their tokens; what was noted is forgotten.
 
         Raises ValueError where it cannot be told which patches became which token.
         """
@@ -134,16 +141,20 @@ class TowerReader:
             }
             widths = {name: own.shape[1:] for name, own in parts.items()}
             values = torch.cat([own.flatten(1) if own.ndim > 1 else own[:, None] for own in parts.values()], 1)
-            rows = self._of_tokens(values, layouts, given)
-            return [
-                replace(layout, reading=_taken_apart(own, widths)) for layout, own in zip(layouts, rows, strict=True)
-            ]
+            rows = self._of_tokens(values, layouts, encoded)
+            told = zip(layouts, rows, strict=True)
+            return encoded.output, [replace(layout, reading=_taken_apart(own, widths)) for layout, own in told]
         finally:
-            calls.clear()
+            self.forget()
 
-    def _of_tokens(self, values: torch.Tensor, layouts: Sequence[Layout], given: Given) -> Sequence[torch.Tensor]:
+    def forget(self) -> None:
+        """Hold nothing more of this thread."""
+        self.calls.clear()
+        self.tower_output.forget()
+
+    def _of_tokens(self, values: torch.Tensor, layouts: Sequence[Layout], encoded: Encoded) -> Sequence[torch.Tensor]:
         """`values` [T, W] of all patches in the order of the tower, for each image those of its tokens [N, W]."""
-        calls, sizes = self.calls, [layout.size for layout in layouts]
+        calls, sizes, given = self.calls, [layout.size for layout in layouts], encoded.given
         if calls.packing is not None:
             n_patches = sum(size[0] * size[1] for size in calls.views)
             if n_patches == len(values):
@@ -158,14 +169,24 @@ class TowerReader:
                 raise self._unknown(len(values), n_tokens)
             parts = pooled.split([size - len(layout.newlines) for size, layout in zip(sizes, layouts, strict=True)])
             return [layout.with_newlines(own) for layout, own in zip(layouts, parts, strict=True)]
-        merge = _merged(self.tower, given)
+        merge = merged_patches(self.tower, given)
         order = window_order(self.tower, given)
         if order is not None and len(order) * merge == len(values):
             # the order is one of groups
             values = values.unflatten(0, (-1, merge))[order.argsort().to(values.device)].flatten(0, 1)
-        if len(values) != n_tokens * merge or any(layout.newlines for layout in layouts):
+        if any(layout.newlines for layout in layouts):
             raise self._unknown(len(values), n_tokens)
-        return values.unflatten(0, (-1, merge)).mean(1).split(sizes)
+        if merge > 1 and len(values) == n_tokens * merge:
+            return values.unflatten(0, (-1, merge)).mean(1).split(sizes)
+        grouped = self._grouped(values, layouts, encoded)
+        if grouped is None:
+            raise self._unknown(len(values), n_tokens)
+        return grouped.split(sizes)
+
+    def _grouped(self, values: torch.Tensor, layouts: Sequence[Layout], encoded: Encoded) -> torch.Tensor | None:
+        """`values` [T, W] of patches, those of each token averaged; None where it is not known which these are."""
+        groups = self.tower_output.groups(Groups.guesses(self.calls.lengths, layouts), encoded.again)
+        return None if groups is None else groups.means(values)
 
     def _unknown(self, n_patches: int, n_tokens: int) -> ValueError:
         kind = type(self.merger).__name__
@@ -202,6 +223,23 @@ class TowerReader:
             return original(*args, **kwargs)
 
         return wrapped
+
+
+def _received_masked(q: torch.Tensor, k: torch.Tensor, mask: torch.Tensor, scaling: float) -> torch.Tensor:
+    """The mean over heads, and over the tokens that may see it, of what they read from each token; float32 [B, N].
+
+    `mask` [B or 1, 1, N or 1, N] is True, or 0, where a query sees a key. A token that does not see itself is padding.
+    """
+    allowed = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
+    allowed = allowed[:, 0].expand(len(q), q.shape[2], -1)
+    real = allowed.diagonal(dim1=1, dim2=2)
+    received = torch.zeros(real.shape, device=q.device)
+    # one head at a time, so that one matrix is held
+    for head in range(q.shape[1]):
+        scores = q[:, head].float() @ k[:, head].float().mT * scaling
+        weights = scores.masked_fill(~allowed, -torch.inf).softmax(-1).nan_to_num()
+        received += (weights * real[..., None]).sum(1) / q.shape[1]
+    return received / (allowed & real[..., None]).sum(1).clamp(min=1)
 
 
 def _noting(
@@ -247,33 +285,6 @@ def _first_tokens(merger: nn.Module, path: str) -> tuple[int, bool]:
         if isinstance(embeddings, nn.Module):
             return first_tokens(embeddings, type(merger).__name__)
     return 0, False
-
-
-def _merged(tower: nn.Module, given: Given) -> int:
-    """How many patches, neighbours in the tower's order, become one token."""
-    if _grid_thw(given) is None:
-        return 1
-    sides = [own for own in (getattr(module, "spatial_merge_size", None) for module in tower.modules()) if own]
-    return int(sides[0]) ** 2 if sides else 1
-
-
-def window_order(tower: nn.Module, given: Given) -> torch.Tensor | None:
-    """The order in which a tower puts groups of patches, window by window; None where it leaves them.
-
-    Raises ValueError where it makes windows in a way that is not known.
-    """
-    if WINDOWS not in vars(sys.modules[type(tower).__module__]):
-        return None
-    sizes = {name: getattr(tower, name, None) for name in ("spatial_merge_size", "window_size", "patch_size")}
-    if None in sizes.values() or not hasattr(tower, "fullatt_block_indexes"):
-        raise ValueError(f"{type(tower).__name__} puts patches into windows, and which is where is not known")
-    order: torch.Tensor = getattr(vision_utils, WINDOWS)(_grid_thw(given), **sizes)[0]
-    return order
-
-
-def _grid_thw(given: Given) -> object:
-    """Frames, rows and columns of each picture; None where the model takes none."""
-    return next((value for name, value in given.items() if name.endswith("grid_thw") and value is not None), None)
 
 
 def _taken_apart(values: torch.Tensor, widths: dict[str, torch.Size]) -> TowerReading:

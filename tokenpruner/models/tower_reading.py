@@ -5,7 +5,7 @@
     joint_attention   the same with all heads taken as one: softmax(q_class . k_j / sqrt(C)), C their common width
     keys              the keys of the patches
 
-`tower_reader` reads them while the tower encodes.
+`tower_reader` reads them while the tower encodes. Where tokens leave inside the tower, `kept` says which of them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ TOWER = frozenset(get_args(TowerNeed))
 class TowerReading:
     """What was asked for of the N visual tokens of an image, float32: attention [N], keys [N, H, D]; None where not.
 
+    `kept` bool [N] is False for tokens that left inside the tower.
     `entered` [N] says of a tower that was given fewer patches which share of a token's patches it saw.
     """
 
     class_attention: torch.Tensor | None = None
     joint_attention: torch.Tensor | None = None
     keys: torch.Tensor | None = None
+    kept: torch.Tensor | None = None
     entered: torch.Tensor | None = None
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> TowerReading:

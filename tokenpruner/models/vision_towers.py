@@ -2,7 +2,7 @@
 
 A tower is a module with patch embeddings (a convolution), a list of blocks whose attention projects queries and
 keys, and perhaps a pooler. What stands around the tower has to do without the grid of patches: linear heads, and a
-text tower beside it.
+text tower beside it. Those of vision-language models: `projected_towers`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from tokenpruner.models import adapter as adapters
 from tokenpruner.models.first_tokens import first_tokens
 
 PROJECTIONS = (("q_proj", "k_proj"), ("query", "key"))
@@ -56,8 +55,7 @@ def find(model: nn.Module) -> Tower:
     if not isinstance(model, nn.Module):
         raise ValueError(f"want a transformers model, got {type(model).__name__}")
     name = type(model).__name__
-    _check_alone(model)
-    found = [(path, module) for path, module in model.named_modules() if _has_patches(module) and _lists(module)]
+    found = [(path, module) for path, module in model.named_modules() if is_tower(module)]
     outermost = [(path, module) for path, module in found if not any(path.startswith(f"{o}.") for o, _ in found)]
     if len(outermost) != 1:
         raise ValueError(
@@ -86,12 +84,9 @@ def find(model: nn.Module) -> Tower:
     )
 
 
-def _check_alone(model: nn.Module) -> None:
-    if any(kind.matches(model) for kind in adapters.kinds()):
-        raise ValueError(
-            f"{type(model).__name__} is a vision-language model, whose projector wants every patch in its place: "
-            "prune behind the projector, for example with DivPrune(keep_ratio=0.5)"
-        )
+def is_tower(module: nn.Module) -> bool:
+    """True for a module with patch embeddings and a list of blocks."""
+    return _has_patches(module) and bool(_lists(module))
 
 
 def _around(model: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:

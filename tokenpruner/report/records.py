@@ -15,7 +15,7 @@ from typing import Literal
 
 from tokenpruner.models.image_layouts import Grid
 
-Part = Literal["decoder", "vision transformer"]
+Part = Literal["decoder", "vision transformer", "tower and decoder"]
 # records and calls that a report holds: some megabytes of pictures, under 100 of long videos
 LAST = 256
 
@@ -67,6 +67,8 @@ class MethodShare:
 @dataclass(frozen=True)
 class Prefill:
     """One forward pass of the decoder, or of a vision transformer, as `part` says: the new tokens and what they cost.
+
+    Where tokens leave inside the tower of a vision-language model, FLOPs and times are those of both.
 
     Tokens are by row, without padding: `layers` those that each layer saw, `tokens_after` what came out of the last
     one. `images` are what is left at the end, `cuts` what is left behind each cut where there are several, and `chain`

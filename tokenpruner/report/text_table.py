@@ -20,7 +20,7 @@ def summary(report: Report) -> str:
     )
     for name, before, after, unit, form in counts:
         # a vision transformer has no cache
-        if before or form != ".3g" or part == "decoder":
+        if before or form != ".3g" or part != "vision transformer":
             lines.append(_line(name, before, after, unit, form))
     lines += [_line(name, before, after, 1, "") for name, before, after in runs(report.layers)]
     lines += [_share(share) for share in (report.prefills[-1].chain if report.prefills else ())]

@@ -30,11 +30,10 @@ from tokenpruner.base.vision_transformer import (
     checked_reduced,
     checked_removals,
 )
-from tokenpruner.models import vision_towers
 from tokenpruner.models.forward_hooks import after_forward, before_forward
 from tokenpruner.models.overrides import NotCopied
 from tokenpruner.models.transformers_api import Kwargs, checkpoint_reruns_hooks
-from tokenpruner.models.vision_towers import Block
+from tokenpruner.models.vision_towers import Block, Tower
 from tokenpruner.report.flops import tower_flops
 from tokenpruner.report.records import KeptImage, Prefill, Report
 from tokenpruner.report.timing import Stopwatch, clock
@@ -48,9 +47,12 @@ ADDITIVE = ("sdpa", "eager")
 class VisionTransformerEngine(NotCopied):
     """One vision transformer being pruned by one method into one report."""
 
-    def __init__(self, model: nn.Module, method: BlockMethod, report: Report) -> None:
-        self.tower = vision_towers.find(model)
-        self.core, self.method, self.report = self.tower.module, method, report
+    def __init__(
+        self, model: nn.Module, tower: Tower, method: BlockMethod, report: Report, n_blocks: int | None = None
+    ) -> None:
+        self.tower, self.core, self.method, self.report = tower, tower.module, method, report
+        # tokens that go behind later ones would be missed by nobody
+        self.n_blocks = len(tower.blocks) if n_blocks is None else n_blocks
         parts = [module for block in self.tower.blocks for module in (block.module, block.queries, block.keys)]
         self.hooked = (model, self.core, self.tower.patches, self.tower.pooler or self.core, *parts)
         self.name = type(model).__name__
@@ -58,7 +60,7 @@ class VisionTransformerEngine(NotCopied):
         self.acts: Callable[[], bool] = lambda: True
         self.local, self.lock = Local(), threading.Lock()
         # asked once, so that a schedule that does not fit is refused before anything is changed
-        checked_removals(self.method.removals(2, len(self.tower.blocks)), method)
+        checked_removals(self.method.removals(2, self.n_blocks), method)
         if method.weighs and not method.keeps_all:
             self._check_masks()
 
@@ -150,7 +152,7 @@ class VisionTransformerEngine(NotCopied):
             )
         current.n_images = len(hidden)
         if not self.method.keeps_all:
-            current.removals = checked_removals(self.method.removals(n_patches, len(self.tower.blocks)), self.method)
+            current.removals = checked_removals(self.method.removals(n_patches, self.n_blocks), self.method)
 
     def _n_removed(self, current: TowerPass, number: int) -> int:
         """How many tokens go behind block `number`; at least one patch stays."""
@@ -172,7 +174,7 @@ class VisionTransformerEngine(NotCopied):
             context = BlockContext(
                 hidden=output,
                 block=number,
-                n_blocks=len(self.tower.blocks),
+                n_blocks=self.n_blocks,
                 protected=self.tower.protected,
                 has_class=self.tower.has_class,
                 queries=current.read.get("queries"),
@@ -200,10 +202,13 @@ class VisionTransformerEngine(NotCopied):
         # the hook is called without output where the pass raised
         if current is None or output is None:
             return None
-        record = self._record(current)
+        self._add(self._record(current), current)
+        return spread(output, current) if self.tower.is_averaged else None
+
+    def _add(self, record: Prefill, current: TowerPass) -> None:
+        """Count a pass that is over."""
         with self.lock:
             self.report.add(record)
-        return spread(output, current) if self.tower.is_averaged else None
 
     def _record(self, current: TowerPass) -> Prefill:
         """The numbers of one pass."""

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.functional import pad
 from transformers import vision_utils
 
-from tokenpruner.models.tower_reader import window_order
+from tokenpruner.models.patch_order import window_order
 
 # what the tower takes, and each of its blocks beside tokens
 TAKES, PER_BLOCK = ("hidden_states", "grid_thw"), ("cu_seqlens", "position_embeddings")

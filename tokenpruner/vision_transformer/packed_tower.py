@@ -23,7 +23,7 @@ from torch.nn.functional import pad
 from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.models.forward_hooks import before_forward
 from tokenpruner.models.overrides import method_wrapped
-from tokenpruner.models.tower_reader import window_order
+from tokenpruner.models.patch_order import window_order
 from tokenpruner.models.transformers_api import Kwargs, checkpoint_reruns_hooks
 from tokenpruner.report.timing import Stopwatch
 from tokenpruner.vision_transformer.cells import PatchShape, packed_cells, scaled, spread_places

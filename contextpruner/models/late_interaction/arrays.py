@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from prunekernels._ragged import check_lengths
+
 Array = np.ndarray | torch.Tensor
 Vectors = Array | Sequence[Array]
 Lengths = Array | Sequence[int]
@@ -52,12 +54,8 @@ def ragged(name: str, vectors: Vectors, lengths: Lengths | None = None) -> Ragge
             return Ragged(values.reshape(-1, values.shape[2]), sizes, isinstance(vectors, np.ndarray))
         if values.ndim != 2 or lengths is None:
             raise ValueError(f"want {name} [T, D] with lengths, [N, L, D], or a list, got {[*values.shape]}")
-        sizes = torch.as_tensor(tensor_of(lengths) if isinstance(lengths, np.ndarray) else lengths, device="cpu")
-        if sizes.ndim != 1 or (len(sizes) and (sizes.is_floating_point() or sizes.dtype == torch.bool)):
-            raise ValueError(f"want whole lengths [N] of {name}, got {[*sizes.shape]} {sizes.dtype}")
-        sizes = sizes.to(torch.int64)
-        if (sizes < 0).any() or int(sizes.sum()) != len(values):
-            raise ValueError(f"want lengths of at least 0 that sum to {len(values)} {name}, got {int(sizes.sum())}")
+        given = tensor_of(lengths) if isinstance(lengths, np.ndarray) else lengths
+        sizes = check_lengths(f"lengths of {name}", given, len(values))
         return Ragged(values, sizes, isinstance(vectors, np.ndarray))
     return _joined(name, vectors, lengths)
 

@@ -73,24 +73,23 @@ def blocks(values: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
 
 def fit(values: torch.Tensor, settings: IndexSettings, centroids: torch.Tensor | None = None) -> Codebook:
     """Train centroids on `values` [T, D] where none are given, and the buckets of what they leave."""
-    k = settings.n_centroids or n_centroids_for(len(values)) if centroids is None else len(centroids)
-    k = min(k, len(values)) if centroids is None else k
-    n_sample = min(len(values), SAMPLE * k)
-    order = _order(values, settings.seed)[:n_sample]
+    wanted = min(len(values), settings.n_centroids or n_centroids_for(len(values)))
+    k = wanted if centroids is None else len(centroids)
+    order = _order(values, settings.seed)[: SAMPLE * k]
     sample = unit_rows(values[order.to(values.device)])
     most = max(1, MAX_RESIDUALS // values.shape[1])
-    n_held = min(n_sample // 20, most)
-    if centroids is None:
-        # too few tokens: those that train say what residuals are like as well
-        n_held = n_held if n_sample - n_held >= k else 0
-        trained = (
-            kmeans(sample[n_held:], k, iterations=settings.iterations, seed=settings.seed).centroids if k else sample
-        )
-    else:
+    n_held = min(len(sample) // 20, most)
+    if centroids is not None:
         trained = unit_rows(centroids).to(values.device)
-    nothing = trained.new_zeros(0)
+    elif k:
+        # of too few tokens those that train say what residuals are like as well
+        n_held = n_held if len(sample) - n_held >= k else 0
+        trained = kmeans(sample[n_held:], k, iterations=settings.iterations, seed=settings.seed).centroids
+    else:
+        trained = sample
     held = sample[: n_held or most]
     if not settings.bits or not len(held):
+        nothing = trained.new_zeros(0)
         return Codebook(trained, residual_codes.Buckets(nothing, nothing))
     return Codebook(trained, residual_codes.fit(held - trained[nearest(held, trained)], settings.bits))
 

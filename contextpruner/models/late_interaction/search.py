@@ -43,6 +43,8 @@ class SearchSettings:
     def __post_init__(self) -> None:
         if self.n_probe < 1 or self.n_documents < 1:
             raise ValueError(f"want n_probe and n_documents of at least 1, got {self.n_probe} and {self.n_documents}")
+        if self.threshold is not None and self.threshold != self.threshold:
+            raise ValueError("want a threshold or None, got NaN")
 
 
 def plaid_settings(top_k: int) -> SearchSettings:

@@ -53,7 +53,7 @@ def report(labeler: str, name: str, judged: Sequence[JudgedQuestion]) -> SetRepo
             recall, all_gold = float(curve.recall[at]), float(curve.all_gold[at])
             threshold = float(curve.thresholds[at])
     if with_gold and without:
-        bar = np.quantile([one.best for one in with_gold], LOST, method="lower")
+        bar = np.sort([one.best for one in with_gold])[int(LOST * len(with_gold) + 1e-9)]
         empty = float(np.mean([one.best < bar for one in without]))
     ranks = [one.first_rank for one in judged if one.first_rank is not None]
     return SetReport(

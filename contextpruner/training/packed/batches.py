@@ -86,9 +86,12 @@ def batch_of(shard: Shard, rows: Sequence[int] | np.ndarray, pad: int) -> Traini
         gold.append(shard.gold[shard.unit_start[number] : shard.unit_start[number + 1]])
         row.append(np.full(len(gold[-1]), place))
         n_units += len(gold[-1])
-    tensors = (ids, mask, types, unit, np.concatenate(row))
     return TrainingBatch(
-        *(torch.from_numpy(array) for array in tensors),
+        ids=torch.from_numpy(ids),
+        mask=torch.from_numpy(mask),
+        types=torch.from_numpy(types),
+        unit=torch.from_numpy(unit),
+        row=torch.from_numpy(np.concatenate(row)),
         gold=torch.from_numpy(np.concatenate(gold).astype(np.float32)),
         rank=torch.from_numpy(shard.rank[rows].astype(np.float32)),
         rows=np.asarray(rows),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,11 +61,9 @@ class RowPacker:
         for place, (document, spans) in enumerate(zip(example.documents, example.gold, strict=True)):
             cut = SplitDocument(document, tuple(split(document.text)))
             gold = gold_units(cut, spans)
-            # what is handed on from a heading to what it introduces is no answer by itself
             tokens = tokenize_document(self.tokenizer, cut, use_title=True)
-            packed = pack(
-                self.template, asked, tokens, self.max_length, lambda room, c=cut, t=tokens: _windows(c, t, room)
-            )
+            windows = partial(_windows, cut, tokens)
+            packed = pack(self.template, asked, tokens, self.max_length, windows)
             rows = [_row(one, tokens, gold, cut, place) for one in packed]
             yield from rows if draw is None else _chosen(rows, draw)
 

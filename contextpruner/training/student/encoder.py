@@ -73,7 +73,7 @@ def save_joint(
 
     tensors = {f"ranking_model.{name}": tensor for name, tensor in model.ranker.state_dict().items()}
     tensors |= {f"pruning_head.classifier.{name}": tensor for name, tensor in model.head.state_dict().items()}
-    config: PretrainedConfig = model.ranker.config  # type: ignore[assignment]
+    config: PretrainedConfig = model.ranker.config
     said = {
         "model_type": "open_provence",
         "architectures": ["OpenProvenceForSequenceClassification"],

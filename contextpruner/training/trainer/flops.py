@@ -7,10 +7,14 @@ training             three times that: the gradients of inputs and of weights co
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import torch
 
 from contextpruner.models.joint_encoder import JointEncoder
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 TRAINING = 3
 # a product of about the shapes of such an encoder, and how often it is timed
@@ -23,9 +27,9 @@ def flops_per_token(model: JointEncoder, tokens_a_row: float) -> float:
     linear = [
         module for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear) and "pool" not in name
     ]
-    config = encoder.config
-    attention = 4 * tokens_a_row * config.hidden_size * config.num_hidden_layers  # type: ignore[union-attr, operator]
-    return 2.0 * sum(module.weight.numel() for module in linear) + attention  # type: ignore[operator]
+    config: PretrainedConfig = encoder.config  # type: ignore[assignment]
+    attention = 4.0 * tokens_a_row * config.hidden_size * config.num_hidden_layers
+    return 2.0 * sum(module.weight.numel() for module in linear) + attention
 
 
 def measured_flops(device: torch.device, dtype: torch.dtype) -> float:

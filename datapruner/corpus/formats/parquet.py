@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,23 +40,25 @@ def read(
     arrow = require("pyarrow", "data")
     stamp = _stamp(path)
     footer = _footer(path, stamp)
-    check_names(path, footer.schema)
-    # no column at all would be no rows at all
-    wanted = _arrow.check_columns(path, footer.schema, columns or ()) or None
+    wanted = footer.chosen(path, columns)
+    plain = (lambda table: table) if footer.is_plain else plain_table
     largest, first = _largest_row(path, stamp, options), begin.offset
     n_rows = _arrow.rows_per_chunk(options, largest)
     groups, skipped = _groups_from(footer.metadata, first)
     with _opened(path, footer=footer) as file:
         batches: list[pa.RecordBatch] = []
         try:
-            # to start threads takes longer than to read a small file
-            threads = footer.metadata.num_rows > n_rows
-            for batch in file.iter_batches(n_rows, row_groups=groups, columns=wanted, use_threads=threads):
+            if groups and not first and footer.metadata.num_rows <= n_rows:
+                # a small file: to start threads takes longer than to read it
+                table = plain(file.read_row_groups(groups, columns=wanted, use_threads=False))
+                yield ArrowRows(path, table, begin, _arrow.size_of(len(table), largest))
+                return
+            for batch in file.iter_batches(n_rows, row_groups=groups, columns=wanted, use_threads=True):
                 batches.append(batch.slice(min(skipped, len(batch))))
                 skipped -= min(skipped, len(batch))
                 while sum(map(len, batches)) >= n_rows:
                     whole = arrow.Table.from_batches(batches)
-                    table = plain_table(whole.slice(0, n_rows))
+                    table = plain(whole.slice(0, n_rows))
                     yield ArrowRows(path, table, Begin(first, first + 1), _arrow.size_of(n_rows, largest))
                     first, batches = first + n_rows, whole.slice(n_rows).to_batches()
         except (arrow.ArrowException, OSError) as error:
@@ -64,7 +66,7 @@ def read(
                 raise
             raise ValueError(f"{path}: cannot be read as Parquet after row {first}: {error}") from error
         if left := sum(map(len, batches)):
-            table = plain_table(arrow.Table.from_batches(batches))
+            table = plain(arrow.Table.from_batches(batches))
             yield ArrowRows(path, table, Begin(first, first + 1), _arrow.size_of(left, largest))
 
 
@@ -155,16 +157,29 @@ def schema_of(path: AnyFile) -> pa.Schema:
 
 @dataclass(frozen=True)
 class _Footer:
-    """What stands at the end of a file, read once for all chunks and passes."""
+    """What stands at the end of a file, read once for all chunks and passes; `is_plain`: its tables have `schema`."""
 
     metadata: pq.FileMetaData
     schema: pa.Schema
+    is_plain: bool
+    _chosen: dict[tuple[str, ...], list[str] | None] = field(default_factory=dict)
+
+    def chosen(self, path: AnyFile, columns: Sequence[str] | None) -> list[str] | None:
+        """What is read of the file for `columns`, None: all."""
+        names = tuple(columns or ())
+        if names not in self._chosen:
+            # no column at all would be no rows at all
+            self._chosen[names] = _arrow.check_columns(path, self.schema, names) or None
+        return self._chosen[names]
 
 
 @lru_cache(maxsize=CACHED)
 def _footer(path: AnyFile, stamp: object) -> _Footer:
     with _opened(path) as file:
-        return _Footer(file.metadata, plain_schema(file.schema_arrow))
+        found = file.schema_arrow
+    schema = plain_schema(found)
+    check_names(path, schema)
+    return _Footer(file.metadata, schema, schema.equals(found))
 
 
 def _groups_from(metadata: pq.FileMetaData, row: int) -> tuple[list[int], int]:

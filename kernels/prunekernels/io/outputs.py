@@ -19,6 +19,7 @@ import io
 import os
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -78,20 +79,21 @@ def check_not_input(out: Path, inputs: Iterable[str | Path]) -> None:
     for given in inputs:
         path = Path(given)
         try:
-            own = _identity(os.stat(path))
+            found = os.stat(path)
             if path.is_symlink() or path.name in ("", ".."):
                 folder = path.resolve().parent
             else:
                 folder = resolved.get(path.parent) or resolved.setdefault(path.parent, path.parent.resolve())
         except (OSError, ValueError):
             continue
+        own = _identity(found)
         if own == there:
             raise ValueError(f"the output {out} is the input {path}: want another name")
         if folder not in above:
             above[folder] = _folders(folder)
         if there in above[folder]:
             raise ValueError(f"the output {out} holds the input {path}: want another folder")
-        if path.is_dir() and own in _folders(out.resolve().parent):
+        if stat.S_ISDIR(found.st_mode) and own in _folders(out.resolve().parent):
             raise ValueError(f"the output {out} lies in the input {path}: want another folder")
 
 
@@ -272,5 +274,5 @@ def _folders(folder: Path) -> set[Identity]:
     return found
 
 
-def _identity(stat: os.stat_result) -> Identity:
-    return stat.st_dev, stat.st_ino
+def _identity(found: os.stat_result) -> Identity:
+    return found.st_dev, found.st_ino

@@ -84,6 +84,7 @@ def test_by_hand() -> None:
     assert centroid_scores(index, torch.tensor([[1.0, 0.0], [0.0, 0.5]])).tolist() == [1.0, -torch.inf, 1.5, 0.5]
     # the question's tokens are of cells 0 and 1, whose numbers differ in their one bit
     assert centroid_scores(index, torch.eye(2), binary=True).tolist() == [1, -torch.inf, 2, 1]
+    assert centroid_scores(index, torch.eye(2)[:1], binary=True).tolist() == [1, -torch.inf, 1, 0]
 
 
 @pytest.mark.parametrize("bits", [0, 1, 2, 4])
@@ -276,6 +277,7 @@ def test_settings_by_how_many_are_wanted() -> None:
         (lambda: IndexSettings(iterations=0), "iteration"),
         (lambda: SearchSettings(0, None, 5), "n_probe"),
         (lambda: SearchSettings(1, None, 0), "n_documents"),
+        (lambda: SearchSettings(1, float("nan"), 5), "threshold"),
         (lambda: search(build_index(VALUES, LENGTHS), VALUES[:1], 0), "top_k"),
         (lambda: search(build_index(VALUES, LENGTHS), VALUES[:1, :5]), r"question \[n, 12\]"),
         (

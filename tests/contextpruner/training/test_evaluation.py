@@ -22,7 +22,7 @@ def judged(best: float, gold: list[int], scores: list[float] = (), right: list[i
 def test_left_empty_where_two_of_a_hundred_others_are() -> None:
     # a hundred answerable questions with best units .01, .02, ..., 1: at .03 two of them are empty
     others = [judged((number + 1) / 100, [1, 0, 0, 0]) for number in range(100)]
-    none = [judged(best, [0, 0, 0, 0]) for best in (0.001, 0.0101, 0.0199, 0.5)]
+    none = [judged(best, [0, 0, 0, 0]) for best in (0.001, 0.0101, 0.0299, 0.03)]
     row = report("x", "a", [*others, *none])
     assert (row.n, row.n_without_gold) == (104, 4)
     assert row.empty == pytest.approx(0.75)

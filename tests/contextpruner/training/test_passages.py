@@ -48,6 +48,7 @@ def test_sections_keep_gold_of_each() -> None:
 def test_white_space_at_the_end_is_no_gold() -> None:
     document, spans = as_sections([Document("A fact. \n")], [((2, 9),)])
     assert document.text == "## 1\n\nA fact."
+    assert spans[-1][1] == len(document.text)
     assert [document.text[start:end] for start, end in spans] == ["fact."]
 
 

@@ -56,6 +56,11 @@ def test_mistakes_inside_are_named_with_their_place(tmp_path: Path) -> None:
         read(tmp_path, RECIPE % SOURCE.replace(", licence: A", ""))
 
 
+def test_half_a_layer_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="layers: want whole numbers"):
+        read(tmp_path, (RECIPE % SOURCE).replace("[0, 3]", "[0, 3.5]"))
+
+
 def test_the_recipe_of_the_default_pruner_is_one() -> None:
     recipe = read_recipe(Path(__file__).resolve().parents[3] / "benchmarks" / "pruner" / "default.yaml")
     names = [source.path for source in recipe.examples.sources]

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, processors
 from transformers import AutoModel
 
 from contextpruner.models.joint_encoder import layout_of
 from contextpruner.training.examples.build import build_examples
 from contextpruner.training.recipe import Recipe, read_recipe
 from contextpruner.training.student.encoder import load_student, make_student
-from contextpruner.training.student.vocabulary import chosen_pieces
+from contextpruner.training.student.vocabulary import chosen_pieces, cut_tokenizer
 from prunekernels.io.checkpoint import Checkpoint
 from tests.contextpruner.training.question_sets import write_recipe
 
@@ -90,6 +90,22 @@ def test_pieces_are_chosen_by_language_then_by_the_tokenizer() -> None:
     # a script that no text has is not filled up with
     assert "中国" not in kept
     assert "中" not in kept
+
+
+def test_special_tokens_move_with_their_pieces(tmp_path: Path) -> None:
+    made = Tokenizer(models.Unigram([("a", -1.0), ("b", -2.0), ("<unk>", 0.0), ("</s>", 0.0), ("<s>", 0.0)], unk_id=2))
+    made.add_special_tokens(["<s>", "</s>", "<unk>"])
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 4), ("</s>", 3)]
+    )
+    made.save(str(tmp_path / "whole.json"))
+    cut_tokenizer(tmp_path / "whole.json", np.array([1, 2, 3, 4]), tmp_path / "cut.json")
+    cut = Tokenizer.from_file(str(tmp_path / "cut.json"))
+    assert cut.encode("bb").ids == [3, 0, 0, 2]
+    assert cut.encode("b").tokens == ["<s>", "b", "</s>"]
+    # the piece that is gone is unknown, and nothing else's number
+    assert cut.encode("a").ids == [3, 1, 2]
+    assert cut.token_to_id("<s>") == 3
 
 
 def test_layers_that_are_not_there_are_refused(recipe: Recipe) -> None:

@@ -47,7 +47,7 @@ def test_votes_for_clusters_by_hand_and_against_every_distance(tmp_path: Path) -
     assert state["votes"].sum() == 30
     clusters = scorer.details(batch, state)["cluster"]
     assert [len(set(clusters[i : i + 5])) for i in (0, 5, 10)] == [1, 1, 1]
-    with pytest.raises(ValueError, match="feature_mapping wants vectors of 3 numbers, got 2"):
+    with pytest.raises(ValueError, match="feature_mapping wants 'embedding' of 3 numbers, got 2"):
         scorer.score(batch_of(np.ones((1, 2))), state)
 
 

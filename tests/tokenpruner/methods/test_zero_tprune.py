@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from fractions import Fraction
+
 import pytest
 import torch
 
@@ -10,7 +14,7 @@ from tokenpruner import BlockContext, prune
 from tokenpruner.methods.zero_tprune import ZeroTPrune, filtered_importance
 
 
-def voted(q, k, iterations, has_class, protected, variances):
+def voted(q, k, iterations, has_class, protected, variances, scale="mean"):
     """WPR, VHF and EIR of one image, head by head."""
     n, masses, heard = q.shape[1], [], []
     for own_q, own_k in zip(q.double(), k.double(), strict=True):
@@ -21,8 +25,8 @@ def voted(q, k, iterations, has_class, protected, variances):
         for _ in range(iterations):
             mass = graph.T @ mass
         masses.append(mass[protected:])
-        scaled = mass[protected:] / mass[protected:].mean()
-        heard.append(variances[0] <= float(((scaled - 1) ** 2).mean()) <= variances[1])
+        scaled = mass[protected:] / (mass[protected:].mean() if scale == "mean" else mass[protected:].sum())
+        heard.append(variances[0] <= float(((scaled - scaled.mean()) ** 2).mean()) <= variances[1])
     voices = [mass for mass, is_heard in zip(masses, heard, strict=True) if is_heard or not any(heard)]
     return (sum(mass**2 for mass in voices) / len(voices)).sqrt(), heard
 
@@ -30,16 +34,16 @@ def voted(q, k, iterations, has_class, protected, variances):
 def three_stages(q, k, n_left, iterations, method, has_class, protected):
     """Which patches of one image stay."""
     n_patches = q.shape[1] - protected
-    ranked, _ = voted(q, k, 1, has_class, protected, method.variances)
+    ranked, _ = voted(q, k, 1, has_class, protected, method.variances, method.variance_scale)
     order = sorted(range(n_patches), key=lambda i: float(ranked[i]))
     less, more = order[: n_patches // 2], order[n_patches // 2 :]
     unit = torch.nn.functional.normalize(k.double().mean(0), dim=-1)[protected:]
     alike = {a: max(float(unit[a] @ unit[b]) for b in more) for a in less}
-    n_similar = min(method.n_similar, n_patches - n_left, n_patches // 2)
+    n_similar = min(math.floor(Fraction(str(method.similar)) * (n_patches - n_left)), n_patches // 2)
     gone = sorted(less, key=lambda a: -alike[a])[:n_similar]
     alive = [i for i in range(n_patches) if i not in gone]
     rows = [*range(protected), *(protected + i for i in alive)]
-    scores, _ = voted(q[:, rows], k[:, rows], iterations, has_class, protected, method.variances)
+    scores, _ = voted(q[:, rows], k[:, rows], iterations, has_class, protected, method.variances, method.variance_scale)
     best = sorted(range(len(alive)), key=lambda i: -float(scores[i]))[:n_left]
     return sorted(alive[i] for i in best)
 
@@ -51,11 +55,15 @@ def context(n_tokens, protected=1, n_images=3, heads=3, scale=1.0, has_class=Tru
     return BlockContext(hidden, block, 12, protected, has_class, queries=q, keys=k)
 
 
-@pytest.mark.parametrize("n_similar", [0, 3, 100])
+@pytest.mark.parametrize(
+    "fields",
+    [{"similar": 0.0}, {}, {"similar": 0.3}, {"similar": 1.0}, {"variance_scale": "sum", "variances": (2e-5, 5e-5)}],
+    ids=str,
+)
 @pytest.mark.parametrize("protected", [0, 1, 2, 5])
-def test_the_stages_by_hand(protected, n_similar):
+def test_the_stages_by_hand(protected, fields):
     own = context(30 + protected, protected, has_class=protected > 0)
-    method = ZeroTPrune(n_similar=n_similar)
+    method = ZeroTPrune(**fields)
     for n_left in (1, 9, 17, 29):
         picks = method.keep(own, n_left)
         for row in range(3):
@@ -67,7 +75,7 @@ def test_the_stages_by_hand(protected, n_similar):
 def test_in_a_model_by_hand(class_weight):
     """Behind blocks 1 and 3 of 4."""
     model, images = vision.build("deit"), vision.pixels(2)
-    method = ZeroTPrune(keep_ratio=0.25, blocks=(1, 3), iterations=(4, 2), n_similar=3, class_weight=class_weight)
+    method = ZeroTPrune(keep_ratio=0.25, blocks=(1, 3), iterations=(4, 2), similar=0.4, class_weight=class_weight)
     with torch.no_grad(), prune(model, method) as report:
         got = model(images)
     for row, image in enumerate(images):
@@ -94,6 +102,8 @@ def test_heads_are_filtered_by_variance():
     wanted = (torch.stack([even, staring, useful]).square().mean(0)).sqrt()
     assert torch.allclose(filtered_importance(mass, (100.0, 200.0))[0], wanted)
     assert torch.allclose(filtered_importance(mass, (0.0, 200.0))[0], wanted)
+    # variances of scores of sum 1 are 10 x 10 times smaller: 0.05 / 100 for the useful head
+    assert torch.allclose(filtered_importance(mass, (4.9e-4, 5.1e-4), "sum")[0], useful)
     # the filter is for each image by itself
     both = filtered_importance(torch.cat([mass, mass[:, :1].expand(-1, 3, -1)]), (0.01, 0.7))
     assert torch.allclose(both[0], useful)
@@ -124,10 +134,27 @@ def test_counts_by_hand(method, n_patches, n_blocks, counts):
     assert list(method.removals(n_patches, n_blocks)) == counts
 
 
+@pytest.mark.parametrize("n_patches", [16, 64, 196, 576])
+@pytest.mark.parametrize("n_dropped", [1, 2, 10, 17])
+def test_a_share_of_the_cut_leaves_some_to_the_votes(n_patches, n_dropped):
+    """A fixed count of 10 would take all of a small cut, and nothing would ever be voted out."""
+    n_dropped = min(n_dropped, n_patches - 1)
+    counts = {share: ZeroTPrune(similar=share)._n_similar(n_patches, n_patches - n_dropped) for share in (0.5, 0.9)}
+    assert counts[0.5] == min(n_dropped // 2, n_patches // 2)
+    assert counts[0.9] == min(n_dropped * 9 // 10, n_patches // 2)
+    assert all(count < n_dropped for count in counts.values())
+    # at most half of the patches stand on the side that goes
+    assert ZeroTPrune(similar=1.0)._n_similar(n_patches, n_patches - n_dropped) == min(n_dropped, n_patches // 2)
+
+
 def test_iterations_fall_with_depth():
     method = ZeroTPrune()
     found = [method._n_iterations(context(4, block=block)) for block in range(12)]
-    assert found == [30] * 4 + [5] * 4 + [1] * 4
+    assert found == [30] * 3 + [5] * 6 + [1] * 3
+    deep = [method._n_iterations(dataclasses.replace(context(4, block=block), n_blocks=24)) for block in range(24)]
+    assert deep == [30] * 3 + [5] * 18 + [1] * 3
+    shallow = [method._n_iterations(dataclasses.replace(context(4, block=block), n_blocks=4)) for block in range(4)]
+    assert shallow == [30] * 3 + [1]
     assert ZeroTPrune(iterations=7)._n_iterations(context(4)) == 7
     assert ZeroTPrune(blocks=(1, 3), iterations=(9, 2))._n_iterations(context(4, block=2)) == 2
 
@@ -136,7 +163,9 @@ def test_iterations_fall_with_depth():
     ("wrong", "reason"),
     [
         ({"keep_ratio": 0.0}, r"want a number in \(0, 1\]"),
-        ({"n_similar": -1}, "want n_similar of at least 0, got -1"),
+        ({"similar": -0.1}, "want similar as a share from 0 to 1, got -0.1"),
+        ({"similar": 10}, "want similar as a share from 0 to 1, got 10"),
+        ({"variance_scale": "none"}, 'want variance_scale "mean" or "sum", got .none.'),
         ({"variances": (0.1,)}, "want variances as two numbers"),
         ({"variances": (0.7, 0.1)}, "want variances as two numbers"),
         ({"blocks": ()}, "want blocks in ascending order"),

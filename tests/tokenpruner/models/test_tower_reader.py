@@ -11,10 +11,14 @@ from tests.tokenpruner.adapters.family_checks import fed
 from tests.tokenpruner.adapters.test_family_video import encode as encode_videos
 from tests.tokenpruner.conftest import N, build, encode, state
 from tokenpruner import Context, Method, prepare, prune
-from tokenpruner.models.tower_reader import window_order
+from tokenpruner.models.image_layouts import Layout
+from tokenpruner.models.marked_tower import Groups
+from tokenpruner.models.patch_order import window_order
+from tokenpruner.models.tower_reader import _received_masked
 from tokenpruner.models.tower_reading import TOWER, TowerReading
 from tokenpruner.models.transformers_api import looks_up_attention
 
+SQUARES = ["internvl", "gemma3", "idefics3"]
 ROWS = [[2, "I", 3, "I", 1], [4], [1, "I", 2]]
 
 
@@ -245,11 +249,187 @@ def windows(visual, grid):
     return torch.cat(order)
 
 
-@pytest.mark.parametrize(("name", "match"), [("gemma3", "which of which is not known"), ("internvl", "not known")])
-def test_towers_whose_patches_cannot_be_followed_are_refused(name, match, seen):
+def disturbing(model, tower, pixels, n_first, n_patches):
+    """For each visual token the patches that reach it: those whose change, alone, changes it."""
+    noise, patch = torch.randn(1), [None]
+
+    def change(module, args, output):
+        # no other parameter of the model hangs on what comes out here
+        for name, value in [*output.items()]:
+            values = [value] if isinstance(value, torch.Tensor) else value
+            changed = [None if own is None else own.clone() for own in values]
+            for own in changed:
+                if patch[0] is not None and own is not None and own.shape[1:2] == (n_first + n_patches,):
+                    own[:, n_first + patch[0]] += 1 + noise.abs() * torch.arange(own.shape[2])
+            output[name] = changed[0] if isinstance(value, torch.Tensor) else tuple(changed)
+        return output
+
+    def features():
+        output = model.get_image_features(**pixels).pooler_output
+        return torch.cat([own.flatten(0, -2) for own in output])
+
+    handle = tower.register_forward_hook(change)
+    with torch.no_grad():
+        whole, groups = features(), []
+        for number in range(n_patches):
+            patch[0] = number
+            groups.append((features() - whole).abs().amax(-1) > 1e-7)
+    handle.remove()
+    return torch.stack(groups, 1)
+
+
+@pytest.mark.parametrize("name", SQUARES)
+def test_squares_of_patches_become_one_token(name, seen):
+    """Pixel shuffle and pooling: which patches make a token is found by disturbing one after the other."""
     feed = fed(name)
-    with pytest.raises(ValueError, match=match), torch.no_grad(), prune(feed.model, Spy()):
-        feed.model(**feed.encode([[2, "I", 3]]))
+    model, inputs = feed.model, feed.encode([[2, "I", 3]])
+    core = getattr(model, "model", model)
+    tower = next(own for part, own in core.named_children() if "vis" in part)
+    pixels = {key: value for key, value in inputs.items() if "pixel" in key or "size" in key}
+    own, calls = block_inputs(model, -1, lambda: model(**inputs))
+    ((args, kwargs),) = calls
+    hidden = args[0] if args else kwargs["hidden_states"]
+    n_first = hidden.shape[1] % 8
+    q, k = (part(hidden).unflatten(-1, (own.num_heads, -1)).transpose(1, 2).detach() for part in projections(own))
+    weights = (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).softmax(-1).mean(1)[0]
+    received = (weights[0] if n_first else weights.mean(0))[n_first:]
+    keys = k[0, :, n_first:].transpose(0, 1)
+    groups = disturbing(core, tower, pixels, n_first, hidden.shape[1] - n_first)
+    assert groups.sum(1).unique().tolist() == [4]
+    (context,) = shown(model, inputs, tower_layer=-1)
+    for token, patches in enumerate(groups):
+        assert torch.allclose(context.tower.class_attention[token], received[patches].mean(), atol=1e-6)
+        assert torch.allclose(context.tower.keys[token], keys[patches].mean(0), atol=1e-5)
+    # as in the batch of another order
+    SEEN.clear()
+    batch = shown(model, feed.encode([["I", 2], [1]]), tower_layer=-1)
+    assert torch.allclose(batch[0].tower.class_attention, context.tower.class_attention, atol=1e-6)
+
+
+def test_squares_are_proved_on_the_model(seen, monkeypatch):
+    """Tokens in another order, or that leave a patch out, are no squares."""
+    feed = fed("internvl")
+    model, inputs = feed.model, feed.encode([[2, "I", 3]])
+    plain = type(model.model).get_image_features
+    wrong = {
+        "turned": lambda own: own.unflatten(1, (4, 4)).transpose(1, 2).flatten(1, 2),
+        "mixed": lambda own: own + own.mean(1, keepdim=True),
+        "blank": torch.zeros_like,
+    }
+    for change in wrong.values():
+
+        def changed(self, *args, change=change, **kwargs):
+            output = plain(self, *args, **kwargs)
+            output.pooler_output = change(output.pooler_output)
+            return output
+
+        monkeypatch.setattr(type(model.model), "get_image_features", changed)
+        with pytest.raises(ValueError, match="which of which is not known"):
+            shown(model, inputs, tower_layer=-1)
+    monkeypatch.undo()
+    shuffle = type(model.model).pixel_shuffle
+
+    def without_one(self, *args, **kwargs):
+        return shuffle(self, *args, **kwargs).index_fill(-1, torch.arange(32), 0)
+
+    monkeypatch.setattr(type(model.model), "pixel_shuffle", without_one)
+    with pytest.raises(ValueError, match="which of which is not known"):
+        shown(model, inputs, tower_layer=-1)
+    monkeypatch.undo()
+    assert len(shown(model, inputs, tower_layer=-1)) == 1
+
+
+def test_pictures_in_one_sequence_are_read_each_by_itself(seen):
+    """Mistral 3 puts all pictures of a batch into one, and masks them from each other."""
+    feed = fed("mistral3")
+    rows = [[2, "I", 3, "I", 1], ["I", 2]]
+    inputs = feed.encode(rows)
+    batch = shown(feed.model, inputs, tower_layer=-1)
+    pixels = [key for key in inputs if "pixel" in key or "size" in key]
+    for number, context in enumerate(batch):
+        alone = feed.encode([[2, "I", 3]]) | {key: inputs[key][number : number + 1] for key in pixels}
+        (own,) = shown(feed.model, alone, tower_layer=-1)
+        assert torch.allclose(own.tower.class_attention, context.tower.class_attention, atol=1e-6)
+        # of four patches of 64, each of which is read by 64
+        assert own.tower.class_attention.sum() == pytest.approx(1 / 4, abs=1e-5)
+
+
+@pytest.mark.parametrize("form", ["bool", "additive"])
+def test_masked_attention_by_hand(form):
+    """Two pictures of 3 and 2 tokens, and a token of padding that nobody sees."""
+    generator = torch.Generator().manual_seed(0)
+    q, k = (torch.randn(1, 2, 6, 4, generator=generator) for _ in range(2))
+    allowed = torch.block_diag(torch.ones(3, 3), torch.ones(2, 2), torch.zeros(1, 1)).bool()
+    allowed[5, :3] = True
+    mask = allowed if form == "bool" else torch.zeros(6, 6).masked_fill(~allowed, torch.finfo(torch.float32).min)
+    got = _received_masked(q, k, mask[None, None], 0.5)[0]
+    for own in (slice(0, 3), slice(3, 5)):
+        weights = (q[0, :, own] @ k[0, :, own].mT * 0.5).softmax(-1)
+        assert torch.allclose(got[own], weights.mean((0, 1)), atol=1e-6)
+    assert got[5] == 0
+
+
+def test_proofs_are_made_once_and_change_nothing():
+    """Three more runs of what lies behind the tower, for the first picture of a size alone; the tower runs once."""
+    feed = fed("internvl")
+    model, inputs = feed.model, feed.encode([[2, "I", 3]])
+    runs = {"tower": 0, "projector": 0}
+
+    def counting(name):
+        return lambda module, args, output: runs.update({name: runs[name] + 1})
+
+    blocks = [own for own in model.model.vision_tower.modules() if looks_up_attention(own)]
+    handles = [blocks[0].register_forward_hook(counting("tower"))]
+    handles += [model.model.multi_modal_projector.register_forward_hook(counting("projector"))]
+    with torch.no_grad(), prune(model, Spy(asked=("visual",))):
+        wanted = model(**inputs).logits
+    runs.update(tower=0, projector=0)
+    with torch.no_grad(), prune(model, Spy()):
+        assert torch.equal(model(**inputs).logits, wanted)
+        assert runs == {"tower": 1, "projector": 4}
+        model(**feed.encode([["I", 2]], seed=8))
+        assert runs == {"tower": 2, "projector": 5}
+    for handle in handles:
+        handle.remove()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "layouts", "found"),
+    [
+        ([64], [Layout(16)], (((4, 4),), (2, 2))),
+        ([64] * 3, [Layout(32), Layout(16)], (((4, 4),) * 3, (2, 2))),
+        ([36], [Layout(4)], (((2, 2),), (3, 3))),
+        # two pictures in one sequence, whose grids are known
+        ([48 + 64], [Layout(12, 1, ((2, 6),)), Layout(16, 1, ((4, 4),))], (((2, 6), (4, 4)), (2, 2))),
+        ([24], [Layout(6, 2, ((1, 3),))], (((1, 3),) * 2, (2, 2))),
+        ([15], [Layout(15)], (((1, 15),), (1, 1))),
+        ([64, 36], [Layout(16), Layout(9)], (((4, 4), (3, 3)), (2, 2))),
+        ([60], [Layout(15)], (((1, 15),), (1, 4))),
+        ([64], [Layout(15)], None),
+        ([36], [Layout(16)], None),
+        ([64], [Layout(0)], None),
+    ],
+)
+def test_guesses_by_hand(lengths, layouts, found):
+    guesses = [*Groups.guesses(lengths, layouts)]
+    assert guesses[:1] == ([] if found is None else [Groups(*found)])
+    # neighbours in the tower's order are the last one
+    n_tokens = sum(layout.size for layout in layouts)
+    assert guesses[1:] == (
+        [] if found is None or found[1][0] == 1 else [Groups(((1, n_tokens),), (1, found[1][0] ** 2))]
+    )
+
+
+def test_patches_of_groups_by_hand():
+    # 1 x 2 tokens of 2 x 2 patches, then 2 x 1 of them
+    groups = Groups(((1, 2), (2, 1)), (2, 2))
+    assert groups.token_of().tolist() == [0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
+    values = torch.arange(16.0)[:, None]
+    assert groups.means(values).flatten().tolist() == [2.5, 4.5, 9.5, 13.5]
+    for marks, wanted in groups.tests():
+        reached = torch.zeros(4).index_add(0, groups.token_of(), marks.float())
+        assert torch.equal(reached > 0, wanted)
+        assert set(reached[wanted].tolist()) in ({4.0}, {1.0})
 
 
 def test_windows_of_unknown_towers_are_refused():

@@ -16,7 +16,7 @@ from tokenpruner.methods.zero_tprune import ZeroTPrune
 
 ALL = (*vision.TOWERS, *vision.HEADS)
 NOTHING = (ToMe(r=0), ToMe(r=(0, 0)), ToMe(keep_ratio=1.0), ZeroTPrune(keep_ratio=1.0))
-METHODS = (ToMe(r=3), ZeroTPrune(keep_ratio=0.3, n_similar=1))
+METHODS = (ToMe(r=3), ZeroTPrune(keep_ratio=0.3, similar=0.2))
 POOLED = ("logits", "pooler_output", "image_embeds", "logits_per_image")
 
 

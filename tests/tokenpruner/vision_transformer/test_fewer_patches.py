@@ -11,15 +11,17 @@ from tokenpruner import prune
 from tokenpruner.methods.downsample import Downsample
 from tokenpruner.methods.pixel_duplicates import PixelDuplicates
 
-# cells of the pictures below that stay
-STAYS = ([0, 1, 2, 3, 4, 12, 13, 14, 15], [*range(16)], [0])
+# patches of the pictures below that stay, and for each patch the one that is seen in its place
+STAYS = ([0, 1, 2, 3, 4, 12, 13, 14, 15], [0, 2], [*range(16)], [0], [0, 8])
+SOURCES = ([0, 1, 2, 3, *[4] * 8, 12, 13, 14, 15], [0, 0, 2, 2] * 4, [*range(16)], [0] * 16, [0] * 8 + [8] * 8)
 
 
 def repeating():
-    """Three pictures of 4 x 4 patches: one with two plain lines, one without repeats, one plain as a whole."""
-    images = vision.pixels(3)
+    """Pictures of 4 x 4 patches: with two plain lines, of two columns, without repeats, plain, of two rows."""
+    images = vision.pixels(5)
     images[0, :, 4:12] = images[0, :, 4:8, :4].repeat(1, 2, 4)
-    images[2] = 0.5
+    images[1], images[3], images[4] = -0.5, 0.5, 0.25
+    images[1, :, :, 8:], images[4, :, 8:] = 1.5, -1.0
     return images
 
 
@@ -44,8 +46,7 @@ def test_as_if_what_repeats_were_masked(name):
     with torch.no_grad(), prune(model, PixelDuplicates()) as report:
         got = model(images).last_hidden_state
     assert [list(image.kept) for image in report.images] == list(STAYS)
-    sources = ([0, 1, 2, 3, *[4] * 8, 12, 13, 14, 15], [*range(16)], [0] * 16)
-    for picture, (stays, source) in enumerate(zip(STAYS, sources, strict=True)):
+    for picture, (stays, source) in enumerate(zip(STAYS, SOURCES, strict=True)):
         mask = torch.full((1, 1, 1, first + 16), -torch.inf, dtype=torch.float64)
         tokens = [*range(first), *(first + own for own in stays)]
         mask[..., tokens] = 0
@@ -68,7 +69,7 @@ def test_a_batch_equals_its_pictures(name):
     model, images = vision.build(name), repeating()
     with torch.no_grad(), prune(model, PixelDuplicates()):
         got = vision.run(model, images)
-        alone = [vision.run(model, images[own : own + 1]) for own in range(3)]
+        alone = [vision.run(model, images[own : own + 1]) for own in range(5)]
     for key, values in got.items():
         if key not in ("text_embeds", "logits_per_image", "logits_per_text"):
             torch.testing.assert_close(values, torch.cat([own[key] for own in alone]))
@@ -79,7 +80,7 @@ def test_hidden_states_are_whole():
     with torch.no_grad(), prune(model, PixelDuplicates()):
         output = model(images, output_hidden_states=True)
     assert len(output.hidden_states) == 5
-    assert all(hidden.shape == (3, 17, 16) for hidden in output.hidden_states)
+    assert all(hidden.shape == (5, 17, 16) for hidden in output.hidden_states)
 
 
 def test_the_report_counts_patches_and_blocks():
@@ -99,9 +100,9 @@ def test_the_report_counts_patches_and_blocks():
         left = counted()
     assert (report.flops_before, report.flops_after) == (whole, left)
     (prefill,) = report.prefills
-    assert (prefill.tokens_before, prefill.tokens_after) == ((17, 17, 17), (10, 17, 2))
-    assert [image.grid for image in report.images] == [(4, 4)] * 3
-    assert report.layers == [(51, 29)] * 4
+    assert (prefill.tokens_before, prefill.tokens_after) == ((17,) * 5, (10, 3, 17, 2, 3))
+    assert [image.grid for image in report.images] == [(4, 4)] * 5
+    assert report.layers == [(85, 35)] * 4
 
 
 def test_gradients_reach_the_pixels_that_were_seen():

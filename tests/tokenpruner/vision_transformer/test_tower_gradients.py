@@ -14,7 +14,7 @@ from tokenpruner import prune
 from tokenpruner.methods.tome import ToMe
 from tokenpruner.methods.zero_tprune import ZeroTPrune
 
-METHODS = (ToMe(r=3), ZeroTPrune(keep_ratio=0.3, n_similar=1), Received())
+METHODS = (ToMe(r=3), ZeroTPrune(keep_ratio=0.3, similar=0.2), Received())
 
 
 def gradients(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -63,16 +63,6 @@ def test_models_that_want_their_grid(name, reason):
     assert state(model) == before
 
 
-def test_a_vision_language_model_is_told_the_way_out(model):
-    before = state(model)
-    with (
-        pytest.raises(ValueError, match=r"vision-language model, whose projector .* DivPrune\(keep_ratio=0.5\)"),
-        prune(model, ToMe()),
-    ):
-        pass
-    assert state(model) == before
-
-
 @pytest.mark.parametrize("method", [ToMe(), ZeroTPrune()])
 def test_what_the_other_kinds_of_methods_are_told(method):
     vit = vision.build("vit")
