@@ -57,8 +57,9 @@ def _squares(tokens: torch.Tensor) -> torch.Tensor:
 def _log_peaks(squares: torch.Tensor, neighbours: int) -> torch.Tensor:
     nearest = squares.topk(min(neighbours, len(squares)), largest=False).values
     log_density = -nearest.mean(1)
-    places = torch.arange(len(squares), device=squares.device)
-    is_tie = (log_density == log_density[:, None]) & (places < places[:, None])
-    is_denser = (log_density > log_density[:, None]) | is_tie
+    # of equal ones the lower index first
+    order = log_density.sort(descending=True, stable=True).indices
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(squares), device=squares.device)
     # a duplicate of a denser token is no distance apart and comes last
-    return log_density + squares.where(is_denser, squares.max()).amin(1).log() / 2
+    return log_density + squares.where(rank < rank[:, None], squares.max()).amin(1).log() / 2
