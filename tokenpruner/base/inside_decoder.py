@@ -93,6 +93,8 @@ class LayerContext:
     entered: int | None = None
     embeds: torch.Tensor | None = None
     text_embeds: torch.Tensor | None = None
+    # what a method made of it and needs again, by the method
+    notes: dict[object, object] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def n_entered(self) -> int:

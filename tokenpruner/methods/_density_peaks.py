@@ -14,16 +14,27 @@ from __future__ import annotations
 import torch
 
 from prunekernels import select
+from prunekernels._gram import gram
+from prunekernels._precision import full_precision
 
 
 def density_peaks(tokens: torch.Tensor, n: int, neighbours: int) -> torch.Tensor:
     """The `n` tokens of `tokens` [N, D] that are most of a middle; int64 [n], ascending."""
-    return select.top(_log_peaks(tokens, neighbours), n)
+    return select.top(_log_peaks(_squares(tokens), neighbours), n)
+
+
+def density_groups(tokens: torch.Tensor, n: int, neighbours: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same, and int64 [N] of which of them, 0 ... n - 1, each token is: of itself, or of the nearest."""
+    squares = _squares(tokens)
+    middles = select.top(_log_peaks(squares, neighbours), n)
+    owner = squares[:, middles].argmin(1)
+    owner[middles] = torch.arange(n, device=owner.device)
+    return middles, owner
 
 
 def peak_scores(tokens: torch.Tensor, neighbours: int) -> torch.Tensor:
     """How much of a middle each of `tokens` [N, D] is; float32 [N]."""
-    return _log_peaks(tokens, neighbours).exp()
+    return _log_peaks(_squares(tokens), neighbours).exp()
 
 
 def distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -33,13 +44,22 @@ def distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return torch.cdist(one.float() - middle, other.float() - middle) / one.shape[1] ** 0.5
 
 
-def _log_peaks(tokens: torch.Tensor, neighbours: int) -> torch.Tensor:
-    distance = distances(tokens, tokens)
-    nearest = distance.topk(min(neighbours, len(tokens)), largest=False).values
-    log_density = -nearest.square().mean(1)
+@full_precision
+def _squares(tokens: torch.Tensor) -> torch.Tensor:
+    """The squared distances of `tokens` [N, D] to each other; float32 [N, N]."""
+    rows = tokens.float()
+    dots = gram(rows - rows.mean(0))
+    lengths = dots.diagonal()
+    squares = ((lengths[:, None] + lengths - 2 * dots) / tokens.shape[1]).clamp_(min=0)
+    return squares.fill_diagonal_(0)
+
+
+def _log_peaks(squares: torch.Tensor, neighbours: int) -> torch.Tensor:
+    nearest = squares.topk(min(neighbours, len(squares)), largest=False).values
+    log_density = -nearest.mean(1)
     # of equal ones the lower index first
     order = log_density.sort(descending=True, stable=True).indices
     rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(tokens), device=tokens.device)
+    rank[order] = torch.arange(len(squares), device=squares.device)
     # a duplicate of a denser token is no distance apart and comes last
-    return log_density + distance.where(rank < rank[:, None], distance.max()).amin(1).log()
+    return log_density + squares.where(rank < rank[:, None], squares.max()).amin(1).log() / 2

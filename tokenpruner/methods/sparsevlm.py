@@ -24,7 +24,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 
@@ -34,11 +34,19 @@ from tokenpruner.base.inside_decoder import LayerContext, Stage, check_finite
 from tokenpruner.base.layer_budget import BudgetedLayerMethod
 from tokenpruner.base.positions import Place
 from tokenpruner.base.presets import PUBLISHED, Fields
-from tokenpruner.methods._density_peaks import density_peaks, distances
-from tokenpruner.methods._text_attention import behind
+from tokenpruner.methods._density_peaks import density_groups
+from tokenpruner.methods._text_attention import attention_from, behind
 
 # of the recycled tokens there are this many in a group
 GROUP = 10
+
+
+class Division(NamedTuple):
+    """Tokens `kept` and `centres` of what is recycled, int64, ascending; int64 [N] the group of each token, or -1."""
+
+    kept: torch.Tensor
+    centres: torch.Tensor
+    group: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -107,8 +115,7 @@ class SparseVLM(BudgetedLayerMethod):
 
     def importance(self, context: LayerContext) -> torch.Tensor:
         """What the raters attend to."""
-        raters = self.raters(context)
-        return context.seen().received(raters)[:, context.columns].mean(0) / len(raters)
+        return attention_from(context.seen(), context.columns, self.raters(context))
 
     def raters(self, context: LayerContext) -> torch.Tensor:
         """The columns that rate: the text behind the image that is about it; int64, at least one."""
@@ -124,21 +131,18 @@ class SparseVLM(BudgetedLayerMethod):
 
     def keep(self, context: LayerContext, n: int) -> torch.Tensor:
         """The most important tokens and the centres of what is recycled, in the order of the sequence."""
-        scores = self._scores(context)
-        kept = self._kept(scores, n)
-        centres, _ = self._groups(context, scores, kept, n - len(kept))
-        return torch.cat([kept, centres]).sort().values
+        division = self._divided(context, n)
+        return torch.cat([division.kept, division.centres]).sort().values
 
     def merge(self, context: LayerContext, picks: torch.Tensor) -> Merge | None:
         """What is recycled goes into the centre of its group."""
-        scores = self._scores(context)
-        kept = self._kept(scores, len(picks))
-        if len(kept) == len(picks):
+        _, centres, group = self._divided(context, len(picks))
+        if not len(centres):
             return None
-        centres, group = self._groups(context, scores, kept, len(picks) - len(kept))
         target = torch.full((context.n_tokens,), -1, dtype=torch.int64, device=picks.device)
         target[picks] = torch.arange(len(picks), device=picks.device)
-        target[group >= 0] = target[centres][group[group >= 0]]
+        is_member = group >= 0
+        target[is_member] = target[centres][group[is_member]]
         return Merge(target)
 
     def n_recycled(self, n_pruned: int) -> int:
@@ -150,32 +154,30 @@ class SparseVLM(BudgetedLayerMethod):
     def _n_members(self, n_pruned: int) -> int:
         return min(n_pruned, math.floor(n_pruned * self.recycle + 1e-9) + 1)
 
-    def _scores(self, context: LayerContext) -> torch.Tensor:
-        scores = self.importance(context)
-        check_finite(scores, context, self)
-        return scores
+    def _divided(self, context: LayerContext, n: int) -> Division:
+        """What is kept and what is recycled where `n` tokens stay: told to `keep`, and again to `merge`."""
+        found = context.notes.get((self, n))
+        if not isinstance(found, Division):
+            scores = self.importance(context)
+            check_finite(scores, context, self)
+            found = self._division(context, scores, n)
+            context.notes[self, n] = found
+        return found
 
-    def _kept(self, scores: torch.Tensor, n: int) -> torch.Tensor:
-        """The most important tokens, so many that with what is recycled `n` stay; at least one."""
-        # one more token kept is at most one recycled less: the sum grows by 0 or 1; never more recycled than kept
-        most = n // 2
-        kept = bisect_right(range(1, n + 1), n, key=lambda k: k + min(most, self.n_recycled(len(scores) - k)))
-        return select.top(scores, kept)
-
-    def _groups(
-        self, context: LayerContext, scores: torch.Tensor, kept: torch.Tensor, n_groups: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The centres int64 [n_groups] of what is recycled, ascending, and int64 [N] the group of each token, or -1."""
+    def _division(self, context: LayerContext, scores: torch.Tensor, n: int) -> Division:
+        kept = select.top(scores, self._n_kept(len(scores), n))
         group = torch.full((len(scores),), -1, dtype=torch.int64, device=scores.device)
-        if not n_groups:
-            return kept[:0], group
+        if len(kept) == n:
+            return Division(kept, kept[:0], group)
         left = torch.ones_like(scores, dtype=torch.bool)
         left[kept] = False
         places = left.nonzero().flatten()
         members = places[select.top(scores[places], self._n_members(len(places)))]
-        hidden = context.hidden[members]
-        centres = density_peaks(hidden, n_groups, n_groups)
-        nearest = distances(hidden, hidden[centres]).argmin(1)
-        nearest[centres] = torch.arange(n_groups, device=centres.device)
-        group[members] = nearest
-        return members[centres], group
+        centres, group[members] = density_groups(context.hidden[members], n - len(kept), n - len(kept))
+        return Division(kept, members[centres], group)
+
+    def _n_kept(self, n_tokens: int, n: int) -> int:
+        """How many are kept so that with what is recycled `n` stay; at least one."""
+        # one more token kept is at most one recycled less: the sum grows by 0 or 1; never more recycled than kept
+        most = n // 2
+        return bisect_right(range(1, n + 1), n, key=lambda k: k + min(most, self.n_recycled(n_tokens - k)))
