@@ -31,6 +31,7 @@ from contextpruner.models.late_interaction import (
     salient_tokens,
     search,
 )
+from contextpruner.models.late_interaction.arrays import Array
 from prunekernels import binary_codes
 from prunekernels.pool import pool
 
@@ -138,7 +139,7 @@ def of_codes(name: str, index: CentroidIndex, build_s: float | None = None, bina
     held = (index.codes, index.centroids)
     return Contender(
         name,
-        lambda question: best(torch.as_tensor(centroid_scores(index, question, binary))),
+        lambda question: best(centroid_scores(index, question, binary)),
         sum(each.numel() * each.element_size() for each in held),
         build_s,
     )
@@ -159,8 +160,8 @@ def padded(values: torch.Tensor, lengths: torch.Tensor) -> Method:
     return scored
 
 
-def best(scores: torch.Tensor) -> torch.Tensor:
-    return scores.sort(descending=True, stable=True).indices[:TOP_K]
+def best(scores: Array) -> torch.Tensor:
+    return torch.as_tensor(scores).sort(descending=True, stable=True).indices[:TOP_K]
 
 
 def measured(corpus: Corpus, n_codes: int = 256) -> Iterator[Row]:

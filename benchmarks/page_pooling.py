@@ -3,8 +3,8 @@
     python -m benchmarks.page_pooling                about half a minute
     ... --factors 9 --no-record                      a first look, neither tested first nor recorded
 
-Pages are 1,030 vectors of 128 numbers, ColPali's: drawn ones around 120 centres, and patches of a photograph (DINOv2-S of
-the demo, 1,024 of them, turned into 128 dimensions at random). The peers call scipy's Ward linkage as the packages do,
+Pages are 1,030 vectors of 128 numbers, ColPali's: drawn ones around 120 centres, and 1,024 patches of a photograph
+(DINOv2-S of the demo, turned into 128 dimensions at random). The peers call scipy's Ward linkage as the packages do,
 colpali-engine with the whole matrix of 1 - cos as points, PyLate with its upper half as distances. Similarity is the
 mean cosine of a vector to the one that stands for it. Ours and a peer are timed in turn, everything included.
 """

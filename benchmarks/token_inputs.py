@@ -1,4 +1,4 @@
-"""What a token method chooses from, drawn: embeddings, text, vision tower, attention of a layer or a block, at one size.
+"""What a token method chooses from, drawn: embeddings, text, vision tower, attention of a layer or a block.
 
 Embeddings are 896 numbers wide (LLaVA-OneVision's smallest decoder) around 200 centres; the tower has 16 heads of 64
 (CLIP-L), a decoder layer 4 of 64, a block of a vision transformer 3 of 64 (DeiT-Ti).
@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 import torch
 
 from tokenpruner import BlockContext, BlockMethod, Context, LayerContext, LayerMethod, Method, TokenMethod
-from tokenpruner.decoder.merged_tokens import MergedTokens
 from tokenpruner.models.attention import Attention
-from tokenpruner.models.tower_reading import TowerReading
+from tokenpruner.models.tower_reading import TOWER, TowerReading
 
 WIDTH, CENTRES, TEXT = 896, 200, 40
 LAYERS, HEADS = 32, 3
@@ -28,7 +27,9 @@ class Scene:
     n_frames: int = 1
     seed: int = 0
     row: torch.Tensor = field(init=False)
-    reading: TowerReading = field(init=False)
+    class_attention: torch.Tensor = field(init=False)
+    joint_attention: torch.Tensor = field(init=False)
+    keys: torch.Tensor = field(init=False)
     attention: Attention = field(init=False)
 
     def __post_init__(self) -> None:
@@ -40,14 +41,14 @@ class Scene:
         place = torch.randint(CENTRES, (size,), generator=draw).repeat(self.n_frames)
         spread = torch.where(torch.rand(size, generator=draw) < 2 / 3, 0.3, 1.0).repeat(self.n_frames)
         attended, noise = torch.randn(n, generator=draw), torch.randn(n + TEXT, WIDTH, generator=draw)
-        reading = TowerReading(
-            (2 * attended).softmax(0), (2 * attended + 0.1 * torch.randn(n, generator=draw)).softmax(0),
-            torch.randn(n, 16, 64, generator=draw),
-        )  # fmt: skip
+        again = 0.1 * torch.randn(n, generator=draw)
+        tower_keys, (q, k) = torch.randn(n, 16, 64, generator=draw), torch.randn(2, 4, n + TEXT, 64, generator=draw)
         for name, value in (
             ("row", torch.cat([centres[place] + spread[:, None] * noise[:n], noise[n:]])),
-            ("reading", reading),
-            ("attention", Attention(*torch.randn(2, 4, n + TEXT, 64, generator=draw), scaling=64**-0.5)),
+            ("class_attention", (2 * attended).softmax(0)),
+            ("joint_attention", (2 * attended + again).softmax(0)),
+            ("keys", tower_keys),
+            ("attention", Attention(q, k, scaling=64**-0.5)),
         ):
             object.__setattr__(self, name, value)
 
@@ -61,10 +62,6 @@ class Scene:
         """Their embeddings [N, D]."""
         return self.row[: self.n]
 
-    def left(self, picks: torch.Tensor) -> torch.Tensor:
-        """The row without the tokens that are no `picks`."""
-        return torch.cat([self.visual[picks], self.text])
-
     @property
     def text(self) -> torch.Tensor:
         """Those of the text behind them [T, D]."""
@@ -72,13 +69,13 @@ class Scene:
 
 
 def chosen_by(method: TokenMethod, scene: Scene) -> Callable[[], torch.Tensor] | None:
-    """What is done when `method` is to choose: the tokens that stay, int64 [n], and the row that is left made of them.
+    """What is done when `method` is to choose: the tokens that stay, int64 [n], and which go into which.
 
     None is for a kind of method that chooses of something else.
     """
     if isinstance(method, Method):
         contexts = contexts_of(method, scene)
-        return lambda: _before(method, scene, contexts)
+        return lambda: _before(method, contexts)
     if isinstance(method, LayerMethod):
         return lambda: _inside(method, scene)
     if isinstance(method, BlockMethod):
@@ -89,7 +86,7 @@ def chosen_by(method: TokenMethod, scene: Scene) -> Callable[[], torch.Tensor] |
 def contexts_of(method: Method, scene: Scene) -> list[Context]:
     """The frames as the engine hands them over: of the text and of the tower what the method reads."""
     frames, text = scene.visual.chunk(scene.n_frames), scene.text if "text" in method.needs else None
-    needed = {name: own.chunk(scene.n_frames) for name, own in vars(scene.reading).items() if name in method.needs}
+    needed = {name: getattr(scene, name).chunk(scene.n_frames) for name in sorted(TOWER & method.needs)}
     video = frames if len(frames) > 1 else ()
     return [
         Context(
@@ -100,20 +97,14 @@ def contexts_of(method: Method, scene: Scene) -> list[Context]:
     ]  # fmt: skip
 
 
-def _before(method: Method, scene: Scene, contexts: list[Context]) -> torch.Tensor:
-    """The row is the image and the text behind it."""
-    picked, merge = method.select_frames(contexts, method.counts([context.size for context in contexts]))
-    row, places = scene.row, torch.arange(scene.n).chunk(len(contexts))
-    picks = torch.cat([own[chosen] for own, chosen in zip(places, picked, strict=True)])
-    if merge is not None:
-        row = MergedTokens.of(merge, picks, torch.arange(scene.n))(row[None])[0]
-    else:
-        for context, chosen, own in zip(contexts, picked, places, strict=True):
-            merge = method.merge(context, chosen) if 0 < len(chosen) < context.size else None
-            if merge is not None:
-                row = MergedTokens.of(merge, chosen, own)(row[None])[0]
-    torch.cat([row[picks], scene.text])
-    return picks
+def _before(method: Method, contexts: list[Context]) -> torch.Tensor:
+    """Of a row that is an image or a video and the text behind it."""
+    chosen = method.select_frames(contexts, method.counts([context.size for context in contexts]))
+    for context, picks in zip(contexts, chosen.picks, strict=True):
+        if chosen.merge is None and 0 < len(picks) < context.size:
+            method.merge(context, picks)
+    first = torch.tensor([0, *(context.size for context in contexts)]).cumsum(0)
+    return torch.cat([picks + start for picks, start in zip(chosen.picks, first, strict=False)])
 
 
 def _inside(method: LayerMethod, scene: Scene) -> torch.Tensor:
@@ -126,9 +117,8 @@ def _inside(method: LayerMethod, scene: Scene) -> torch.Tensor:
         embeds=scene.visual, text_embeds=scene.text,
     )  # fmt: skip
     picks = method.select(context)
-    merge = method.merge(context, picks) if len(picks) < scene.n else None
-    row = scene.row if merge is None else MergedTokens.of(merge, picks, columns)(scene.row[None])[0]
-    torch.cat([row[picks], scene.text])
+    if len(picks) < scene.n:
+        method.merge(context, picks)
     return picks
 
 
@@ -137,5 +127,3 @@ def _block(method: BlockMethod, scene: Scene) -> torch.Tensor:
     q, k = (own[None, :HEADS, : scene.n] for own in (scene.attention.q, scene.attention.k))
     context = BlockContext(scene.visual[None, :, : 64 * HEADS].contiguous(), 0, 12, queries=q, keys=k)
     return method.reduce(context, scene.n // 4).kept[0]
-
-

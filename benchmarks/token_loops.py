@@ -3,8 +3,8 @@
 Each is written afresh from the paper's formulas as its authors' code goes about it: loops in Python where there are
 loops, whole matrices where there are matrices. What is random or wrong there, and would change the picks, is left out:
 batch statistics, picks in the order of attention, noise. `tick` is called in every step and raises when time is up.
-All return the tokens that stay, int64 [n] in any order; what merges into them is made, the row that is left is the
-caller's business.
+All return the tokens that stay, int64 [n] in any order, and find out what goes into them; the sums are the caller's
+business.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def facility_location(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     unit = F.normalize(scene.visual, dim=-1)
     cosines = unit @ unit.T
     tick()
-    covered, picks = torch.full((scene.n,), -1.0), []
+    covered, picks = torch.full((scene.n,), -1.0), list[int]()
     heap = [(-gain, token, 0) for token, gain in enumerate((cosines + 1).sum(0).tolist())]
     heapq.heapify(heap)
     while len(picks) < n:
@@ -92,7 +92,7 @@ def facility_location(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 
 def holov(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     """Crop by crop: cosines, their variance, attention, a share of the count, its best tokens."""
-    attention, unit = scene.reading.class_attention, F.normalize(scene.visual, dim=-1)
+    attention, unit = scene.class_attention, F.normalize(scene.visual, dim=-1)
     crops = torch.arange(scene.n).tensor_split(16)
     variances = []
     for own in crops:
@@ -108,41 +108,34 @@ def holov(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 
 
 def visionzip(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
-    """The most attended tokens; of the others every so many-th, to which the rest is assigned by a one-hot product."""
+    """The most attended tokens; of the others every so many-th, to which the rest is assigned as one-hot rows."""
     n_contextual = round(n * 10 / 64)
-    dominant = scene.reading.class_attention.topk(n - n_contextual).indices
+    dominant = scene.class_attention.topk(n - n_contextual).indices
     is_other = torch.ones(scene.n, dtype=torch.bool)
     is_other[dominant] = False
     others = is_other.nonzero().flatten()
-    tokens, metric = scene.visual[others], F.normalize(scene.reading.keys[others].mean(1), dim=-1)
+    metric = F.normalize(scene.keys[others].mean(1), dim=-1)
     targets = torch.arange(0, len(others), max(1, len(others) // n_contextual))[:n_contextual]
     is_merged = torch.ones(len(others), dtype=torch.bool)
     is_merged[targets] = False
     tick()
-    assigned = (metric[is_merged] @ metric[targets].T).argmax(1)
-    one_hot = F.one_hot(assigned, n_contextual).float()
-    sums = one_hot.T @ tokens[is_merged]
-    means = sums / one_hot.sum(0).clamp(min=1)[:, None]
-    torch.cat([scene.visual[dominant], tokens[targets] + means])
+    F.one_hot((metric[is_merged] @ metric[targets].T).argmax(1), n_contextual).float()
     return torch.cat([dominant, others[targets]])
 
 
 def prumerge(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     """The most attended tokens, one after the other joined by its 32 nearest by their keys."""
-    attention, keys = scene.reading.joint_attention, F.normalize(scene.reading.keys.flatten(1), dim=-1)
+    attention, keys = scene.joint_attention, F.normalize(scene.keys.flatten(1), dim=-1)
     picks = attention.topk(n).indices
-    merged = torch.empty(n, scene.visual.shape[1])
-    for place, pick in enumerate(picks):
+    for pick in picks:
         tick()
-        cosines = keys @ keys[pick]
-        near = cosines.topk(min(33, scene.n)).indices[1:]
-        merged[place] = scene.visual[pick] + attention[near] @ scene.visual[near]
+        (keys @ keys[pick]).topk(min(33, scene.n))
     return picks
 
 
 def vispruner(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     """Half by attention; of the others at most eight leave in a round, those most like one of the other half."""
-    important = scene.reading.class_attention.topk(n // 2).indices
+    important = scene.class_attention.topk(n // 2).indices
     is_left = torch.ones(scene.n, dtype=torch.bool)
     is_left[important] = False
     left = is_left.nonzero().flatten()
@@ -171,7 +164,7 @@ def prunesid(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     order, survived = [], []
     for group in range(n_groups):
         own = (groups == group).nonzero().flatten()
-        left = own[scene.reading.class_attention[own].argsort(descending=True)]
+        left = own[scene.class_attention[own].argsort(descending=True)]
         found = []
         while len(left):
             tick()

@@ -57,13 +57,12 @@ def sparsevlm(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     members = others[attention[others].topk(int(0.3 * len(others)) + 1).indices].sort().values
     tokens = scene.visual[members]
     centres = density_peaks(tokens, n - n_kept).topk(n - n_kept).indices
-    one_hot = F.one_hot(torch.cdist(tokens, tokens[centres]).argmin(1), len(centres)).float()
-    one_hot.T @ tokens / one_hot.sum(0).clamp(min=1)[:, None]
+    F.one_hot(torch.cdist(tokens, tokens[centres]).argmin(1), len(centres)).float()
     return torch.cat([kept, members[centres]])
 
 
 def atp(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
-    """Logits of all pairs of image tokens, attention of all pairs, thresholds of 1/2, as untrained modules have them."""
+    """Logits of all pairs of image tokens, attention of all pairs, thresholds of 1/2 as of untrained modules."""
     scores = scene.attention.q @ scene.attention.k.mT * scene.attention.scaling
     tick()
     own = scores[:, : scene.n, : scene.n].mean((0, 1))

@@ -40,9 +40,9 @@ def vidcom2(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
 
 
 def fastvid(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
-    """Segments; of each frame the most attended tokens; in every fourth frame density peaks, which the rest goes into."""
+    """Segments; of each frame the most attended tokens; in every fourth one density peaks, which the rest goes into."""
     video, size = scene.visual.unflatten(0, (scene.n_frames, -1)), scene.n // scene.n_frames
-    attention = scene.reading.class_attention.unflatten(0, (scene.n_frames, -1))
+    attention = scene.class_attention.unflatten(0, (scene.n_frames, -1))
     middles = F.normalize(video.mean(1), dim=-1)
     similar = (middles[1:] * middles[:-1]).sum(1)
     cuts = {*similar.topk(min(7, len(similar)), largest=False).indices.tolist()}
@@ -65,14 +65,14 @@ def fastvid(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
                 count = share + (homes.index(t) < more)
                 anchors.append(t * size + others[density_peaks(video[t, others], 4).topk(count).indices])
         found = torch.cat(anchors)
-        _merged(scene.visual[start * size : (end + 1) * size], scene.visual[found])
+        _assigned(scene.visual[start * size : (end + 1) * size], scene.visual[found])
         picks.append(found)
         start = end + 1
     return torch.cat(picks)
 
 
 def holitom(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
-    """Windows by dynamic programming; places still throughout one are averaged and clustered, others go by attention."""
+    """Windows by dynamic programming; places still throughout one are clustered, others go by attention."""
     video, size = F.normalize(scene.visual.unflatten(0, (scene.n_frames, -1)), dim=-1), scene.n // scene.n_frames
     still = (video[1:] * video[:-1]).sum(-1) > 0.8
     saved, begin = [0], []
@@ -86,7 +86,7 @@ def holitom(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
             best = max(best, (saved[first] + (last - first) * int(is_still.sum()), first))
         saved.append(best[0])
         begin.append(best[1])
-    parts, last = [], scene.n_frames - 1
+    parts, last = list[tuple[torch.Tensor, bool]](), scene.n_frames - 1
     while last >= 0:
         parts = [*_window(begin[last], last, still, size), *parts]
         last = begin[last] - 1
@@ -95,11 +95,11 @@ def holitom(scene: Scene, n: int, tick: Tick) -> torch.Tensor:
     for (rows, is_static), count in zip(parts, counts, strict=True):
         tick()
         if not is_static:
-            picks.append(rows[0, scene.reading.class_attention[rows[0]].topk(count).indices])
+            picks.append(rows[0, scene.class_attention[rows[0]].topk(count).indices])
         elif count:
             means = scene.visual[rows].mean(0)
             centres = density_peaks(means, min(7, count)).topk(count).indices
-            _merged(means, means[centres])
+            _assigned(means, means[centres])
             picks.append(rows[0, centres])
     return torch.cat(picks)
 
@@ -113,11 +113,10 @@ def _window(first: int, last: int, still: torch.Tensor, size: int) -> list[tuple
     return [*found, *((own[None] + others, False) for own in frames)]
 
 
-def _merged(tokens: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """Every token into the most similar centre, which keeps 0.6 of itself."""
+def _assigned(tokens: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    """Every token to the most similar centre, as one-hot rows."""
     cosines = F.normalize(tokens, dim=-1) @ F.normalize(centres, dim=-1).T
-    one_hot = F.one_hot(cosines.argmax(1), len(centres)).float()
-    return 0.6 * centres + 0.4 * (one_hot.T @ tokens) / one_hot.sum(0).clamp(min=1)[:, None]
+    return F.one_hot(cosines.argmax(1), len(centres)).float()
 
 
 def _rounded(n: int, sizes: Sequence[int]) -> list[int]:

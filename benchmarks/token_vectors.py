@@ -43,4 +43,4 @@ def encode(model: str, texts: Sequence[str], max_tokens: int, batch_size: int = 
         for row, place in enumerate(places):
             found[place] = vectors[row, is_own[row]].clone(), received[row, is_own[row]].clone()
     lengths = torch.tensor([len(vectors) for vectors, _ in found], dtype=torch.int64)
-    return Encoded(*(torch.cat([pair[part] for pair in found]) for part in (0, 1)), lengths)
+    return Encoded(torch.cat([vectors for vectors, _ in found]), torch.cat([given for _, given in found]), lengths)

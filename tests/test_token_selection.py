@@ -1,4 +1,4 @@
-"""The benchmark of token methods: published forms written apart from ours choose the same, and what is slow is stopped."""
+"""The benchmark of token methods: published forms written apart choose the same, and what is slow is stopped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scene(kind: type[TokenMethod], seed: int = 0) -> Scene:
     return Scene((9, 9), 4, seed) if token_selection.is_for_videos(kind) else Scene((18, 18), 1, seed)
 
 
-# of ToMe's the tokens are told and not their places; PruneSID's decomposition is one of random noise
+# of ToMe's the tokens are told and not their places; PruneSID decomposes random noise
 APART = {"tome", "prunesid"}
 
 

@@ -36,7 +36,7 @@ from tokenpruner.report.records import LAST, Report
 if TYPE_CHECKING:
     from tokenpruner.report.call_meter import Meter
 
-Placed = TypeVar("Placed", Method, LayerMethod, MethodChain, BlockMethod)
+Placed = TypeVar("Placed", bound=Method | LayerMethod | MethodChain | BlockMethod)
 CHAIN = "chain"
 WANT_METHOD = 'want a method such as DivPrune(keep_ratio=0.1) or "divprune:keep_ratio=0.1", got {!r}'
 

@@ -71,14 +71,14 @@ def maxima(table: torch.Tensor, lengths: torch.Tensor, codes: torch.Tensor | Non
         # items over half as long as the longest, as many as are held at a time
         last = int(torch.searchsorted(-widths, -(widest // 2)))
         items = order[first : min(last, first + max(1, height // widest), n_items)]
-        peak = None
+        peak = table.new_full((len(items), n_columns), -torch.inf)
         for start in range(0, widest, height):
             # filled up with its last row again, an item has the same maximum
             at = torch.arange(start, min(start + height, widest), dtype=torch.int64, device="cpu")
             rows = (starts[items, None] + torch.minimum(at, lengths[items, None] - 1)).flatten().to(table.device)
             rows = rows if codes is None else codes[rows].long()
             found = table.index_select(0, rows).view(len(items), len(at), n_columns).amax(1)
-            peak = found if peak is None else torch.maximum(peak, found)
+            peak = torch.maximum(peak, found)
         best[items.to(table.device)] = peak
         first += len(items)
     return best

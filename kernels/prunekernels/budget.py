@@ -76,6 +76,8 @@ def _check(total: int, upper: torch.Tensor, wanted: torch.Tensor, floor: torch.T
 
 def _project(target: torch.Tensor, total: int, floor: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
     """x = clip(target - shift, floor, upper) for the shift at which x sums to `total`."""
+    if ((floor <= target) & (target <= upper)).all():
+        return target
     # at these shifts an entry starts or stops to move; between two of them the sum is linear in the shift
     knots = torch.cat([target - upper, target - floor]).unique()
     low, high = 0, len(knots) - 1

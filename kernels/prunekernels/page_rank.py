@@ -173,8 +173,12 @@ def _made(q: torch.Tensor, k: torch.Tensor, iterations: int, mass: torch.Tensor,
     queries, keys, start = q.flatten(0, 1), k.flatten(0, 1), mass.flatten(0, 1)
     voted = torch.empty_like(start)
     heads = torch.arange(len(queries), device=q.device)
-    for some in _blocks(q.new_empty(()).expand(len(queries), q.shape[2], q.shape[2])):
-        scores = (queries[some].float() * scale) @ keys[heads[some] // group].float().mT
+    blocks = _blocks(q.new_empty(()).expand(len(queries), q.shape[2], q.shape[2]))
+    # graphs one after the other in the same memory, which is cold only once
+    memory = torch.empty(blocks[0].stop, *[q.shape[2]] * 2, dtype=torch.float32, device=q.device)
+    for some in blocks:
+        own, others = queries[some].float() * scale, keys[heads[some] // group].float().mT
+        scores = torch.matmul(own, others, out=memory[: len(own)])
         voted[some] = _votes(torch.softmax(scores, -1, out=scores), iterations, start[some])
     return voted.unflatten(0, q.shape[:2])
 

@@ -38,7 +38,7 @@ from prunekernels.kmeans import kmeans
 
 PoolMethod = Literal["hierarchical", "pylate", "colpali", "kmeans"]
 
-# rows whose distances are made at once: half a MiB of float64 for a page of 1,030 vectors, and little below the diagonal
+# rows whose distances are made at once: half a MiB of float64 for a page of 1,030 vectors, little below the diagonal
 HEIGHT = 64
 
 

@@ -7,8 +7,8 @@ anew in each round, so that halves change sides.
 
 As printed a round is a product of half of the rows with the other half, N^3 D / 48 FLOP a round of one in all: 20 TFLOP
 for 10,000 rows of 896 numbers by eights. On a CPU each row has a list of those that are most like it, N^2 D FLOP once,
-of which a round looks for the first that is at an odd place; a list that has run out is made anew. On a GPU, which would
-be waited for, rounds are products.
+of which a round looks for the first that is at an odd place; a list that has run out is made anew. On a GPU, which
+would be waited for, rounds are products.
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ from prunekernels._unit import check_rows, unit_rows
 
 # rows on a list, and cosines held at a time while lists are made (16 MiB)
 LISTED, MAX_PAIRS = 32, 2048**2
+# where so small a share of the rows is left, those alone are compared with
+SHRUNK = 0.8
 
 Places = npt.NDArray[np.int64]
+Cosines = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 
 
 def thin_out(features: torch.Tensor, n: int, per_round: int = 8) -> torch.Tensor:
@@ -71,54 +75,58 @@ def thin_out_torch(unit: torch.Tensor, n: int, per_round: int) -> torch.Tensor:
 
 def thin_out_numpy(unit: torch.Tensor, n: int, per_round: int) -> torch.Tensor:
     """The same on a CPU, from lists of the most similar rows."""
-    left, is_odd = np.arange(len(unit)), np.zeros(len(unit), dtype=bool)
-    near, cosine = _lists(unit, left, left) if n < len(left) else (np.empty((0, 0)),) * 2
+    left = np.arange(len(unit))
+    is_left, is_odd = np.ones(len(unit), dtype=bool), left % 2 == 1
+    if n < len(unit):
+        near, cosine = np.empty((len(unit), LISTED), dtype=np.int64), np.empty((len(unit), LISTED), dtype=np.float32)
+        rows, columns = left, unit
+        near[:], cosine[:], _ = _compared(unit, left, rows, columns, (is_left, is_odd))
     while (surplus := len(left) - n) > 0:
         first, second = left[::2], left[1::2]
         is_odd[first], is_odd[second] = False, True
         hits = is_odd[near[first]]
         place = hits.argmax(1)
-        row = np.arange(len(first))
+        each = np.arange(len(first))
         similar = cosine[first, place]
-        lacking = first[~hits[row, place]]
-        if len(lacking) and len(second):
-            similar[~hits[row, place]] = _largest(unit, lacking, second)
-            near[lacking], cosine[lacking] = _lists(unit, lacking, left)
+        lacks = ~hits[each, place]
+        if lacks.any():
+            if len(left) < SHRUNK * len(rows):
+                rows, columns = left, unit[left]
+            some = first[lacks]
+            near[some], cosine[some], similar[lacks] = _compared(unit, some, rows, columns, (is_left, is_odd))
         stays = np.ones(len(left), dtype=bool)
         stays[2 * _top(similar, min(per_round, surplus, len(first)))] = False
-        is_odd[left[~stays]] = False
+        is_left[left[~stays]], is_odd[left[~stays]] = False, False
         left = left[stays]
     return torch.from_numpy(left)
 
 
-def _lists(unit: torch.Tensor, rows: Places, left: Places) -> tuple[Places, npt.NDArray[np.float32]]:
-    """For each of `rows` the rows among `left` that are most like it, itself not among them, and how much they are.
+def _compared(
+    unit: torch.Tensor, some: Places, rows: Places, columns: torch.Tensor, now: tuple[Bools, Bools]
+) -> tuple[Places, Cosines, Cosines]:
+    """Lists of `some` rows, [R, K] rows that are left and their cosines, the largest first; the largest at odd places.
 
-    [R, K] each, the most similar first; where there are fewer than K, the row itself fills up.
+    `columns` [C, D] are those of `rows` [C], among which all are that are left; `now` says of all rows which are left
+    and which of those stand at odd places. A row is on no list of its own: where others are too few it fills up.
     """
-    columns = unit[left]
-    near = np.empty((len(rows), LISTED), dtype=np.int64)
-    cosine = np.empty(near.shape, dtype=np.float32)
-    k, height = min(LISTED, len(left)), max(1, MAX_PAIRS // len(left))
-    for start in range(0, len(rows), height):
-        some = rows[start : start + height]
-        cosines = unit[some] @ columns.T
-        cosines[torch.arange(len(some), device="cpu"), np.searchsorted(left, some)] = -torch.inf
+    is_left, is_odd = (torch.from_numpy(own[rows]) for own in now)
+    near, cosine = np.empty((len(some), LISTED), dtype=np.int64), np.empty((len(some), LISTED), dtype=np.float32)
+    largest = np.empty(len(some), dtype=np.float32)
+    k, height = min(LISTED, len(rows)), max(1, MAX_PAIRS // len(rows))
+    for start in range(0, len(some), height):
+        block = slice(start, start + height)
+        cosines = unit[some[block]] @ columns.T
+        # of a row alone, which has none to be similar to, what is left is 0
+        largest[block] = cosines.masked_fill(~is_odd, -torch.inf).amax(1).numpy() if is_odd.any() else 0
+        cosines.masked_fill_(~is_left, -torch.inf)
+        cosines[torch.arange(len(cosines), device="cpu"), np.searchsorted(rows, some[block])] = -torch.inf
         best = cosines.topk(k, dim=1)
-        near[start : start + height, :k], near[start : start + height, k:] = left[best.indices.numpy()], some[:, None]
-        cosine[start : start + height, :k], cosine[start : start + height, k:] = best.values.numpy(), -np.inf
-    return near, cosine
+        near[block, :k], near[block, k:] = rows[best.indices.numpy()], some[block, None]
+        cosine[block, :k], cosine[block, k:] = best.values.numpy(), -np.inf
+    return near, cosine, largest
 
 
-def _largest(unit: torch.Tensor, rows: Places, others: Places) -> npt.NDArray[np.float32]:
-    """The largest cosine of each of `rows` to one of `others`."""
-    columns, height = unit[others].T, max(1, MAX_PAIRS // len(others))
-    blocks = [(unit[rows[start : start + height]] @ columns).amax(1) for start in range(0, len(rows), height)]
-    found: npt.NDArray[np.float32] = torch.cat(blocks).numpy()
-    return found
-
-
-def _top(values: npt.NDArray[np.float32], n: int) -> Places:
+def _top(values: Cosines, n: int) -> Places:
     """The places of the `n` largest, of equal ones the lower place; in no order."""
     last = np.partition(values, len(values) - n)[len(values) - n]
     above, ties = np.flatnonzero(values > last), np.flatnonzero(values == last)

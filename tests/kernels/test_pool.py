@@ -1,4 +1,4 @@
-"""Pooling of a document's vectors, against scipy as each published form uses it, and against the formula step by step."""
+"""Pooling of a document's vectors, against scipy as each published form uses it, and step by step."""
 
 import importlib.util
 import sys

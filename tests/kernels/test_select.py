@@ -79,3 +79,11 @@ def test_empty_and_strided_input() -> None:
 def test_refuses(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_scores_of_a_graph_are_numbers(device: torch.device) -> None:
+    scores = torch.tensor([3.0, 1.0, 2.0, 2.0], device=device, requires_grad=True)
+    assert select.top(scores * 1, 2).tolist() == [0, 2]
+    assert select.bottom(scores * 1, 2).tolist() == [1, 2]
+    assert select.middle(scores * 1, 2).tolist() == [2, 3]
+    assert select.top(scores * 1, [1, 1], torch.tensor([0, 0, 1, 1], device=device)).tolist() == [0, 2]

@@ -131,12 +131,12 @@ class BlockMethod(TokenMethod):
 
 def dropped(context: BlockContext, picks: torch.Tensor) -> Reduced:
     """Protected tokens and the patches `picks` int64 [B, n], the others gone."""
-    images, n_tokens, width = context.hidden.shape
+    images, n_tokens = context.hidden.shape[:2]
     first = torch.arange(context.protected, device=picks.device).expand(images, -1)
     kept = torch.cat([first, picks + context.protected], 1)
     target = torch.full((images, n_tokens), -1, device=picks.device)
     target.scatter_(1, kept, torch.arange(kept.shape[1], device=picks.device).expand(images, -1))
-    hidden = context.hidden.gather(1, kept[..., None].expand(-1, -1, width))
+    hidden = context.hidden[torch.arange(images, device=kept.device)[:, None], kept]
     return Reduced(hidden, None if context.sizes is None else context.sizes.gather(1, kept), target, kept)
 
 

@@ -102,7 +102,9 @@ class CutTower(VisionTransformerEngine):
         filled = [part.masked_fill(~own[..., None], 0) for part, own in zip(parts, left, strict=True)]
         own = torch.cat([own.flatten() for own in left]).split(sizes)
         told = [replace(one, reading=TowerReading(kept=kept)) for one, kept in zip(layouts, own, strict=True)]
-        output: object = torch.stack(filled) if isinstance(features, torch.Tensor) else type(features)(filled)
+        output: object = tuple(filled) if isinstance(features, tuple) else filled
+        if isinstance(features, torch.Tensor):
+            output = torch.stack(filled)
         if hasattr(encoded.output, FEATURES):
             setattr(encoded.output, FEATURES, output)
             output = encoded.output

@@ -91,8 +91,9 @@ def shortened(
         whole = whole if made is None else made
     prefix = PrunedPrefix.of(torch.cat([past_mask, tokens.mask], 1), shift, _n_last(mask, selected.dropped))
     if backbone.frequencies is not None:
-        prefix = replace(prefix, calibration=calibrated(inputs, past, selected, index, backbone.frequencies))
-        whole = calibrated_mask(prefix.calibration, past_mask, tokens.mask, tokens.embeds)
+        calibration = calibrated(inputs, past, selected, index, backbone.frequencies)
+        prefix = replace(prefix, calibration=calibration)
+        whole = calibrated_mask(calibration, past_mask, tokens.mask, tokens.embeds)
     changed: Kwargs = dict(zip(INPUT_NAMES, (tokens.embeds, whole, tokens.position_ids), strict=True))
     return changed, index, prefix
 

@@ -20,7 +20,7 @@ from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.cache_state import STATIC, WAY_OUT
 from tokenpruner.decoder.loss_labels import LabelCut, has_replaceable_loss, with_cut_labels
-from tokenpruner.decoder.whole_outputs import has_other_head, with_embeddings_left, with_whole
+from tokenpruner.decoder.whole_outputs import has_other_head, with_embeddings_left, with_whole, with_whole_hidden
 from tokenpruner.models.adapter import Adapter, FeatureReader, VisualTokenRecorder
 from tokenpruner.models.forward_hooks import after_forward, before_forward
 from tokenpruner.models.overrides import NotCopied, method_wrapped
@@ -28,8 +28,6 @@ from tokenpruner.models.tower_reader import TowerReader
 from tokenpruner.models.transformers_api import Cache, Kwargs, cache_of, shows_images
 from tokenpruner.report.prefill_record import PrefillCosts, with_bytes
 from tokenpruner.report.records import Prefill, Report
-
-HIDDEN = "last_hidden_state"
 
 
 class ModelCall(threading.local):
@@ -166,7 +164,7 @@ class DecoderHooks(NotCopied, ABC):
 
     def _with_whole_hidden(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> object:
         cut = self.cut()
-        return None if output is None or cut is None or not self._needs_whole() else with_whole(output, HIDDEN, cut)
+        return None if output is None or cut is None or not self._needs_whole() else with_whole_hidden(output, cut)
 
     def _before_merger(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs) -> None:
         self.call.attention_mask = kwargs.get("attention_mask")

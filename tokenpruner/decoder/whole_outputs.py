@@ -13,8 +13,10 @@ from dataclasses import dataclass, is_dataclass, replace
 import torch
 from torch import nn
 
-# the output of a retrieval model, [B, L, D]
-EMBEDDINGS = "embeddings"
+HIDDEN, STATES = "last_hidden_state", "hidden_states"
+# the output of a retrieval model, [B, L, D]; colpali-engine's models give a tensor alone, and make it by this layer,
+# some of them in a merger of their own
+EMBEDDINGS, PROJECTION = "embeddings", "custom_text_proj"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Cut:
 
 def has_other_head(model: nn.Module, merger: nn.Module) -> bool:
     """True where `model` does something else with the hidden states of its `merger` than to predict tokens."""
+    if hasattr(model, PROJECTION):
+        return True
     embeddings = getattr(model, "get_output_embeddings", None)
     return model is not merger and embeddings is not None and embeddings() is None
 
@@ -56,15 +60,25 @@ def with_whole(output: object, name: str, cut: Cut) -> object:
     return _replaced(output, name, cut.whole(values))
 
 
+def with_whole_hidden(output: object, cut: Cut) -> object:
+    """A backbone's `output` whose hidden states, those of all layers with them, are made so; None without any."""
+    whole, states = with_whole(output, HIDDEN, cut), getattr(output, STATES, None)
+    if whole is None or not isinstance(states, tuple):
+        return whole
+    # those behind the last cut
+    made = (cut.whole(own) if own.shape[:2] == cut.index.shape else own for own in states)
+    return _replaced(whole, STATES, tuple(made))
+
+
 def with_embeddings_left(output: object, cut: Cut) -> object:
     """A retrieval model's `output` with the embeddings of the tokens that are left; None where it has none."""
-    values = getattr(output, EMBEDDINGS, None)
-    if not isinstance(values, torch.Tensor) or values.shape[:2] != (len(cut.index), cut.length):
+    values = output if isinstance(output, torch.Tensor) else getattr(output, EMBEDDINGS, None)
+    if not isinstance(values, torch.Tensor) or values.ndim != 3 or values.shape[:2] != (len(cut.index), cut.length):
         return None
-    return _replaced(output, EMBEDDINGS, cut.left(values))
+    return cut.left(values) if values is output else _replaced(output, EMBEDDINGS, cut.left(values))
 
 
-def _replaced(output: object, name: str, values: torch.Tensor) -> object:
+def _replaced(output: object, name: str, values: object) -> object:
     if not is_dataclass(output) or isinstance(output, type):
         return None
     return replace(output, **{name: values})

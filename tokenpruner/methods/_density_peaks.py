@@ -37,8 +37,9 @@ def _log_peaks(tokens: torch.Tensor, neighbours: int) -> torch.Tensor:
     distance = distances(tokens, tokens)
     nearest = distance.topk(min(neighbours, len(tokens)), largest=False).values
     log_density = -nearest.square().mean(1)
-    places = torch.arange(len(tokens), device=tokens.device)
-    is_tie = (log_density == log_density[:, None]) & (places < places[:, None])
-    is_denser = (log_density > log_density[:, None]) | is_tie
+    # of equal ones the lower index first
+    order = log_density.sort(descending=True, stable=True).indices
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(tokens), device=tokens.device)
     # a duplicate of a denser token is no distance apart and comes last
-    return log_density + distance.where(is_denser, distance.max()).amin(1).log()
+    return log_density + distance.where(rank < rank[:, None], distance.max()).amin(1).log()

@@ -19,7 +19,7 @@ import torch
 
 from prunekernels import select
 from prunekernels._unit import unit_rows
-from tokenpruner.base.before_decoder import Context, Method, Need
+from tokenpruner.base.before_decoder import Choice, Context, Method, Need
 from tokenpruner.base.positions import Place
 
 # larger than any 1 - cos but for that of opposite ones
@@ -39,15 +39,28 @@ class EVS(Method):
 
     def share(self, frames: Sequence[Context], counts: Sequence[int]) -> Sequence[int]:
         """As many of each frame as are among the most dissimilar of all."""
-        scores = torch.cat([self.importance(frame) for frame in frames])
-        kept = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
-        kept[select.top(scores, sum(counts))] = 1
-        return [int(own.sum()) for own in kept.split([frame.size for frame in frames])]
+        return [len(picks) for picks in self.choose(frames, counts).picks]
+
+    def choose(self, frames: Sequence[Context], counts: Sequence[int]) -> Choice:
+        """The most dissimilar of all frames."""
+        units = [unit_rows(frame.visual) for frame in frames]
+        before = [None, *units[:-1]]
+        scores = torch.cat([_unlike(unit, other) for unit, other in zip(units, before, strict=True)])
+        kept = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+        kept[select.top(scores, sum(counts))] = True
+        return Choice([own.nonzero().flatten() for own in kept.split([frame.size for frame in frames])])
 
     def importance(self, context: Context) -> torch.Tensor:
         """How much each token differs from the one at its place in the frame before."""
-        scores = context.visual.new_full((context.size,), FIRST, dtype=torch.float32)
-        if context.video and context.frame:
-            before = context.video[context.frame - 1][: context.size]
-            scores[: len(before)] = 1 - (unit_rows(context.visual[: len(before)]) * unit_rows(before)).sum(1)
-        return scores
+        is_first = not (context.video and context.frame)
+        before = None if is_first else unit_rows(context.video[context.frame - 1])
+        return _unlike(unit_rows(context.visual), before)
+
+
+def _unlike(unit: torch.Tensor, before: torch.Tensor | None) -> torch.Tensor:
+    """How much each token of a frame differs from the one at its place in the frame before, if there is one; [N]."""
+    scores = torch.full_like(unit[:, 0], FIRST)
+    if before is not None:
+        shared = min(len(unit), len(before))
+        scores[:shared] = 1 - torch.linalg.vecdot(unit[:shared], before[:shared])
+    return scores

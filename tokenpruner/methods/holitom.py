@@ -95,7 +95,8 @@ class HoliTom(Method):
             n_middles = n - round(n * (1 - self.contextual))
             attended = select.top(attention[own], n - n_middles)
             into[own[attended]] = own[attended]
-            self._cluster(tokens, own[into[own] < 0][None], n_middles, into, weight)
+            if n_middles:
+                self._cluster(tokens, own[into[own] < 0][None], n_middles, into, weight)
         places = torch.arange(len(tokens), device=tokens.device)
         if sum(counts) > sum(room):
             # all parts are whole: of still places those tokens stay by themselves too that moved most
@@ -110,9 +111,8 @@ class HoliTom(Method):
     def _parts(self, video: Sequence[torch.Tensor]) -> list[Part]:
         """The still places of each window, and the other tokens of each frame."""
         shared, device = min(map(len, video)), video[0].device
-        units = [unit_rows(frame[:shared]) for frame in video]
-        pairs = [(one * other).sum(1) > self.similarity for one, other in zip(units, units[1:], strict=False)]
-        still = torch.stack(pairs) if pairs else torch.zeros(0, shared, dtype=torch.bool, device=device)
+        units = unit_rows(torch.stack([frame[:shared] for frame in video]))
+        still = torch.linalg.vecdot(units[1:], units[:-1]) > self.similarity
         first = torch.tensor([0, *map(len, video)]).cumsum(0).tolist()
         parts = []
         for start, last in windows(still, self.longest):

@@ -51,8 +51,15 @@ class HoloV(Method):
     def importance(self, context: Context) -> torch.Tensor:
         """Attended tokens, and those unlike others of their crop."""
         attention = context.of_tower("class_attention")
-        crops = torch.arange(context.size, device=attention.device).tensor_split(min(self.crops, context.size))
-        unit = unit_rows(context.visual)
-        variance = torch.cat([(unit[own] @ unit[own].T).var(1, correction=0) for own in crops])
+        variance = _variance(unit_rows(context.visual), min(self.crops, context.size))
         scale = attention.mean() / variance.mean().clamp(min=torch.finfo(torch.float32).tiny)
         return self.alpha * attention + self.beta * scale * variance
+
+
+def _variance(unit: torch.Tensor, n_crops: int) -> torch.Tensor:
+    """Of each of `unit` [N, D] the variance of its cosines to the tokens of its crop; [N]."""
+    size, n_longer = divmod(len(unit), n_crops)
+    # the first crops have one more, where they cannot be equal
+    longer, others = unit[: n_longer * (size + 1)], unit[n_longer * (size + 1) :]
+    stacks = [longer.unflatten(0, (n_longer, size + 1)), others.unflatten(0, (n_crops - n_longer, size))]
+    return torch.cat([(own @ own.mT).var(2, correction=0).flatten() for own in stacks if len(own)])

@@ -17,9 +17,9 @@ from typing import ClassVar
 
 import torch
 
-from prunekernels import budget
+from prunekernels import budget, select
 from prunekernels._unit import unit_rows
-from tokenpruner.base.before_decoder import Context, Method, Need
+from tokenpruner.base.before_decoder import Choice, Context, Method, Need
 
 WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)
 
@@ -42,25 +42,41 @@ class VidCom2(Method):
 
     def share(self, frames: Sequence[Context], counts: Sequence[int]) -> Sequence[int]:
         """More of frames that are unlike the video as a whole."""
-        centre = _centre(torch.cat(frames[0].video))
-        unlike = torch.stack([-_near(unit_rows(frame.visual), centre).mean() for frame in frames])
-        shares = 1 + (unlike / self.temperature).softmax(0) - 1 / len(frames)
-        weights = shares * torch.tensor([float(n) for n in counts], device=shares.device)
-        wanted: list[int] = budget.allocate(sum(counts), [frame.size for frame in frames], weights.tolist()).tolist()
-        return wanted
+        return self._shared(_unlike(frames[0].video)[0], counts)
+
+    def choose(self, frames: Sequence[Context], counts: Sequence[int]) -> Choice:
+        """The tokens of each frame that are most unlike the video and the frame, all scored at once."""
+        of_video, of_frames = _unlike([frame.visual for frame in frames])
+        shared = self._shared(of_video, counts)
+        scored = zip(of_video, of_frames, shared, strict=True)
+        return Choice([select.top(video + frame, n) for video, frame, n in scored])
 
     def importance(self, context: Context) -> torch.Tensor:
         """How unlike each token is to the video and to its frame."""
-        own = unit_rows(context.visual)
-        whole = torch.cat(context.video) if context.video else context.visual
-        return -_near(own, _centre(whole)) - _near(own, _centre(context.visual))
+        of_video, of_frames = _unlike(context.video or (context.visual,))
+        number = context.frame if context.video else 0
+        return of_video[number] + of_frames[number]
+
+    def _shared(self, of_video: Sequence[torch.Tensor], counts: Sequence[int]) -> Sequence[int]:
+        unlike = torch.stack([own.mean() for own in of_video])
+        shares = 1 + (unlike / self.temperature).softmax(0) - 1 / len(of_video)
+        weights = shares * torch.tensor([float(n) for n in counts], device=shares.device)
+        wanted: list[int] = budget.allocate(sum(counts), [len(own) for own in of_video], weights.tolist()).tolist()
+        return wanted
 
 
-def _centre(tokens: torch.Tensor) -> torch.Tensor:
-    """The mean direction of `tokens` [N, D], of length 1."""
-    return unit_rows(unit_rows(tokens).mean(0, keepdim=True))[0]
-
-
-def _near(tokens: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
-    squares = (tokens - centre).square().sum(-1)
-    return torch.stack([(-squares / (2 * width)).exp() for width in WIDTHS]).sum(0)
+def _unlike(video: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """u_j and v_j of the tokens of each frame of `video`, [P, D]; float32 [P] each."""
+    sizes = [len(frame) for frame in video]
+    tokens = unit_rows(torch.cat([*video]))
+    frames = tokens.split(sizes)
+    middles = unit_rows(torch.stack([tokens.mean(0), *(frame.mean(0) for frame in frames)]))
+    # tokens of length 1, but for empty ones, and middles too
+    ends = torch.linalg.vecdot(tokens, tokens).split(sizes), torch.linalg.vecdot(middles, middles)
+    widths = 2 * torch.tensor(WIDTHS, device=tokens.device)
+    found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+    for number, (frame, own) in enumerate(zip(frames, ends[0], strict=True), 1):
+        for place, into in zip((0, number), found, strict=True):
+            squares = own + ends[1][place] - 2 * (frame @ middles[place])
+            into.append(-(-squares[:, None] / widths).exp().sum(1))
+    return found

@@ -1,8 +1,8 @@
 """Fewer vectors for each page in late-interaction retrieval: what ColPali, ColQwen2 and their kin put out, pooled.
 
-A page of N vectors is left with max(N // factor, 1), each of which stands for those that are like it. Where one number
-is to be had for the index, this is where the field pools: behind the projector, not before (Ma et al. 2025, Light-ColPali;
-the methods are told in `prunekernels.pool`). No model is needed here: vectors may come from `prune()` or from a file.
+A page of N vectors is left with max(N // factor, 1), each of which stands for those that are like it. Behind the
+projector this costs less than anywhere before it (Ma et al. 2025, Light-ColPali). The methods are those of
+`prunekernels.pool`. No model is needed here: vectors may come from `prune()` or from a file.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def _pages(embeddings: torch.Tensor | Sequence[torch.Tensor], mask: torch.Tensor
             raise ValueError(f"want embeddings [B, L, D], or a list of one [L, D] a page, got {[*embeddings.shape]}")
         if mask is not None and mask.shape != embeddings.shape[:2]:
             raise ValueError(
-                f"want a mask {[*embeddings.shape[:2]]}, got {[*mask.shape]}: behind prune(), which shortens rows, give "
-                "none, and rows of zeros are padding"
+                f"want a mask {[*embeddings.shape[:2]]}, got {[*mask.shape]}: behind prune(), which shortens rows, "
+                "give none, and rows of zeros are padding"
             )
         return [*embeddings]
     if mask is not None:

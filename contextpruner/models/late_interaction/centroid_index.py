@@ -54,10 +54,11 @@ class CentroidIndex:
     @full_precision
     def vectors(self, rows: torch.Tensor) -> torch.Tensor:
         """The tokens `rows` [n] as the index knows them: float32 [n, D], of length 1."""
-        found = self.centroids[self.codes[rows].long()]
+        found = self.centroids.index_select(0, self.codes.index_select(0, rows).int())
         if self.weights.numel():
-            found = found + residual_codes.decode(self.residuals[rows], self.weights, found.shape[1])
-        return torch.nn.functional.normalize(found, dim=1)
+            packed = self.residuals.index_select(0, rows)
+            found += residual_codes.decode(packed, self.weights, found.shape[1])
+        return found.div_(torch.linalg.vector_norm(found, dim=1, keepdim=True).clamp_(min=1e-12))
 
 
 @full_precision

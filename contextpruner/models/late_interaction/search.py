@@ -29,7 +29,7 @@ from prunekernels.centroid_interaction import centroid_interaction
 from prunekernels.max_sim import max_sim
 
 # tokens that are brought back from their residuals at a time
-ROWS = 2**14
+ROWS = 2**12
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def flops_per_token(model: JointEncoder, tokens_a_row: float) -> float:
     linear = [
         module for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear) and "pool" not in name
     ]
-    config: PretrainedConfig = encoder.config  # type: ignore[assignment]
+    config: PretrainedConfig = encoder.config
     attention = 4.0 * tokens_a_row * config.hidden_size * config.num_hidden_layers
     return 2.0 * sum(module.weight.numel() for module in linear) + attention
 

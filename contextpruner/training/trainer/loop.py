@@ -1,7 +1,7 @@
 """Training: packed rows and a student in, a pruner out; stopped at any moment, it goes on with the same numbers.
 
 run/log.jsonl     a line for each step that is told of, and each validation
-run/state/        `state`; written every `save_every` steps and when the run is stopped
+run/state/        `state`; every `save_every` steps, every ten minutes, and when the minutes are over
 run/best/         the pruner of the best validation: ContextPruner.from_pretrained reads it
 run/last/         the pruner of the end
 """
@@ -13,7 +13,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -36,6 +36,10 @@ from prunekernels.io.outputs import atomic_folder, folder_lock
 KIND = "contextpruner pruner"
 # the share of the characters that the stored threshold removes
 REMOVED = 0.7
+# a step takes its time where a machine is busy
+SAVE_SECONDS = 600
+# what a run may be given another value of without being another run
+REPORTING = ("validate_every", "validation_tokens", "save_every", "tell_every", "patience")
 Listener = Callable[[dict[str, float]], None]
 
 
@@ -70,7 +74,8 @@ def train(recipe: Recipe, *, device: str | None = None, minutes: float = math.in
     folder of the run holds another recipe's state, BlockingIOError where another process trains in it.
     """
     run = _open(recipe, device)
-    started, before = time.monotonic(), run.progress.seconds
+    started = saved = time.monotonic()
+    before = run.progress.seconds
     with folder_lock(run.folder, "training in it"):
         _forget_later(run)
         dtype = torch.bfloat16 if run.settings.precision == "bfloat16" else torch.float32
@@ -82,8 +87,9 @@ def train(recipe: Recipe, *, device: str | None = None, minutes: float = math.in
                 _log(run, line, listener)
             if run.progress.step % run.settings.validate_every == 0:
                 _validated(run, listener)
-            if run.progress.step % run.settings.save_every == 0:
+            if run.progress.step % run.settings.save_every == 0 or time.monotonic() - saved > SAVE_SECONDS:
                 _save(run)
+                saved = time.monotonic()
             if time.monotonic() - started > 60 * minutes:
                 break
         if _is_done(run):
@@ -104,15 +110,24 @@ def _open(recipe: Recipe, device: str | None) -> Run:
     model = load_student(student.folder).to(where).train()
     model.ranker.get_input_embeddings().weight.requires_grad_(settings.train_embeddings)  # type: ignore[operator]
     optimizer = _optimizer(model, settings)
-    manifest = (packed.folder / MANIFEST).read_bytes()
-    said = f"{student.identity} {asdict(settings)}".encode()
-    made_by = blake2b(said + manifest, digest_size=16).hexdigest()
+    made_by = _made_by(student, packed, settings)
     folder.mkdir(parents=True, exist_ok=True)
     progress = Progress()
     if (folder / "state").is_dir():
         progress = load_state(folder / "state", model, optimizer, made_by)
     teacher = load_student(Path(settings.teacher)).to(where).eval() if settings.teacher else None
     return Run(recipe, folder, packed, model, optimizer, where, progress, made_by, teacher)
+
+
+def _made_by(student: Checkpoint, packed: PackedFolder, settings: TrainingSettings) -> str:
+    """A digest of all that the numbers of a run hang on; what is at its default has no part in it."""
+    given = {
+        field.name: getattr(settings, field.name)
+        for field in fields(settings)
+        if field.name not in REPORTING and getattr(settings, field.name) != field.default
+    }
+    said = json.dumps(given, sort_keys=True) + student.identity
+    return blake2b(said.encode() + (packed.folder / MANIFEST).read_bytes(), digest_size=16).hexdigest()
 
 
 def _optimizer(model: JointEncoder, settings: TrainingSettings) -> torch.optim.Optimizer:

@@ -99,6 +99,9 @@ def test_another_recipe_does_not_go_on_there(trained: tuple[Recipe, Path], tmp_p
         shutil.copytree(trained[0].folder(step), other.folder(step))
     with pytest.raises(ValueError, match="want the state of this recipe and data, got another's"):
         train(other, device="cpu", listener=lambda line: None)
+    # how often it tells and saves makes it no other one: there is nothing left to do
+    same = read_recipe(write_recipe(tmp_path, tell_every=7, save_every=9, validate_every=1000))
+    assert train(same, device="cpu", listener=lambda line: None) == same.folder("run") / "best"
 
 
 def test_it_ends_where_nothing_gets_better(trained: tuple[Recipe, Path], tmp_path: Path) -> None:

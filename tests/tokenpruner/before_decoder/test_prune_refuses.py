@@ -27,7 +27,9 @@ def test_a_wrong_ratio(ratio):
 
 
 def test_a_wrong_policy():
-    with pytest.raises(ValueError, match='want positions "auto", "keep", "compact", "published" or "calibrated", got \'gaps\''):
+    with pytest.raises(
+        ValueError, match='want positions "auto", "keep", "compact", "published" or "calibrated", got \'gaps\''
+    ):
         Random(positions="gaps")
 
 

@@ -87,6 +87,63 @@ def retriever(name: str) -> tuple[torch.nn.Module, Feed, Callable[[Tensors], Ten
     return model, feed, by_pages if name == "ColQwen2" else dict
 
 
+def embedded(model: torch.nn.Module, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    made = model.custom_text_proj(hidden)
+    return made / made.norm(dim=-1, keepdim=True) * mask[..., None]
+
+
+class EngineColQwen2(transformers.Qwen2VLModel):
+    """As colpali-engine has it: a merger with a projection of its own, which puts out a tensor alone."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.custom_text_proj = torch.nn.Linear(config.text_config.hidden_size, 8)
+
+    def forward(self, pixel_values=None, **kwargs):
+        pixels = None if pixel_values is None else pixel_values.flatten(0, 1)
+        out = super().forward(pixel_values=pixels, output_hidden_states=True, return_dict=True, **kwargs)
+        return embedded(self, out.last_hidden_state, kwargs["attention_mask"])
+
+
+class EngineColPali(transformers.PaliGemmaPreTrainedModel):
+    """As colpali-engine has it: around a model for generation, of which it reads the last layer's hidden states."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = transformers.PaliGemmaForConditionalGeneration(config)
+        self.custom_text_proj = torch.nn.Linear(config.text_config.hidden_size, 8)
+        self.post_init()
+
+    def forward(self, **kwargs):
+        out = self.model(output_hidden_states=True, **kwargs)
+        return embedded(self, out.hidden_states[-1], kwargs["attention_mask"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "n_kept"), [(EngineColPali, "paligemma", 16), (EngineColQwen2, "qwen2_vl", 4)]
+)
+@pytest.mark.parametrize("method", [DivPrune(0.25), FastV(0.25, layer=1), "visionzip:keep_ratio=0.25"])
+def test_models_of_colpali_engine(kind, family, n_kept, method):
+    """They multiply what they make by the mask that they were given, as long as the row was."""
+    feed = families.fresh(family)
+    model = kind(feed.model.config).eval()
+    draw(model, 0)
+    inputs = feed.encode(PAGES, "left")
+
+    def taken(own: Tensors) -> Tensors:
+        pixels = own["pixel_values"]
+        return own | {"pixel_values": pixels[None] if family == "qwen2_vl" else pixels}
+
+    with torch.no_grad(), prune(model, method) as report:
+        got = model(**taken(inputs))
+        alone = [model(**taken(own))[0] for own in singles(feed, PAGES, inputs)]
+    assert report.prefills[0].tokens_after == (5 + n_kept, 3 + 2 * n_kept)
+    assert [len(own) for own in alone] == [*report.prefills[0].tokens_after]
+    for row, own in zip(got, alone, strict=True):
+        close(row[-len(own) :], own)
+        assert not row[: len(row) - len(own)].any()
+
+
 @functools.cache
 def held(name: str) -> tuple[torch.nn.Module, Feed, Callable[[Tensors], Tensors]]:
     return retriever(name)

@@ -63,9 +63,7 @@ def test_counts_are_the_published_ones(method):
     for factor in (1, 2, 3, 9, 25, 49):
         for protected in (0, 1, 4):
             found = pool_embeddings(padded(pages(), "left"), factor, method, protected=protected)
-            counts = [
-                min(protected, n) + (max((n - protected) // factor, 1) if n > protected else 0) for n in LENGTHS
-            ]
+            counts = [min(protected, n) + (max((n - protected) // factor, 1) if n > protected else 0) for n in LENGTHS]
             assert [len(own) for own in found.vectors] == counts
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from prunekernels import budget, select
+from prunekernels import budget, segments, select
 from tokenpruner.base.parts import Selector
 
 
@@ -29,8 +29,10 @@ class Crops(Selector):
         """The best of each crop, in the order of the sequence."""
         if scores is None:
             raise ValueError("crops wants scores, got none")
-        crops = torch.arange(len(scores), device=scores.device).tensor_split(min(self.n, len(scores)))
+        n_crops = min(self.n, len(scores))
+        sizes = [own.numel() for own in scores.tensor_split(n_crops)]
+        crop = torch.arange(n_crops, device=scores.device).repeat_interleave(torch.tensor(sizes, device=scores.device))
         raised = scores - scores.min().clamp(max=0)
-        weights = [float(raised[own].mean()) for own in crops]
-        counts = budget.allocate(n, [len(own) for own in crops], weights if any(weights) else None).tolist()
-        return torch.cat([own[select.top(scores[own], count)] for own, count in zip(crops, counts, strict=True)])
+        weights = (segments.reduce(raised, crop, "mean")).tolist()
+        counts = budget.allocate(n, sizes, weights if any(weights) else None)
+        return select.top(scores, counts.to(scores.device), crop)
