@@ -39,10 +39,20 @@ def check_finite(name: str, values: torch.Tensor) -> None:
             lambda largest: None if math.isfinite(largest) else f"{name} have NaN or infinity",
         )
         return
+    if not _has_finite_sum(values):
+        refuse_where(~values.isfinite().all(-1), lambda place: _message(name, place))
+
+
+def refuse_not_finite(values: torch.Tensor, message: Message) -> None:
+    """Raise ValueError with the `message` of the first of `values` [N, ...] that holds NaN or infinity."""
+    if values.is_cuda or not _has_finite_sum(values):
+        refuse_where(~values.isfinite().flatten(1).all(-1) if values.ndim > 1 else ~values.isfinite(), message)
+
+
+def _has_finite_sum(values: torch.Tensor) -> bool:
     # one NaN or infinity leaves no finite sum; huge numbers may leave none either, and are looked at row by row
     # (float16 is summed in float32, which is its common type with bfloat16)
-    if not math.isfinite(values.sum(dtype=torch.promote_types(values.dtype, torch.bfloat16))):
-        refuse_where(~values.isfinite().all(-1), lambda place: _message(name, place))
+    return math.isfinite(values.sum(dtype=torch.promote_types(values.dtype, torch.bfloat16)))
 
 
 def refuse_where(bad: torch.Tensor, message: Message) -> None:

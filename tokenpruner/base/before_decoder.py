@@ -9,7 +9,6 @@ other images or rows of a batch, nor on padding. Of a video it sees the frames: 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, get_args
@@ -17,7 +16,7 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 import torch
 
 from prunekernels import select
-from prunekernels._finite import refuse_where
+from prunekernels._finite import refuse_not_finite
 from tokenpruner.base.method_output import check_ascending, checked_indices, checked_scores, described, real_tensor
 from tokenpruner.base.parts import Part, Scorer, Selector
 from tokenpruner.base.positions import Place, Positions
@@ -255,8 +254,4 @@ def _check_finite(need: Need, context: Context) -> None:
             raise ValueError(f"want {need} embeddings for {place}, got none")
     else:
         values, what = context.of_tower(need), f"{need} of token"
-    # of rows that are all finite the sum is, but for huge numbers; a GPU would be waited for
-    if values.is_cpu and math.isfinite(values.sum(dtype=torch.promote_types(values.dtype, torch.float32))):
-        return
-    wrong = ~values.isfinite().flatten(1).all(-1) if values.ndim > 1 else ~values.isfinite()
-    refuse_where(wrong, lambda token: f"{what} {token[0]} of {place} has NaN or infinity")
+    refuse_not_finite(values, lambda token: f"{what} {token[0]} of {place} has NaN or infinity")
