@@ -204,7 +204,7 @@ def test_pages_code_and_pictures_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "b.py").write_text("def dome():\n    return 1\n\ndef bread():\n    return 2\n")
     (tmp_path / "c.png").write_bytes(b"\x89PNG\xff")
     code, out, error = run("prune", "-q", "dome", str(tmp_path), "--threshold", "0.1")
-    assert (code, out) == (0, "T\nThe dome & more.\ndef dome():\n")
+    assert (code, out) == (0, "T\nThe dome & more.\ndef dome():\n    return 1\n\n")
     assert error == f"contextpruner: passed over, as no UTF-8 text: {tmp_path / 'c.png'}\n"
     # what `curl` brings
     code, out, _ = run("prune", "-q", "dome", "--threshold", "0.1", text="<!doctype html><p>A <b>dome</b>.<p>No.")
