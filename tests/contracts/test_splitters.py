@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contextpruner import ContextPruner, Document, split
+from contextpruner import ContextPruner, Document, Policy, split
 from contextpruner.splitters.spacy import Spacy
 from contextpruner.units.long_text import is_inside_character
 from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter, SpanSplitter, build_splitter, partition
@@ -159,7 +159,7 @@ def test_time_is_linear_in_prose(splitter: SentenceSplitter) -> None:
 
 def test_a_pruner_takes_its_name(splitter: SentenceSplitter) -> None:
     text = spec.describe(splitter)
-    result = ContextPruner("bm25", splitter=text).prune("Was it warm?", [PROSE], top_k=1)
+    result = ContextPruner("bm25", splitter=text).prune("Was it warm?", [PROSE], Policy(top_k=1, closure=()))
     assert result.documents[0].text == "Was it warm? "
     assert ContextPruner.from_pretrained(splitter=text).splitter == splitter
 
@@ -174,6 +174,7 @@ def test_a_missing_package_names_the_line_that_installs_it(name: str, monkeypatc
 
     # fields that no other test has used, for what is loaded is kept
     made = build_splitter({"nltk": "nltk:language=norwegian", "spacy": "spacy:language=xq"}.get(name, name))
+    monkeypatch.setattr("prunekernels.extras._imported", set())
     monkeypatch.setattr("importlib.import_module", missing)
     extra = name if name in ("blingfire", "punkt") else "splitters"
     with pytest.raises(ImportError, match=rf'pip install "prunekit\[{extra}\]"'):

@@ -119,7 +119,7 @@ def test_chat_forms(tmp_path, photo, chat):
         (("--keep-ratio", 0.5, "--n-keep", 3), "want one of keep_ratio and n_keep, got keep_ratio=0.5 and n_keep=3"),
         (("--method", "divprune:n_keep=4", "--n-keep", 3), "want n_keep once, got divprune:n_keep=4 and n_keep=3"),
         (("--method", "atp", "--n-keep", 3), "atp has no field 'n_keep'; it has layers"),
-        (("--method", "tome"), "is a vision-language model"),
+        (("--method", "downsample"), "takes pictures of one size"),
         (("--out", "nowhere/kept.png"), "cannot write nowhere/kept.png: there is no folder nowhere"),
         (("--out", "kept.jpg"), "kept.jpg: want a name that ends in .png"),
         (("--device", "nope"), "device nope: want one that is there"),
