@@ -166,7 +166,9 @@ def run(job: str, scale: float) -> list[Row]:
             "--out",
             str(out),
         ]
-        paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
+        # peers may stand in a folder on the path
+        given = [path for path in [os.environ.get("PYTHONPATH", "")] if path]
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), *given])
         done = subprocess.run(
             command, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
         )
