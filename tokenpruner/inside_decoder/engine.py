@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -43,7 +43,7 @@ from tokenpruner.inside_decoder.stage_selection import (
 from tokenpruner.models import attention_probe
 from tokenpruner.models.adapter import Adapter
 from tokenpruner.models.decoder_layers import DecoderLayers, check_keeps_cache, check_recomputed
-from tokenpruner.models.forward_hooks import before_forward
+from tokenpruner.models.forward_hooks import around_layers
 from tokenpruner.models.image_tokens import with_samples
 from tokenpruner.models.transformers_api import Kwargs, cache_of, cache_of_output, check_cached
 from tokenpruner.report.prefill_record import Lengths
@@ -91,12 +91,7 @@ class InsideDecoderEngine(DecoderHooks):
     @contextmanager
     def attached_inside(self) -> Iterator[None]:
         """Hooks on the layers: before each of them, and behind them for DeepStack."""
-        with ExitStack() as stack:
-            for number, layer in enumerate(self.layers.modules):
-                before = functools.partial(self._before_layer, number)
-                after = functools.partial(self._after_layer, number)
-                stack.callback(before_forward(layer, before).remove)
-                stack.callback(layer.register_forward_hook(after).remove)
+        with around_layers(self.layers.modules, self._before_layer, self._after_layer):
             yield
 
     def _guarded(self, generate: Callable[..., object]) -> Callable[..., object]:

@@ -6,7 +6,9 @@ it none. Such a call began before the hook was there, or ends after it was, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
@@ -31,3 +33,15 @@ def after_forward(module: nn.Module, hook: After) -> RemovableHandle:
         return hook(module, args, *kwargs_output) if len(kwargs_output) == 2 else None  # type: ignore[arg-type]
 
     return module.register_forward_hook(called, with_kwargs=True, always_call=True)
+
+
+@contextmanager
+def around_layers(
+    layers: Sequence[nn.Module], before: Callable[..., object], after: Callable[..., object]
+) -> Iterator[None]:
+    """While open, call `before(number, layer, args, kwargs)` and `after(number, layer, args, output)` of each layer."""
+    with ExitStack() as stack:
+        for number, layer in enumerate(layers):
+            stack.callback(before_forward(layer, functools.partial(before, number)).remove)
+            stack.callback(layer.register_forward_hook(functools.partial(after, number)).remove)
+        yield

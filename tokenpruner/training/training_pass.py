@@ -10,7 +10,7 @@ import functools
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -29,7 +29,7 @@ from tokenpruner.models.adapter import Adapter
 from tokenpruner.models.attention import Attention
 from tokenpruner.models.attention_probe import AttentionInputs, attention_of_row
 from tokenpruner.models.decoder_layers import DecoderLayers, check_recomputed
-from tokenpruner.models.forward_hooks import before_forward
+from tokenpruner.models.forward_hooks import around_layers
 from tokenpruner.models.image_tokens import ImageTokens
 from tokenpruner.models.transformers_api import Kwargs, cache_of, checkpoint_is_reentrant
 from tokenpruner.report.records import Report
@@ -110,12 +110,7 @@ class TrainingEngine(DecoderHooks, Generic[P, K]):
     @contextmanager
     def attached_inside(self) -> Iterator[None]:
         """Hooks before each layer and behind it."""
-        with ExitStack() as stack:
-            for number, layer in enumerate(self.layers.modules):
-                before = functools.partial(self._before_layer, number)
-                after = functools.partial(self._after_layer, number)
-                stack.callback(before_forward(layer, before).remove)
-                stack.callback(layer.register_forward_hook(after).remove)
+        with around_layers(self.layers.modules, self._before_layer, self._after_layer):
             yield
 
     def _guarded(self, generate: Callable[..., object]) -> Callable[..., object]:
