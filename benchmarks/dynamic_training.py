@@ -1,6 +1,6 @@
 """Joint intents and slots, trained on all rows and on fewer: dynamic EL2N beside rows drawn by lot, in one run.
 
-    PYTHONPATH=.:kernels python benchmarks/dynamic_training.py snips_slots.jsonl.xz
+    PYTHONPATH=.:kernels python -m benchmarks.dynamic_training snips_slots.jsonl.xz
 
 The file has a row a line, with `split` (train, test), `tokens`, `slots` and `intent`, as those of the Snips set are
 published with JointBERT. The model is small: embeddings, two convolutions, two heads. Every way of training has the

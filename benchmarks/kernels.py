@@ -1,6 +1,6 @@
 """The core's primitives on a CPU side by side with what a user would write, and with the floor of the same run.
 
-    PYTHONPATH=.:kernels python benchmarks/kernels.py        runs the tests first; red tests stop it
+    PYTHONPATH=.:kernels python -m benchmarks.kernels        runs the tests first; red tests stop it
     ... benchmarks/kernels.py --only page_rank               some cases, neither tested first nor recorded
     PYTHONPATH=.:OTHER/kernels ... --record kernels_before   the kernels of another checkout
 

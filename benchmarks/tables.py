@@ -1,4 +1,4 @@
-"""Tables for the README from results/*.json: `python benchmarks/tables.py` refreshes all of them.
+"""Tables for the README from results/*.json: `python -m benchmarks.tables` refreshes all of them.
 
 A table stands between two marker comments and holds the newest run of each device:
 

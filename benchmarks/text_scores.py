@@ -1,6 +1,6 @@
 """Scorers of text beside what people use for them: perplexity, DSIR's features, and what IFD picks beyond length.
 
-    PYTHONPATH=.:kernels python benchmarks/text_scores.py perplexity --data texts.jsonl --model .models/smollm2
+    PYTHONPATH=.:kernels python -m benchmarks.text_scores perplexity --data texts.jsonl --model .models/smollm2
     ... dsir --data texts.jsonl          wants the package data-selection
     ... ifd --data instructions.jsonl --model .models/smollm2
 

@@ -1,6 +1,6 @@
 """Compiles every kernel ahead of time with the Triton releases that torch 2.6 to the newest bring, without a GPU.
 
-    PYTHONPATH=.:kernels python benchmarks/triton_versions.py FOLDER [RELEASE ...]
+    PYTHONPATH=.:kernels python -m benchmarks.triton_versions FOLDER [RELEASE ...]
 
 Each release is installed alone into a folder of its own under FOLDER, where it is found again, and stands before the
 installed one on the path; torch is shared. The record is written after each release. A release's own compiler may not
