@@ -143,6 +143,13 @@ TABLES = {
         ("Drinks", "Tea"),
         "html",
     ),
+    "a bold row is a row": Case(
+        "<table><tr><th>Item<th>Euro<tr><td>Tea<td>2<tr><td><b>Total</b><td><b>9</b><tr><td>Tip<td>1</table>",
+        "What is the total?",
+        ("Item | Euro", "Total | 9"),
+        ("Tea", "Tip"),
+        "html",
+    ),
     "captions above, one after the other": Case(
         "Table 1: Prices of 2023\n\n| Fruit | Euro |\n|---|---|\n| Plum | 2 |\n\nTable 2: Prices of 2024\n\n"
         "| Fruit | Euro |\n|---|---|\n| Plum | 3 |\n",

@@ -187,7 +187,7 @@ def _add_runs(page: PageBlocks, tree: Tree, context: _Context, runs: list[_Inlin
     if context.whole and context.kind == "heading":
         _add(page, tree, context._replace(role=""), [[run.parts for run in runs]])
     elif context.whole and _is_row(runs):
-        is_marked = all(run.is_bold or tree.elements[run.context.cell].name == "th" for run in runs)
+        is_marked = all(tree.elements[run.context.cell].name == "th" for run in runs)
         role: Role = "head" if context.role == "head" or is_marked else "body"
         context = context._replace(role="part" if _heads_part(page, context.whole, runs, cells) else role)
         below = max(cells.rows_below.get(run.context.cell, 0) for run in runs)
