@@ -5,10 +5,14 @@ Several may replace one attribute at a time, and leave in any order: each wraps 
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+
+from torch import nn
 
 # the attribute of a module that is being worked on
 MARK = "being_pruned"
@@ -75,6 +79,28 @@ def attribute_replaced(owner: object, name: str, value: object) -> AbstractConte
 def method_wrapped(owner: object, name: str, wrap: Wrap) -> AbstractContextManager[None]:
     """While open, `owner.name` is `wrap(the method as it was)`."""
     return attribute_changed(owner, name, wrap)  # type: ignore[arg-type]
+
+
+def forward_replaced(
+    module: nn.Module,
+    acts: Callable[[], bool],
+    run: Callable[[Callable[..., object], dict[str, object]], object],
+) -> AbstractContextManager[None]:
+    """While open, forward passes where it `acts` are `run(forward as it was, its arguments by name)`."""
+
+    def wrap(original: Callable[..., object]) -> Callable[..., object]:
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def wrapped(*args: object, **kwargs: object) -> object:
+            if not acts():
+                return original(*args, **kwargs)
+            given = signature.bind(*args, **kwargs).arguments
+            return run(original, {**given, **given.pop("kwargs", {})})
+
+        return wrapped
+
+    return method_wrapped(module, "forward", wrap)
 
 
 class NotCopied:

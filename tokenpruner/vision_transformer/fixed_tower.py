@@ -8,8 +8,6 @@ projectors find the whole grid.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,7 +18,7 @@ from torch import nn
 
 from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.models import vision_towers
-from tokenpruner.models.overrides import method_wrapped
+from tokenpruner.models.overrides import forward_replaced
 from tokenpruner.report.flops import block_flops
 from tokenpruner.report.timing import Stopwatch
 from tokenpruner.vision_transformer.cells import whole_cells
@@ -62,21 +60,11 @@ class FixedTower:
                 "that takes any (Qwen-VL), or fewer tokens behind the tower, for example by Pool(keep_ratio=0.25)"
             )
 
-        def wrap(original: Callable[..., object]) -> Callable[..., object]:
-            signature = inspect.signature(original)
-
-            @functools.wraps(original)
-            def wrapped(*args: object, **kwargs: object) -> object:
-                if not acts():
-                    return original(*args, **kwargs)
-                given = signature.bind(*args, **kwargs).arguments
-                given = {**given, **given.pop("kwargs", {})}
-                return self._run(method, original, given, report)
-
-            return wrapped
+        def run(original: Callable[..., object], given: dict[str, object]) -> object:
+            return self._run(method, original, given, report)
 
         with ExitStack() as stack:
-            stack.enter_context(method_wrapped(self.module, "forward", wrap))
+            stack.enter_context(forward_replaced(self.module, acts, run))
             embeddings: nn.Module = getattr(self.tower.module, "embeddings")  # noqa: B009
             stack.callback(embeddings.register_forward_hook(self._after_embeddings).remove)
             yield

@@ -9,7 +9,6 @@ and wherever features are taken before, every cell has what stands in for it, so
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,7 +21,7 @@ from torch.nn.functional import pad
 
 from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.models.forward_hooks import before_forward
-from tokenpruner.models.overrides import method_wrapped
+from tokenpruner.models.overrides import forward_replaced
 from tokenpruner.models.patch_order import window_order
 from tokenpruner.models.transformers_api import Kwargs, checkpoint_reruns_hooks
 from tokenpruner.report.timing import Stopwatch
@@ -100,24 +99,14 @@ class PackedTower:
             # refused before anything is changed
             self.patch_shape()
 
-        def wrap(original: Callable[..., object]) -> Callable[..., object]:
-            signature = inspect.signature(original)
-
-            @functools.wraps(original)
-            def wrapped(*args: object, **kwargs: object) -> object:
-                if not acts():
-                    return original(*args, **kwargs)
-                given = signature.bind(*args, **kwargs).arguments
-                more = given.pop("kwargs", {})
-                run = self._resized if method.resizes else self._without_repeats
-                output, use = run(method, original, {**given, **more})
-                report(use)
-                return output
-
-            return wrapped
+        def run(original: Callable[..., object], given: Kwargs) -> object:
+            changed = self._resized if method.resizes else self._without_repeats
+            output, use = changed(method, original, given)
+            report(use)
+            return output
 
         with ExitStack() as stack:
-            stack.enter_context(method_wrapped(self.module, "forward", wrap))
+            stack.enter_context(forward_replaced(self.module, acts, run))
             if not method.resizes:
                 for number, block in enumerate(self.blocks):
                     stack.callback(before_forward(block, functools.partial(self._before_block, number)).remove)
