@@ -3,8 +3,8 @@
     keep[t] = softmax((W h[t] + b) / temperature)[1]        rank = first logit of the sequence classifier
 
 The temperature is 1 where config.json gives no other. h is what the token head was trained on: the encoder's output,
-but on encoders that end in a norm of their own (ModernBERT) the last layer's output before that norm. Three published layouts are read, each by its
-tensors:
+but on encoders that end in a norm of their own (ModernBERT) the last layer's output before that norm.
+Three published layouts are read, each by its tensors:
 
     provence        deberta.*, pooler.dense, classifier, token_classifier
     xprovence       roberta.* with its pooler, a plain classifier, token_classifier
