@@ -43,7 +43,7 @@ from contextpruner.documents.document import (
 from contextpruner.documents.format_detection import detect_format
 from contextpruner.documents.questions import Example
 from contextpruner.labeler import LABELERS, Labeler, Labels, build_labeler
-from contextpruner.models.auto_labeler import labeler_for_model
+from contextpruner.models.auto_labeler import default_labeler, labeler_for_model
 from contextpruner.results.result import Result, pruned_document
 from contextpruner.units.sentence_splitter import SentenceSplitter, build_splitter
 from contextpruner.units.split import SplitDocument, Splitter, split_format
@@ -59,6 +59,7 @@ Rules = tuple[Policy, float | None]
 class ContextPruner:
     """Prunes documents for a question with one labeler and one splitter, given as objects or in their text form.
 
+    Without a labeler it is the packaged model (`labelers/multilingual.py`), in 22 languages; "bm25" needs no model.
     A splitter of the user's own is a function that cuts a text into units; it cuts prose and Markdown only. With a
     `cache` units, terms and vectors of documents are kept from one call to the next; without one only within
     `prune_many`.
@@ -66,14 +67,15 @@ class ContextPruner:
 
     def __init__(
         self,
-        labeler: str | Labeler = "bm25",
+        labeler: str | Labeler | None = None,
         *,
         splitter: str | Splitter = "rules",
         count_tokens: TokenCounter | Tokenizer = estimate_tokens,
         calibration: Calibration | None = None,
         cache: DocumentCache | None = None,
     ) -> None:
-        self.labeler = build_labeler(labeler) if isinstance(labeler, str) else labeler
+        chosen = default_labeler() if labeler is None else labeler
+        self.labeler = build_labeler(chosen) if isinstance(chosen, str) else chosen
         if not isinstance(self.labeler, Labeler):
             raise ValueError(f"want a labeler or its text form, got {type(labeler).__name__}")
         self.splitter = build_splitter(splitter) if isinstance(splitter, str) else splitter
@@ -95,9 +97,8 @@ class ContextPruner:
     ) -> ContextPruner:
         """A pruner with the model at the path or hub id `name`, and the labeler that reads such a model.
 
-        Where the model comes with a threshold, `prune` needs no rule. Without a name: the best labeler that needs
-        nothing downloaded, and a log line that says once which one that is. Other fields of a labeler want the
-        labeler itself: `ContextPruner(Provence(name, packing="published"))`.
+        Where the model comes with a threshold, `prune` needs no rule. Without a name: the packaged model. Other fields
+        of a labeler want the labeler itself: `ContextPruner(Provence(name, packing="published"))`.
         """
         kind, model = labeler_for_model(name)
         labeler = registry.load(LABELERS, kind, Labeler)  # type: ignore[type-abstract]

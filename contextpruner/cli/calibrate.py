@@ -28,7 +28,7 @@ def calibrate(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A JSON file to write, or the folder of a model that it goes with.")
     ],
-    labeler: options.LabelerText = "bm25",
+    labeler: options.DefaultLabelerText = None,
     splitter: options.SplitterText = "rules",
     closure: options.Closure = "all",
     overwrite: options.Overwrite = False,

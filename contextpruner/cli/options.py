@@ -16,7 +16,12 @@ Files = Annotated[
         "or - for standard input."
     ),
 ]
-LabelerText = Annotated[str, typer.Option(help="A labeler and its fields, say bm25:k1=1.5; see `methods`.")]
+DefaultLabelerText = Annotated[
+    str | None,
+    typer.Option(
+        "--labeler", help="A labeler and its fields, say bm25:k1=1.5; see `methods`. By default the packaged model."
+    ),
+]
 SplitterText = Annotated[str, typer.Option(help="What finds sentences, say nltk:language=german; see `methods`.")]
 
 Question = Annotated[str | None, typer.Option("--question", "-q", help="What the documents should answer.")]

@@ -41,7 +41,7 @@ def prune(
     files: options.Files = None,
     question: options.Question = None,
     questions: options.Questions = None,
-    labeler: options.LabelerText = "bm25",
+    labeler: options.DefaultLabelerText = None,
     splitter: options.SplitterText = "rules",
     threshold: options.Threshold = None,
     top_k: options.TopK = None,

@@ -7,12 +7,13 @@
     a sequence classifier                               cross_encoder
     a causal language model                             token_nll
 
-Without a name it is `DEFAULT`, which needs no model at all.
+Without a name it is the packaged model, or `LEXICAL` where transformers is not installed, which a log line says.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import logging
 
 from contextpruner.models.joint_encoder import layout_of
@@ -20,8 +21,8 @@ from contextpruner.models.onnx_encoder import is_exported
 from prunekernels.io.checkpoint import Checkpoint, find_checkpoint
 from prunekernels.io.module_folders import modules_of
 
-# the best of what needs no download: benchmarks/context_recall.py has it beside lead and random
-DEFAULT = "bm25"
+# the best of what needs no model: benchmarks/context_recall.py has it beside lead and random
+PACKAGED, LEXICAL = "multilingual", "bm25"
 
 BY_ARCHITECTURE = {
     "ForTokenClassification": "llmlingua2",
@@ -33,10 +34,15 @@ BY_ARCHITECTURE = {
 
 def labeler_for_model(name: str | None) -> tuple[str, str | None]:
     """The name of the labeler for the model at the path or hub id `name`, and that; raises ValueError if none fits."""
-    if name is None:
-        _say_default()
-        return DEFAULT, None
-    return _labeler_of(find_checkpoint(name)), name
+    return (default_labeler(), None) if name is None else (_labeler_of(find_checkpoint(name)), name)
+
+
+def default_labeler() -> str:
+    """The name of the labeler where nothing was asked for."""
+    if importlib.util.find_spec("transformers") is not None:
+        return PACKAGED
+    _say_lexical()
+    return LEXICAL
 
 
 def _labeler_of(checkpoint: Checkpoint) -> str:
@@ -62,9 +68,10 @@ def _labeler_of(checkpoint: Checkpoint) -> str:
 
 
 @functools.cache
-def _say_default() -> None:
-    """Say once in a process what is used where nothing was asked for."""
+def _say_lexical() -> None:
+    """Once in a process."""
     logging.getLogger("contextpruner").warning(
-        "no model named: labelling with %s, which needs none; from_pretrained(path or hub id) takes a model",
-        DEFAULT,
+        "transformers is not installed: labelling with %s, which needs no model; pip install transformers for the "
+        "packaged one",
+        LEXICAL,
     )

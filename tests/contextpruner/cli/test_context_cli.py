@@ -14,6 +14,7 @@ from contextpruner.labeler import LABELERS
 from contextpruner.quality import QUALITIES
 from contextpruner.units.sentence_splitter import SPLITTERS
 from prunekernels import registry
+from tests.contextpruner.cli.lexical import lexical
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = "The dome is tall. Bread is baked.\n"
@@ -21,7 +22,7 @@ RUNNER = CliRunner()
 
 
 def run(*arguments: str, text: str = "") -> tuple[int, str, str]:
-    done = RUNNER.invoke(app, list(arguments), input=text)
+    done = RUNNER.invoke(app, lexical(*arguments), input=text)
     return done.exit_code, done.stdout, done.stderr
 
 
@@ -37,7 +38,7 @@ def test_a_pipe_gets_the_kept_text_and_nothing_else() -> None:
         f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'kernels')]!r}; from contextpruner.cli import app; app()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", start, "prune", "-q", "dome", "--top-k", "1"],
+        [sys.executable, "-c", start, *lexical("prune", "-q", "dome", "--top-k", "1")],
         input="Es ist. Die Kuppel: dome ü.\r\nEnd.".encode(),
         capture_output=True,
         check=True,

@@ -20,6 +20,7 @@ from contextpruner.models.onnx_export import KIND, export_onnx
 from prunekernels.io.outputs import atomic_folder
 from prunekernels.io.staging import recover
 from tests.contextpruner import tiny_checkpoints as tiny
+from tests.contextpruner.cli.lexical import lexical
 from tests.kernels.io.faults import fault_at, full_disk, interrupted
 
 RUNNER = CliRunner()
@@ -29,7 +30,7 @@ EXAMPLE = json.dumps({"question": "dome", "documents": [DOME], "gold": [[[0, 5]]
 
 
 def run(*arguments: str | Path, text: str = "") -> tuple[int, str, str]:
-    done = RUNNER.invoke(app, [*map(str, arguments)], input=text)
+    done = RUNNER.invoke(app, lexical(*arguments), input=text)
     return done.exit_code, done.stdout, done.stderr
 
 

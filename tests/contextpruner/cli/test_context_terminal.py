@@ -47,7 +47,7 @@ def test_a_long_run_shows_how_far_it_is_and_ctrl_c_leaves_what_was_there(tmp_pat
     (tmp_path / "q.jsonl").write_text(row * 30_000)
     (tmp_path / "out.jsonl").write_text("old")
     rule = ["prune", "--top-k", "1", "--questions", str(tmp_path / "q.jsonl"), "-o", str(tmp_path / "out.jsonl")]
-    rule.append("--overwrite")
+    rule += ["--overwrite", "--labeler", "bm25"]
     code, shown = on_a_terminal(*rule, interrupt_at=r"[1-9][\d,]* lines")
     assert code == 130
     assert b"left" in shown

@@ -132,7 +132,7 @@ def test_units_partition_and_choices_are_closed(format_: Format, tree: Tree, how
 @given(tree=TREES, how=st.integers(0, 4), rule=st.sampled_from([{"top_k": 2}, {"max_tokens": 12}, {"threshold": 0.3}]))
 def test_what_is_kept_is_verbatim(format_: Format, tree: Tree, how: int, rule: dict[str, float]) -> None:
     text = written(tree, format_, how)
-    result = ContextPruner().prune("Who built the dome?", [Document(text, format=format_)], **rule)  # type: ignore[arg-type]
+    result = ContextPruner("bm25").prune("Who built the dome?", [Document(text, format=format_)], **rule)  # type: ignore[arg-type]
     (document,) = result.documents
     assert "".join(text[span.start : span.end] for span in document.spans) == text
     # slices of the text, in its order, and between them nothing but breaks
@@ -157,10 +157,10 @@ def test_the_order_of_documents_changes_nothing(
 ) -> None:
     documents = [Document(written(*one), format=one[1]) for one in trees]
     documents = list({document.text: document for document in documents}.values())
-    there = ContextPruner().prune("Who built the dome?", documents, **rule)  # type: ignore[arg-type]
+    there = ContextPruner("bm25").prune("Who built the dome?", documents, **rule)  # type: ignore[arg-type]
     places = list(range(len(documents)))
     order.shuffle(places)  # type: ignore[attr-defined]
-    back = ContextPruner().prune("Who built the dome?", [documents[place] for place in places], **rule)  # type: ignore[arg-type]
+    back = ContextPruner("bm25").prune("Who built the dome?", [documents[place] for place in places], **rule)  # type: ignore[arg-type]
     assert [item.spans for item in back.documents] == [there.documents[place].spans for place in places]
 
 

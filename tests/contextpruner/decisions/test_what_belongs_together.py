@@ -28,7 +28,7 @@ CASES = [
 
 def kept_text(case: Case, **rule: float) -> str:
     document = Document(case.text, format=case.format)
-    return ContextPruner().prune(case.question, [document], **rule).documents[0].text  # type: ignore[arg-type]
+    return ContextPruner("bm25").prune(case.question, [document], **rule).documents[0].text  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -53,7 +53,7 @@ def test_the_best_unit_brings_what_belongs_to_it_and_nothing_else(case: Case) ->
 def test_a_budget_for_just_that_holds_it(case: Case) -> None:
     if not case.top_k:
         pytest.skip("more than one unit is asked for")
-    pruner = ContextPruner()
+    pruner = ContextPruner("bm25")
     document = Document(case.text, format=case.format)
     room = pruner.prune(case.question, [document], top_k=1).n_tokens_after
     result = pruner.prune(case.question, [document], max_tokens=room)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from contextpruner import ContextPruner
 from contextpruner.labelers.bm25 import Bm25
+from contextpruner.labelers.multilingual import Multilingual
 from contextpruner.labelers.provence import Provence
 from contextpruner.models import auto_labeler
 from tests.contextpruner import tiny_checkpoints as tiny
@@ -59,22 +61,27 @@ def test_the_labeler_is_found_by_what_the_folder_holds(written: str, tmp_path: P
             pruner.prune("who?", TEXTS)
 
 
-def test_without_a_name_it_says_once_what_it_takes(caplog: pytest.LogCaptureFixture) -> None:
-    auto_labeler._say_default.cache_clear()
+def test_without_a_name_it_is_the_packaged_model(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="contextpruner"):
         pruner = ContextPruner.from_pretrained()
-        ContextPruner.from_pretrained()
-        ContextPruner("bm25")
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 1
-    assert "bm25" in said[0]
-    assert pruner.prune("Who designed the dome?", TEXTS, top_k=1).documents[0].text.startswith("The dome")
-
-
-def test_the_default_needs_no_rule() -> None:
-    result = ContextPruner.from_pretrained().prune("Who designed the dome?", TEXTS)
-    assert result.policy.threshold == Bm25().default_threshold
+    assert pruner.labeler == ContextPruner().labeler == Multilingual()
+    assert not caplog.records
+    result = pruner.prune("Who designed the dome?", TEXTS)
+    assert result.labeler == "multilingual"
+    assert result.policy.threshold == Multilingual().default_threshold
     assert result.documents[0].text.startswith("The dome")
+
+
+def test_without_transformers_it_is_the_lexical_labeler_and_says_so_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auto_labeler._say_lexical.cache_clear()
+    # as where it is not installed
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with caplog.at_level(logging.WARNING, logger="contextpruner"):
+        assert ContextPruner.from_pretrained().labeler == ContextPruner().labeler == Bm25()
+    (record,) = caplog.records
+    assert "transformers is not installed: labelling with bm25" in record.getMessage()
 
 
 def test_what_is_passed_on_is_used() -> None:
@@ -96,7 +103,7 @@ def test_what_fits_no_labeler_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_score_of_bm25_says_how_much_of_the_question_is_met() -> None:
     # a unit that is the question a thousand times over comes near all that can be covered, and never beyond
     unit = "Alpha beta gamma " * 1000
-    whole = ContextPruner.from_pretrained().prune("alpha beta gamma", [unit, "Delta."], top_k=1).documents[0].score
+    whole = ContextPruner("bm25").prune("alpha beta gamma", [unit, "Delta."], top_k=1).documents[0].score
     assert 0.99 / 1.05 < whole <= 1 / 1.05
-    half = ContextPruner.from_pretrained().prune("alpha nowhere", [unit], top_k=1).documents[0].score
+    half = ContextPruner("bm25").prune("alpha nowhere", [unit], top_k=1).documents[0].score
     assert 0 < half < 0.9 * whole

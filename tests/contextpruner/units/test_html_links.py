@@ -10,7 +10,7 @@ LONG = "https://x.org/" + "a" * LONGEST
 
 
 def kept(page: str, question: str = "Where is the driver?") -> tuple[str, str | None]:
-    document = ContextPruner().prune(question, [Document(page, format="html")], top_k=1).documents[0]
+    document = ContextPruner("bm25").prune(question, [Document(page, format="html")], top_k=1).documents[0]
     return document.text.strip(), document.html
 
 
