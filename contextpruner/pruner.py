@@ -59,7 +59,7 @@ Rules = tuple[Policy, float | None]
 class ContextPruner:
     """Prunes documents for a question with one labeler and one splitter, given as objects or in their text form.
 
-    Without a labeler it is the packaged model (`labelers/multilingual.py`), in 22 languages; "bm25" needs no model.
+    Without a labeler it is the packaged model (`labelers/multilingual.py`), in 25 languages; "bm25" needs no model.
     A splitter of the user's own is a function that cuts a text into units; it cuts prose and Markdown only. With a
     `cache` units, terms and vectors of documents are kept from one call to the next; without one only within
     `prune_many`.

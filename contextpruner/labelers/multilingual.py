@@ -40,7 +40,7 @@ SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "DEVANAGARI", "BENG
 
 @dataclass(frozen=True)
 class Multilingual(Labeler):
-    """The packaged model, small enough for a CPU, in 22 languages; in others the labeler `otherwise`."""
+    """The packaged model, small enough for a CPU, in 25 languages; in others the labeler `otherwise`."""
 
     ranks_documents: ClassVar[bool] = True
     # what a text is beyond is asked of all documents together
