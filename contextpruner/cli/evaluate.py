@@ -19,13 +19,14 @@ from contextpruner.training.evaluation.page.page import page
 from contextpruner.training.evaluation.question_pairs import AskedForm, asked_as
 from contextpruner.training.evaluation.questions import Question, cut_questions
 from contextpruner.training.evaluation.reader import read_by
-from contextpruner.training.evaluation.report import SetReport
+from contextpruner.training.evaluation.report import REMOVED, SetReport
 from contextpruner.training.examples.example import read_training_examples
 from prunekernels.io.escape import one_line
 from prunekernels.io.outputs import atomic_text, check_file
 
 # what a reader reads at a time
 WINDOW = 4096
+NOTE = f"{100 * REMOVED:g} % removed in each set; ~: under one threshold for all; random: deletion of equal length"
 
 
 def evaluate(
@@ -126,14 +127,14 @@ def _write(path: Path, text: str, overwrite: bool, said: str) -> None:
 
 
 def _table(found: list[SetReport]) -> list[str]:
-    """A line for each set and labeler: at its own threshold for 70 %, then at the one for all sets (`~`)."""
+    """A line for each set and labeler."""
     width = max(len(one_line(row.questions)) for row in found)
     names = list(_values(found[0]))
     lines = [f"{'questions':<{width}}  {'n':>6}  " + "  ".join(f"{name:>8}" for name in names) + "  labeler"]
     for row in sorted(found, key=lambda row: row.questions):
         shown = "  ".join(f"{'-':>8}" if value is None else f"{value:>8.3f}" for value in _values(row).values())
         lines.append(f"{one_line(row.questions):<{width}}  {row.n:>6}  {shown}  {one_line(row.labeler)}")
-    return lines
+    return [*lines, NOTE]
 
 
 def _values(row: SetReport) -> dict[str, float | None]:

@@ -19,8 +19,8 @@ class Question:
     """An example and the n units of all its documents.
 
     `sizes` and `tokens`, int64 [n], are characters and tokens of a unit's text by itself; `gold`, bool [n], is what
-    answers; `gold_characters`, int64 [n], the characters of gold spans in them; `has_gold`, bool [documents]. `answers` has for
-    each text that should stand the places where it does, int64 [places, 2]: first unit and one behind the last.
+    answers; `gold_characters`, int64 [n], the characters of gold spans in them; `has_gold`, bool [documents]. `answers`
+    has for each text that should stand the places where it does, int64 [places, 2]: first unit and one behind the last.
     """
 
     example: TrainingExample

@@ -33,6 +33,17 @@ def test_every_number_by_hand() -> None:
     assert kept.unit_f2 == pytest.approx(5 * precision * recall / (4 * precision + recall))
 
 
+def test_an_answer_stands_where_every_part_of_it_does() -> None:
+    def retained(*answers: list[tuple[int, int]]) -> float | None:
+        return kept_at([Toy([0.9, 0.8, 0.1], [1, 0, 0], answers=answers).judged()], Cut(0.5))[0].retained
+
+    assert retained([(0, 1)], [(0, 2)]) == 1
+    assert retained([(0, 1)], [(1, 3)]) == 0
+    # one of its places is enough
+    assert retained([(0, 1)], [(1, 3), (1, 2)]) == 1
+    assert retained() is None
+
+
 def test_a_share_of_the_questions_at_a_lower_threshold() -> None:
     toys = [FIRST.judged(), SECOND.judged()]
     (high, _), (low, _) = kept_at(toys, Cut(0.85)), kept_at(toys, Cut(0.2))

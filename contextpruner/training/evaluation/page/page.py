@@ -129,9 +129,9 @@ def _others(found: Evaluation) -> str:
     if found.coverage:
         parts.append("<h2>Is a promised recall kept?</h2>")
         parts.append('<p class="soft">A threshold is calibrated for each target on one half of the questions, and '
-                     "recall measured on the other, which shares no document with it. In per cent, with the 95 % interval, "
-                     "which allows for the chance in both halves, and the characters that are kept. Refused is a "
-                     "promise that so few questions, or this labeler, cannot give.</p>")  # fmt: skip
+                     "recall measured on the other, which shares no document with it. In per cent, with the 95 % "
+                     "interval, which allows for the chance in both halves, and the characters that are kept. Refused "
+                     "is a promise that so few questions, or this labeler, cannot give.</p>")  # fmt: skip
         parts.append(tables.coverage(found.coverage))
     if found.reader:
         n_too_long = max(row.n_too_long for row in found.reader)

@@ -45,7 +45,7 @@ def _values(at: AtCut) -> list[float | None]:
 def _threshold(at: AtCut) -> str:
     cut = at.cut
     first = "none kept" if cut.threshold is None else f"{cut.threshold:.4g}"
-    return f"{first}, {100 * cut.share:.0f} % of questions at {cut.below:.4g}" if cut.share and cut.below else first
+    return first if cut.below is None else f"{first}, {100 * cut.share:.0f} % of questions at {cut.below:.4g}"
 
 
 def whole_curve(rows: Sequence[SetReport]) -> str:
