@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,13 +38,16 @@ class JudgedQuestion:
         return float(self.probabilities.max(initial=0))
 
 
-def judged_questions(labeler: Labeler, questions: Iterable[Question], done: Callable[[], None]) -> list[JudgedQuestion]:
+def judged_questions(labeler: Labeler, questions: Sequence[Question], done: Callable[[], None]) -> list[JudgedQuestion]:
     """What `labeler` says of `questions`, one at a time; `done` is called behind each."""
     labeler.prepare()
+    for question in questions[:1]:
+        # what is done at the first call alone is not timed
+        labeler.score(question.example.question, question.documents)
     return [*_judged(labeler, questions, done)]
 
 
-def _judged(labeler: Labeler, questions: Iterable[Question], done: Callable[[], None]) -> Iterator[JudgedQuestion]:
+def _judged(labeler: Labeler, questions: Sequence[Question], done: Callable[[], None]) -> Iterator[JudgedQuestion]:
     for question in questions:
         started = time.perf_counter()
         labels = labeler.score(question.example.question, question.documents)
