@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
@@ -138,19 +139,22 @@ def _table(found: list[SetReport]) -> list[str]:
 
 
 def _values(row: SetReport) -> dict[str, float | None]:
-    own, under, rank = row.at_own, row.at_global, row.ranking
+    own, under, rank = (
+        {} if of is None else dataclasses.asdict(of)
+        for of in (row.at_own and row.at_own.kept, row.at_global and row.at_global.kept, row.ranking)
+    )
     return {
-        "recall": own and own.kept.recall,
-        "random": own and own.random.recall,
-        "all_gold": own and own.kept.all_gold,
-        "answers": own and own.kept.retained,
-        "span_f2": own and own.kept.span_f2,
-        "~recall": under and under.kept.recall,
-        "~removed": under and under.kept.removed,
+        "recall": own.get("recall"),
+        "random": None if row.at_own is None else row.at_own.random.recall,
+        "all_gold": own.get("all_gold"),
+        "answers": own.get("retained"),
+        "span_f2": own.get("span_f2"),
+        "~recall": under.get("recall"),
+        "~removed": under.get("removed"),
         "area": row.area,
         "empty": row.empty,
-        "first": rank and rank.first,
-        "mrr": rank and rank.mrr,
-        "ndcg": rank and rank.ndcg,
+        "first": rank.get("first"),
+        "mrr": rank.get("mrr"),
+        "ndcg": rank.get("ndcg"),
         "ms": row.milliseconds,
     }

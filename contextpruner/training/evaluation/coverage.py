@@ -11,7 +11,7 @@ documents are fewer than they seem: neither the promise nor the interval is wort
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
@@ -68,12 +68,12 @@ def split_by_group(judged: Sequence[JudgedQuestion]) -> tuple[list[JudgedQuestio
 def _measured(
     labeler: str, name: str, target: float, calibrated: Sequence[JudgedQuestion], measured: Sequence[JudgedQuestion]
 ) -> Coverage:
-    sizes = {"n_calibrated": len(calibrated), "n_measured": len(measured)}
+    row = Coverage(labeler, name, target, len(calibrated), len(measured))
     try:
         made = calibrate_thresholds(LabelingSetup(labeler), DEPENDENCIES, [one.closed for one in calibrated])
         threshold = made.threshold(target)
     except ValueError as error:
-        return Coverage(labeler, name, target, **sizes, refused=str(error))
+        return replace(row, refused=str(error))
     seen, means = [], []
     for half in (calibrated, measured):
         recalls = [float((one.closed.kept_from[one.closed.gold] >= threshold).mean()) for one in half]
@@ -81,7 +81,7 @@ def _measured(
         means.append(resampled_means(recalls, [one.question.example.group for one in half]))
     low, high = interval((means[1] - means[0] + seen[0]).clip(0, 1))
     kept = float(np.mean([_kept(one.closed, threshold) for one in measured]))
-    return Coverage(labeler, name, target, **sizes, threshold=threshold, recall=seen[1], low=low, high=high, kept=kept)
+    return replace(row, threshold=threshold, recall=seen[1], low=low, high=high, kept=kept)
 
 
 def _kept(closed: Judged, threshold: float) -> float:

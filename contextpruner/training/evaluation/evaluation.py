@@ -47,7 +47,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """All rows as JSON, numbers with six digits behind the point."""
-        return json.dumps({"removed": REMOVED, **_rounded(dataclasses.asdict(self))}, indent=1) + "\n"
+        return json.dumps(_rounded({"removed": REMOVED, **dataclasses.asdict(self)}), indent=1) + "\n"
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,28 +25,26 @@ def test_halves_share_no_document() -> None:
 
 
 def test_coverage_by_hand() -> None:
-    # gold at .9 but for one question in five, where it is at .1; what answers nothing is at .5 and .05
-    toys = [
-        Toy([0.1 if n % 5 == 0 else 0.9, 0.5, 0.05], [1, 0, 0], id=str(n), group=str(n)).judged() for n in range(400)
-    ]
-    first, second = split_by_group(toys)
+    # gold at .9 but for one question in eight, where it is at .1; what answers nothing is at .5 and .05
+    best = [0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1] * 50
+    toys = [Toy([best[n], 0.5, 0.05], [1, 0, 0], id=str(n), group=str(n)).judged() for n in range(400)]
     rows = coverage("x", "a", toys)
     assert [(row.target, row.n_calibrated, row.n_measured) for row in rows] == [
         (target, 200, 200) for target in (0.8, 0.9, 0.95)
     ]
-    lost = sum(one.closed.kept_from[0] < 0.5 for one in first)
-    # .9 promises .8 only where less than 39.2 of the 200 are lost there
-    fits = (lost + 1) / 201 <= 0.2
-    assert rows[0].threshold == pytest.approx(0.9 if fits else 0.1)
-    assert rows[1].threshold == pytest.approx(0.1)
-    measured = np.mean([one.closed.kept_from[0] >= (rows[0].threshold or 0) for one in second])
-    assert rows[0].recall == pytest.approx(measured)
-    assert rows[1].recall == 1
+    assert [row.threshold for row in rows] == pytest.approx([0.9, 0.1, 0.1])
+    first, second = ([one.closed.kept_from[0] > 0.5 for one in half] for half in split_by_group(toys))
+    assert rows[0].recall == pytest.approx(np.mean(second))
+    # one unit of three, but none where gold is at .1
+    assert rows[0].kept == pytest.approx(np.mean(second) / 3)
     # at .1 what is at .5 stays, too
-    assert rows[1].kept == pytest.approx(2 / 3)
+    assert (rows[1].recall, rows[1].low, rows[1].kept) == (1, 1, pytest.approx(2 / 3))
     assert rows[0].low is not None
     assert rows[0].high is not None
-    assert rows[0].low <= measured <= rows[0].high
+    # both halves add to what the difference to the target may be by chance
+    error = ((np.var(first) + np.var(second)) / 200) ** 0.5
+    assert (rows[0].low + rows[0].high) / 2 == pytest.approx(np.mean(second), abs=0.01)
+    assert rows[0].high - rows[0].low == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
 def test_a_promise_that_cannot_be_given_is_refused_with_its_reason() -> None:

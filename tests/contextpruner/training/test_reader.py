@@ -40,19 +40,24 @@ def likelihood(model: CausalLM, prompt: str, answer: str) -> float:
 
 
 def test_likelihoods_of_written_prompts(model: CausalLM) -> None:
-    judged = judged_questions(build_labeler("bm25"), cut_questions([example("1")], len), lambda: None)
+    examples = [example(str(number), source=str(number)) for number in range(5)]
+    judged = judged_questions(build_labeler("bm25"), cut_questions(examples, len), lambda: None)
     best = float(judged[0].probabilities.max())
-    (row,) = read_by(model, {"bm25": judged}, {"bm25": Cut(best)}, 5)
+    _, *rows = read_by(model, {"bm25": judged}, {"bm25": Cut(best)}, 5)
     ask = "Question: Who made it?\nAnswer:"
     full = likelihood(model, f"Dome\nAna made it. It rained.\n\nNobody came.\n{ask}", " Ana")
     pruned = likelihood(model, f"Dome\nAna made it.\n{ask}", " Ana")
     none = likelihood(model, ask, " Ana")
     assert len({full, pruned, none}) == 3
-    assert (row.full, row.pruned, row.none) == pytest.approx((full, pruned, none), abs=1e-5)
-    assert row.pruned_to_full.mean == pytest.approx(pruned - full, abs=1e-5)
-    # the twelve or thirteen characters of one unit by chance: one of the three units, or part of them
-    assert row.pruned_to_random.mean == pytest.approx(pruned - row.random, abs=1e-5)
-    assert (row.questions, row.n, row.n_too_long) == ("a", 1, 0)
+    for number, row in enumerate(rows):
+        assert (row.full, row.pruned, row.none) == pytest.approx((full, pruned, none), abs=1e-5)
+        assert row.pruned_to_full.mean == pytest.approx(pruned - full, abs=1e-5)
+        assert row.pruned_to_random.mean == pytest.approx(pruned - row.random, abs=1e-5)
+        assert (row.questions, row.n, row.n_too_long) == (str(number), 1, 0)
+    # one unit by chance, or two that are about as long: another one for most questions
+    kept = {"Dome\nIt rained.", "Nobody came.", "Dome\nIt rained.\n\nNobody came."}
+    others = [likelihood(model, f"{text}\n{ask}", " Ana") for text in kept]
+    assert sum(min(abs(row.random - other) for other in others) < 1e-5 for row in rows) >= 2
 
 
 def test_sources_labelers_and_what_is_too_long(model: CausalLM) -> None:

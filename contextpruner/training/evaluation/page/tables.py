@@ -69,9 +69,11 @@ def by_set(found: Evaluation, labelers: Sequence[str], names: Sequence[str]) -> 
         own = [rows[questions, labeler] for labeler in labelers]
         cells = [f"{own[0].n:,}"]
         for row in own:
-            one, all_ = row.at_own, row.at_global
-            cells += [percent(one and one.kept.recall), percent(all_ and all_.kept.recall)]
-            cells += [percent(all_ and all_.kept.removed)]
+            own_kept, kept = (None if at is None else at.kept for at in (row.at_own, row.at_global))
+            shares: list[float | None] = [None] * 3
+            if own_kept is not None and kept is not None:
+                shares = [own_kept.recall, kept.recall, kept.removed]
+            cells += map(percent, shares)
         body += _row(questions, cells)
     heads = "".join(f'<th class="group" colspan="3">{name(labeler)}</th>' for labeler in labelers)
     groups = f"<tr><th></th><th></th>{heads}</tr>"
