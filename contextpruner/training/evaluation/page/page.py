@@ -32,6 +32,7 @@ figure svg { height: 13rem; } svg path { fill: none; stroke-width: 2; }
 th { white-space: normal; } .short { color: var(--short); } td .soft { font-size: .82rem; }
 td.name { max-width: 18rem; } td { vertical-align: top; } .wide { margin: 0 0 .8rem; }
 th.group { text-align: center; } .wide :is(td, th):first-child { position: sticky; left: 0; background: var(--card); }
+@media (max-width: 40rem) { td.name { max-width: 9rem; } }
 dl.words { margin: 0; } dl.words dt { font-weight: 600; margin-top: .7rem; } dl.words dd { margin: 0; }
 """.replace("SHARE", f"{100 * REMOVED:g}%")
 WORDS = {
