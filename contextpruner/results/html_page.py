@@ -57,8 +57,6 @@ body:has(.only-kept:checked) :is(.drop, .none-kept) { display: none; }
 
 def html_page(result: Result) -> str:
     """`result` as one HTML page."""
-    question = html_text(result.question.strip())
-    documents = "\n".join(_article(index, document) for index, document in enumerate(result.documents))
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -66,22 +64,28 @@ def html_page(result: Result) -> str:
 {POLICY_TAG}
 {GENERATOR_TAG}
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{question} - contextpruner</title>
+<title>{html_text(result.question.strip())} - contextpruner</title>
 <style>{STYLE}</style>
 </head>
 <body><div class="all">
-<header>
+{html_body(result)}
+</div></body>
+</html>
+"""
+
+
+def html_body(result: Result) -> str:
+    """What `html_page` shows, for a page that has `STYLE` already."""
+    documents = "\n".join(_article(index, document) for index, document in enumerate(result.documents))
+    return f"""<header>
 <p class="tag">Question</p>
-<h1 dir="auto">{question}</h1>
+<h1 dir="auto">{html_text(result.question.strip())}</h1>
 {_totals(result)}
 </header>
 {LEGEND}
 <main>
 {documents}
-</main>
-</div></body>
-</html>
-"""
+</main>"""
 
 
 CLASSES: dict[str, str] = {**dict.fromkeys(("code", "fence", "table_row"), "mono"), "heading": "heading"}
