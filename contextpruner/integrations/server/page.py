@@ -43,15 +43,17 @@ RULES = {
     "target_recall": "share of what answers",
 }
 FORM_STYLE = """
+.name { margin-bottom: 1rem; }
 form { display: grid; gap: .9rem; margin: 0 0 2rem; }
 label { display: grid; gap: .3rem; font-size: .88rem; color: var(--soft); }
 .switch label { display: inline; }
 input:not([type]), input[type=password], textarea, select { font: inherit; color: var(--ink);
-  background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .65rem; width: 100%; }
+  background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .65rem;
+  width: 100%; min-height: 2.7rem; }
 textarea { resize: vertical; min-height: 11rem; line-height: 1.5; }
 .row { display: flex; flex-wrap: wrap; gap: .9rem; align-items: end; } .row label { flex: 1 1 9rem; }
 button { font: inherit; font-weight: 600; color: #fff; background: #1d7a4f; border: 0; border-radius: .4rem;
-  padding: .55rem 1.5rem; cursor: pointer; } button:hover { background: #17633f; }
+  padding: 0 1.5rem; min-height: 2.7rem; cursor: pointer; } button:hover { background: #17633f; }
 :is(input, textarea, select, button):focus-visible { outline: 2px solid var(--kept); outline-offset: 2px; }
 .wrong { border-left: 4px solid #c0392b; padding: .5rem .9rem; background: var(--card); margin: 0 0 1.4rem;
   overflow-wrap: anywhere; }
@@ -107,6 +109,8 @@ def _rules(given: Mapping[str, str]) -> dict[str, object]:
     if rule not in RULES:
         raise RefusedError(422, f"want a rule among {', '.join(filter(None, RULES))}")
     if not rule:
+        if value:
+            raise RefusedError(422, "A number wants to know what it counts: choose what is kept by it.")
         return {}
     try:
         return {rule: int(value) if rule in ("top_k", "max_tokens") else float(value)}
@@ -137,7 +141,8 @@ def _page(service: Service, given: Mapping[str, str], below: str, status: int) -
 <style>{STYLE}{FORM_STYLE}</style>
 </head>
 <body><div class="all">
-<form method="post" action="/" accept-charset="utf-8">
+<p class="tag name">contextpruner, labeler {html_text(type(service.pruner.labeler).__name__)}</p>
+<form method="post" action="/#result" accept-charset="utf-8">
 <label>Question<input name="question" value="{question}" dir="auto" required></label>
 <label><span>Documents, a line of <code>{BETWEEN}</code> between two</span>
 <textarea name="documents" rows="9" dir="auto" required>
@@ -150,7 +155,9 @@ def _page(service: Service, given: Mapping[str, str], below: str, status: int) -
 <button>Prune</button>
 </div>
 </form>
+<div id="result">
 {below}
+</div>
 </div></body>
 </html>
 """

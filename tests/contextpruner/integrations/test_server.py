@@ -326,7 +326,13 @@ def test_the_page_shows_what_is_kept_and_escapes_what_is_given() -> None:
 
     async def run() -> list[httpx2.Response]:
         async with serving() as (client, _):
-            wrong = [{**form, "value": "x"}, {**form, "rule": "no"}, {"documents": TEXT}, {}]
+            wrong = [
+                {**form, "value": "x"},
+                {**form, "rule": "no"},
+                {**form, "rule": "", "value": "1"},
+                {"documents": TEXT},
+                {},
+            ]
             answers = [await client.get("/"), await client.post("/", data={**form, "value": "1"})]
             return [*answers, *[await client.post("/", data=one) for one in wrong]]
 
@@ -337,5 +343,5 @@ def test_the_page_shows_what_is_kept_and_escapes_what_is_given() -> None:
     assert "<script" not in shown.text
     assert "<b>" not in shown.text
     assert "script" not in shown.headers["content-security-policy"]
-    assert [answer.status_code for answer in wrong] == [422] * 4
+    assert [answer.status_code for answer in wrong] == [422] * 5
     assert all('role="alert"' in answer.text for answer in wrong)
