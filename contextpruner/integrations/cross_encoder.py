@@ -50,7 +50,7 @@ class PruningCrossEncoder:
         change nothing.
         """
         is_single = bool(inputs) and isinstance(inputs[0], str)
-        pairs: Sequence[Pair] = [inputs] if is_single else inputs  # type: ignore[list-item, assignment]
+        pairs: Sequence[Pair] = [inputs] if is_single else inputs  # type: ignore[list-item]
         groups: dict[str, list[int]] = {}
         for place, pair in enumerate(pairs):
             if len(pair) != 2:

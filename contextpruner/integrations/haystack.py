@@ -84,18 +84,18 @@ class DocumentPruner:
         max_tokens: int | None = None,
     ) -> dict[str, list[Document]]:
         """As `run`, in a thread, so that several run at once."""
-        return await asyncio.to_thread(self.run, query, documents, top_k, threshold, max_tokens)  # type: ignore[no-any-return]
+        return await asyncio.to_thread(self.run, query, documents, top_k, threshold, max_tokens)
 
     def to_dict(self) -> dict[str, object]:
         """The component as its pipeline is written."""
         rules = {name: list(value) if isinstance(value, tuple) else value for name, value in self.rules.items()}
         fields = {"labeler": self.labeler, "splitter": self.splitter, "rules": rules, "keep_empty": self.keep_empty}
-        return default_to_dict(self, **fields)  # type: ignore[no-any-return]
+        return default_to_dict(self, **fields)
 
     @classmethod
     def from_dict(cls, data: dict[str, object]) -> DocumentPruner:
         """The component that `to_dict` wrote."""
-        return default_from_dict(cls, data)  # type: ignore[no-any-return]
+        return default_from_dict(cls, data)
 
 
 def _policy(rules: RuleValues) -> Policy:

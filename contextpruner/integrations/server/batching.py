@@ -102,7 +102,8 @@ class Batcher:
 
     def _next(self) -> list[tuple[Asked, asyncio.Future[Result]]]:
         """The next batch; requests that nobody waits for any more are left out."""
-        batch, size = [], 0
+        batch: list[tuple[Asked, asyncio.Future[Result]]] = []
+        size = 0
         while self._waiting and len(batch) < self.max_batch:
             asked, future = self._waiting[0]
             if batch and size + asked.n_characters > CHARACTERS:

@@ -46,5 +46,6 @@ class ServerSettings:
     def policy_for(self, given: Mapping[str, object]) -> Policy:
         """The server's policy with what a request gives; its rule takes the place of the server's rules."""
         names_rule = any(given.get(rule) is not None for rule in RULES)
-        base = replace(self.policy, **dict.fromkeys(RULES)) if names_rule else self.policy
-        return replace(base, **given)  # type: ignore[arg-type]
+        none: dict[str, object] = dict.fromkeys(RULES) if names_rule else {}
+        # a threshold and a target recall exclude each other, so that the rules change places in one step
+        return replace(self.policy, **(none | dict(given)))  # type: ignore[arg-type]

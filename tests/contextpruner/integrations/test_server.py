@@ -174,8 +174,10 @@ def test_a_full_queue_and_a_closing_server_say_when_to_come_again() -> None:
             closing = asyncio.create_task(service.batcher.close())
             await asyncio.sleep(0)
             late, health = await posted(client, BODY), await client.get("/health")
+            assert not closing.done()
             released.set()
             await closing
+            assert service.batcher.n_waiting == 0
             return await asyncio.gather(*tasks), late, health
 
     answers, late, health = asyncio.run(run())
