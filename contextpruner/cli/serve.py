@@ -14,6 +14,7 @@ from contextpruner.decisions.rules import Policy
 from contextpruner.decisions.token_counter import counter_from, estimate_tokens
 from contextpruner.documents.cache import DocumentCache
 from contextpruner.pruner import ContextPruner
+from prunekernels.io.paths import read_regular
 
 # a key is a line, and a file of keys is small
 MOST_READ = 1 << 20
@@ -72,9 +73,8 @@ def serve(
 
 def read_keys(file: Path) -> tuple[str, ...]:
     """The lines of `file` that are not empty; raises ValueError where there is none."""
-    if file.stat().st_size > MOST_READ:
-        raise ValueError(f"{file}: want a small file with an API key a line")
-    keys = tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
+    lines = read_regular(file, MOST_READ).decode().splitlines()
+    keys = tuple(line.strip() for line in lines if line.strip())
     if not keys:
         raise ValueError(f"{file}: want an API key a line, got an empty file")
     return keys

@@ -73,7 +73,7 @@ class Gate:
             self.held -= request.held
             self._note(scope, request)
 
-    async def _answered(self, scope: Scope, headers: Headers, receive: Receive, send: Send, request: _Request) -> None:  # noqa: PLR0913 - ASGI's three
+    async def _answered(self, scope: Scope, headers: Headers, receive: Receive, send: Send, request: _Request) -> None:
         try:
             if (scope["method"], scope["path"]) not in OPEN and not is_known(headers, self.settings.api_keys):
                 raise RefusedError(401, "want an API key in the header Authorization: Bearer KEY")

@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproces
 
 def connected(port: int, body: bytes, n_sent: int) -> socket.socket:
     """A connection on which the head of a request and the first bytes of its body were sent."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     head = f"POST /v1/prune HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     connection.sendall(f"{head}Authorization: Bearer a-key\r\n\r\n".encode() + body[:n_sent])
     return connection
@@ -66,7 +66,7 @@ def answered(connection: socket.socket) -> bytes:
 def test_slow_clients_block_nobody(server: tuple[subprocess.Popen[str], int]) -> None:
     port = server[1]
     slow = [connected(port, BODY, 10) for _ in range(50)]
-    client = PruneClient(f"http://127.0.0.1:{port}", api_key="a-key", timeout=20)
+    client = PruneClient(f"http://127.0.0.1:{port}", api_key="a-key", timeout=60)
     result = client.prune(QUESTION, [{"text": TEXT, "id": "a", "metadata": {"url": "x"}}], top_k=1)
     direct = ContextPruner("bm25").prune(QUESTION, [{"text": TEXT, "id": "a", "metadata": {"url": "x"}}], top_k=1)
     assert result == json.loads(json.dumps({k: v for k, v in direct.to_dict().items() if k != "labelling_ms"}))
@@ -100,7 +100,7 @@ def test_a_stopping_server_finishes_what_it_accepted(server: tuple[subprocess.Po
     connection = connected(port, BODY, 10)
     time.sleep(0.3)
     process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
@@ -113,4 +113,4 @@ def test_a_stopping_server_finishes_what_it_accepted(server: tuple[subprocess.Po
     answer = answered(connection)
     assert answer.startswith(b"HTTP/1.1 200")
     assert KEPT.encode() in answer
-    assert process.wait(20) in (0, -signal.SIGTERM)
+    assert process.wait(60) in (0, -signal.SIGTERM)
