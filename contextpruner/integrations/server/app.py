@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import JsonValue
 
+from contextpruner.decisions.rules import Policy
 from contextpruner.integrations.server.dialects import rerank_routes
 from contextpruner.integrations.server.forms import PruneAnswer, PruneRequest, ShadowedAnswer
 from contextpruner.integrations.server.gate import Gate
@@ -26,12 +27,13 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
 
 
 def create_app(pruner: ContextPruner, settings: ServerSettings | None = None) -> FastAPI:
-    """An ASGI application around `pruner`, which it alone should use; a labeler's model is loaded when it starts."""
+    """An ASGI application around `pruner`, which it alone should use; a model is loaded when it starts."""
     service = Service(pruner, settings or ServerSettings())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        pruner.labeler.prepare()
+        # what loads at its first use, a model or stemmers, is there before the first request
+        pruner.prune("Is it warm?", ["It is warm."], Policy(top_k=1))
         service.batcher.open()
         yield
         await service.batcher.close()

@@ -6,11 +6,13 @@ import asyncio
 import json
 import logging
 import random
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from contextpruner import ContextPruner, DocumentCache, Policy
+from contextpruner.cli.serve import read_keys
 from contextpruner.integrations.server.json_log import JsonLines
 from contextpruner.integrations.server.settings import ServerSettings
 from contextpruner.integrations.server.shadow import NEAREST, leaning
@@ -213,6 +215,23 @@ def test_keys() -> None:
             return [answer.status_code for answer in answers]
 
     assert asyncio.run(others()) == [200, 200, 401, 401, 401, 200]
+
+
+def test_keys_are_read_a_line_each(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(" one \n\ntwo")
+    assert read_keys(file) == ("one", "two")
+    file.write_text("\n")
+    with pytest.raises(ValueError, match="want an API key a line"):
+        read_keys(file)
+
+
+@pytest.mark.parametrize(
+    "given", [{"max_queue": 0}, {"max_batch": True}, {"body_seconds": float("nan")}, {"api_keys": ("a", " ")}]
+)
+def test_settings_that_are_none_are_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=[*given][0]):
+        ServerSettings(**given)  # type: ignore[arg-type]
 
 
 def test_rules_of_the_server_hold_where_a_request_gives_none() -> None:
