@@ -19,6 +19,7 @@ from contextpruner.labelers.bm25 import Bm25
 KEPT = "The dome was engineered by Brunelleschi. "
 TEXT = f"{KEPT}It rains in May."
 QUESTION = "Who engineered the dome?"
+BODY: dict[str, object] = {"question": QUESTION, "documents": [TEXT]}
 HOLD, POISON = "hold the dome", "poison in the dome"
 released = threading.Event()
 
@@ -49,3 +50,8 @@ async def serving(
         httpx2.AsyncClient(transport=transport, base_url="http://server", timeout=60) as client,
     ):
         yield client, app.state.service
+
+
+async def posted(client: httpx2.AsyncClient, body: object, path: str = "/v1/prune") -> httpx2.Response:
+    """The answer to `body` as JSON."""
+    return await client.post(path, json=body)
