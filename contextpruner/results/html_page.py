@@ -50,18 +50,21 @@ body:has(.only-kept:checked) :is(.drop, .none-kept) { display: none; }
 
 def html_page(result: Result) -> str:
     """`result` as one HTML page."""
-    question = html_text(result.question.strip())
+    return framed(f"{result.question.strip()} - contextpruner", STYLE, html_body(result))
+
+
+def html_body(result: Result) -> str:
+    """What `html_page` shows, for a page that has `STYLE` already."""
     documents = "\n".join(_article(index, document) for index, document in enumerate(result.documents))
-    body = f"""<header>
+    return f"""<header>
 <p class="tag">Question</p>
-<h1 dir="auto">{question}</h1>
+<h1 dir="auto">{html_text(result.question.strip())}</h1>
 {_totals(result)}
 </header>
 {LEGEND}
 <main>
 {documents}
 </main>"""
-    return framed(f"{result.question.strip()} - contextpruner", STYLE, body)
 
 
 CLASSES: dict[str, str] = {**dict.fromkeys(("code", "fence", "table_row"), "mono"), "heading": "heading"}
