@@ -19,6 +19,7 @@ from contextpruner.integrations.server.service import Service
 from contextpruner.results.html_page import STYLE, html_body
 from contextpruner.results.result import Result
 from prunekernels.io.escape import CONTENT_SECURITY_POLICY, html_text
+from prunekernels.io.html_page import STYLE as COMMON_STYLE
 
 # a line of this between two documents
 BETWEEN = "---"
