@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -94,13 +93,18 @@ def main() -> None:
     standard = standard_of(recipe, tower, sprites["train"])
     wanted = [shard for shard in shards_of(recipe) if not shard.folder(recipe.data).exists()]
     started, done, total = time.monotonic(), 0, sum(len(shard.numbers) for shard in wanted)
-    for shard in wanted:
-        made = run(shard, tower, sprites[shard.pictures.split], standard)
-        with atomic_folder(shard.folder(recipe.data), KIND) as folder:
-            save_file(made, folder / "shard.safetensors")
-        done += len(shard.numbers)
-        seconds = time.monotonic() - started
-        print(f"{done} of {total} pictures, {done / seconds:.1f} a second", flush=True)
+    with ThreadPoolExecutor(1) as painter:
+        # the next shard is painted while the tower works
+        painted = [painter.submit(painted_scenes, shard, sprites[shard.pictures.split]) for shard in wanted[:1]]
+        for place, shard in enumerate(wanted):
+            drawn = painted.pop().result()
+            for later in wanted[place + 1 : place + 2]:
+                painted.append(painter.submit(painted_scenes, later, sprites[later.pictures.split]))
+            with atomic_folder(shard.folder(recipe.data), KIND) as folder:
+                save_file(run(drawn, tower, standard), folder / "shard.safetensors")
+            done += len(drawn)
+            seconds = time.monotonic() - started
+            print(f"{done} of {total} pictures, {done / seconds:.1f} a second", flush=True)
 
 
 def standard_of(recipe: Recipe, tower: Tower, sprites: Sprites) -> Standard:
@@ -109,33 +113,31 @@ def standard_of(recipe: Recipe, tower: Tower, sprites: Sprites) -> Standard:
     if not path.exists():
         kinds = dict.fromkeys(one.kind for one in recipe.pictures)
         scenes = [Shard(Pictures("train", kind, (16, 16), N_STANDARD), 0, N_STANDARD) for kind in kinds]
-        hidden = [tower(batch) for shard in scenes for batch in _batches(_drawn(shard, sprites))]
+        hidden = [tower(batch) for shard in scenes for batch in _batches(painted_scenes(shard, sprites))]
         flat = torch.cat([one.float().flatten(0, 1) for one in hidden])
         with atomic_file(path) as temporary:
             save_file({"mean": flat.mean(0), "deviation": flat.std(0)}, temporary)
     return Standard.load(recipe.data)
 
 
-def run(shard: Shard, tower: Tower, sprites: Sprites, standard: Standard) -> dict[str, torch.Tensor]:
-    """Features and labels of a shard."""
-    drawn = [*_drawn(shard, sprites)]
+def painted_scenes(shard: Shard, sprites: Sprites) -> list[Drawn]:
+    """The pictures of a shard and what their patches show."""
+    one = shard.pictures
+    return [draw(draw_scene(one.kind, one.split, number, one.grid), sprites) for number in shard.numbers]
+
+
+def run(drawn: Sequence[Drawn], tower: Tower, standard: Standard) -> dict[str, torch.Tensor]:
+    """Features and labels of a shard's pictures."""
     features = [standard.stored(tower(batch)) for batch in _batches(drawn)]
     labels = torch.from_numpy(np.stack([one.labels for one in drawn]))
     return {"features": torch.cat(features), "labels": labels}
 
 
-def _drawn(shard: Shard, sprites: Sprites) -> Iterator[Drawn]:
-    one = shard.pictures
-    with ThreadPoolExecutor(1) as pool:
-        make = partial(draw_scene, one.kind, one.split, grid=one.grid)
-        yield from pool.map(lambda number: draw(make(number), sprites), shard.numbers)
-
-
-def _batches(drawn: Sequence[Drawn] | Iterator[Drawn]) -> Iterator[torch.Tensor]:
+def _batches(drawn: Sequence[Drawn]) -> Iterator[torch.Tensor]:
     """Pixels uint8 [n, 3, height, width]."""
-    pixels = [torch.from_numpy(np.array(one.picture)).permute(2, 0, 1) for one in drawn]
-    for first in range(0, len(pixels), BATCH):
-        yield torch.stack(pixels[first : first + BATCH])
+    for first in range(0, len(drawn), BATCH):
+        pixels = [np.array(one.picture).transpose(2, 0, 1) for one in drawn[first : first + BATCH]]
+        yield torch.from_numpy(np.stack(pixels))
 
 
 if __name__ == "__main__":

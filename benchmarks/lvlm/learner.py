@@ -110,12 +110,12 @@ def config(recipe: Recipe, vision: Dinov2Config) -> LlavaConfig:
 
 
 def vision_config(tower: Path, blocks: int) -> Dinov2Config:
-    """That of the tower in a folder, cut."""
+    """That of the tower in a folder, cut; it does not say where it lay."""
     from transformers import Dinov2Config
 
     found = Dinov2Config.from_pretrained(tower)
-    found.num_hidden_layers = blocks
-    return found
+    sizes = ("hidden_size", "num_attention_heads", "image_size", "patch_size", "mlp_ratio", "layer_norm_eps")
+    return Dinov2Config(num_hidden_layers=blocks, **{name: getattr(found, name) for name in sizes})
 
 
 def new_learner(recipe: Recipe) -> Learner:

@@ -52,10 +52,8 @@ def _regions(scene: Scene, draw: random.Random) -> list[Question]:
     asked = [(item.cell, item.name) for item in scene.objects]
     empty = [(row, column) for row in range(3) for column in range(3) if (row, column) not in scene.covered]
     if empty and draw.random() < 0.6:
-        found.append((draw.choice(empty), "nothing"))
-    return [
-        Question("region", f"what is in the {ROWS[row]} {COLUMNS[column]} ?", name) for (row, column), name in found
-    ]
+        asked.append((draw.choice(empty), "nothing"))
+    return [Question("region", f"what is in the {ROWS[row]} {COLUMNS[column]} ?", it) for (row, column), it in asked]
 
 
 def _counts(scene: Scene, draw: random.Random) -> list[Question]:

@@ -37,8 +37,8 @@ class DecoderSettings:
 class TrainingSettings:
     """`steps` may be raised later, as long as the rate has not begun to fall; the rest is the run's for good."""
 
-    steps: int = 9000
-    batch_tokens: int = 6400
+    steps: int = 4500
+    batch_tokens: int = 4000
     learning_rate: float = 2e-3
     warm_up: int = 200
     decay: float = 0.3

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # drawings of Unicode's emoji by class: code points, as their packages name the files
 EMOJI = {
     "cat": ("1f431", "1f63a", "1f638", "1f639", "1f63c", "1f640"),
@@ -34,80 +39,13 @@ ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
 PLACES = tuple(f"{row} {column}" for row in ROWS for column in COLUMNS)
 # words of a relation, and the step to the neighbour that is asked for: rows, columns
 RELATIONS = {"left of": (0, -1), "right of": (0, 1), "above": (-1, 0), "below": (1, 0)}
-SIGN_WORDS = tuple(
-    [
-        "stop",
-        "open",
-        "exit",
-        "sale",
-        "taxi",
-        "menu",
-        "post",
-        "park",
-        "rent",
-        "late",
-        "meal",
-        "line",
-        "time",
-        "note",
-        "item",
-        "tool",
-        "road",
-        "lane",
-        "east",
-        "sun",
-        "one",
-        "ten",
-        "art",
-        "car",
-        "pet",
-        "tea",
-        "ice",
-        "oil",
-        "map",
-        "net",
-        "ton",
-        "ear",
-        "air",
-        "arm",
-        "toe",
-        "sea",
-        "pen",
-        "pan",
-        "cap",
-        "cup",
-        "mill",
-        "lamp",
-        "pile",
-        "role",
-        "moat",
-        "sole",
-    ]
+SIGN_WORDS = _words(
+    "stop open exit sale taxi menu post park rent late meal line time note item tool road lane east sun one ten art "
+    "car pet tea ice oil map net ton ear air arm toe sea pen pan cap cup mill lamp pile role moat sole"
 )
 
 PAD, UNKNOWN, IMAGE, USER, ASSISTANT, END = SPECIAL = ("<pad>", "<unk>", "<image>", "<user>", "<assistant>", "</s>")
-_PLAIN = [
-    "what",
-    "is",
-    "in",
-    "the",
-    "how",
-    "many",
-    "are",
-    "there",
-    "color",
-    "which",
-    "digit",
-    "number",
-    "word",
-    "on",
-    "sign",
-    "nothing",
-    "of",
-    "above",
-    "below",
-    "?",
-]
+_PLAIN = _words("what is in the how many are there color which digit number word on sign nothing of above below ?")
 TOKENS = tuple(
     dict.fromkeys(
         (
