@@ -97,14 +97,16 @@ def right(learner: Learner, examples: Sequence[Example], settings: TrainingSetti
         batch = pack(own, [Seen(torch.arange(len(one.features))) for one in own])
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bfloat16"):
             said = learner(batch)
-        is_right = said.logits.argmax(-1) == said.targets
-        answers = [[True] * len(one.questions) for one in own]
-        numbers = batch.question[said.rows, said.places]
-        for row, number, hit in zip(said.rows.tolist(), numbers.tolist(), is_right.tolist(), strict=True):
-            answers[row][number - 1] &= hit
-        found += answers
+        hits, numbers = said.logits.argmax(-1) == said.targets, batch.question[said.rows, said.places]
+        for row, one in enumerate(own):
+            found.append(whole_answers(hits[said.rows == row], numbers[said.rows == row], len(one.questions)))
     learner.train(was_training)
     return found
+
+
+def whole_answers(hits: torch.Tensor, numbers: torch.Tensor, n: int) -> list[bool]:
+    """Of `n` questions, numbered from 1 on, those of which every token is one of `hits`."""
+    return [bool(hits[numbers == number].all()) for number in range(1, n + 1)]
 
 
 def blind(asked: Sequence[Sequence[Question]]) -> dict[str, str]:

@@ -56,9 +56,40 @@ class Packed:
     @property
     def mask(self) -> torch.Tensor:
         """Who sees whom, bool [B, 1, S, S]."""
-        own, n = self.question, self.question.shape[1]
-        is_seen = (own[:, None, :] == 0) | (own[:, None, :] == own[:, :, None])
-        return (is_seen & torch.ones(n, n, dtype=torch.bool).tril())[:, None]
+        return block_mask(self.question)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Questions and answers in one line of L tokens, int64 [L] each, as `Packed` has them."""
+
+    text: torch.Tensor
+    positions: torch.Tensor
+    question: torch.Tensor
+    targets: torch.Tensor
+
+
+def block_mask(question: torch.Tensor) -> torch.Tensor:
+    """Who sees whom where token s of row b belongs to `question` [B, S]: itself and what is before it, of its own."""
+    n = question.shape[1]
+    is_seen = (question[:, None, :] == 0) | (question[:, None, :] == question[:, :, None])
+    return (is_seen & torch.ones(n, n, dtype=torch.bool).tril())[:, None]
+
+
+def asked_behind(questions: Sequence[Question], behind: int) -> Asked:
+    """Each question with its answer, from position `behind` on."""
+    text: list[int] = []
+    positions: list[int] = []
+    numbers: list[int] = []
+    targets: list[int] = []
+    for number, one in enumerate(questions, 1):
+        asked, told = [*ids_of(one.text), IDS[ASSISTANT]], [*ids_of(one.answer), IDS[END]]
+        tokens = asked + told[:-1]
+        text += tokens
+        positions += range(behind, behind + len(tokens))
+        numbers += [number] * len(tokens)
+        targets += [IGNORED] * (len(asked) - 1) + told
+    return Asked(*(torch.tensor(own) for own in (text, positions, numbers, targets)))
 
 
 def pack(examples: Sequence[Example], seen: Sequence[Seen]) -> Packed:
@@ -77,17 +108,13 @@ def pack(examples: Sequence[Example], seen: Sequence[Seen]) -> Packed:
 
 
 def _row(example: Example, seen: Seen) -> tuple[torch.Tensor, ...]:
-    n_all, n_left = len(example.features), len(seen.patches)
-    text, question = [IDS[USER]], [0] * (1 + n_left)
-    targets = [IGNORED] * (1 + n_left)
+    n_left = len(seen.patches)
     places = torch.arange(n_left) if seen.is_compact else seen.patches
-    behind = 1 + (n_left if seen.is_compact else n_all)
-    positions = [0, *(places + 1).tolist()]
-    for number, one in enumerate(example.questions, 1):
-        asked, told = [*ids_of(one.text), IDS[ASSISTANT]], [*ids_of(one.answer), IDS[END]]
-        tokens = asked + told[:-1]
-        text += tokens
-        positions += range(behind, behind + len(tokens))
-        question += [number] * len(tokens)
-        targets += [IGNORED] * (len(asked) - 1) + told
-    return tuple(torch.tensor(own) for own in (text, positions, question, targets))
+    asked = asked_behind(example.questions, 1 + (n_left if seen.is_compact else len(example.features)))
+    before = torch.zeros(1 + n_left, dtype=torch.int64)
+    return (
+        torch.cat([torch.tensor([IDS[USER]]), asked.text]),
+        torch.cat([before[:1], places + 1, asked.positions]),
+        torch.cat([before, asked.question]),
+        torch.cat([before + IGNORED, asked.targets]),
+    )
