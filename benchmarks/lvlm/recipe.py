@@ -47,7 +47,7 @@ class TrainingSettings:
     thinned: float = 0.4
     least_kept: float = 0.25
     precision: str = "bfloat16"
-    validate_every: int = 1000
+    validate_every: int = 750
     save_every: int = 250
 
 

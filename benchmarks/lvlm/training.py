@@ -28,10 +28,12 @@ from benchmarks.lvlm import pool
 from benchmarks.lvlm.accuracy import accuracies
 from benchmarks.lvlm.learner import Learner, new_learner
 from benchmarks.lvlm.recipe import Recipe, TrainingSettings
+from benchmarks.lvlm.scene import KINDS
 from benchmarks.lvlm.state import Progress, load_state, read_progress, save_state
 from prunekernels.io.outputs import folder_lock
 
 TELL_EVERY = 20
+N_SEEN = 100
 CLIP = 1.0
 # what a run may be given another value of without being another run
 FREE = ("steps", "validate_every", "save_every")
@@ -88,7 +90,10 @@ def train(recipe: Recipe, *, minutes: float = math.inf, is_compiled: bool = Fals
             for layer in run.learner.decoder.layers:
                 layer.compile(dynamic=True)
         _forget_later(run)
-        grids, held_out = pool.load(recipe, "train"), pool.load(recipe, "validation")
+        grids = pool.load(recipe, "train")
+        held_out = {kind: pool.load(recipe, "validation", kind) for kind in KINDS}
+        # how far what is held out lies from what is seen
+        held_out["seen"] = [dataclasses.replace(grids[0], examples=grids[0].examples[:N_SEEN])]
         started, before, settings = time.monotonic(), run.progress.seconds, recipe.training
         for losses, size in _steps(run, grids):
             run.progress.seconds = before + time.monotonic() - started
@@ -98,7 +103,8 @@ def train(recipe: Recipe, *, minutes: float = math.inf, is_compiled: bool = Fals
             if step == level_steps(settings):
                 run.save("level")
             if step % settings.validate_every == 0 or step == settings.steps:
-                run.log({"step": step, "accuracy": accuracies(run.learner, held_out, settings)})
+                told = {kind: accuracies(run.learner, own, settings) for kind, own in held_out.items()}
+                run.log({"step": step, "accuracy": told})
             is_over = time.monotonic() - started > 60 * minutes
             if step % settings.save_every == 0 or is_over:
                 run.save()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,12 +12,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor, LlavaForConditionalGeneration, pipeline
 
 from benchmarks.lvlm.assembly import assemble
-from benchmarks.lvlm.export import FILE, export
+from benchmarks.lvlm.export import FILE, card, export
 from benchmarks.lvlm.features import SCALE, Standard
 from benchmarks.lvlm.learner import new_learner
 from benchmarks.lvlm.packing import Example, Seen, pack
 from benchmarks.lvlm.questions import Question
 from benchmarks.lvlm.recipe import Recipe
+from benchmarks.lvlm.state import Progress, save_state
 from benchmarks.lvlm.tower import Tower
 from benchmarks.lvlm.vocabulary import TOKENS
 
@@ -62,3 +65,13 @@ def test_other_weights_are_refused(recipe: Recipe, standard: Standard) -> None:
     save_file(weights, recipe.model / FILE)
     with pytest.raises(ValueError, match="language_model.norm"):
         assemble(recipe.model, recipe.tower, recipe.run.parent / "whole")
+
+
+def test_the_card_says_how_long_and_how_well(recipe: Recipe) -> None:
+    save_state(recipe.run / "state", new_learner(recipe), (), Progress(1234, 5400.0, 2000), "own")
+    row = {"pictures": "main", "question": "all", "asked": 50, "right": 0.914, "blind": 0.143}
+    recipe.data.joinpath("lvlm_accuracy.json").write_text(json.dumps([{"rows": []}, {"rows": [row]}]), "utf-8")
+    text = card(recipe.run, recipe.data)
+    assert "| main | all | 50 | 91.4% | 14.3% |" in text
+    assert "1234 steps, 1.5 hours" in text
+    assert not {"TABLE", "STEPS", "HOURS"} & {*text.split()}

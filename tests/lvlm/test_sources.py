@@ -42,12 +42,13 @@ def idx(array: np.ndarray) -> bytes:
 
 
 @pytest.fixture
-def downloads(tmp_path: Path) -> Path:
+def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sources, "N_TRAIN_DIGITS", 9)
     folder = tmp_path / "downloads"
     folder.mkdir()
     for style in sources.STYLES:
         names = [code for codes in EMOJI.values() for code in codes]
-        members = {f"package/img/{style}/64/{code}.png": noise(64, "RGBA") for code in names}
+        members = {f"package/img/{style}/64/{code}.png": noise(8, "RGBA") for code in names}
         archive(folder / f"emoji-datasource-{style}-16.0.0.tgz", members)
     digits = {}
     for digit in DIGITS:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.lvlm import pool
+from benchmarks.lvlm.accuracy import blind, whole_answers
 from benchmarks.lvlm.learner import Learner, new_learner
 from benchmarks.lvlm.packing import Example, Seen, pack
 from benchmarks.lvlm.questions import Question
@@ -101,3 +102,13 @@ def test_a_step_leaves_out_patches_of_both_policies(recipe: Recipe) -> None:
     again = pool.step_batch(grids, with_training(recipe, thinned=1.0), 7)
     assert again.text.equal(batches[7].text)
     assert again.features.equal(batches[7].features)
+
+
+def test_an_answer_is_right_where_all_its_tokens_are() -> None:
+    hits, numbers = torch.tensor([True, True, True, False, True]), torch.tensor([1, 1, 2, 2, 3])
+    assert whole_answers(hits, numbers, 3) == [True, False, True]
+
+
+def test_blind_says_the_most_frequent_answer_to_the_words() -> None:
+    asked = [[QUESTIONS[0], QUESTIONS[2]], [dataclasses.replace(QUESTIONS[0], answer="dog")], [QUESTIONS[0]]]
+    assert blind(asked) == {QUESTIONS[0].text: "cat", QUESTIONS[2].text: "2"}
