@@ -13,8 +13,8 @@ from benchmarks.harness import record
 from benchmarks.lvlm.assembly import assemble
 from benchmarks.lvlm.export import FILE
 from benchmarks.lvlm.retention.asking import ask
-from benchmarks.lvlm.retention.cases import RATIOS, Case, cases
-from benchmarks.lvlm.retention.costs import costs
+from benchmarks.lvlm.retention.cases import RATIOS, Case, cases, equal_flops
+from benchmarks.lvlm.retention.costs import costs, equal_budget
 from benchmarks.lvlm.retention.journal import Entry, Journal
 from benchmarks.lvlm.retention.subject import Picture, Subject, pictures
 from benchmarks.lvlm.retention.table import Row, rows
@@ -37,7 +37,8 @@ def main() -> None:
     n = SMALL_QUESTIONS if options.small else options.questions
     sprites = Sprites.load(options.sprites / options.split)
     asked = {kind: pictures(kind, options.split, n, sprites) for kind in KINDS}
-    wanted = cases(SMALL_RATIOS if options.small else RATIOS)
+    ratios = SMALL_RATIOS if options.small else RATIOS
+    wanted = cases(ratios) + [case for ratio in ratios for case in equal_flops(ratio, *equal_budget(subject, ratio))]
     made_by = f"{Checkpoint(options.whole).identity} {options.split} {n}"
     journal = Journal(options.journal, made_by)
     journal.path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,18 +7,19 @@ there looks good because the text has read the picture in the layers before.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import torch
 
-from prunekernels import registry
-from tokenpruner import BlockMethod, LayerContext, LayerMethod, PixelMethod, Stage, TokenMethod
+from prunekernels import budget, registry, spec
+from tokenpruner import LayerContext, LayerMethod, Method, TokenMethod
+from tokenpruner.base.layer_budget import BudgetedLayerMethod
+from tokenpruner.base.schedules.one_cut import OneCut
 from tokenpruner.base.token_method import METHODS, method_from_text
-from tokenpruner.methods.downsample import Downsample
 
 N_TOKENS, RATIOS, POSITIONS = 256, (0.5, 0.25, 0.11, 0.05), ("keep", "compact")
-RANDOM_INSIDE = "random_inside"
+FULL, DOWNSAMPLE, RANDOM_INSIDE = "full", "downsample", "random_inside"
+BASELINES = (DOWNSAMPLE, "random", "stride", "pool", RANDOM_INSIDE)
 # methods inside the decoder as they fit one of 4 layers
 FITTED = {
     "fastv": ("fastv:layer=1", "fastv:layer=2"),
@@ -40,16 +41,16 @@ LEFT_OUT = {
 
 
 @dataclass(frozen=True)
-class RandomInside(LayerMethod):
+class RandomInside(BudgetedLayerMethod):
     """A random choice before `layer`."""
 
-    n_keep: int = 64
     layer: int = 2
     seed: int = 0
 
-    def stages(self, n_layers: int) -> tuple[Stage, ...]:
+    @property
+    def schedule(self) -> OneCut:
         """One cut."""
-        return (Stage(self.layer, self.n_keep / N_TOKENS),)
+        return OneCut(self.layer)
 
     def importance(self, context: LayerContext) -> torch.Tensor:
         """Numbers drawn by what the tokens look like, so that every picture has its own."""
@@ -60,52 +61,76 @@ class RandomInside(LayerMethod):
 
 @dataclass(frozen=True)
 class Case:
-    """A method by its text, None for all tokens; `keep_ratio` of the tokens stay."""
+    """A method by its text, None for all tokens; `keep_ratio` of the tokens stay.
+
+    With `budget` "flops" the text says how many stay, at the FLOPs of a method that keeps those before the decoder.
+    """
 
     text: str | None = None
     keep_ratio: float = 1.0
     positions: str = "keep"
+    budget: str = "tokens"
 
     @property
     def name(self) -> str:
         """By which it is told from others."""
-        return "full" if self.text is None else f"{self.text} {self.keep_ratio:g} {self.positions}"
+        return FULL if self.text is None else f"{self.text} {self.keep_ratio:g} {self.positions}"
 
     def method(self) -> TokenMethod | None:
         """The method with its budget; raises ValueError where it cannot have these positions."""
         if self.text is None:
             return None
-        name, _, rest = self.text.partition(":")
-        n_keep = -int(-N_TOKENS * self.keep_ratio // 1)
+        name, fields = spec.parse(self.text)
+        if self.budget == "tokens":
+            fields |= self._tokens(_kind(name))
         if name == RANDOM_INSIDE:
-            layer = int(rest.removeprefix("layer="))
-            return RandomInside(n_keep=n_keep, layer=layer, positions=self.positions)  # type: ignore[arg-type]
-        kind = registry.load(METHODS, name, TokenMethod)
-        is_inside = issubclass(kind, LayerMethod)
-        made = method_from_text(self.text, None if is_inside else self.keep_ratio, n_keep if is_inside else None)
-        return dataclasses.replace(made, positions=self.positions)  # type: ignore[call-arg]
+            numbers = {key: float(value) if "." in value else int(value) for key, value in fields.items()}
+            return RandomInside(**numbers, positions=self.positions)  # type: ignore[arg-type]
+        return method_from_text(str(spec.Text(name, fields | {"positions": self.positions})))
+
+    def _tokens(self, kind: type[TokenMethod]) -> dict[str, str]:
+        if issubclass(kind, LayerMethod):
+            return {"n_keep": str(budget.n_keep(N_TOKENS, self.keep_ratio))}
+        return {"keep_ratio": str(self.keep_ratio)}
 
 
 def cases(ratios: tuple[float, ...] = RATIOS) -> list[Case]:
     """All tokens first, then the baselines, then the others."""
-    baselines = ("downsample", "random", "stride", "pool", RANDOM_INSIDE)
-    names = [*baselines, *(name for name in registry.names(METHODS) if name not in (*baselines, *LEFT_OUT))]
-    texts = [text for name in names for text in FITTED.get(name, (name,))]
     found = [Case()]
     for ratio in ratios:
         for positions in POSITIONS:
-            found += [Case(text, ratio, positions) for text in texts if positions in policies(text)]
+            found += [Case(text, ratio, positions) for text in _texts() if positions in policies(text)]
     return found
+
+
+def equal_flops(ratio: float, decoder_share: float, n_smaller: int) -> list[Case]:
+    """Where a method before the decoder keeps `ratio` of the tokens: others at its FLOPs.
+
+    Methods inside the decoder get its `decoder_share` of the decoder's, a smaller picture of `n_smaller` tokens costs
+    tower and decoder together no more.
+    """
+    found = [Case(f"{DOWNSAMPLE}:n_keep={n_smaller}", ratio, "compact", "flops")]
+    for text in _texts():
+        if issubclass(_kind(text.partition(":")[0]), BudgetedLayerMethod):
+            told = f"{text}{',' if ':' in text else ':'}flops_ratio={decoder_share:.4f}"
+            found += [Case(told, ratio, positions, "flops") for positions in policies(text)]
+    return found
+
+
+def _texts() -> list[str]:
+    names = [*BASELINES, *(name for name in registry.names(METHODS) if name not in (*BASELINES, *LEFT_OUT))]
+    return [text for name in names for text in FITTED.get(name, (name,))]
+
+
+def _kind(name: str) -> type[TokenMethod]:
+    return RandomInside if name == RANDOM_INSIDE else registry.load(METHODS, name, TokenMethod)
 
 
 def policies(text: str) -> tuple[str, ...]:
     """The positions that a method can have here: a smaller picture has those of a smaller picture."""
-    name = text.partition(":")[0]
-    kind = RandomInside if name == RANDOM_INSIDE else registry.load(METHODS, name, TokenMethod)
-    return ("compact",) if issubclass(kind, Downsample) else POSITIONS
+    return ("compact",) if text.partition(":")[0] == DOWNSAMPLE else POSITIONS
 
 
 def reads_text(method: TokenMethod) -> bool:
     """Whether what stays may hang on the question: then each question is a prompt of its own."""
-    is_blind = isinstance(method, BlockMethod | PixelMethod) or "text" not in getattr(method, "needs", ("text",))
-    return isinstance(method, LayerMethod) or not is_blind
+    return isinstance(method, LayerMethod) or (isinstance(method, Method) and "text" in method.needs)

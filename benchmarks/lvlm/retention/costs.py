@@ -13,13 +13,16 @@ from collections.abc import Sequence
 import torch
 
 from benchmarks.lvlm.retention.asking import hooked, prompt, sized
-from benchmarks.lvlm.retention.subject import Picture, Subject
+from benchmarks.lvlm.retention.subject import GRID, Picture, Subject
 from benchmarks.lvlm.scene import PATCH
+from prunekernels import budget
 from tokenpruner import Report, TokenMethod, prune
 from tokenpruner.models import vision_towers
-from tokenpruner.report.flops import tower_flops
+from tokenpruner.report.flops import layer_cost, tower_flops
 
 WARM_UP, ROUNDS = 1, 9
+# tokens of a prompt beside those of the picture
+N_TEXT = 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,3 +67,24 @@ def _run(subject: Subject, method: TokenMethod | None, inputs: dict[str, torch.T
     with prune(subject.whole, hooked(method)) as report:
         subject.whole(**inputs, use_cache=True, logits_to_keep=1)
     return report
+
+
+def equal_budget(subject: Subject, ratio: float) -> tuple[float, int]:
+    """The decoder's share of FLOPs where `ratio` of the tokens enter it, and the tokens of an equally dear picture.
+
+    That is the largest smaller picture for which tower and decoder together cost no more.
+    """
+    config, layers = subject.whole.config.text_config, subject.whole.model.language_model.layers
+    blocks = vision_towers.find(subject.whole.model.vision_tower).blocks
+    known = [cost for cost in (layer_cost(layer, config) for layer in layers) if cost is not None]
+
+    def decoder(n_tokens: int) -> int:
+        return sum(cost.flops(n_tokens + N_TEXT) for cost in known)
+
+    def tower(n_tokens: int) -> int:
+        return tower_flops(blocks, [n_tokens + 1] * len(blocks))
+
+    whole, left = GRID[0] * GRID[1], decoder(budget.n_keep(GRID[0] * GRID[1], ratio))
+    smaller = (side * side for side in range(GRID[0], 0, -1))
+    fits = next(n for n in smaller if tower(n) + decoder(n) <= tower(whole) + left)
+    return left / decoder(whole), fits

@@ -6,18 +6,17 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from benchmarks.lvlm.retention.cases import Case
+from benchmarks.lvlm.retention.cases import DOWNSAMPLE, FULL, Case
 from benchmarks.lvlm.retention.intervals import interval
 from benchmarks.lvlm.retention.journal import Entry
 from benchmarks.lvlm.retention.subject import Picture
 
-FULL = Case().name
 Marks = Sequence[Sequence[bool]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A method at a share of the tokens on pictures of a kind.
+    """A method at a share of the tokens on pictures of a kind, or at the FLOPs of that share (`budget`).
 
     `accuracy` and `retention`, its ratio to that of all tokens, have 95 % intervals. `easy` and `hard` are the
     accuracies on questions that a smaller picture of as many tokens answers and does not (Liao et al. 2025,
@@ -28,6 +27,7 @@ class Row:
     method: str
     keep_ratio: float
     positions: str
+    budget: str = "tokens"
     asked: int = 0
     accuracy: float | None = None
     accuracy_low: float | None = None
@@ -62,7 +62,7 @@ def rows(
     for kind, pictures in asked.items():
         for case in cases:
             entry = entries.get((case.name, kind))
-            smaller = entries.get((Case("downsample", case.keep_ratio, "compact").name, kind))
+            smaller = entries.get((Case(DOWNSAMPLE, case.keep_ratio, "compact").name, kind))
             full = entries.get((FULL, kind))
             if entry is not None and full is not None:
                 found.append(_row(case, pictures, entry, full.right, smaller.right if smaller else None))
@@ -70,7 +70,7 @@ def rows(
 
 
 def _row(case: Case, pictures: Sequence[Picture], entry: Entry, full: Marks, smaller: Marks | None) -> Row:
-    head = (entry.pictures, case.text or FULL, case.keep_ratio, case.positions)
+    head = (entry.pictures, case.text or FULL, case.keep_ratio, case.positions, case.budget)
     if entry.refused:
         return Row(*head, refused=entry.refused)
     kinds = [[one.kind for one in picture.questions] for picture in pictures]
