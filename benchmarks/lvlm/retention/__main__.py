@@ -66,7 +66,8 @@ def _entry(subject: Subject, case: Case, kind: str, own: list[Picture]) -> Entry
     try:
         method = case.method()
         right = [ask(subject, method, picture) for picture in own]
-        return Entry(case.name, kind, right, costs(subject, method, own))
+        # prompts about other kinds of picture are as long
+        return Entry(case.name, kind, right, costs(subject, method, own) if kind == KINDS[0] else None)
     except ValueError as error:
         return Entry(case.name, kind, [], refused=str(error))
 

@@ -10,6 +10,7 @@ from benchmarks.lvlm.retention.cases import DOWNSAMPLE, FULL, Case
 from benchmarks.lvlm.retention.intervals import interval
 from benchmarks.lvlm.retention.journal import Entry
 from benchmarks.lvlm.retention.subject import Picture
+from benchmarks.lvlm.scene import KINDS
 
 Marks = Sequence[Sequence[bool]]
 
@@ -61,11 +62,12 @@ def rows(
     found = []
     for kind, pictures in asked.items():
         for case in cases:
-            entry = entries.get((case.name, kind))
+            entry, costed = (entries.get((case.name, own)) for own in (kind, KINDS[0]))
             smaller = entries.get((Case(DOWNSAMPLE, case.keep_ratio, "compact").name, kind))
             full = entries.get((FULL, kind))
             if entry is not None and full is not None:
-                found.append(_row(case, pictures, entry, full.right, smaller.right if smaller else None))
+                whole = dataclasses.replace(entry, costs=costed.costs if costed else None)
+                found.append(_row(case, pictures, whole, full.right, smaller.right if smaller else None))
     return found
 
 
