@@ -6,7 +6,7 @@
     python -m benchmarks.lvlm.sources DOWNLOADS -o .models/lvlm_data/sprites     sprites out of four packages
     python -m benchmarks.lvlm.features benchmarks/lvlm/default.yaml              pictures through the frozen tower
     python -m benchmarks.lvlm.training benchmarks/lvlm/default.yaml              trains; stopped, it goes on
-    python -m benchmarks.lvlm.accuracy benchmarks/lvlm/default.yaml              held-out questions, beside a blind guess
+    python -m benchmarks.lvlm.accuracy benchmarks/lvlm/default.yaml              held-out questions, and blind
     python -m benchmarks.lvlm.export benchmarks/lvlm/default.yaml                what was trained: benchmarks/lvlm/model
     python -m benchmarks.lvlm.retention                                          every method: `make lvlm-bench`
 
