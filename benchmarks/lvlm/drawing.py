@@ -108,7 +108,7 @@ def _print(picture: Image.Image, sign: Item, split: str) -> list[Part]:
     left, top, room, height = sign.box
     name = chance.choice(FONTS[split])
     size = height * chance.uniform(0.85, 0.98)
-    shown = text if text.isdigit() or chance.random() < 0.3 else text.upper()
+    shown = text.upper()
     while (font := _font(name, round(size))).getlength(shown) > room - 8:
         size -= 1
     width = min(room, font.getlength(shown) + chance.uniform(8, 16))

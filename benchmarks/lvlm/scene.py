@@ -116,7 +116,7 @@ def _box(
 
 def _signs(draw: random.Random, split: str, size: tuple[int, int]) -> list[Item]:
     """Signs in other rows, of other colours."""
-    count = draw.choices((1, 2, 3), (0.2, 0.4, 0.4))[0]
+    count = draw.choices((1, 2, 3), (0.1, 0.35, 0.55))[0]
     rows, colours = draw.sample(range(3), count), draw.sample([*COLOURS], count)
     found = []
     for row, colour in zip(rows, colours, strict=True):
