@@ -25,7 +25,7 @@ from benchmarks.lvlm.recipe import Pictures, Recipe
 from benchmarks.lvlm.scene import draw_scene
 from benchmarks.lvlm.sprites import SPLITS, Sprites
 from benchmarks.lvlm.tower import Tower
-from prunekernels.io.outputs import atomic_file, atomic_folder
+from prunekernels.io.outputs import atomic_file, atomic_folder, folder_lock
 
 KIND, SCALE, SHARD, BATCH = "lvlm features", 16.0, 250, 25
 # pictures of each kind that mean and deviation are taken over
@@ -88,6 +88,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     recipe = Recipe.read(options.recipe)
+    with folder_lock(recipe.data, "making features in it"):
+        _make(recipe)
+
+
+def _make(recipe: Recipe) -> None:
     sprites = {split: Sprites.load(recipe.data / "sprites" / split) for split in SPLITS}
     tower = Tower.load(recipe.tower, recipe.blocks)
     standard = standard_of(recipe, tower, sprites["train"])
