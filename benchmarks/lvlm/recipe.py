@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from benchmarks.lvlm.scene import KINDS
 from benchmarks.lvlm.sprites import SPLITS
+from contextpruner.training.settings import read_settings
+from prunekernels.io.json_files import Fields
 from prunekernels.io.yaml_files import read_yaml
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,31 +67,52 @@ class Recipe:
     @staticmethod
     def read(path: Path) -> Recipe:
         """Raises ValueError for what is missing, unknown or of another type."""
-        found = read_yaml(path)
-        if not isinstance(found, dict):
-            raise ValueError(f"{path}: want a mapping")
-        wanted = {"data", "run", "tower", "model", "blocks", "seed", "decoder", "training", *SPLITS}
-        if found.keys() != wanted:
-            raise ValueError(f"{path}: want {', '.join(sorted(wanted))}, got {', '.join(sorted(found))}")
-        pictures = [one for split in SPLITS for row in found[split] for one in _pictures(path, split, row)]
+        file = read_settings(Fields(read_yaml(path), str(path)), RecipeFile)
+        rows = {"train": file.train, "validation": file.validation, "test": file.test}
         return Recipe(
-            **{name: Path(found[name]) for name in ("data", "run", "tower", "model")},
-            **{name: int(found[name]) for name in ("blocks", "seed")},
-            pictures=tuple(pictures),
-            decoder=_settings(path, DecoderSettings, found["decoder"]),
-            training=_settings(path, TrainingSettings, found["training"]),
+            data=Path(file.data),
+            run=Path(file.run),
+            tower=Path(file.tower),
+            model=Path(file.model),
+            blocks=file.blocks,
+            seed=file.seed,
+            pictures=tuple(one for split in SPLITS for row in rows[split] for one in row.pictures(split)),
+            decoder=file.decoder,
+            training=file.training,
         )
 
 
-def _pictures(path: Path, split: str, row: object) -> list[Pictures]:
-    if not isinstance(row, dict) or not {"grid"} < row.keys() <= {"grid", *KINDS}:
-        raise ValueError(f"{path}: want rows of {split} with a grid and numbers of {', '.join(KINDS)}, got {row!r:.80}")
-    rows, columns = row["grid"]
-    return [Pictures(split, kind, (rows, columns), row[kind]) for kind in KINDS if row.get(kind)]
+@dataclass(frozen=True)
+class Row:
+    """A line of the recipe: so many pictures of each kind, of one size."""
+
+    grid: tuple[int, ...]
+    main: int = 0
+    small: int = 0
+    reading: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.grid) != 2:
+            raise ValueError(f"want a grid as rows and columns, got {self.grid}")
+
+    def pictures(self, split: str) -> list[Pictures]:
+        """Those of a split."""
+        rows, columns = self.grid
+        return [Pictures(split, kind, (rows, columns), getattr(self, kind)) for kind in KINDS if getattr(self, kind)]
 
 
-def _settings(path: Path, kind: type[T], found: object) -> T:
-    known = {field.name: type(field.default) for field in fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(found, dict) or not found.keys() <= known.keys():
-        raise ValueError(f"{path}: want settings of {', '.join(known)}, got {found!r:.200}")
-    return kind(**{name: known[name](value) for name, value in found.items()})
+@dataclass(frozen=True)
+class RecipeFile:
+    """What a file says."""
+
+    data: str
+    run: str
+    tower: str
+    model: str
+    blocks: int
+    seed: int
+    train: tuple[Row, ...]
+    validation: tuple[Row, ...]
+    test: tuple[Row, ...]
+    decoder: DecoderSettings
+    training: TrainingSettings

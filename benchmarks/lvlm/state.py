@@ -36,7 +36,7 @@ def save_state(
     folder: Path, learner: nn.Module, optimizers: Sequence[torch.optim.Optimizer], progress: Progress, made_by: str
 ) -> None:
     """Write it into `folder`; `made_by` tells the run, so that no other one goes on."""
-    names = {parameter: name for name, parameter in learner.named_parameters()}
+    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in learner.named_parameters()}
     kept = {
         f"{kind}.{names[parameter]}": value.detach().clone()
         for optimizer in optimizers
@@ -67,8 +67,7 @@ def load_state(folder: Path, learner: nn.Module, optimizers: Sequence[torch.opti
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                own = {kind: value for kind, _, value in _of(kept, names[parameter])}
-                if own:
+                if own := _of(kept, names[parameter]):
                     optimizer.state[parameter] = own
     return progress
 
@@ -83,6 +82,6 @@ def load_learner(folder: Path, learner: nn.Module) -> None:
             parameter.copy_(weights[name])
 
 
-def _of(kept: dict[str, torch.Tensor], name: str) -> list[tuple[str, str, torch.Tensor]]:
-    found = [(*full.split(".", 1), value) for full, value in kept.items()]
-    return [(kind, rest, value) for kind, rest, value in found if rest == name]
+def _of(kept: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    """What is kept of the weight of a name, by its kind."""
+    return {full.partition(".")[0]: value for full, value in kept.items() if full.partition(".")[2] == name}

@@ -72,14 +72,14 @@ def rows(
 
 
 def _row(case: Case, pictures: Sequence[Picture], entry: Entry, full: Marks, smaller: Marks | None) -> Row:
-    head = (entry.pictures, case.text or FULL, case.keep_ratio, case.positions, case.budget)
+    row = Row(entry.pictures, case.text or FULL, case.keep_ratio, case.positions, case.budget)
     if entry.refused:
-        return Row(*head, refused=entry.refused)
+        return dataclasses.replace(row, refused=entry.refused)
     kinds = [[one.kind for one in picture.questions] for picture in pictures]
     low, high = interval(entry.right)
     kept_low, kept_high = interval(entry.right, full)
-    return Row(
-        *head,
+    told = dataclasses.replace(
+        row,
         asked=sum(map(len, entry.right)),
         accuracy=_share(entry.right),
         accuracy_low=low,
@@ -89,9 +89,10 @@ def _row(case: Case, pictures: Sequence[Picture], entry: Entry, full: Marks, sma
         retention_high=kept_high,
         easy=_share(entry.right, smaller, True),
         hard=_share(entry.right, smaller, False),
-        **_by_kind(entry.right, kinds),
-        **(dataclasses.asdict(entry.costs) if entry.costs else {}),
     )
+    more: dict[str, float] = _by_kind(entry.right, kinds)
+    more |= dataclasses.asdict(entry.costs) if entry.costs else {}
+    return dataclasses.replace(told, **more)  # type: ignore[arg-type]
 
 
 def _share(right: Marks, others: Marks | None = None, wanted: bool | None = None) -> float | None:
