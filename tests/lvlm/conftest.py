@@ -47,6 +47,11 @@ def sprites() -> Sprites:
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
+    """As `recipe_in` makes it."""
+    return recipe_in(tmp_path)
+
+
+def recipe_in(folder: Path) -> Recipe:
     """With a tower of three blocks of noise, and features of noise for its pictures."""
     from transformers import Dinov2Config, Dinov2Model
 
@@ -54,23 +59,23 @@ def recipe(tmp_path: Path) -> Recipe:
     config = Dinov2Config(
         hidden_size=WIDTH, num_attention_heads=2, num_hidden_layers=3, image_size=56, initializer_range=0.3
     )
-    Dinov2Model(config).save_pretrained(tmp_path / "tower")
-    (tmp_path / "recipe.yaml").write_text(RECIPE.format(folder=tmp_path), "utf-8")
-    recipe = Recipe.read(tmp_path / "recipe.yaml")
+    Dinov2Model(config).save_pretrained(folder / "tower")
+    (folder / "recipe.yaml").write_text(RECIPE.format(folder=folder), "utf-8")
+    recipe = Recipe.read(folder / "recipe.yaml")
     for shard in shards_of(recipe):
         n, (rows, columns) = len(shard.numbers), shard.pictures.grid
-        folder = shard.folder(recipe.data)
-        folder.mkdir(parents=True)
+        made = shard.folder(recipe.data)
+        made.mkdir(parents=True)
         stored = {
             "features": torch.randint(-99, 99, (n, rows * columns, WIDTH)).to(torch.int8),
             "labels": torch.randint(0, 5, (n, rows * columns, 4)).to(torch.uint8),
         }
         stored["labels"][..., 0] = torch.randint(0, len(CONTENTS), (n, rows * columns))
-        save_file(stored, folder / "shard.safetensors")
+        save_file(stored, made / "shard.safetensors")
     return recipe
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def standard() -> Standard:
     """Mean and deviation that halves can hold."""
     return Standard(torch.arange(WIDTH) / 4 - 1, torch.tensor([0.5, 2.0] * (WIDTH // 2)))

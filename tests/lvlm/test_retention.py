@@ -15,7 +15,6 @@ from benchmarks.lvlm.features import SCALE, Standard
 from benchmarks.lvlm.learner import new_learner
 from benchmarks.lvlm.packing import Example, Seen, pack
 from benchmarks.lvlm.questions import Question
-from benchmarks.lvlm.recipe import Recipe
 from benchmarks.lvlm.retention import asking
 from benchmarks.lvlm.retention.cases import LEFT_OUT, RANDOM_INSIDE, Case, cases, equal_flops
 from benchmarks.lvlm.retention.costs import Costs, costs, equal_budget
@@ -24,6 +23,7 @@ from benchmarks.lvlm.retention.journal import Entry, Journal
 from benchmarks.lvlm.retention.subject import Picture, Subject
 from benchmarks.lvlm.retention.table import rows
 from prunekernels import registry
+from tests.lvlm.conftest import recipe_in
 from tokenpruner.base.token_method import METHODS
 
 QUESTIONS = tuple(
@@ -35,7 +35,7 @@ QUESTIONS = tuple(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def asked() -> list[Picture]:
     """Two pictures of other brightness and colours."""
     draw = torch.Generator().manual_seed(0)
@@ -45,9 +45,10 @@ def asked() -> list[Picture]:
     ]
 
 
-@pytest.fixture
-def subject(recipe: Recipe, standard: Standard, asked: list[Picture]) -> Subject:
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory, standard: Standard, asked: list[Picture]) -> Subject:
     """A model that has learned the answers by heart."""
+    recipe = recipe_in(tmp_path_factory.mktemp("lvlm"))
     learner = new_learner(recipe)
     export(learner, recipe, standard, "card")
     made = Subject.load(assemble(recipe.model, recipe.tower, recipe.run.parent / "first"))
