@@ -20,7 +20,7 @@ NEAREST = 0.055
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: `style` is all, draw or own; points are share in (0, 1], mean, and the ends of the interval."""
+    """One line: `style` is whole, draw or own; points are share in (0, 1], mean, and the ends of the interval."""
 
     label: str
     style: str
@@ -75,7 +75,7 @@ def _drawn(curve: Curve, frame: Frame) -> str:
     tips = "; ".join(
         f"{percent(at)}: {number(mean)}, {number(low)} to {number(high)}" for at, mean, low, high in points
     )
-    if curve.style == "all":
+    if curve.style == "whole":
         # one point, which all others are held against
         share, mean, low, high = points[-1]
         points = [(frame.least_share, mean, low, high), (share, mean, low, high)]
@@ -86,7 +86,7 @@ def _drawn(curve: Curve, frame: Frame) -> str:
     upper = "L".join(f"{x:.1f} {high:.1f}" for x, _, _, high in places)
     lower = "L".join(f"{x:.1f} {low:.1f}" for x, _, low, _ in reversed(places))
     line = "L".join(f"{x:.1f} {mean:.1f}" for x, mean, _, _ in places)
-    dots = "" if curve.style == "all" else "".join(f"M{x:.1f} {mean:.1f}h0" for x, mean, _, _ in places)
+    dots = "" if curve.style == "whole" else "".join(f"M{x:.1f} {mean:.1f}h0" for x, mean, _, _ in places)
     # of one point alone the band is its interval
     bar = f"M{places[0][0]:.1f} {places[0][2]:.1f}V{places[0][3]:.1f}" if len(places) == 1 else ""
     return (

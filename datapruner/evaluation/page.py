@@ -30,10 +30,10 @@ svg .band { opacity: .16; stroke: none; } svg .mean { fill: none; stroke-width: 
 svg .dot { fill: none; stroke-width: 7; stroke-linecap: round; vector-effect: non-scaling-stroke; }
 .own .band { fill: var(--own); } .own .mean, .own .dot { stroke: var(--own); }
 .draw .band { fill: var(--draw); } .draw .mean, .draw .dot { stroke: var(--draw); }
-.all .band { fill: var(--all); } svg .all .mean { stroke: var(--all); stroke-dasharray: 6 4; }
+.whole .band { fill: var(--all); } .whole .mean { stroke: var(--all); stroke-dasharray: 6 4; }
 .legend .own i { background: var(--own); } .legend .draw i { background: var(--draw); }
-.legend .all i { background: var(--all); } figcaption .legend { margin: .2rem 0 0; }
-td.compared { white-space: nowrap; } td.compared small { display: block; min-width: 0; }
+.legend .whole i { background: var(--all); } figcaption .legend { margin: .2rem 0 0; }
+td.compared { white-space: nowrap; } td.compared small { display: block; min-width: 0; font-size: .78em; }
 b.better { color: var(--kept); } b.worse { color: var(--cut); } b { font-weight: 600; }
 tr.draw td { color: var(--soft); } h3 { margin: 1.3rem 0 .4rem; } .charts h3 { margin: 0; }
 """
@@ -78,7 +78,7 @@ def _cards(result: Result) -> str:
     whole = next(row for row in result.rows if row.way == ALL)
     direction = "higher is better" if result.higher_is_better else "lower is better"
     cards = [
-        (f"{name(result.quality)} of all rows", number(whole.mean), f"{_span(whole.low, whole.high)}, {direction}"),
+        (f"{name(result.quality)} of all rows", f"{whole.mean:.4f}", f"{_span(whole.low, whole.high)}, {direction}"),
         ("rows", f"{result.n_rows:,}", f"judged on {result.n_test_rows:,} others"),
         ("trainings of each kind", f"{result.seeds['training']:,}", f"of {result.steps:,} steps each"),
         ("margin", f"{result.margin:g}", "less is next to nothing"),
@@ -97,7 +97,7 @@ def _notes(notes: Sequence[str]) -> str:
 
 def _curves(result: Result) -> str:
     ways = list(dict.fromkeys(row.way for row in result.rows if row.way not in (ALL, RANDOM)))
-    base = [Curve("all rows", "all", _points(result, ALL)), Curve("random draw", "draw", _points(result, RANDOM))]
+    base = [Curve("all rows", "whole", _points(result, ALL)), Curve("random draw", "draw", _points(result, RANDOM))]
     own = [Curve(way, "own", _points(result, way)) for way in ways]
     frame = frame_of([*base, *own])
     figures = "".join(
@@ -116,7 +116,7 @@ def _points(result: Result, way: str) -> list[tuple[float, float, float, float]]
 
 def _tables(result: Result) -> str:
     baselines = list(dict.fromkeys(item.baseline for row in result.rows for item in row.against))
-    heads = "".join(f"<th>against {name(_told(item))}</th>" for item in baselines)
+    heads = "".join(f"<th>against<br>{name(_told(item))}</th>" for item in baselines)
     parts = []
     for title, rows in _by_budget(result):
         body = "".join(_row(row, baselines) for row in rows)
@@ -153,7 +153,7 @@ def _row(row: Row, baselines: Sequence[str]) -> str:
     cells = "".join(_compared(by.get(item)) for item in baselines)
     style = "" if row.is_candidate else ' class="draw"'
     return (
-        f'<tr{style}><td class="name">{name(_told(row.way), 120)}</td><td class="compared">{number(row.mean)}'
+        f'<tr{style}><td class="name">{name(_told(row.way), 120)}</td><td class="compared">{row.mean:.4f}'
         f"<small>{_span(row.low, row.high)}</small></td>{cells}</tr>"
     )
 
@@ -165,7 +165,7 @@ def _compared(against: Against | None) -> str:
     style = word if word in ("better", "worse") else "open"
     return (
         f'<td class="compared">{found.mean:+.4f} <b class="{style}">{word}</b>'
-        f"<small>{found.low:+.4f} to {found.high:+.4f}, p {_p(against.p_holm)}</small></td>"
+        f"<small>{found.low:+.4f} to {found.high:+.4f}</small><small>p {_p(against.p_holm)}</small></td>"
     )
 
 
@@ -236,7 +236,7 @@ def _told(way: str) -> str:
 
 
 def _span(low: float, high: float) -> str:
-    return f"{number(low)} to {number(high)}"
+    return f"{low:.4f} to {high:.4f}"
 
 
 def _p(value: float) -> str:
