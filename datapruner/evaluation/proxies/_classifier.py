@@ -48,18 +48,21 @@ class ClassifierTask(LabelledTask):
         return Classifier(body, width, self.n_classes).to(self.device)
 
     def steps(self, epochs: Iterator[np.ndarray], weights: np.ndarray | None) -> Iterator[Step]:
+        size, waiting = self.proxy.batch_size, np.zeros(0, np.int64)
         given = None if weights is None else torch.from_numpy(weights).to(self.device)
-        waiting = np.zeros(0, np.int64)
+
+        def step(some: np.ndarray) -> Step:
+            items = torch.from_numpy(some).to(self.device)
+            return Step(items, None if given is None else given[items])
+
         for rows in epochs:
+            # an epoch may be smaller than a step, which then has rows of several
             waiting = np.concatenate([waiting, rows])
-            whole = len(waiting) // self.proxy.batch_size * self.proxy.batch_size
-            # an epoch may be smaller than a batch, which then has rows of several
-            for part in torch.from_numpy(waiting[:whole]).to(self.device).split(self.proxy.batch_size):
-                yield Step(part, None if given is None else given[part])
+            whole = len(waiting) // size * size
+            yield from (step(waiting[start : start + size]) for start in range(0, whole, size))
             waiting = waiting[whole:]
         if len(waiting):
-            part = torch.from_numpy(waiting).to(self.device)
-            yield Step(part, None if given is None else given[part])
+            yield step(waiting)
 
     def loss(self, model: torch.nn.Module, step: Step) -> torch.Tensor:
         losses = torch.nn.functional.cross_entropy(
