@@ -35,26 +35,37 @@ class Corpora:
 def load_corpora(train: Source, test: Source, proxy: Proxy, tables: tuple[ScoreTable, ScoreTable | None]) -> Corpora:
     """Both corpora, of which `tables` have the vectors that they lack; raises ValueError where the proxy cannot be
     trained or judged on them."""
-    wanted = {part for part in proxy.needs if part != "images" or not proxy.vector_names()}
+    wanted = _needs(proxy)
     for source, name in ((train, "source"), (test, "test")):
         missing = [part for part in sorted(wanted) if not source.has(part)]
         if missing:
             raise ValueError(f"the proxy wants {missing[0]}: name the field of {name} that holds them")
-    found, groups = [], {}
-    for source, table in zip((train, test), tables, strict=True):
-        columns = set(table.vector_columns if table is not None else ()) & {*proxy.vector_names()}
-        parts = _Parts(wanted, [name for name in proxy.vector_names() if name not in columns])
-        for chunk in source.identified(parts.vectors):
-            parts.add(source, chunk)
-        for name in sorted(columns):
-            parts.of_vectors[name] = _column_vectors(table, name)
-        found.append(parts)
-        if source is train:
-            groups = {name: values for name, values in (("label", parts.names), ("group", parts.groups)) if values}
-    classes = _classes(found[0].labels)
-    rows = [parts.rows(classes) for parts in found]
+    one, two = (_read(source, proxy, table) for source, table in zip((train, test), tables, strict=True))
+    groups = {name: values for name, values in (("label", one.names), ("group", one.groups)) if values}
+    classes = _classes(one.labels)
     tokens = tables[0].read("rows", "tokens").to_numpy()
-    return Corpora(rows[0], rows[1], groups, tokens, _n_shared(*found))
+    return Corpora(one.rows(classes), two.rows(classes), groups, tokens, _n_shared(one, two))
+
+
+def load_rows(source: Source, proxy: Proxy) -> Rows:
+    """The rows of `source` alone, for a proxy that reads nothing else."""
+    found = _read(source, proxy, None)
+    return found.rows(_classes(found.labels))
+
+
+def _read(source: Source, proxy: Proxy, table: ScoreTable | None) -> _Parts:
+    columns = set(table.vector_columns if table is not None else ()) & {*proxy.vector_names()}
+    parts = _Parts(_needs(proxy), [name for name in proxy.vector_names() if name not in columns])
+    for chunk in source.identified(parts.vectors):
+        parts.add(source, chunk)
+    for name in sorted(columns):
+        parts.of_vectors[name] = _column_vectors(table, name)
+    return parts
+
+
+def _needs(proxy: Proxy) -> set[str]:
+    """Images stand for themselves only where no vectors do."""
+    return {part for part in proxy.needs if part != "images" or not proxy.vector_names()}
 
 
 class _Parts:

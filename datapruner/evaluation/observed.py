@@ -39,10 +39,11 @@ class ProxyTraining:
 
     def __call__(self, source: Source, seed: int) -> Predict:
         """What `train_ensemble` wants: answers of every row."""
-        logits, features = self._answers(seed)
+        logits, features = self.answers(seed)
         return lambda batch: _of_batch(batch, logits, features)
 
-    def _answers(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def answers(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Logits [n, C] of every row, and the inputs of the last layer [n, D], float32."""
         rows = np.arange(self.task.n_rows)
         if not self.is_held_out:
             return _answered(self.task, self._trained(rows, seed), rows)

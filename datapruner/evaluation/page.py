@@ -34,7 +34,7 @@ svg .dot { fill: none; stroke-width: 7; stroke-linecap: round; vector-effect: no
 .legend .own i { background: var(--own); } .legend .draw i { background: var(--draw); }
 .legend .whole i { background: var(--all); } figcaption .legend { margin: .2rem 0 0; }
 td.compared { white-space: nowrap; } td.compared small { display: block; min-width: 0; font-size: .78em; }
-b.better { color: var(--kept); } b.worse { color: var(--cut); } b { font-weight: 600; }
+.word { font-weight: 600; } .better { color: var(--kept); } .worse { color: var(--cut); }
 tr.draw td { color: var(--soft); } h3 { margin: 1.3rem 0 .4rem; } .charts h3 { margin: 0; }
 """
 
@@ -164,7 +164,7 @@ def _compared(against: Against | None) -> str:
     found, word = against.difference, against.word
     style = word if word in ("better", "worse") else "open"
     return (
-        f'<td class="compared">{found.mean:+.4f} <b class="{style}">{word}</b>'
+        f'<td class="compared">{found.mean:+.4f} <span class="word {style}">{word}</span>'
         f"<small>{found.low:+.4f} to {found.high:+.4f}</small><small>p {_p(against.p_holm)}</small></td>"
     )
 

@@ -78,7 +78,9 @@ def _evaluation(top: Fields, folder: Path) -> Evaluation:
 
 def _source(top: Fields, key: str, folder: Path, like: Source | None) -> Source:
     """A corpus of its own fields, or of those of `like`."""
-    given = top.values.get(key)
+    if not top.has(key):
+        raise ValueError(f"{top.place}: want a key {key!r}, got {', '.join(top.values) or 'none'}")
+    given = top.values[key]
     section = Fields({"path": given} if isinstance(given, str | list) else given, f"{top.place}: {key}")
     plain = [field.name for field in dataclasses.fields(Source)]
     section.only(plain)
