@@ -1,7 +1,7 @@
 """Fashion-MNIST, all 60,000 images: published selections against draws, with right labels and with a fifth wrong.
 
     apt install dataset-fashion-mnist
-    PYTHONPATH=.:kernels python -m benchmarks.studies.fashion_mnist --out FOLDER [--small]
+    PYTHONPATH=.:kernels python -m benchmarks.studies.fashion_mnist --out FOLDER [--small] [--data FOLDER]
 
 A small CNN is the proxy, and leaves what scorers read: logits of five short trainings (EL2N, GraNd), a record of one of
 twelve epochs (forgetting, AUM, DUAL), and its features behind an epoch, by which prototypes, moderate and D2 go. Labels
@@ -28,11 +28,11 @@ NOISE = 0.2
 PROXY = "cnn:vectors=pixels,channels=1,batch_size=128"
 
 
-def images(part: str, n: int) -> tuple[np.ndarray, np.ndarray]:
+def images(folder: Path, part: str, n: int) -> tuple[np.ndarray, np.ndarray]:
     """The first `n` images of "train" or "t10k", float32 [n, 784] in [0, 1], and their labels int64 [n]."""
-    with gzip.open(DATA / f"{part}-images-idx3-ubyte.gz") as file:
+    with gzip.open(folder / f"{part}-images-idx3-ubyte.gz") as file:
         pixels = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 784)[:n]
-    with gzip.open(DATA / f"{part}-labels-idx1-ubyte.gz") as file:
+    with gzip.open(folder / f"{part}-labels-idx1-ubyte.gz") as file:
         labels = np.frombuffer(file.read(), np.uint8, offset=8)[:n]
     return pixels.astype(np.float32) / 255, labels.astype(np.int64)
 
@@ -68,11 +68,11 @@ def candidates(is_noisy: bool) -> tuple[Candidate, ...]:
     return tuple(Candidate(name, (rule,)) for name, rule in rules.items())
 
 
-def study(out: Path, sizes: Sizes, is_noisy: bool, ratios: tuple[float, ...]) -> Evaluation:
-    """One setting."""
+def study(data: Path, out: Path, sizes: Sizes, is_noisy: bool, ratios: tuple[float, ...]) -> Evaluation:
+    """One setting of the files in `data`."""
     corpora = []
     for part, n in (("train", sizes.rows), ("t10k", sizes.test_rows)):
-        pixels, labels = images(part, n)
+        pixels, labels = images(data, part, n)
         if is_noisy and part == "train":
             labels = wrong_labels(labels, NOISE, 10)
         rows = {"id": [f"{part}-{row}" for row in range(len(labels))], "pixels": pixels, "label": labels}
@@ -95,11 +95,11 @@ def study(out: Path, sizes: Sizes, is_noisy: bool, ratios: tuple[float, ...]) ->
 
 
 def main() -> None:
-    options, sizes = arguments(__doc__, SMALL, RECORDED)
+    options, sizes = arguments(__doc__, SMALL, RECORDED, "data?")
     ratios, rows = RATIOS if options.is_recorded else SMALL_RATIOS, list[StudyRow]()
     for setting, is_noisy in (("right labels", False), (f"{NOISE:.0%} wrong labels", True)):
         out = options.out / setting.replace(" ", "-").replace("%", "")
-        rows += study_rows(setting, run(study(out, sizes, is_noisy, ratios), out / "evaluation"))
+        rows += study_rows(setting, run(study(options.data or DATA, out, sizes, is_noisy, ratios), out / "evaluation"))
     finish("fashion_mnist", rows, options.is_recorded)
 
 

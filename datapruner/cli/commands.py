@@ -256,7 +256,7 @@ def inspect(
 
 @app.command()
 def methods() -> None:
-    """List the scorers, embedders and selectors with their fields, and the engines."""
+    """List the scorers, embedders, selectors and proxies with their fields, and the engines."""
     with _clear_errors():
         console.show_methods()
 
