@@ -44,8 +44,8 @@ def planned(evaluation: Evaluation, corpora: Corpora, scored: Sequence[Scored], 
         found += [_of_candidate(evaluation, item, ratio, scored, f"{ratio:g}") for item in ranked]
     for item in evaluation.candidates:
         if item not in ranked:
-            own = _of_candidate(evaluation, item, None, scored, item.name)
-            found += _draws(evaluation, corpora, task, (item.name, None, [way.kept.spent for way in own.ways]))
+            own = _of_candidate(evaluation, item, None, scored, f"own {item.name}")
+            found += _draws(evaluation, corpora, task, (own.beside, None, [way.kept.spent for way in own.ways]))
             found.append(own)
     return found
 

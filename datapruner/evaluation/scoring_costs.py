@@ -1,7 +1,7 @@
 """Scoring for an evaluation: a table for each seed, what the proxy leaves for scorers, and the seconds that it took.
 
-A column's seconds are those of its own pass and of the trainings that it reads. A run that was killed counts what it
-finished; what was begun is done again and counted once.
+A column's seconds are those of its own pass and of the trainings that it reads. Of what a killed run had begun they are
+those of the run that ends it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from datapruner.evaluation.settings import Evaluation
 from datapruner.scoring.score import score
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.scoring.scorer import Scorer
-from datapruner.scoring.scorer_columns import method_name, scorers_by_column, text_form
+from datapruner.scoring.scorer_columns import scorers_by_column, text_form
 from datapruner.training.uid_slots import uid_keys
 from prunekernels.io.json_files import Fields
 from prunekernels.io.outputs import atomic_text
 
 RECORD, ENSEMBLE, HELD_OUT = "record", "ensemble", "held_out"
-# their probabilities must come from trainings that did not see the row
-OUT_OF_SAMPLE = ("label_error",)
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def _wanted(scorer: Scorer, columns: Mapping[str, Scorer]) -> str | None:
         return RECORD
     is_free = ENSEMBLE in fields and not getattr(scorer, ENSEMBLE) and getattr(scorer, "logits", "") == "logits"
     if is_free and "logits" not in columns:
-        return HELD_OUT if method_name(scorer) in OUT_OF_SAMPLE else ENSEMBLE
+        return HELD_OUT if getattr(scorer, "out_of_sample", False) else ENSEMBLE
     return None
 
 

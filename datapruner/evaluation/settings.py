@@ -106,6 +106,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         for ratio in self.keep_ratios:
             check_keep_ratio(ratio)
+        if len(set(self.keep_ratios)) < len(self.keep_ratios):
+            raise ValueError(f"want keep_ratios, each once, got {', '.join(map(str, self.keep_ratios))}")
         names = [candidate.name for candidate in self.candidates]
         taken = {name for name in names if names.count(name) > 1 or name in (ALL, RANDOM, *BASELINES)}
         if not names or taken:

@@ -200,6 +200,7 @@ def test_held_out_rows_that_are_none_are_told(small: Evaluation, tmp_path: Path)
         ({"candidates": (Candidate("x", (Rule("top", "el2n", 0.5),)),)}, "said by keep_ratios"),
         ({"candidates": (Candidate("x", (Rule("topp", "el2n"),)),)}, "has no 'topp'"),
         ({"keep_ratios": (0.0,)}, "keep_ratio"),
+        ({"keep_ratios": (0.5, 0.5)}, "each once"),
         ({"baselines": ("luck",)}, "want baselines among"),
         ({"steps": 0}, "steps of at least 1"),
         ({"checks": 13}, "checks of 1 to as many"),
