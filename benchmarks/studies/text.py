@@ -88,6 +88,7 @@ def study(texts: Path, out: Path, sizes: Sizes, is_small: bool) -> Evaluation:
         budget="tokens",
         baselines=("stratified", "rs2"),
         steps=sizes.steps,
+        checks=4,
         seeds=Seeds(sizes.seeds),
     )  # fmt: skip
 

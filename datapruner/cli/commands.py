@@ -205,7 +205,7 @@ def evaluate(
         if seeds is not None:
             read = dataclasses.replace(read, seeds=read.seeds.with_training(seeds))
         if steps is not None:
-            read = dataclasses.replace(read, steps=steps, checks=min(read.checks, steps))
+            read = dataclasses.replace(read, steps=steps)
         check_not_input(out, [settings])
         if dry_run:
             console.show_line(f"would train at most {n_trainings(read):,} times {read.steps:,} steps of {read.proxy}")

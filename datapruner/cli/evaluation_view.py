@@ -40,10 +40,14 @@ def show_result(result: Result, place: object) -> None:
         f"{whole.mean:.4f} ({whole.low:.4f} to {whole.high:.4f}), {result.seeds['training']} trainings of "
         f"{result.steps:,} steps"
     )
-    shown = Table("kept", "rows by", box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
-    shown.columns[0].justify = "right"
-    for head in (result.quality, "against random", "", "against all rows", "", "s before", "s training"):
-        shown.add_column(plain(head), justify="left" if head == "" else "right", no_wrap=head != "")
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    shown.add_column("kept", justify="right", no_wrap=True)
+    # in a narrow terminal words go below numbers, before names lose their letters
+    shown.add_column("rows by", min_width=18)
+    shown.add_column(plain(result.quality), min_width=6)
+    for head in ("against random", "against all rows"):
+        shown.add_column(head, min_width=14)
+    shown.add_column("seconds", justify="right", no_wrap=True)
     for row in result.rows:
         if row.way != ALL:
             shown.add_row(*_cells(row))
@@ -58,16 +62,21 @@ def show_result(result: Result, place: object) -> None:
 def _cells(row: Row) -> Sequence[str]:
     by = {item.baseline: item for item in row.against}
     name = plain(row.way, 60) if row.is_candidate else f"[dim]{plain(row.way)}[/]"
+    seconds = row.cost.before + row.cost.training
     return [
-        percent(row.share), name, f"{row.mean:.4f}", *_against(by.get(RANDOM)), *_against(by.get(ALL)),
-        f"{row.cost.before:.1f}", f"{row.cost.training:.1f}",
-    ]  # fmt: skip
+        percent(row.share),
+        name,
+        f"{row.mean:.4f}",
+        _against(by.get(RANDOM)),
+        _against(by.get(ALL)),
+        f"{seconds:.1f}",
+    ]
 
 
-def _against(against: Against | None) -> tuple[str, str]:
+def _against(against: Against | None) -> str:
     if against is None:
-        return "", ""
+        return ""
     found, word = against.difference, against.word
     style = {"better": "green", "worse": "red"}.get(word)
-    half = (found.high - found.low) / 2
-    return f"{found.mean:+.4f} ± {half:.4f}", f"[{style}]{word}[/]" if style else word
+    text = f"{found.mean:+.4f}±{(found.high - found.low) / 2:.4f}"
+    return f"{text} [{style}]{word}[/]" if style else f"{text} {word}"

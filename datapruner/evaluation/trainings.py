@@ -29,6 +29,8 @@ from datapruner.training.distillation import distillation_loss, distillation_wei
 from datapruner.training.random_subsets import RandomSubsets
 from prunekernels.io.outputs import atomic_file
 
+# raise it whenever the same cell would come to another quality than before
+VERSION = 1
 BLOCK = 4096
 
 
@@ -68,7 +70,8 @@ class Trainer:
             own |= {"rows": len(way.kept.rows), "subset_rows": self._subset_rows(way), "draw_seed": way.seed}
         if way.kind == "distillation":
             own |= {"alpha": distillation_weight(way.share), "teacher_seed": way.seed}
-        return {**self.about, **own, "seed": seed, "steps": asked.steps, "checks": asked.checks}
+        versions = {"version": VERSION, "proxy_version": self.proxy.version}
+        return {**self.about, **versions, **own, "seed": seed, "steps": asked.steps, "checks": asked.checks}
 
     def trained(self, way: Way, seed: int) -> Trained:
         """The training of `way` with the seed `seed`, done now where it was not."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
+from datapruner.cli.evaluation_view import show_result
 from datapruner.evaluation.cells import Trained
 from datapruner.evaluation.comparison import Scale, Trials, rows_of
 from datapruner.evaluation.curve_svg import Curve, figure, frame_of
@@ -71,10 +73,8 @@ def test_fewer_bits_are_better() -> None:
 
 def test_luck_among_many_is_not_applied() -> None:
     """Forty selections that are draws, nearly: uncorrected, one or the other "beats" the draw."""
-    draw = np.random.default_rng(0)
     lots = [trials(f"lot {n}", 0.5, 0.9, True, 0.02) for n in range(40)]
     rows = table(trials("all", 1, 0.9, spread=0.02), trials("random", 0.5, 0.9, spread=0.02), *lots)
-    assert draw is not None
     plain = [row.against[1].difference.p <= 0.05 for row in rows if row.is_candidate]
     assert any(plain)
     assert verdict(rows, "accuracy", 0.01, 1)[0] is None
@@ -119,15 +119,35 @@ def test_the_picture_stays_in_its_frame() -> None:
     assert frame.x(1.0) > frame.x(0.5) > frame.x(0.1) >= 0
 
 
+def result_of(rows: list[Row], proxy: str = "mlp", note: str = "some note") -> Result:
+    apply, sentence = verdict(rows, "accuracy", 0.01, 1)
+    return Result(
+        "accuracy", True, 0.01, 0.89, "rows", N, 50, 0, proxy, 10, {"training": 4}, tuple(rows), apply, sentence,
+        (note,),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_names_and_words_are_whole_in_any_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = "coverage-centric by"
+    rows = table(trials("all", 1, 0.9), trials("random", 0.5, 0.7), trials(name, 0.5, 0.8, True))
+    show_result(result_of(rows), "out/report.html")
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= columns
+    for said in ("50 %", "coverage-centric", "random", "better", "worse", "0.80", "some note", "Keep everything"):
+        assert said in shown, said
+    assert re.search(r"\+0\.(1|09)\d+±0\.0\d+", shown)
+
+
 def test_a_page_shows_names_and_obeys_none() -> None:
     bad = '"><script>document.title="ran"</script>'
     rows = table(trials("all", 1, 0.9), trials("random", 0.5, 0.85), trials(bad, 0.5, 0.95, True))
-    apply, sentence = verdict(rows, "accuracy", 0.01, 1)
-    assert apply == bad
-    result = Result(
-        "accuracy", True, 0.01, 0.89, "rows", N, 50, 0, f"mlp:vectors={bad}", 10, {"training": 4}, tuple(rows), apply,
-        sentence, (f"note {bad}",),
-    )  # fmt: skip
+    result = result_of(rows, f"mlp:vectors={bad}", f"note {bad}")
+    assert result.apply == bad
     page = check_page(render(result))
     assert page.text.count("document.title") >= 5
     assert '"word": "better"' in result.as_json()
