@@ -25,6 +25,7 @@ from datapruner.evaluation.settings import Observe, Seeds
 from prunekernels.extras import require
 
 SMALL, RECORDED = Sizes(1200, 500, 150, 3), Sizes(10_000, 5_000, 2000, 5)
+SMALL_CNN, CNN = "cnn:size=16,width=8,batch_size=64", "cnn:size=32,width=32,batch_size=128"
 RATIOS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 LABELS = {"9 % wrong labels": "n_aggre_label", "40 % wrong labels": "n_worse_label"}
 
@@ -61,11 +62,12 @@ def corpora(path: Path, sizes: Sizes, label: str) -> tuple[Source, Source, np.nd
     return found[0], found[1], is_wrong
 
 
-def study(options_vectors: Path | None, train: Source, test: Source, sizes: Sizes) -> Evaluation:
+def study(vectors_file: Path | None, corpora: tuple[Source, Source], sizes: Sizes, is_small: bool) -> Evaluation:
     """Selections that should, and one that should not, stand wrong labels."""
-    proxy, vectors = "cnn:size=32,batch_size=128", ()
-    if options_vectors is not None:
-        proxy, vectors = "linear_probe:batch_size=128", (f"embedding=array:path={options_vectors}",)
+    proxy = SMALL_CNN if is_small else CNN
+    vectors: tuple[str, ...] = ()
+    if vectors_file is not None:
+        proxy, vectors = "linear_probe:batch_size=128", (f"embedding=array:path={vectors_file}",)
     rules = {
         "label errors last": Rule("top", "label_error"),
         "EL2N, hardest": Rule("top", "el2n"),
@@ -76,15 +78,14 @@ def study(options_vectors: Path | None, train: Source, test: Source, sizes: Size
         "DUAL in its window": Rule("beta_window", "dual"),
     }
     return Evaluation(
-        train,
-        test,
+        *corpora,
         proxy,
         tuple(Candidate(name, (rule,)) for name, rule in rules.items()),
         scorers=(*vectors, "label_error", "el2n", "grand", "aum", "dual"),
-        keep_ratios=RATIOS if sizes == RECORDED else (0.3, 0.7),
+        keep_ratios=(0.3, 0.7) if is_small else RATIOS,
         steps=sizes.steps,
         seeds=Seeds(sizes.seeds),
-        observe=Observe(epochs=12, early=2, runs=10 if sizes == RECORDED else 2),
+        observe=Observe(epochs=12, early=2, runs=2 if is_small else 10),
     )
 
 
@@ -111,11 +112,12 @@ def found_errors(setting: str, table: ScoreTable, is_wrong: np.ndarray, publishe
 
 def main() -> None:
     options, sizes = arguments(__doc__, SMALL, RECORDED, "images", "scores", "vectors?")
-    rows, found = list[StudyRow](), []
+    rows: list[StudyRow] = []
+    found: list[FoundRow] = []
     for setting, label in LABELS.items():
         train, test, is_wrong = corpora(options.images, sizes, label)
         out = options.out / label
-        result = run(study(options.vectors, train, test, sizes), out)
+        result = run(study(options.vectors, (train, test), sizes, options.small), out)
         rows += study_rows(setting, result)
         found.append(found_errors(setting, ScoreTable(out / "scores-0"), is_wrong, options.scores))
         print(dataclasses.asdict(found[-1]))

@@ -15,6 +15,7 @@ A tenth of each source is held out, by a hash of the text. Of the others one in 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import lzma
 import random
@@ -116,8 +117,8 @@ DAMAGE: dict[str, Callable[[str, random.Random], str]] = {
 
 
 def _texts(path: Path) -> Iterator[str]:
-    opened = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
-    with opened(path, "rt", encoding="utf-8") as file:
+    packed = lzma if path.suffix == ".xz" else gzip if path.suffix == ".gz" else io
+    with packed.open(path, "rt", encoding="utf-8") as file:
         for line in file:
             text = json.loads(line)["text"].strip()
             if len(text.split()) >= 20:

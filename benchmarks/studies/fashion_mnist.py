@@ -25,7 +25,8 @@ DATA = Path("/usr/share/datasets/fashion-mnist")
 RATIOS, SMALL_RATIOS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9), (0.1, 0.3, 0.6)
 SMALL, RECORDED = Sizes(3000, 1000, 150, 3), Sizes(60_000, 10_000, 3000, 5)
 NOISE = 0.2
-PROXY = "cnn:vectors=pixels,channels=1,batch_size=128"
+SMALL_CNN = "cnn:vectors=pixels,channels=1,width=8,batch_size=64"
+CNN = "cnn:vectors=pixels,channels=1,width=16,batch_size=128"
 
 
 def images(folder: Path, part: str, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,8 +69,9 @@ def candidates(is_noisy: bool) -> tuple[Candidate, ...]:
     return tuple(Candidate(name, (rule,)) for name, rule in rules.items())
 
 
-def study(data: Path, out: Path, sizes: Sizes, is_noisy: bool, ratios: tuple[float, ...]) -> Evaluation:
+def study(data: Path, out: Path, sizes: Sizes, is_noisy: bool, is_small: bool) -> Evaluation:
     """One setting of the files in `data`."""
+    proxy = SMALL_CNN if is_small else CNN
     corpora = []
     for part, n in (("train", sizes.rows), ("t10k", sizes.test_rows)):
         pixels, labels = images(data, part, n)
@@ -77,17 +79,17 @@ def study(data: Path, out: Path, sizes: Sizes, is_noisy: bool, ratios: tuple[flo
             labels = wrong_labels(labels, NOISE, 10)
         rows = {"id": [f"{part}-{row}" for row in range(len(labels))], "pixels": pixels, "label": labels}
         corpora.append(Source(rows, text=None, uid="id", label="label"))
-    features = proxy_features(corpora[0], PROXY, out / "features.npz", epochs=1)
+    features = proxy_features(corpora[0], proxy, out / "features.npz", epochs=1)
     return Evaluation(
         corpora[0],
         corpora[1],
-        PROXY,
+        proxy,
         candidates(is_noisy),
         scorers=(
             f"embedding=array:path={features},normalize=false", "prototypicality:k=10", "el2n", "grand", "forgetting",
             "aum", "dual",
         ),
-        keep_ratios=ratios,
+        keep_ratios=SMALL_RATIOS if is_small else RATIOS,
         steps=sizes.steps,
         seeds=Seeds(sizes.seeds),
         observe=Observe(epochs=12, early=2, runs=5),
@@ -96,10 +98,12 @@ def study(data: Path, out: Path, sizes: Sizes, is_noisy: bool, ratios: tuple[flo
 
 def main() -> None:
     options, sizes = arguments(__doc__, SMALL, RECORDED, "data?")
-    ratios, rows = RATIOS if options.is_recorded else SMALL_RATIOS, list[StudyRow]()
+    rows: list[StudyRow] = []
     for setting, is_noisy in (("right labels", False), (f"{NOISE:.0%} wrong labels", True)):
         out = options.out / setting.replace(" ", "-").replace("%", "")
-        rows += study_rows(setting, run(study(options.data or DATA, out, sizes, is_noisy, ratios), out / "evaluation"))
+        rows += study_rows(
+            setting, run(study(options.data or DATA, out, sizes, is_noisy, options.small), out / "evaluation")
+        )
     finish("fashion_mnist", rows, options.is_recorded)
 
 

@@ -153,16 +153,21 @@ def ways(data: Data, scores: np.ndarray) -> Iterator[tuple[str, float, Make]]:
 
         return make
 
-    def fixed(choose: Callable[[int], np.ndarray]) -> Make:
-        return lambda seed: (KeptRows(Subset(data.train, choose(seed).tolist())), [])
+    def fixed(rows: np.ndarray | int) -> Make:
+        """These rows, or so many by lot."""
 
-    yield "all rows", 1.0, fixed(lambda seed: np.arange(n))
+        def make(seed: int) -> tuple[KeptRows, list[TrainerCallback]]:
+            kept = np.random.default_rng(seed).permutation(n)[:rows] if isinstance(rows, int) else rows
+            return KeptRows(Subset(data.train, kept.tolist())), []
+
+        return make
+
+    yield "all rows", 1.0, fixed(np.arange(n))
     for ratio in RATIOS:
         count = round(ratio * n)
-        hardest = np.argsort(-scores, kind="stable")[:count]
-        yield "by lot, once", ratio, fixed(lambda seed, count=count: np.random.default_rng(seed).permutation(n)[:count])
+        yield "by lot, once", ratio, fixed(count)
         yield "by lot, anew", ratio, dynamic(ratio, by_lot)
-        yield "EL2N, once", ratio, fixed(lambda seed, hardest=hardest: hardest)
+        yield "EL2N, once", ratio, fixed(np.argsort(-scores, kind="stable")[:count])
         yield "EL2N, dynamic", ratio, dynamic(ratio, joint_score)
 
 
@@ -173,7 +178,7 @@ def compare(data: Data, sizes: Sizes, out: Path) -> list[NluRow]:
     found: dict[tuple[str, float], list[Trained]] = {}
     for way, ratio, make in ways(data, scores):
         for seed in range(sizes.seeds):
-            cell = {"data": data.name, "rows": len(data.train), "test_rows": len(data.test), "way": way,
+            cell: dict[str, str | int | float] = {"data": data.name, "rows": len(data.train), "test_rows": len(data.test), "way": way,
                     "keep_ratio": ratio, "seed": seed, "steps": sizes.steps}  # fmt: skip
             trained = cells.load(cell)
             if trained is None:
@@ -199,12 +204,12 @@ def _rows(name: str, found: dict[tuple[str, float], list[Trained]]) -> list[NluR
         compared = [*map(paired_difference, differences)]
         for key, item, p in zip(keys, compared, holm([item.p for item in compared]), strict=True):
             against[kind][key] = (item.mean, item.low, item.high, p)
-    nothing = (None, None, None, None)
-    return [
-        NluRow(name, *key, len(items), statistics.fmean(qualities[key]), *against["all"].get(key, nothing),
-               *against["lot"].get(key, nothing), statistics.fmean(item.seconds for item in items))
-        for key, items in found.items()
-    ]  # fmt: skip
+    rows = []
+    for (way, ratio), items in found.items():
+        seconds, exact = statistics.fmean(item.seconds for item in items), statistics.fmean(qualities[way, ratio])
+        whole, lot = ([*against[kind].get((way, ratio), (None,) * 4)] for kind in ("all", "lot"))
+        rows.append(NluRow(name, way, ratio, len(items), exact, *whole[:4], *lot[:4], seconds))
+    return rows
 
 
 def main() -> None:

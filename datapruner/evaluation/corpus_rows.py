@@ -135,7 +135,7 @@ def _classes(labels: Sequence[str | int]) -> list[str | int]:
         return [*range(max(numbers, default=-1) + 1)]
     if any(isinstance(label, int) for label in found):
         raise ValueError("want labels that are all names or all whole numbers, got both")
-    return sorted(found)  # type: ignore[type-var]
+    return sorted(found)
 
 
 def _n_shared(train: _Parts, test: _Parts) -> int:

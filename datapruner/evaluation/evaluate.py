@@ -117,7 +117,8 @@ def _train_all(
     trainer: Trainer, plan: Sequence[Planned], on_training: TrainingCallback | None
 ) -> dict[tuple[int, int], Trained]:
     """By place in the plan and replicate; a replicate of all ways before the next, so that a long run can be judged."""
-    replicates, found = trainer.evaluation.seeds.training, {}
+    replicates = trainer.evaluation.seeds.training
+    found: dict[tuple[int, int], Trained] = {}
     for replicate in range(replicates):
         for place, item in enumerate(plan):
             if on_training is not None:
@@ -201,7 +202,7 @@ def _about(
 ) -> dict[str, str | int | float]:
     """What trainings hang on beside rows and seeds: the proxy, both corpora, and embeddings that the proxy reads."""
     made = [
-        {key: column[key] for key in ("method", "version", "fields", "identity")}  # type: ignore[literal-required]
+        {key: column[key] for key in ("method", "version", "fields", "identity")}
         for name, column in sorted(tables[0].manifest["columns"].items())
         if name in proxy.vector_names()
     ]

@@ -38,8 +38,8 @@ class Kept:
 def keep(evaluation: Evaluation, candidate: Candidate, ratio: float | None, table: ScoreTable, seed: int) -> Kept:
     """What `candidate` keeps at `ratio`, None where its last step decides that itself; selectors draw by `seed`."""
     last = candidate.steps[-1]
-    asked = None if ratio is None else Budget(**{"token_ratio" if evaluation.budget == "tokens" else "ratio": ratio})
-    steps = [*candidate.steps[:-1], dataclasses.replace(last, keep=asked)]
+    budgeted = Budget(token_ratio=ratio) if evaluation.budget == "tokens" and ratio is not None else ratio
+    steps = [*candidate.steps[:-1], dataclasses.replace(last, keep=budgeted)]
     with warnings.catch_warnings():
         # that so little is kept is what is looked into
         warnings.simplefilter("ignore", UserWarning)

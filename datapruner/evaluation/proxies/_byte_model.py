@@ -20,7 +20,8 @@ class Block(torch.nn.Module):
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         n, length, width = hidden.shape
         parts = self.inputs(self.norms[0](hidden)).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = torch.nn.functional.scaled_dot_product_attention(*parts.unbind(0), is_causal=True)
+        queries, keys, values = parts.unbind(0)
+        attended = torch.nn.functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
         hidden = hidden + self.outputs(attended.transpose(1, 2).reshape(n, length, width))
         return hidden + self.narrow(torch.nn.functional.gelu(self.wide(self.norms[1](hidden))))
 

@@ -79,6 +79,8 @@ class ClassifierTask(LabelledTask):
         return right / len(self.test_labels)
 
     def answers(self, model: torch.nn.Module, rows: torch.Tensor) -> Answers:
+        if not isinstance(model, Classifier):
+            raise ValueError(f"want a model of this task, got {type(model).__name__}")
         features = model.body(self.inputs[rows])
         return Answers(model.head(features), features)
 
