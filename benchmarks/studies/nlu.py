@@ -35,6 +35,9 @@ from datapruner.training.dynamic_el2n import DynamicEl2n, KeptRows
 
 SMALL, RECORDED = Sizes(400, 200, 40, 2), Sizes(100_000, 100_000, 3000, 5)
 BATCH, BEGIN, EVERY, EARLY = 64, 2, 2, 2
+# mean, low, high and p of a difference
+Ends = tuple[float | None, float | None, float | None, float | None]
+NOTHING: Ends = (None, None, None, None)
 Make = Callable[[int], tuple[KeptRows, list[TrainerCallback]]]
 RATIOS = (0.5, 0.2)
 # a seed that no training of the table has
@@ -178,8 +181,10 @@ def compare(data: Data, sizes: Sizes, out: Path) -> list[NluRow]:
     found: dict[tuple[str, float], list[Trained]] = {}
     for way, ratio, make in ways(data, scores):
         for seed in range(sizes.seeds):
-            cell: dict[str, str | int | float] = {"data": data.name, "rows": len(data.train), "test_rows": len(data.test), "way": way,
-                    "keep_ratio": ratio, "seed": seed, "steps": sizes.steps}  # fmt: skip
+            cell: dict[str, str | int | float] = {
+                "data": data.name, "rows": len(data.train), "test_rows": len(data.test), "way": way,
+                "keep_ratio": ratio, "seed": seed, "steps": sizes.steps,
+            }  # fmt: skip
             trained = cells.load(cell)
             if trained is None:
                 rows, callbacks = make(seed)
@@ -195,7 +200,7 @@ def _rows(name: str, found: dict[tuple[str, float], list[Trained]]) -> list[NluR
     """Holm's correction goes over all ways and ratios of one set."""
     qualities = {key: [item.quality for item in items] for key, items in found.items()}
     others = [key for key in found if key[0] != "all rows"]
-    against: dict[str, dict[tuple[str, float], tuple[float, float, float, float]]] = {"all": {}, "lot": {}}
+    against: dict[str, dict[tuple[str, float], Ends]] = {"all": {}, "lot": {}}
     for kind in against:
         keys = [key for key in others if kind == "all" or key[0] != "by lot, once"]
         bases = [("all rows", 1.0) if kind == "all" else ("by lot, once", key[1]) for key in keys]
@@ -207,8 +212,9 @@ def _rows(name: str, found: dict[tuple[str, float], list[Trained]]) -> list[NluR
     rows = []
     for (way, ratio), items in found.items():
         seconds, exact = statistics.fmean(item.seconds for item in items), statistics.fmean(qualities[way, ratio])
-        whole, lot = ([*against[kind].get((way, ratio), (None,) * 4)] for kind in ("all", "lot"))
-        rows.append(NluRow(name, way, ratio, len(items), exact, *whole[:4], *lot[:4], seconds))
+        whole: Ends = against["all"].get((way, ratio), NOTHING)
+        lot: Ends = against["lot"].get((way, ratio), NOTHING)
+        rows.append(NluRow(name, way, ratio, len(items), exact, *whole, *lot, seconds))
     return rows
 
 

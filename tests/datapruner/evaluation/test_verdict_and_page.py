@@ -138,7 +138,8 @@ def test_names_and_words_are_whole_in_any_terminal(
     shown = capsys.readouterr().out
     lines = shown.splitlines()
     assert max(map(len, lines)) <= columns
-    for said in ("50 %", "coverage-centric", "random", "better", "worse", "0.80", "some note", "Keep everything"):
+    quality = f"{rows[2].mean:.4f}"
+    for said in ("50 %", "coverage-centric", "random", "better", "worse", quality, "some note", "Keep everything"):
         assert said in shown, said
     assert re.search(r"\+0\.(1|09)\d+±0\.0\d+", shown)
 
