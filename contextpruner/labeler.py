@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -24,23 +24,32 @@ from prunekernels import spec
 LABELERS = "contextpruner.labelers"
 
 
+class Fallback(NamedTuple):
+    """Which labeler answered in another's place, in its text form, and why."""
+
+    labeler: str
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class Labels:
     """What a labeler says.
 
     `probabilities` has one float32 array [units] in [0, 1] for each document; `scores` is finite float32
     [documents] and orders the documents. `vectors`, where a labeler has them, are float32 [units, d] of each document:
-    units of like meaning have a cosine near 1.
+    units of like meaning have a cosine near 1. `fallback` is there where another labeler answered.
     """
 
     probabilities: tuple[np.ndarray, ...]
     scores: np.ndarray
     vectors: tuple[np.ndarray, ...] | None = None
+    fallback: Fallback | None = None
 
     def of_documents(self, places: Sequence[int]) -> Labels:
         """The labels of the documents at `places`, in that order."""
         vectors = None if self.vectors is None else tuple(self.vectors[place] for place in places)
-        return Labels(tuple(self.probabilities[place] for place in places), self.scores[[*places]], vectors)
+        probabilities = tuple(self.probabilities[place] for place in places)
+        return replace(self, probabilities=probabilities, scores=self.scores[[*places]], vectors=vectors)
 
     @classmethod
     def best_unit(cls, probabilities: Sequence[np.ndarray], vectors: tuple[np.ndarray, ...] | None = None) -> Labels:
@@ -99,7 +108,8 @@ class Labeler(ABC):
         vectors = labels.vectors
         if vectors is not None:
             vectors = tuple(_with_markup(document, own) for document, own in zip(documents, vectors, strict=True))
-        return Labels(tuple(_with_markup(document, values) for document, values in pairs), scores, vectors)
+        probabilities = tuple(_with_markup(document, values) for document, values in pairs)
+        return replace(labels, probabilities=probabilities, scores=scores, vectors=vectors)
 
     @abstractmethod
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:

@@ -204,7 +204,8 @@ class ContextPruner:
         reasons = choose(rule, cut, labels.probabilities, count_tokens, reaching, ranking)
         rows = zip(cut, labels.probabilities, labels.scores.tolist(), reasons, strict=True)
         pruned = [pruned_document(*row, count_tokens) for row in rows]
-        return Result(question, tuple(pruned), rule, _describe(self.labeler), labelling_ms)
+        said_by, note = labels.fallback or (_describe(self.labeler), "")
+        return Result(question, tuple(pruned), rule, said_by, labelling_ms, note)
 
     def calibrate(self, examples: Iterable[Example], closure: tuple[Dependency, ...] = DEPENDENCIES) -> Calibration:
         """Label questions whose gold is known; the result serves `target_recall` with this closure, or more of it.

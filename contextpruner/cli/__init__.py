@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,11 +14,13 @@ from contextpruner.cli.errors import clear_errors, say_done
 from contextpruner.labeler import LABELERS, Labeler
 from contextpruner.models.onnx_export import KIND, export_onnx
 from contextpruner.models.provence_checkpoint import load_provence
+from contextpruner.models.quantized_export import export_quantized
 from contextpruner.quality import QUALITIES, Quality
 from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter
 from prunekernels import registry
 from prunekernels.io.escape import one_line
 from prunekernels.io.outputs import check_folder
+from prunekernels.io.quantized_tensors import Bits
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -53,12 +55,28 @@ app.command()(evaluate.evaluate)
 def export(
     model: Annotated[str, typer.Argument(help="A folder or hub id that the labeler provence reads.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; made if need be.")],
+    format_: Annotated[
+        Literal["onnx", "int8"], typer.Option("--format", help="One ONNX file, or safetensors in 8 bits.")
+    ] = "onnx",
+    embedding_bits: Annotated[
+        int, typer.Option("--embedding-bits", min=4, max=8, help="Of word embeddings in int8: 8 or 4.")
+    ] = 8,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that an export wrote.")] = False,
 ) -> None:
-    """Write a pruner as one ONNX file with its tokenizer; --labeler provence:model=FOLDER runs it on a CPU."""
+    """Write a pruner as one ONNX file, or in 8 bits, with its tokenizer; --labeler provence:model=FOLDER runs it."""
     with clear_errors():
         check_folder(output, KIND, overwrite=overwrite, inputs=[model])
-        say_done(export_onnx(load_provence(model), output, overwrite=overwrite), "exported")
+        if format_ == "onnx":
+            made = export_onnx(load_provence(model), output, overwrite=overwrite)
+        else:
+            made = export_quantized(model, output, embedding_bits=_bits(embedding_bits), overwrite=overwrite)
+        say_done(made, "exported")
+
+
+def _bits(asked: int) -> Bits:
+    if asked not in (4, 8):
+        raise ValueError(f"--embedding-bits wants 4 or 8, got {asked}")
+    return asked  # type: ignore[return-value]
 
 
 @app.command()

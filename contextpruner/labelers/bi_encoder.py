@@ -19,16 +19,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 
 from contextpruner.documents.cache import Encoded
 from contextpruner.labeler import Labeler, Labels
 from contextpruner.labelers._comparable_cosines import check_unrelated, comparable
 from contextpruner.models.batches import check_batch_size
+from contextpruner.models.sentence_transformer import load_sentence_transformer
 from contextpruner.units.split import SplitDocument
-from prunekernels.extras import require
-from prunekernels.io.checkpoint import find_checkpoint
-from prunekernels.io.model_loading import check_sentence_transformer, loading_errors, quiet
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -93,16 +90,7 @@ class BiEncoder(Labeler):
 
     @cached_property
     def _encoder(self) -> SentenceTransformer:
-        library = require("sentence_transformers", "context")
-        checkpoint = find_checkpoint(self.model)
-        check_sentence_transformer(checkpoint)
-        with quiet(), loading_errors(checkpoint.folder, "a model that sentence-transformers can load"):
-            return library.SentenceTransformer(
-                str(checkpoint.folder),
-                device=self.device,
-                trust_remote_code=False,
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-            )
+        return load_sentence_transformer(self.model, self.device)
 
 
 def _cosines(vectors: np.ndarray, asked: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """A joint encoder: one pass over question and text gives every token a probability to keep, and the pair a rank.
 
-    keep[t] = softmax(W h[t] + b)[1]        rank = first logit of the sequence classifier
+    keep[t] = softmax((W h[t] + b) / temperature)[1]        rank = first logit of the sequence classifier
 
-h is what the token head was trained on: the encoder's output, but on encoders that end in a norm of their own
-(ModernBERT) the last layer's output before that norm. Three published layouts are read, each by its tensors:
+The temperature is 1 where config.json gives no other. h is what the token head was trained on: the encoder's output,
+but on encoders that end in a norm of their own (ModernBERT) the last layer's output before that norm.
+Three published layouts are read, each by its tensors:
 
     provence        deberta.*, pooler.dense, classifier, token_classifier
     xprovence       roberta.* with its pooler, a plain classifier, token_classifier
@@ -21,8 +22,9 @@ from torch import nn
 
 from prunekernels.extras import require
 from prunekernels.io.checkpoint import Checkpoint
-from prunekernels.io.json_files import Json
+from prunekernels.io.json_files import Fields, Json
 from prunekernels.io.model_loading import check_complete, check_fit, check_state, loading_errors, quiet
+from prunekernels.io.quantized_tensors import dequantized
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -39,8 +41,9 @@ ABOUT_THE_RUN = ("torch_dtype", *IMPLEMENTATIONS, "return_dict", "torchscript")
 class JointEncoder(nn.Module):
     """A sequence classifier and a token head that reads the classifier's encoder, its submodule named `encoder`."""
 
-    def __init__(self, ranker: nn.Module, encoder: str, head: nn.Linear) -> None:
+    def __init__(self, ranker: nn.Module, encoder: str, head: nn.Linear, temperature: float = 1.0) -> None:
         super().__init__()
+        self.temperature = temperature
         self.ranker = ranker
         self.encoder = encoder
         self.head = head
@@ -53,7 +56,7 @@ class JointEncoder(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """`keep` [B, T] in [0, 1] and `rank` [B], a raw logit; both float32."""
         tokens, rank = self.logits(input_ids, attention_mask, token_type_ids)
-        return tokens.softmax(-1)[..., 1], rank
+        return (tokens / self.temperature).softmax(-1)[..., 1], rank
 
     def logits(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
@@ -106,11 +109,14 @@ def layout_of(checkpoint: Checkpoint) -> Layout | None:
 
 
 def load_joint(checkpoint: Checkpoint, layout: Layout) -> tuple[JointEncoder, PretrainedConfig]:
-    """The model of `checkpoint`, float32, and the configuration of its encoder."""
+    """The model of `checkpoint`, float32 also where its weights lie in 8 or 4 bits, and its encoder's configuration."""
     loader = {"provence": _provence, "xprovence": _xprovence, "open_provence": _open_provence}[layout]
-    tensors = {name: tensor.float() for name, tensor in checkpoint.tensors().items()}
+    tensors = dequantized(checkpoint.tensors(), str(checkpoint.folder))
     with quiet():
         model, config = loader(checkpoint, tensors)
+    said = Fields(checkpoint.config, f"{checkpoint.folder / 'config.json'}")
+    if said.has("temperature"):
+        model.temperature = said.number("temperature", 0.01, 100)
     return model.eval(), config
 
 

@@ -103,6 +103,8 @@ def _totals(result: Result) -> str:
         "Rule": html_text(rules),
         "Labeler": f"{html_text(result.labeler.partition(':')[0])} <small>{result.labelling_ms:.1f} ms</small>",
     }
+    if result.note:
+        facts["Note"] = f"<small>{html_text(result.note)}</small>"
     return "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items()) + "</dl>"
 
 

@@ -90,7 +90,8 @@ class PrunedDocument:
 class Result:
     """All documents of a question, in the order in which they were given; nothing is left out.
 
-    `labelling_ms` is the labeler's time for this question, without loading a model.
+    `labeler` is the one that answered, and `note` says why where it is another than was asked for; `labelling_ms` is
+    its time for this question, without loading a model.
     """
 
     question: str
@@ -98,6 +99,7 @@ class Result:
     policy: Policy
     labeler: str
     labelling_ms: float
+    note: str = ""
 
     @cached_property
     def text(self) -> str:
@@ -128,6 +130,7 @@ class Result:
             "labeler": self.labeler,
             "policy": asdict(self.policy),
             "labelling_ms": self.labelling_ms,
+            **({"note": self.note} if self.note else {}),
             **_counts(self),
             "documents": [_document(number, document) for number, document in enumerate(self.documents, 1)],
         }

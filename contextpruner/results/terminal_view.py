@@ -81,9 +81,10 @@ def _footer(result: Result) -> Text:
     from rich.text import Text
 
     characters = percent(result.n_characters_after, result.n_characters_before)
+    note = f"; {one_line(result.note)}" if result.note else ""
     return Text(
         f"kept {result.n_characters_after:,} of {result.n_characters_before:,} characters ({characters}), "
         f"{result.n_tokens_after:,} of {result.n_tokens_before:,} tokens; "
-        f"{one_line(result.labeler)} took {result.labelling_ms:.1f} ms",
+        f"{one_line(result.labeler)} took {result.labelling_ms:.1f} ms{note}",
         "dim",
     )

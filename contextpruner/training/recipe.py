@@ -57,6 +57,9 @@ class ExampleSettings:
     negatives: float = 0.4
     # of the negatives, those out of the same article where it has other passages
     same_article: float = 0.3
+    # of the others, those that embeddings of a sentence-transformers model find, and not BM25
+    embedded_negatives: float = 0.0
+    negative_model: str = ""
     titled: float = 0.6
     short_passages: float = 0.25
     structured: float = 0.08

@@ -37,9 +37,11 @@ Taken = tuple[Source, AskedRow]
 def build_examples(recipe: Recipe, *, overwrite: bool = False) -> Counts:
     """Write the folder of examples of `recipe`; returns how many of each source went where.
 
-    Raises ValueError where a file cannot be read, or no question is left to learn from.
+    Raises ValueError where a file or a model cannot be read, or no question is left to learn from.
     """
     settings, folder = recipe.examples, Path(recipe.sources)
+    if settings.embedded_negatives and not settings.negative_model:
+        raise ValueError("embedded_negatives want a negative_model, a sentence-transformers model; got none")
     counts: Counts = defaultdict(Counter)
     taken = [pair for source in settings.sources for pair in _taken(source, recipe, counts)]
     splits = [_is_held(source, row, recipe) for source, row in taken]
@@ -48,7 +50,7 @@ def build_examples(recipe: Recipe, *, overwrite: bool = False) -> Counts:
     learnt = _without_overlap(learnt, held, recipe, counts)
     if not learnt:
         raise ValueError(f"want at least one question to learn from, got none in {len(settings.sources)} sources")
-    passages = Passages(learnt)
+    passages = Passages(learnt, settings.negative_model)
     order = [(number, time) for number, (source, _) in enumerate(learnt) for time in range(source.repeat)]
     random.Random(recipe.seed).shuffle(order)
     with atomic_folder(recipe.folder("examples"), KIND, overwrite=overwrite, inputs=[folder]) as out:
@@ -146,8 +148,11 @@ def _formed(source: Source, row: AskedRow, time: int, passages: Passages, recipe
     if len(documents) == 1 and draw.random() < settings.short_passages:
         documents[0], gold[0] = cut_passage(documents[0], gold[0], draw)
     if len(documents) == 1 and draw.random() < settings.negatives:
-        search = passages.of_same_article if draw.random() < settings.same_article else passages.other
-        negative = search(source, row, draw) or passages.other(source, row, draw)
+        negative = passages.of_same_article(source, row, draw) if draw.random() < settings.same_article else None
+        if negative is None:
+            # nothing is drawn where there is nothing to choose, for the same examples as before
+            embedded = settings.embedded_negatives > 0 and draw.random() < settings.embedded_negatives
+            negative = passages.other(source, row, draw, embedded)
         if negative is not None:
             documents.append(negative if documents[0].title else replace(negative, title=None))
             gold.append(())

@@ -1,7 +1,8 @@
-"""Passages that look like an answer and are none: what BM25 finds for a question in other articles, or in its own.
+"""Passages that look like an answer and are none: found for a question in other articles by BM25 or by embeddings.
 
 A passage that holds the answer's text is none, nor is one of the question's own documents. Where a question comes
-without the text of an answer, only other articles are searched.
+without the text of an answer, only other articles are searched. Embeddings find what means the same in other words:
+they are asked for `embedded_negatives` of the negatives, with the sentence-transformers model `negative_model`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from contextpruner.documents.document import Document
-from contextpruner.training.examples.passage_index import PassageIndex
+from contextpruner.models.sentence_transformer import load_sentence_transformer
+from contextpruner.training.examples.passage_index import PassageIndex, VectorIndex
 from contextpruner.training.examples.row_forms import AskedRow
 from contextpruner.training.recipe import Source
 
@@ -22,34 +24,41 @@ MOST_CHARACTERS = 3000
 
 
 class Passages:
-    """All documents that are learnt from, by language and by article."""
+    """All documents that are learnt from, by language and by article; `model` is for embeddings."""
 
-    def __init__(self, rows: Iterable[tuple[Source, AskedRow]]) -> None:
+    def __init__(self, rows: Iterable[tuple[Source, AskedRow]], model: str = "") -> None:
+        self._encoder = load_sentence_transformer(model) if model else None
         self._texts: dict[str, dict[str, tuple[Document, str]]] = defaultdict(dict)
         for source, row in rows:
             for document in row.documents:
                 if 0 < len(document.text) <= MOST_CHARACTERS:
                     article = f"{source.family}:{row.article}"
                     self._texts[source.language].setdefault(document.text, (document, article))
-        self._indexes: dict[str, PassageIndex] = {}
+        self._indexes: dict[tuple[str, bool], PassageIndex | VectorIndex] = {}
         self._listed = {language: [*texts.values()] for language, texts in self._texts.items()}
         self._of_article: dict[str, list[Document]] = defaultdict(list)
         for texts in self._listed.values():
             for document, article in texts:
                 self._of_article[article].append(document)
 
-    def other(self, source: Source, row: AskedRow, draw: random.Random) -> Document | None:
+    def other(self, source: Source, row: AskedRow, draw: random.Random, embedded: bool = False) -> Document | None:
         """A passage of another article, one of the best for the question; None where there is none."""
         listed = self._listed.get(source.language, [])
-        if source.language not in self._indexes:
-            self._indexes[source.language] = PassageIndex([document.text for document, _ in listed])
         own = f"{source.family}:{row.article}"
         found = []
-        for number in self._indexes[source.language].search(row.question, SEARCHED):
+        for number in self._index(source.language, embedded).search(row.question, SEARCHED):
             document, article = listed[number]
             if article != own and not _answers(document, row):
                 found.append(document)
         return draw.choice(found[:DRAWN]) if found else None
+
+    def _index(self, language: str, embedded: bool) -> PassageIndex | VectorIndex:
+        """That of a language's passages, made when it is first asked for."""
+        if (language, embedded) not in self._indexes:
+            texts = [document.text for document, _ in self._listed.get(language, [])]
+            made = VectorIndex(self._encoder, texts) if embedded and self._encoder else PassageIndex(texts)
+            self._indexes[language, embedded] = made
+        return self._indexes[language, embedded]
 
     def of_same_article(self, source: Source, row: AskedRow, draw: random.Random) -> Document | None:
         """Another passage of the article that the question was asked about."""

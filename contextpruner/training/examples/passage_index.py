@@ -1,19 +1,25 @@
-"""BM25 over many passages (Robertson et al. 1994, Lucene's idf), for passages that look like an answer and are none.
+"""Many passages, searchable by BM25 (Robertson et al. 1994, Lucene's idf) or by their embeddings.
 
     score(q, d) = sum over the terms t of q of ln(1 + (N - df + 0.5) / (df + 0.5)) * f / (f + k1 (1 - b + b |d| / mean))
 
+    score(q, d) = cos(e(q), e(d))
+
 Postings are two flat arrays, so that 100,000 passages take some 100 bytes a distinct term of a passage. Terms in over a
-tenth of the passages are not looked up: they cost the most and say the least.
+tenth of the passages are not looked up: they cost the most and say the least. Vectors are searched exactly.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from contextpruner.units.terms import terms
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 K1, B = 1.2, 0.75
 # terms of more passages than this are passed over, but never where there are few passages
@@ -59,4 +65,24 @@ class PassageIndex:
         found = np.flatnonzero(scores)
         if len(found) > most:
             found = found[np.argpartition(-scores[found], most)[:most]]
+        return found[np.lexsort((found, -scores[found]))].tolist()
+
+
+class VectorIndex:
+    """The passages `texts`, searchable by what `encoder` makes of them; what is too long is known by its beginning."""
+
+    def __init__(self, encoder: SentenceTransformer, texts: Sequence[str]) -> None:
+        self._encoder = encoder
+        options = {"normalize_embeddings": True, "show_progress_bar": False}
+        self._vectors = encoder.encode_document([*texts], **options) if texts else np.zeros((0, 1), np.float32)
+
+    def search(self, question: str, most: int) -> list[int]:
+        """Up to `most` passages, the nearest to `question` first, ties to the earlier."""
+        if not len(self._vectors):
+            return []
+        asked = self._encoder.encode_query([question], normalize_embeddings=True, show_progress_bar=False)[0]
+        scores = self._vectors @ asked
+        found = np.arange(len(scores))
+        if len(found) > most:
+            found = np.argpartition(-scores, most)[:most]
         return found[np.lexsort((found, -scores[found]))].tolist()

@@ -84,6 +84,8 @@ def save_joint(
         "num_pruning_labels": 2,
         "max_length": max_length,
     }
+    if model.temperature != 1:
+        said["temperature"] = model.temperature
     if threshold is not None:
         said["default_threshold"] = threshold
     (folder / "config.json").write_text(json.dumps(said, indent=1) + "\n", "utf-8")

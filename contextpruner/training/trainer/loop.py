@@ -203,10 +203,12 @@ def _losses(run: Run, batch: TrainingBatch) -> dict[str, torch.Tensor]:
 
 def _validated(run: Run, listener: Listener) -> None:
     settings, progress = run.settings, run.progress
-    curve = validate(run.model.eval(), run.packed, settings.batch_tokens, settings.validation_tokens, run.autocast)
+    curve, run.model.temperature = validate(
+        run.model.eval(), run.packed, settings.batch_tokens, settings.validation_tokens, run.autocast
+    )
     run.model.train()
     at = curve.at_removed(REMOVED)
-    line = {"step": progress.step, "tokens": progress.tokens, "area": curve.area}
+    line = {"step": progress.step, "tokens": progress.tokens, "area": curve.area, "temperature": run.model.temperature}
     if at is not None:
         line |= {
             "recall": float(curve.recall[at]),

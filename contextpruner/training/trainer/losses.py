@@ -39,8 +39,7 @@ def losses(
             labels[is_text] = batch.gold[unit]
             found["token"] = binary_cross_entropy_with_logits(margin, labels)
     if settings.unit_loss:
-        means = unit_means(text.sigmoid(), unit, len(batch.gold)).clamp(EDGE, 1 - EDGE)
-        found["unit"] = -(batch.gold * means.log() + (1 - batch.gold) * (1 - means).log()).mean()
+        found["unit"] = mean_cross_entropy(unit_means(text.sigmoid(), unit, len(batch.gold)), batch.gold)
     if settings.listwise_loss:
         found["listwise"] = _listwise(unit_means(text, unit, len(batch.gold)), batch)
     if settings.ranking_loss:
@@ -62,6 +61,12 @@ def unit_means(values: torch.Tensor, unit: torch.Tensor, n_units: int) -> torch.
     sums = values.new_zeros(n_units).index_add(0, unit, values)
     counts = values.new_zeros(n_units).index_add(0, unit, torch.ones_like(values))
     return sums / counts.clamp(min=1)
+
+
+def mean_cross_entropy(probabilities: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
+    """The mean of BCE(p, gold), of probabilities that may be 0 or 1."""
+    inside = probabilities.clamp(EDGE, 1 - EDGE)
+    return -(gold * inside.log() + (1 - gold) * (1 - inside).log()).mean()
 
 
 def _listwise(means: torch.Tensor, batch: TrainingBatch) -> torch.Tensor:

@@ -1,13 +1,17 @@
-"""The curve of a model on packed validation rows: what a run is stopped by, and its threshold chosen by.
+"""A model on packed validation rows: its temperature, and the curve that a run is stopped by.
 
-A unit's number is the mean probability of its tokens, as it is when the model labels; a unit in two windows of a long
-document counts in both, which a full evaluation merges.
+    temperature    the T of least mean over units of BCE(mean over tokens of sigmoid(margin / T), gold)
+    curve          of units whose number is that mean, as it is when the model labels
+
+A unit in two windows of a long document counts in both, which a full evaluation merges. Temperature scaling is Guo et
+al. 2017 (arXiv:1706.04599), here of tokens, for the mean that a threshold is put on.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,29 +20,66 @@ from contextpruner.models.joint_encoder import JointEncoder
 from contextpruner.training.evaluation.curves import JudgedUnits, RecallCurve, recall_curve
 from contextpruner.training.packed.batches import batch_of, cut_batches
 from contextpruner.training.packed.shards import PackedFolder, Shard
-from contextpruner.training.trainer.losses import unit_means
+from contextpruner.training.trainer.losses import mean_cross_entropy, unit_means
+
+# the temperatures that are looked through
+TEMPERATURES = torch.logspace(-1, 1, 101, base=4)
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The units of a row: `margins` [tokens] of its text, the unit of each of them, and their `sizes` and `gold`."""
+
+    margins: torch.Tensor
+    unit: torch.Tensor
+    sizes: np.ndarray
+    gold: np.ndarray
+
+    def means(self, temperature: float) -> torch.Tensor:
+        """float32 [units]."""
+        return unit_means((self.margins / temperature).sigmoid(), self.unit, len(self.gold))
 
 
 @torch.inference_mode()
 def validate(
     model: JointEncoder, packed: PackedFolder, batch_tokens: int, most_tokens: int, autocast: torch.autocast
-) -> RecallCurve:
-    """The curve over the first questions of the validation rows, up to `most_tokens` tokens of them."""
-    found: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = defaultdict(list)
+) -> tuple[RecallCurve, float]:
+    """The curve over the first questions of the validation rows, up to `most_tokens` tokens, and the temperature."""
+    found: dict[int, list[Units]] = defaultdict(list)
     device = next(model.parameters()).device
     for shard, rows in _first_rows(packed, most_tokens):
         for chosen in cut_batches(shard.lengths, rows, batch_tokens):
             batch = batch_of(shard, chosen, model_pad(model)).to(device)
             with autocast:
                 said, _ = model.logits(batch.ids, batch.mask, batch.types if model_has_types(model) else None)
-            is_text = batch.unit >= 0
-            keep = (said[..., 1] - said[..., 0])[is_text].sigmoid()
-            means = unit_means(keep, batch.unit[is_text], len(batch.gold)).cpu().numpy()
-            ends = np.cumsum(np.bincount(batch.row.cpu().numpy(), minlength=len(chosen)))[:-1]
-            for row, values in zip(chosen.tolist(), np.split(means, ends), strict=True):
+            margins, unit = (said[..., 1] - said[..., 0]).cpu(), batch.unit.cpu()
+            done = 0
+            for place, row in enumerate(chosen.tolist()):
                 where = slice(shard.unit_start[row], shard.unit_start[row + 1])
-                found[int(shard.example[row])].append((values, shard.size[where], shard.gold[where] > 0))
-    return recall_curve([JudgedUnits(*map(np.concatenate, zip(*parts, strict=True))) for parts in found.values()])
+                is_text = unit[place] >= 0
+                own = margins[place][is_text], unit[place][is_text] - done
+                found[int(shard.example[row])].append(Units(*own, shard.size[where], shard.gold[where] > 0))
+                done += where.stop - where.start
+    temperature = fitted_temperature([row for rows in found.values() for row in rows])
+    return recall_curve([_judged(rows, temperature) for rows in found.values()]), temperature
+
+
+def fitted_temperature(rows: Sequence[Units]) -> float:
+    """The one of `TEMPERATURES` that fits best; 1 where there is no unit."""
+    ends = np.cumsum([0, *(len(row.gold) for row in rows)])
+    if not ends[-1]:
+        return 1.0
+    margins = torch.cat([row.margins for row in rows])
+    unit = torch.cat([row.unit + int(end) for row, end in zip(rows, ends, strict=False)])
+    gold = torch.from_numpy(np.concatenate([row.gold for row in rows])).float()
+    errors = [mean_cross_entropy(unit_means((margins / one).sigmoid(), unit, len(gold)), gold) for one in TEMPERATURES]
+    return round(TEMPERATURES[int(torch.stack(errors).argmin())].item(), 3)
+
+
+def _judged(rows: Sequence[Units], temperature: float) -> JudgedUnits:
+    """All rows of a question."""
+    means = [row.means(temperature).numpy() for row in rows]
+    return JudgedUnits(*map(np.concatenate, (means, [row.sizes for row in rows], [row.gold for row in rows])))
 
 
 def model_has_types(model: JointEncoder) -> bool:

@@ -10,11 +10,13 @@ import pytest
 
 from contextpruner import ContextPruner
 from contextpruner.documents.document import Document
+from contextpruner.models.sentence_transformer import load_sentence_transformer
 from contextpruner.training.examples.build import build_examples
 from contextpruner.training.examples.example import TrainingExample, line_of, read_training_examples
 from contextpruner.training.examples.overlap import ShingleSet
-from contextpruner.training.examples.passage_index import PassageIndex
+from contextpruner.training.examples.passage_index import PassageIndex, VectorIndex
 from contextpruner.training.recipe import Recipe, read_recipe
+from tests.contextpruner.tiny_encoder import save_tiny_encoder
 from tests.contextpruner.training.question_sets import write_recipe
 
 
@@ -49,6 +51,32 @@ def test_articles_stand_in_one_split_and_negatives_answer_nothing(tmp_path: Path
                 assert one.documents[0].text[start:end] not in document.text or not name
     assert negatives > 40
     assert all(len(one.documents) == 1 and one.form == "seen" for one in validation)
+
+
+def test_negatives_may_be_those_that_embeddings_find(tmp_path: Path) -> None:
+    recipe = changed(read_recipe(write_recipe(tmp_path)), negatives=1.0, same_article=0.0)
+    model = str(save_tiny_encoder(tmp_path / "encoder"))
+    lexical = built(recipe)[0]
+    embedded = built(changed(recipe, embedded_negatives=1.0, negative_model=model))[0]
+    assert [one.id for one in lexical] == [one.id for one in embedded]
+    assert [one.documents for one in lexical] != [one.documents for one in embedded]
+    for one in embedded:
+        for document, spans in zip(one.documents[1:], one.gold[1:], strict=True):
+            assert spans == ()
+            assert document.text != one.documents[0].text
+    with pytest.raises(ValueError, match="want a negative_model, a sentence-transformers model; got none"):
+        built(changed(recipe, embedded_negatives=0.5))
+
+
+def test_a_vector_index_gives_the_nearest_first(tmp_path: Path) -> None:
+    encoder = load_sentence_transformer(str(save_tiny_encoder(tmp_path)))
+    texts = ["the dome is tall", "1234567", "who made it?", "the dome is tall"]
+    index = VectorIndex(encoder, texts)
+    assert index.search("the dome is tall", 2) == [0, 3]
+    asked = encoder.encode_query(["who made that"], normalize_embeddings=True)[0]
+    order = (-(encoder.encode_document(texts, normalize_embeddings=True) @ asked)).argsort(kind="stable").tolist()
+    assert index.search("who made that", 10) == order
+    assert VectorIndex(encoder, []).search("who", 3) == []
 
 
 def test_the_same_recipe_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_the_best_is_a_pruner_with_a_threshold(trained: tuple[Recipe, Path]) -> 
     lines = [line for line in log_of(trained[0]) if "area" in line]
     best = max(lines, key=lambda line: line["area"])
     assert pruner.labeler.default_threshold == pytest.approx(best["threshold"], abs=1e-5)
+    assert pruner.labeler.loaded.model.temperature == best["temperature"] != 1
     result = pruner.prune("Who made the dome?", ["It was ana who made the dome. It was bob who made the boat."])
     assert result.documents[0].text
 
