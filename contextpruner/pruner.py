@@ -124,7 +124,7 @@ class ContextPruner:
         rule, reaching = self._rule(policy, given)
         if self.cache is not None:
             read = read_documents(documents)
-            return next(self._pruned_many([_question(question)], [read], (rule, reaching), self.cache))
+            return next(self._pruned_many([_question(question)], [read], [(rule, reaching)], self.cache))
         cut = self._cut(question, documents)
         self.labeler.prepare()
         started = time.perf_counter()
@@ -136,17 +136,17 @@ class ContextPruner:
         self,
         questions: Iterable[str],
         documents: DocumentsOfMany,
-        policy: Policy | None = None,
+        policy: Policy | Sequence[Policy] | None = None,
         **given: Unpack[GivenRules],
     ) -> list[Result]:
         """As `prune` for each of `questions`, about the same `documents` or, where these are lists, each about its own.
 
-        Questions are labelled together, and what is known of a document whatever is asked is found once. The results
-        are those of `prune`: the same bits for labelers without a model, up to float32 rounding otherwise. Raises
-        ValueError as `prune` does, naming the question.
+        Questions are labelled together, under one `policy` or each under its own, and what is known of a document
+        whatever is asked is found once. The results are those of `prune`: the same bits for labelers without a model,
+        up to float32 rounding otherwise. Raises ValueError as `prune` does, naming the question.
         """
-        rules = self._rule(policy, given)
         asked = [_question(question, f"question {index}") for index, question in enumerate(listed(questions))]
+        rules = self._rules(policy, given, len(asked))
         lists = lists_of_documents(documents, len(asked))
         return list(self._pruned_many(asked, lists, rules, self.cache or DocumentCache()))
 
@@ -154,16 +154,20 @@ class ContextPruner:
         self,
         questions: Iterable[str],
         documents: DocumentsOfMany,
-        policy: Policy | None = None,
+        policy: Policy | Sequence[Policy] | None = None,
         **given: Unpack[GivenRules],
     ) -> list[Result]:
         """`prune_many` in a thread of its own."""
         return await asyncio.to_thread(self.prune_many, questions, documents, policy, **given)
 
     def _pruned_many(
-        self, questions: Sequence[str], lists: Sequence[Sequence[Document]], rules: Rules, cache: DocumentCache
+        self,
+        questions: Sequence[str],
+        lists: Sequence[Sequence[Document]],
+        rules: Sequence[Rules],
+        cache: DocumentCache,
     ) -> Iterator[Result]:
-        """A result for each question, in their order."""
+        """A result for each question under its rules, in their order."""
         if not questions:
             return
         self.labeler.prepare()
@@ -178,14 +182,24 @@ class ContextPruner:
             started = time.perf_counter()
             labels = labeling.score(questions[start:end], cuts)
             labelling_ms = (time.perf_counter() - started) * 1000 / (end - start)
-            for question, cut, said in zip(questions[start:end], cuts, labels, strict=True):
+            rows = zip(questions[start:end], cuts, rules[start:end], labels, strict=True)
+            for question, cut, own, said in rows:
                 bare = [document for _, document in cut]
-                yield self._result(question, bare, rules, (said, labelling_ms), count_tokens)
+                yield self._result(question, bare, own, (said, labelling_ms), count_tokens)
 
     def _rule(self, policy: Policy | None, given: GivenRules) -> Rules:
         """The policy, and the threshold of a calibration where it has a target recall."""
         rule = Policy.of(policy, given).or_threshold(self.labeler.default_threshold, _describe(self.labeler))
         return rule, self._reaching(rule)
+
+    def _rules(self, policy: Policy | Sequence[Policy] | None, given: GivenRules, n_questions: int) -> list[Rules]:
+        """The rules of each question."""
+        if not isinstance(policy, list | tuple):
+            return [self._rule(policy, given)] * n_questions  # type: ignore[arg-type]
+        if len(policy) != n_questions:
+            raise ValueError(f"want a policy for each of {n_questions} questions, got {len(policy)}")
+        known = {own: self._rule(own, given) for own in policy}
+        return [known[own] for own in policy]
 
     def _result(
         self,

@@ -1,4 +1,4 @@
-"""The command line: `contextpruner prune | calibrate | evaluate | quality | label | prepare | train | ...`."""
+"""The command line: `contextpruner prune | calibrate | evaluate | quality | label | train | serve | mcp | ...`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from contextpruner.cli import calibrate, evaluate, label, prune, quality, train
+from contextpruner.cli import calibrate, evaluate, label, mcp, prune, quality, serve, train
 from contextpruner.cli.errors import clear_errors, say_done
 from contextpruner.labeler import LABELERS, Labeler
 from contextpruner.models.onnx_export import KIND, export_onnx
@@ -49,6 +49,8 @@ app.command()(label.label)
 app.command()(train.prepare)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(serve.serve)
+app.command()(mcp.mcp)
 
 
 @app.command()

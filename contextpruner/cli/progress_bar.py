@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from contextpruner.documents.files import Lines
@@ -45,6 +46,15 @@ def over_batches() -> Iterator[None]:
 
         with listening(watch):
             yield
+
+
+@contextmanager
+def over_questions(said: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar under a name that moves by one of `total` whenever what it gives is called."""
+    with _bar("{task.description}") as bar:
+        # what is said may hold what rich would take for its mark-up
+        task = bar.add_task(escape(said), total=total)
+        yield lambda: bar.advance(task)
 
 
 def _bar(said: str) -> Progress:

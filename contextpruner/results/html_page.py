@@ -9,31 +9,25 @@ HTML without its tags. Light and dark, wide and narrow, left to right or not, by
 from __future__ import annotations
 
 from contextpruner.results.result import PrunedDocument, Result, Span, name_of, other_name_of, percent
-from prunekernels.io.escape import GENERATOR_TAG, POLICY_TAG, html_text, printable
+from prunekernels.io.escape import html_text, printable
+from prunekernels.io.html_page import html_page as framed
 
+# behind what all pages have in common
 STYLE = """
-:root { color-scheme: light dark; --page: #f7f6f3; --card: #fff; --ink: #1c1b19; --soft: #5f5b53;
-  --line: #dedad1; --heat: 38 160 105; --kept: #1d7a4f; --gone: #6b665d; --most: .38; }
-@media (prefers-color-scheme: dark) { :root { --page: #161614; --card: #201f1d; --ink: #eceae4;
-  --soft: #a8a49a; --line: #3a3833; --heat: 52 190 128; --kept: #5fd39d; --gone: #98938a; --most: .42; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink);
-  font: 1rem/1.65 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-.all { max-width: 52rem; margin: 0 auto; padding: 2rem 1.1rem 3rem; }
-.tag { margin: 0; color: var(--soft); font-size: .85rem; }
-h1 { margin: .1rem 0 1rem; font-size: 1.6rem; line-height: 1.25; overflow-wrap: anywhere;
-  white-space: pre-wrap; }
+:root { --heat: 38 160 105; --kept: #1d7a4f; --gone: #6b665d; --most: .38; }
+@media (prefers-color-scheme: dark) { :root { --heat: 52 190 128; --kept: #5fd39d; --gone: #98938a; --most: .42; } }
+body { line-height: 1.65; } .all { max-width: 52rem; }
+h1 { margin-bottom: 1rem; font-size: 1.6rem; white-space: pre-wrap; }
 dl { display: flex; flex-wrap: wrap; gap: .6rem 2rem; margin: 0 0 1.2rem; }
 dt { color: var(--soft); font-size: .8rem; } dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
 dd small { font-weight: 400; color: var(--soft); }
-.legend { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1.4rem; font-size: .88rem;
-  color: var(--soft); margin: 0 0 1.4rem; padding: .7rem 0; border-block: 1px solid var(--line); }
+.legend { align-items: center; gap: .5rem 1.4rem; margin: 0 0 1.4rem; padding: .7rem 0;
+  border-block: 1px solid var(--line); }
 .scale { display: inline-flex; align-items: center; gap: .5rem; }
 .scale i { width: 7rem; height: .9rem; border-radius: .2rem; border: 1px solid var(--line);
   background: linear-gradient(90deg, transparent, rgb(var(--heat) / var(--most))); }
 .switch { margin-left: auto; } .switch label { cursor: pointer; }
-article { background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
-  padding: 1rem 1.2rem 1.1rem; margin: 0 0 1rem; }
+article { padding: 1rem 1.2rem 1.1rem; margin: 0 0 1rem; }
 h2 { margin: 0; font-size: 1.08rem; overflow-wrap: anywhere; }
 .facts { margin: 0 0 .6rem; color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; unicode-bidi: plaintext; text-align: start; }
@@ -49,39 +43,28 @@ del { color: var(--gone); text-decoration: line-through; text-decoration-thickne
 .none { color: var(--soft); font-style: italic; margin: 0; }
 body:has(.only-kept:checked) :is(.drop, .none-kept) { display: none; }
 .only-kept { accent-color: var(--kept); margin: 0 .4rem 0 0; vertical-align: -.05em; }
-@media (max-width: 34rem) { .all { padding-top: 1.1rem; } h1 { font-size: 1.3rem; }
-  article { padding: .8rem .9rem; } .switch { margin-left: 0; } }
-@media print { .switch { display: none; } article { break-inside: avoid; } }
+@media (max-width: 40rem) { h1 { font-size: 1.3rem; } article { padding: .8rem .9rem; } .switch { margin-left: 0; } }
+@media print { .switch { display: none; } }
 """
 
 
 def html_page(result: Result) -> str:
     """`result` as one HTML page."""
-    question = html_text(result.question.strip())
+    return framed(f"{result.question.strip()} - contextpruner", STYLE, html_body(result))
+
+
+def html_body(result: Result) -> str:
+    """What `html_page` shows, for a page that has `STYLE` already."""
     documents = "\n".join(_article(index, document) for index, document in enumerate(result.documents))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-{POLICY_TAG}
-{GENERATOR_TAG}
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{question} - contextpruner</title>
-<style>{STYLE}</style>
-</head>
-<body><div class="all">
-<header>
+    return f"""<header>
 <p class="tag">Question</p>
-<h1 dir="auto">{question}</h1>
+<h1 dir="auto">{html_text(result.question.strip())}</h1>
 {_totals(result)}
 </header>
 {LEGEND}
 <main>
 {documents}
-</main>
-</div></body>
-</html>
-"""
+</main>"""
 
 
 CLASSES: dict[str, str] = {**dict.fromkeys(("code", "fence", "table_row"), "mono"), "heading": "heading"}

@@ -156,6 +156,21 @@ def test_in_a_thread_of_its_own() -> None:
     assert pruner.prune_many([], DOCUMENTS, top_k=2) == []
 
 
+def test_each_question_may_have_a_policy_of_its_own() -> None:
+    pruner = ContextPruner("bm25")
+    policies = [Policy(), Policy(top_k=1, closure=()), POLICY, Policy(max_tokens=5), Policy(top_k=1, closure=())]
+    for many in (
+        pruner.prune_many(QUESTIONS, DOCUMENTS, policies),
+        pruner.prune_many(QUESTIONS, [DOCUMENTS] * 5, policies),
+    ):
+        for question, policy, result in zip(QUESTIONS, policies, many, strict=True):
+            same(result, pruner.prune(question, DOCUMENTS, policy), exact=True)
+    with pytest.raises(ValueError, match="want a policy for each of 5 questions, got 4"):
+        pruner.prune_many(QUESTIONS, DOCUMENTS, policies[1:])
+    with pytest.raises(ValueError, match="got both"):
+        pruner.prune_many(QUESTIONS, DOCUMENTS, policies, top_k=1)
+
+
 @pytest.mark.parametrize(
     ("questions", "documents", "said"),
     [

@@ -4,8 +4,12 @@
     removed(T)   mean over questions of the share of a question's characters that do not
     area         integral of recall over removed, from 0 to 1: 1 is out of reach, for gold takes room
 
-Questions without gold count for `removed` alone. Equal numbers stay together: they are kept together or not at all, and
-a threshold between two points of the curve is the higher one, which removes more.
+Questions without gold count for `removed` alone. Equal numbers stay together: they are kept together or not at all. A
+labeler of few numbers (`lead` has 1, 1/2, 1/3, ... for the units of every document) has few points therefore, perhaps
+none between keeping nothing and removing 60 %. So labelers are compared on the straight line between two neighbouring
+points, as the area is: at the higher threshold, and for a share of the questions at the lower one (`Cut`), so that
+exactly the wanted part of the characters is removed in the mean. That is what a pruner would keep that drew one of the
+two for each question, and no number is better or worse for falling short of the wanted length.
 """
 
 from __future__ import annotations
@@ -23,6 +27,24 @@ class JudgedUnits:
     probabilities: np.ndarray
     sizes: np.ndarray
     gold: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A question's units are kept that reach `threshold`; for a `share` of the questions it is the lower `below`.
+
+    A threshold of None keeps nothing.
+    """
+
+    threshold: float | None
+    below: float | None = None
+    share: float = 0.0
+
+    def choices(self, probabilities: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """Which of the units [n] are kept, bool [n], at each of the thresholds, with the share of questions there."""
+        both = [(1 - self.share, self.threshold), (self.share, self.below)]
+        nothing = np.zeros(len(probabilities), bool)
+        return [(share, nothing if at is None else probabilities >= at) for share, at in both if share]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +66,24 @@ class RecallCurve:
         """The point with the lowest threshold that removes at least `share`; None where there is none."""
         fitting = np.flatnonzero(self.removed >= share - 1e-9)
         return int(fitting[-1]) if len(fitting) else None
+
+    def cut(self, share: float) -> Cut:
+        """What removes `share` of the characters in the mean, between two points where there is no such point."""
+        at = self.at_removed(share)
+        threshold, removed = (None, 1.0) if at is None else (float(self.thresholds[at]), float(self.removed[at]))
+        lower = 0 if at is None else at + 1
+        if lower == len(self.thresholds) or removed - share < 1e-9:
+            return Cut(threshold)
+        step = removed - float(self.removed[lower])
+        return Cut(threshold, float(self.thresholds[lower]), (removed - share) / step)
+
+    def thinned(self, most: int) -> RecallCurve:
+        """At most `most` of the points, spread over what is removed, the ends among them."""
+        if len(self.thresholds) <= most:
+            return self
+        wanted = np.linspace(self.removed[0], self.removed[-1], most)
+        at = np.unique(np.searchsorted(-self.removed, -wanted).clip(0, len(self.removed) - 1))
+        return RecallCurve(self.thresholds[at], self.removed[at], self.recall[at], self.all_gold[at])
 
 
 def recall_curve(questions: Sequence[JudgedUnits]) -> RecallCurve:

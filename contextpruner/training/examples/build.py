@@ -135,6 +135,7 @@ def _plain(source: Source, row: AskedRow) -> TrainingExample:
         split="validation",
         licence=source.licence,
         form=source.asked,
+        answer=row.answer,
     )
 
 
@@ -160,6 +161,7 @@ def _formed(source: Source, row: AskedRow, time: int, passages: Passages, recipe
     if len(documents) <= 2 and draw.random() < settings.structured:
         form, documents, gold = _structured(documents, gold, draw)
     question, asked = _asked(row.question, source.language, settings, draw)
+    blind = "blind" if source.asked == "blind" else ""
     return replace(
         _plain(source, row),
         id=f"{source.name}/{row.id}/{time}",
@@ -167,7 +169,7 @@ def _formed(source: Source, row: AskedRow, time: int, passages: Passages, recipe
         documents=tuple(documents),
         gold=tuple(gold),
         split="train",
-        form=f"{asked} {form}".strip(),
+        form=" ".join(word for word in (asked, form, blind) if word),
     )
 
 

@@ -1,7 +1,7 @@
 """One question to learn from or to be judged by, and its form in a file: a line of JSON.
 
     {"id", "question", "documents": [{"text", "title"?}], "gold": [[[start, end], ...] a document], "answerable",
-     "language", "source", "group", "split", "licence", "form"}
+     "language", "source", "group", "split", "licence", "form", "answer"}
 
 Gold are characters and no units: whatever splitter cuts the documents later, a unit is gold where it shares a visible
 character with one of these spans. `contextpruner calibrate` and `evaluate` read the same lines. What has one `group`
@@ -38,8 +38,10 @@ class TrainingExample:
     group: str
     split: Split = "train"
     licence: str = ""
-    # how it is asked, and in which form its documents stand
+    # words: how it is asked, in which form its documents stand, and "blind" where they were not seen
     form: str = "plain"
+    # its text, where one is known
+    answer: str = ""
 
     @property
     def is_answerable(self) -> bool:
@@ -64,6 +66,7 @@ def line_of(example: TrainingExample) -> str:
         "split": example.split,
         "licence": example.licence,
         "form": example.form,
+        "answer": example.answer,
     }
     return json.dumps(said, ensure_ascii=False)
 
@@ -75,7 +78,7 @@ def read_training_examples(path: Path | str) -> Iterator[TrainingExample]:
 
 def _example(asked: QuestionLine) -> TrainingExample:
     gold = next(read_examples(iter([asked]))).gold
-    names = ("id", "language", "source", "group", "split", "licence", "form")
+    names = ("id", "language", "source", "group", "split", "licence", "form", "answer")
     said = {name: _text(asked, name) for name in names if name in asked.others}
     return TrainingExample(
         question=asked.question,

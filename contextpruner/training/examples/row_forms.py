@@ -120,7 +120,8 @@ def examples(row: Row) -> Iterator[AskedRow]:
     """As they are; the group is the article."""
     documents = tuple(Document(one["text"], title=one.get("title")) for one in row["documents"])
     gold = tuple(merged(spans) for spans in row["gold"])
-    yield AskedRow(_id(row), row["question"], documents, gold, str(row.get("group", _id(row))))
+    article, answer = str(row.get("group", _id(row))), str(row.get("answer", ""))
+    yield AskedRow(_id(row), row["question"], documents, gold, article, answer)
 
 
 FORMS: dict[str, Callable[[Row], Iterator[AskedRow]]] = {

@@ -22,7 +22,8 @@ from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.kept_hash import kept_hash
 from datapruner.selection.selection import Selection
 from datapruner.selection.step import Step
-from prunekernels.io.escape import GENERATOR, GENERATOR_TAG, POLICY_TAG
+from prunekernels.io.escape import GENERATOR
+from prunekernels.io.html_page import html_page
 from prunekernels.io.marks import has_mark
 from prunekernels.io.outputs import atomic_text, check_file, make_parents
 
@@ -82,26 +83,9 @@ def page_html(data: PageData, texts: ExampleTexts | None) -> str:
         sections.duplicates(rows, found),
         _how(selection),
     ]
-    body = "\n".join(part for part in parts if part)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-{POLICY_TAG}
-{GENERATOR_TAG}
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} - datapruner</title>
-<style>{STYLE}</style>
-</head>
-<body><div class="all">
-<header><p class="tag">datapruner</p>
-<h1>{title}</h1></header>
-<main>
-{body}
-</main>
-</div></body>
-</html>
-"""
+    head = f'<header><p class="tag">datapruner</p>\n<h1>{title}</h1></header>'
+    body = "\n".join([head, "<main>", *filter(None, parts), "</main>"])
+    return html_page(f"{title} - datapruner", STYLE, body)
 
 
 def check_page(path: Path, inputs: Sequence[str | Path]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from contextpruner.training.evaluation.curves import JudgedUnits, recall_curve
+from contextpruner.training.evaluation.curves import Cut, JudgedUnits, recall_curve
 
 
 def units(probabilities: list[float], sizes: list[int], gold: list[int]) -> JudgedUnits:
@@ -29,6 +29,36 @@ def test_points_by_hand() -> None:
 def test_the_lowest_threshold_that_removes_enough() -> None:
     curve = recall_curve(QUESTIONS)
     assert [curve.at_removed(share) for share in (0.96, 0.95, 0.7, 0.55, 0)] == [None, 0, 1, 2, 4]
+
+
+def test_between_two_points_questions_are_divided() -> None:
+    curve = recall_curve(QUESTIONS)
+    # at .8 80 % are removed, at .2 55 %: 70 % where two of five questions are cut at .2
+    cut = curve.cut(0.7)
+    assert (cut.threshold, cut.below) == (0.8, 0.2)
+    assert cut.share == pytest.approx(0.4)
+    kept = [sum(share * (mask & one.gold).sum() / one.gold.sum() for share, mask in cut.choices(one.probabilities))
+            for one in QUESTIONS]  # fmt: skip
+    assert np.mean(kept) == pytest.approx(np.interp(0.7, curve.removed[::-1], curve.recall[::-1]))
+    assert curve.cut(0.8) == Cut(0.8)
+    assert curve.cut(0) == Cut(0.05)
+    first = curve.cut(0.99)
+    assert (first.threshold, first.below) == (None, 0.9)
+    assert first.share == pytest.approx(0.2)
+    assert [mask.tolist() for _, mask in first.choices(np.array([0.9, 0.5]))] == [[False, False], [True, False]]
+    # what has one number is kept together or not at all, and is the diagonal
+    flat = recall_curve([units([0.5, 0.5], [10, 90], [1, 0])]).cut(0.7)
+    assert (flat.threshold, flat.below, round(flat.share, 6)) == (None, 0.5, 0.3)
+
+
+def test_a_thinned_curve_keeps_its_ends_and_its_area() -> None:
+    draw = np.random.default_rng(0)
+    curve = recall_curve([units(draw.random(9).tolist(), [10] * 9, [1] + [0] * 8) for _ in range(200)])
+    thin = curve.thinned(51)
+    assert 40 <= len(thin.thresholds) <= 51
+    assert (thin.removed[0], thin.removed[-1]) == (curve.removed[0], curve.removed[-1])
+    assert thin.area == pytest.approx(curve.area, abs=0.005)
+    assert curve.thinned(5000) is curve
 
 
 def test_questions_without_gold_count_for_what_is_removed() -> None:

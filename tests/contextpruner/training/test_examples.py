@@ -51,6 +51,9 @@ def test_articles_stand_in_one_split_and_negatives_answer_nothing(tmp_path: Path
                 assert one.documents[0].text[start:end] not in document.text or not name
     assert negatives > 40
     assert all(len(one.documents) == 1 and one.form == "seen" for one in validation)
+    # the answer goes along
+    for one in validation:
+        assert one.answer == "".join(one.documents[0].text[a:b] for spans in one.gold for a, b in spans)
 
 
 def test_negatives_may_be_those_that_embeddings_find(tmp_path: Path) -> None:
@@ -88,9 +91,11 @@ def test_the_same_recipe_gives_the_same_bytes_and_another_seed_others(tmp_path: 
 
 def test_every_form_keeps_its_gold(tmp_path: Path) -> None:
     recipe = changed(read_recipe(write_recipe(tmp_path)), structured=1.0, polite=0.3, misspelt=0.3, keywords=0.3)
-    train, _ = built(recipe)
+    source = dataclasses.replace(recipe.examples.sources[0], asked="blind")
+    train, validation = built(changed(recipe, sources=(source,)))
     forms = {one.form for one in train}
-    assert {"polite list", "misspelt table", "keywords sections"} <= forms
+    assert {"polite list blind", "misspelt table blind", "keywords sections blind"} <= forms
+    assert {one.form for one in validation} == {"blind"}
     for one in train:
         if one.is_answerable:
             texts = [
@@ -133,7 +138,7 @@ def test_other_licences_are_not_read(tmp_path: Path) -> None:
 def test_lines_come_back_as_they_were_and_calibrate_reads_them(tmp_path: Path) -> None:
     document = Document("It was ana who made the dome.\n\nNobody knows why.", title="Ü")
     example = TrainingExample(
-        "a/1", "Wer?", (document, Document("x")), (((7, 10),), ()), "de", "a", "f:1", "train", "A"
+        "a/1", "Wer?", (document, Document("x")), (((7, 10),), ()), "de", "a", "f:1", "train", "A", answer="ana"
     )
     path = tmp_path / "examples.jsonl"
     path.write_text(line_of(example) + "\n", "utf-8")
