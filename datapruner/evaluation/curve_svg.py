@@ -14,8 +14,8 @@ from datapruner.output.report.html_words import name, number
 
 # the drawing's own units: it is stretched to the width of the page
 WIDTH, HEIGHT = 960, 300
-# of the width: labels that are nearer than this to the last are left out
-NEAREST = 0.055
+# of the width that a letter of a label takes: labels that would touch the last are left out
+LETTER = 0.015
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ def _share_words(shares: Sequence[float], frame: Frame) -> str:
     told, last = "", 2.0
     # from the right: all rows are always told
     for share in reversed(shares):
-        place = frame.x(share) / WIDTH
-        if last - place >= NEAREST:
-            told += f'<span style="left:{100 * place:.1f}%">{percent(share)}</span>'
+        place, text = frame.x(share) / WIDTH, percent(share)
+        if last - place >= LETTER * len(text):
+            told += f'<span style="left:{100 * place:.1f}%">{text}</span>'
             last = place
     return told
