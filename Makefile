@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check newest gpu gpu-merge triton-versions clean
+.PHONY: demo test check newest gpu gpu-merge lvlm-bench triton-versions clean
 
 demo: .venv/.demo
 	@$(BIN)/python -m demo.run
@@ -37,6 +37,11 @@ gpu:
 
 gpu-merge: .venv/.test
 	PYTHONPATH=.:kernels $(BIN)/python -m benchmarks.gpu.merge $(OUT)
+
+# by hand, hours, and it goes on where it was stopped: what pruning costs the model of benchmarks/lvlm; ARGS=--small is
+# a look at it, in minutes
+lvlm-bench: .venv/.test
+	PYTHONPATH=.:kernels $(BIN)/python -m benchmarks.lvlm.retention $(ARGS)
 
 # by hand, a quarter of an hour: every kernel compiled by each Triton release that a torch of ours brings
 triton-versions: .venv/.test

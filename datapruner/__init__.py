@@ -2,8 +2,10 @@
 
 from datapruner.corpus.formats.in_memory import HubDataset
 from datapruner.corpus.source import Source
+from datapruner.evaluation.evaluate import evaluate
+from datapruner.evaluation.settings import Candidate, Evaluation
+from datapruner.output.pruning import prune, run
 from datapruner.output.write import write
-from datapruner.pruning import prune, run
 from datapruner.recipe.recipe import Expected, Output, Recipe, Rule
 from datapruner.scoring.engine import Engine
 from datapruner.scoring.score import score
@@ -18,10 +20,12 @@ from datapruner.selection.selector import Choice, Outcome, Selector
 __all__ = [
     "Batch",
     "Budget",
+    "Candidate",
     "Candidates",
     "Choice",
     "Embedder",
     "Engine",
+    "Evaluation",
     "Expected",
     "HubDataset",
     "Outcome",
@@ -35,6 +39,7 @@ __all__ = [
     "Selector",
     "Source",
     "State",
+    "evaluate",
     "prune",
     "run",
     "score",

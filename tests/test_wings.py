@@ -29,7 +29,7 @@ WINGS = {
         *selectors
         recipe
         output
-        pruning
+        evaluation
         __init__
         cli
     """,

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 import datapruner
-from datapruner import pruning
 from datapruner.cli import console
+from datapruner.cli.evaluation_view import TrainingLines, show_result
 from datapruner.cli.options import (
     OUTPUT_OPTIONS,
     SOURCE_OPTIONS,
@@ -26,6 +26,9 @@ from datapruner.cli.options import (
     with_options,
 )
 from datapruner.corpus.remote_outputs import local_path, url_of
+from datapruner.evaluation import settings_yaml
+from datapruner.evaluation.evaluate import n_trainings
+from datapruner.output import pruning
 from datapruner.output.report import page
 from datapruner.recipe import recipe_yaml
 from datapruner.recipe.dry_run import plan
@@ -185,6 +188,31 @@ def run(
         _run(dataclasses.replace(read, out=output), dry_run)
 
 
+@app.command()
+def evaluate(
+    settings: Annotated[Path, typer.Argument(help="YAML file: corpus, held-out corpus, proxy, scorers, candidates.")],
+    out: Annotated[Path, typer.Option(help="Folder for scores, trainings, result.json and report.html.")],
+    seeds: Annotated[int | None, typer.Option(help="Trainings of each kind, instead of the file's.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps of each training, instead of the file's.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Say whether a selection beats a random draw and is as good as everything, at equal training steps.
+
+    A killed run goes on where it stopped: scores and trainings that are there are not made again.
+    """
+    with _clear_errors():
+        read = settings_yaml.load(settings)
+        if seeds is not None:
+            read = dataclasses.replace(read, seeds=read.seeds.with_training(seeds))
+        if steps is not None:
+            read = dataclasses.replace(read, steps=steps)
+        check_not_input(out, [settings])
+        if dry_run:
+            console.show_line(f"would train at most {n_trainings(read):,} times {read.steps:,} steps of {read.proxy}")
+        else:
+            show_result(datapruner.evaluate(read, out, TrainingLines()), out / "report.html")
+
+
 @app.command(name="report")
 def report_(
     path: Annotated[Path, typer.Argument(help="Folder that `score`, `write` or `prune` wrote.")],
@@ -228,7 +256,7 @@ def inspect(
 
 @app.command()
 def methods() -> None:
-    """List the scorers, embedders and selectors with their fields, and the engines."""
+    """List the scorers, embedders, selectors and proxies with their fields, and the engines."""
     with _clear_errors():
         console.show_methods()
 

@@ -12,6 +12,7 @@ from rich.markup import escape as markup
 from rich.table import Table
 
 from datapruner.corpus.bad_rows import SKIPPED, count_skipped
+from datapruner.evaluation.proxy import Proxy
 from datapruner.recipe.dry_run import Plan
 from datapruner.scoring.engine import Engine
 from datapruner.scoring.score_table import ScoreTable
@@ -148,13 +149,14 @@ def show_plan(planned: Plan) -> None:
 
 
 def show_methods() -> None:
-    """Every scorer, embedder, selector and engine: its fields with their defaults, and its rule."""
+    """Every scorer, embedder, selector, engine and proxy: its fields with their defaults, and its rule."""
     console = Console()
-    kinds: list[tuple[str, type[Scorer] | type[Selector] | type[Engine]]] = [
+    kinds: list[tuple[str, type[Scorer] | type[Selector] | type[Engine] | type[Proxy]]] = [
         ("scorers", Scorer),
         ("embedders", Scorer),
         ("selectors", Selector),
         ("engines", Engine),
+        ("evaluation.proxies", Proxy),
     ]
     for title, kind in kinds:
         shown = Table("name", "rule", "fields and defaults", title=title, title_justify="left", show_lines=True)

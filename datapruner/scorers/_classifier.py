@@ -40,6 +40,8 @@ class ClassifierScorer(Scorer):
     class_list: str = field(default="", metadata=COSMETIC)
 
     needs: ClassVar[tuple[str, ...]] = ("labels",)
+    # True: the logits of a row must come from a training that did not see it
+    out_of_sample: ClassVar[bool] = False
 
     def check(self) -> None:
         if not all(self.logits.split("+")):

@@ -43,6 +43,7 @@ class LabelError(ClassifierScorer):
     direction: ClassVar[str] = "higher is more surely right; below 0 another label is likelier; in [-1, 1]"
     cost: ClassVar[str] = "two passes over the logits; the forward passes are those that made them"
     default_selector: ClassVar[str] = "threshold:minimum=0.0"
+    out_of_sample: ClassVar[bool] = True
 
     def check(self) -> None:
         super().check()

@@ -10,8 +10,8 @@ import fsspec
 import pytest
 from typer.testing import CliRunner
 
-from datapruner import pruning
 from datapruner.cli import app
+from datapruner.output import pruning
 from datapruner.recipe import recipe_yaml
 from tests.datapruner.conftest import make_rows, write_jsonl
 

@@ -1,0 +1,95 @@
+"""Questions about a picture to the model under a method, through `tokenpruner` as anybody would call it.
+
+A method that does not read the question gives a picture's tokens once, by `prepare()`, and all questions go in behind
+them in one packed pass (`packing`): an answer is right where each of its tokens is the likeliest. One that does gets
+each question as a prompt of its own, in `prune()`, and generate() answers. Both say the same of a whole answer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import interpolate
+
+from benchmarks.lvlm.accuracy import whole_answers
+from benchmarks.lvlm.packing import IGNORED, asked_behind, block_mask
+from benchmarks.lvlm.questions import Question
+from benchmarks.lvlm.retention.cases import reads_text
+from benchmarks.lvlm.retention.subject import GRID, Picture, Subject
+from benchmarks.lvlm.scene import PATCH
+from benchmarks.lvlm.vocabulary import ASSISTANT, END, IDS, IMAGE, PAD, USER, ids_of
+from tokenpruner import TokenMethod, prepare, prune
+from tokenpruner.methods.downsample import Downsample
+from tokenpruner.methods.stride import Stride
+
+Inputs = dict[str, torch.Tensor]
+
+
+@torch.inference_mode()
+def ask(subject: Subject, method: TokenMethod | None, picture: Picture) -> list[bool]:
+    """Which of the picture's questions are answered right."""
+    if method is not None and reads_text(method):
+        return _generated(subject, method, picture)
+    return _packed(subject, method, picture)
+
+
+def prompt(pixels: torch.Tensor, question: str = "") -> Inputs:
+    """One question about one picture, as the chat template has it."""
+    n = pixels.shape[-2] // PATCH * (pixels.shape[-1] // PATCH)
+    ids = torch.tensor([[IDS[USER], *[IDS[IMAGE]] * n, *ids_of(question), IDS[ASSISTANT]]])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
+
+
+def sized(method: TokenMethod | None, pixels: torch.Tensor) -> torch.Tensor:
+    """The picture as the tower gets it: a tower of pictures of one size is handed a smaller one by its processor."""
+    if not isinstance(method, Downsample):
+        return pixels
+    rows, columns = method.resized(GRID)
+    return interpolate(pixels, size=(rows * PATCH, columns * PATCH), mode="bicubic", antialias=True)
+
+
+def hooked(method: TokenMethod | None) -> TokenMethod:
+    """What `prune` and `prepare` are given: of a whole picture, or one that is smaller already, all tokens stay."""
+    return Stride(keep_ratio=1) if method is None or isinstance(method, Downsample) else method
+
+
+def _packed(subject: Subject, method: TokenMethod | None, picture: Picture) -> list[bool]:
+    model, inputs = subject.whole, prompt(sized(method, picture.pixels))
+    prepared = prepare(model, hooked(method), **inputs)
+    # the last token stands where a question would begin
+    before, places = prepared["inputs_embeds"][:, :-1], prepared["position_ids"][:, :-1]
+    asked = asked_behind(picture.questions, int(prepared["position_ids"][0, -1]))
+    question = torch.cat([torch.zeros(before.shape[1], dtype=torch.int64), asked.question])[None]
+    found = model(
+        inputs_embeds=torch.cat([before, model.get_input_embeddings()(asked.text[None])], 1),
+        attention_mask=block_mask(question),
+        position_ids=torch.cat([places, asked.positions[None]], 1),
+        use_cache=False,
+        logits_to_keep=len(asked.text),
+    )
+    is_answer = asked.targets != IGNORED
+    hits = found.logits[0].argmax(-1) == asked.targets
+    return whole_answers(hits[is_answer], asked.question[is_answer], len(picture.questions))
+
+
+def _generated(subject: Subject, method: TokenMethod, picture: Picture) -> list[bool]:
+    questions, (needs, _) = picture.questions, method.tower_needs()
+    model = subject.whole if needs else subject.given
+    pixels = picture.pixels if needs else subject.hidden(picture.pixels)
+    inputs = _rows([prompt(picture.pixels, one.text)["input_ids"][0] for one in questions])
+    inputs["pixel_values"] = pixels.expand(len(questions), *pixels.shape[1:])
+    longest = max(len(_told(one)) for one in questions)
+    with prune(model, method):
+        found = model.generate(**inputs, max_new_tokens=longest, do_sample=False)
+    told = found[:, inputs["input_ids"].shape[1] :].tolist()
+    return [own[: len(_told(one))] == _told(one) for own, one in zip(told, questions, strict=True)]
+
+
+def _rows(prompts: list[torch.Tensor]) -> Inputs:
+    """Prompts that end together."""
+    longest = max(len(ids) for ids in prompts)
+    rows = torch.stack([torch.nn.functional.pad(ids, (longest - len(ids), 0), value=IDS[PAD]) for ids in prompts])
+    return {"input_ids": rows, "attention_mask": (rows != IDS[PAD]).long()}
+
+
+def _told(question: Question) -> list[int]:
+    return [*ids_of(question.answer), IDS[END]]

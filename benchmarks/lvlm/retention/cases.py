@@ -1,0 +1,136 @@
+"""What the table has rows of: each method, at each share of the tokens, in each policy of positions.
+
+Before the decoder a share is of the tokens that enter it, inside it of those behind its last cut, in a tower of those
+that leave it; a smaller picture has at most so many. `random_inside` is the baseline of the methods inside: a method
+there looks good because the text has read the picture in the layers before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from prunekernels import budget, registry, spec
+from tokenpruner import LayerContext, LayerMethod, Method, TokenMethod
+from tokenpruner.base.layer_budget import BudgetedLayerMethod
+from tokenpruner.base.schedules.one_cut import OneCut
+from tokenpruner.base.token_method import METHODS, method_from_text
+
+N_TOKENS, RATIOS, POSITIONS = 256, (0.5, 0.25, 0.11, 0.05), ("keep", "compact")
+FULL, DOWNSAMPLE, RANDOM_INSIDE = "full", "downsample", "random_inside"
+BASELINES = (DOWNSAMPLE, "random", "stride", "pool", RANDOM_INSIDE)
+# methods inside the decoder as they fit one of 4 layers
+FITTED = {
+    "fastv": ("fastv:layer=1", "fastv:layer=2"),
+    "dart": ("dart:layer=1", "dart:layer=2"),
+    "sparsevlm": ("sparsevlm:layers=1/2/3",),
+    RANDOM_INSIDE: (f"{RANDOM_INSIDE}:layer=1", f"{RANDOM_INSIDE}:layer=2"),
+}
+LEFT_OUT = {
+    "chain": "is made of others",
+    "composed_inside": "is fastv by default",
+    "pixel_duplicates": "keeps as many as its pictures say",
+    "atp": "wants thresholds trained for this decoder",
+    "ftp": "wants a router trained for this decoder",
+    "evs": "is for videos",
+    "fastvid": "is for videos",
+    "holitom": "is for videos",
+    "vidcom2": "is for videos",
+}
+
+
+@dataclass(frozen=True)
+class RandomInside(BudgetedLayerMethod):
+    """A random choice before `layer`."""
+
+    layer: int = 2
+    seed: int = 0
+
+    @property
+    def schedule(self) -> OneCut:
+        """One cut."""
+        return OneCut(self.layer)
+
+    def importance(self, context: LayerContext) -> torch.Tensor:
+        """Numbers drawn by what the tokens look like, so that every picture has its own."""
+        key = int(context.hidden.double().sum().abs().item() * 1e6) % 2**31
+        generator = torch.Generator().manual_seed(self.seed + key)
+        return torch.rand(context.n_tokens, generator=generator).to(context.hidden.device)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method by its text, None for all tokens; `keep_ratio` of the tokens stay.
+
+    With `budget` "flops" the text says how many stay, at the FLOPs of a method that keeps those before the decoder.
+    """
+
+    text: str | None = None
+    keep_ratio: float = 1.0
+    positions: str = "keep"
+    budget: str = "tokens"
+
+    @property
+    def name(self) -> str:
+        """By which it is told from others."""
+        return FULL if self.text is None else f"{self.text} {self.keep_ratio:g} {self.positions}"
+
+    def method(self) -> TokenMethod | None:
+        """The method with its budget; raises ValueError where it cannot have these positions."""
+        if self.text is None:
+            return None
+        name, fields = spec.parse(self.text)
+        if self.budget == "tokens":
+            fields |= self._tokens(_kind(name))
+        if name == RANDOM_INSIDE:
+            numbers = {key: float(value) if "." in value else int(value) for key, value in fields.items()}
+            return RandomInside(**numbers, positions=self.positions)  # type: ignore[arg-type]
+        return method_from_text(str(spec.Text(name, fields | {"positions": self.positions})))
+
+    def _tokens(self, kind: type[TokenMethod]) -> dict[str, str]:
+        if issubclass(kind, LayerMethod):
+            return {"n_keep": str(budget.n_keep(N_TOKENS, self.keep_ratio))}
+        return {"keep_ratio": str(self.keep_ratio)}
+
+
+def cases(ratios: tuple[float, ...] = RATIOS) -> list[Case]:
+    """All tokens first, then the baselines, then the others."""
+    found = [Case()]
+    for ratio in ratios:
+        for positions in POSITIONS:
+            found += [Case(text, ratio, positions) for text in _texts() if positions in policies(text)]
+    return found
+
+
+def equal_flops(ratio: float, decoder_share: float, n_smaller: int) -> list[Case]:
+    """Where a method before the decoder keeps `ratio` of the tokens: others at its FLOPs.
+
+    Methods inside the decoder get its `decoder_share` of the decoder's, a smaller picture of `n_smaller` tokens costs
+    tower and decoder together no more.
+    """
+    found = [Case(f"{DOWNSAMPLE}:n_keep={n_smaller}", ratio, "compact", "flops")]
+    for text in _texts():
+        if issubclass(_kind(text.partition(":")[0]), BudgetedLayerMethod):
+            told = f"{text}{',' if ':' in text else ':'}flops_ratio={decoder_share:.4f}"
+            found += [Case(told, ratio, positions, "flops") for positions in policies(text)]
+    return found
+
+
+def _texts() -> list[str]:
+    names = [*BASELINES, *(name for name in registry.names(METHODS) if name not in (*BASELINES, *LEFT_OUT))]
+    return [text for name in names for text in FITTED.get(name, (name,))]
+
+
+def _kind(name: str) -> type[TokenMethod]:
+    return RandomInside if name == RANDOM_INSIDE else registry.load(METHODS, name, TokenMethod)
+
+
+def policies(text: str) -> tuple[str, ...]:
+    """The positions that a method can have here: a smaller picture has those of a smaller picture."""
+    return ("compact",) if text.partition(":")[0] == DOWNSAMPLE else POSITIONS
+
+
+def reads_text(method: TokenMethod) -> bool:
+    """Whether what stays may hang on the question: then each question is a prompt of its own."""
+    return isinstance(method, LayerMethod) or (isinstance(method, Method) and "text" in method.needs)

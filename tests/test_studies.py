@@ -1,0 +1,87 @@
+"""The studies' own data: planted damage, wrong labels; and what they draw."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.studies.damaged_corpus import DAMAGED, KINDS, build
+from benchmarks.studies.fashion_mnist import wrong_labels
+from benchmarks.studies.study import StudyRow
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Two sources of 300 texts of 40 words each, of which at most 100 are wanted, and 10 held out."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for source in ("brown", "mail"):
+        texts = [" ".join(f"{source}{n} word{(n * k) % 97} is here." for k in range(1, 11)) for n in range(300)]
+        lines = [json.dumps({"text": text}) for text in [*texts, texts[0], "too short"]]
+        (folder / f"{source}.jsonl").write_text("\n".join(lines), "utf-8")
+    made = build(folder, tmp_path / "out", 200, 20)
+    return read(made[0]), read(made[1])
+
+
+def test_damage_is_planted_where_it_is_said(corpus: tuple[list[dict[str, str]], list[dict[str, str]]]) -> None:
+    train, test = corpus
+    whole = {row["id"]: row for row in train if not row["damage"]}
+    bad = [row for row in train if row["damage"]]
+    assert Counter(row["source"] for row in whole.values()) == {"brown": 100, "mail": 100}
+    assert len(bad) == 200 / DAMAGED
+    assert set(Counter(row["damage"] for row in bad)) == {*KINDS}
+    assert len({row["id"] for row in train}) == len(train)
+    held_out = {row["text"] for row in test}
+    assert 0 < len(held_out) <= 20
+    # held-out texts stand in no row but those that are said to hold one
+    for row in train:
+        assert any(text in row["text"] for text in held_out) is (row["damage"] == "contamination")
+    for row in bad:
+        own, text = whole[row["id"].removesuffix(f"-{row['damage']}")]["text"], row["text"]
+        same = Counter(own.split()) == Counter(text.split())
+        assert (text == own) is (row["damage"] == "copy")
+        assert same is (row["damage"] in ("copy", "shuffled"))
+        if row["damage"] == "near copy":
+            changed = sum(a != b for a, b in zip(own.split(" "), text.split(" "), strict=True))
+            assert 0 < changed <= 4
+
+
+def test_the_same_texts_give_the_same_corpus(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("\n".join(json.dumps({"text": f"{n} " * 30}) for n in range(60)), "utf-8")
+    one, two = (build(folder, tmp_path / name, 40, 5)[0].read_bytes() for name in ("one", "two"))
+    assert one == two
+    with pytest.raises(ValueError, match="JSON lines"):
+        build(tmp_path / "one" / "..", tmp_path / "three", 40, 5)
+
+
+def test_as_many_labels_are_wrong_as_asked() -> None:
+    labels = np.arange(1000) % 10
+    changed = wrong_labels(labels, 0.2, 10)
+    assert (changed != labels).sum() == 200
+    assert set(changed.tolist()) == set(range(10))
+    # into every other class
+    assert len({*zip(labels[changed != labels].tolist(), changed[changed != labels].tolist(), strict=True)}) > 70
+    assert np.array_equal(wrong_labels(labels, 0.0, 10), labels)
+
+
+def test_a_picture_is_drawn(tmp_path: Path) -> None:
+    from benchmarks.studies.plots import draw
+
+    def row(way: str, ratio: float | None, quality: float) -> StudyRow:
+        nothing = (None, None, None)
+        return StudyRow("some", way, ratio, ratio or 1, quality, quality - 0.1, quality + 0.1, *nothing, "", *nothing,
+                        *nothing, "", 0.0, 1.0)  # fmt: skip
+
+    path = draw([row("all", None, 0.9), row("random", 0.1, 0.5), row("random", 0.5, 0.8), row("own", 0.1, 0.6)],
+                tmp_path / "some.png")  # fmt: skip
+    assert path.read_bytes().startswith(b"\x89PNG")
