@@ -33,7 +33,7 @@ from contextpruner.training.evaluation.questions import cut_questions
 from contextpruner.training.evaluation.report import REMOVED
 from contextpruner.training.examples.example import read_training_examples
 
-PER_SOURCE = 150
+PER_SOURCE = 60
 Pair = tuple[JudgedQuestion, JudgedQuestion]
 
 

@@ -8,7 +8,7 @@ from contextpruner.documents.cache import DocumentCache
 from contextpruner.pruner import ContextPruner
 
 
-def mcp(labeler: options.LabelerText = "bm25", splitter: options.SplitterText = "rules") -> None:
+def mcp(labeler: options.DefaultLabelerText = None, splitter: options.SplitterText = "rules") -> None:
     """Serve the tools prune and expand to an agent over stdio, as MCP; see docs/serving.md."""
     with clear_errors():
         from contextpruner.integrations.mcp import mcp_server

@@ -21,7 +21,7 @@ MOST_READ = 1 << 20
 
 
 def serve(
-    labeler: options.LabelerText = "bm25",
+    labeler: options.DefaultLabelerText = None,
     splitter: options.SplitterText = "rules",
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,

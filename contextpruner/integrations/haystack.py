@@ -31,12 +31,12 @@ RuleValues = Mapping[str, object]
 class DocumentPruner:
     """Prunes documents for a query, by `rules` (the fields of a `Policy`) or the labeler's own threshold.
 
-    A document of which nothing is kept is left out, unless `keep_empty`.
+    Without a labeler it is the packaged model. A document of which nothing is kept is left out, unless `keep_empty`.
     """
 
     def __init__(
         self,
-        labeler: str = "bm25",
+        labeler: str | None = None,
         splitter: str = "rules",
         rules: RuleValues | None = None,
         keep_empty: bool = False,

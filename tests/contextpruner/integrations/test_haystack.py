@@ -24,7 +24,7 @@ PICTURE = Document(id="picture", blob=ByteStream(b"x"))
 @pytest.mark.parametrize("keep_empty", [False, True])
 def test_documents_come_back_pruned_with_ids_and_meta(keep_empty: bool) -> None:
     given = copy.deepcopy([*DOCUMENTS, PICTURE])
-    pruner = DocumentPruner(keep_empty=keep_empty)
+    pruner = DocumentPruner("bm25", keep_empty=keep_empty)
     pruner.warm_up()
     found = pruner.run(QUESTION, given)["documents"]
     assert given == [*DOCUMENTS, PICTURE]
@@ -41,20 +41,20 @@ def test_documents_come_back_pruned_with_ids_and_meta(keep_empty: bool) -> None:
 
 
 def test_async_calls_run_at_once() -> None:
-    component = DocumentPruner()
+    component = DocumentPruner("bm25")
     component.pruner = ContextPruner(Meeting())
 
     async def run() -> list[dict[str, list[Document]]]:
         return await asyncio.gather(*(component.run_async(QUESTION, DOCUMENTS) for _ in range(N_CALLS)))
 
-    assert asyncio.run(run()) == [DocumentPruner().run(QUESTION, DOCUMENTS)] * N_CALLS
+    assert asyncio.run(run()) == [DocumentPruner("bm25").run(QUESTION, DOCUMENTS)] * N_CALLS
 
 
 def test_in_a_pipeline_that_was_written_and_read() -> None:
     store = InMemoryDocumentStore()
     store.write_documents(DOCUMENTS)
     pipeline = Pipeline()
-    pipeline.add_component("pruner", DocumentPruner(rules={"threshold": 0.3, "neighbours": (0, 0)}))
+    pipeline.add_component("pruner", DocumentPruner("bm25", rules={"threshold": 0.3, "neighbours": (0, 0)}))
     pipeline.add_component("prompt", PromptBuilder("{% for d in documents %}{{ d.content }}{% endfor %}|{{ query }}"))
     pipeline.connect("pruner.documents", "prompt.documents")
     read = Pipeline.loads(pipeline.dumps(), allowed_modules=["contextpruner.integrations.haystack"])
@@ -67,6 +67,6 @@ def test_in_a_pipeline_that_was_written_and_read() -> None:
 
 def test_rules_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="treshold"):
-        DocumentPruner(rules={"treshold": 0.5})
+        DocumentPruner("bm25", rules={"treshold": 0.5})
     with pytest.raises(ValueError, match="threshold wants"):
-        DocumentPruner(rules={"threshold": 2})
+        DocumentPruner("bm25", rules={"threshold": 2})

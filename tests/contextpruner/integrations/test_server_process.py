@@ -28,7 +28,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproces
     """A server that wants a key, and its port."""
     keys = tmp_path_factory.mktemp("keys") / "keys.txt"
     keys.write_text("a-key\n\n")
-    command = [sys.executable, "-m", "contextpruner.cli", "serve", "--port", "0", "--max-body", str(LIMIT)]
+    command = [
+        sys.executable,
+        "-m",
+        "contextpruner.cli",
+        "serve",
+        "--labeler",
+        "bm25",
+        "--port",
+        "0",
+        "--max-body",
+        str(LIMIT),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels"), *sys.path])}
     process = subprocess.Popen(
         [*command, "--api-keys", str(keys)], stderr=subprocess.PIPE, text=True, cwd=keys.parent, env=environment
