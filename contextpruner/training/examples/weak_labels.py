@@ -5,22 +5,43 @@
     leave_one_out  units u with  nll(answer | question, all units but u) - nll(answer | question, all units) > `margin`
 
 The last is the margin by which an answer gets less likely without a unit, in nats a token of the answer, under a causal
-language model (as LooComp measures it, arXiv:2603.09222). It costs a pass over all units for each of them.
+language model (as LooComp measures it, arXiv:2603.09222). It costs a pass over all units for each of them. A document
+is judged by itself, in the units of our own splitter.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from contextpruner.models.batches import Row
 from contextpruner.models.causal_lm import CausalLM
 from contextpruner.models.document_tokens import encode_text
+from contextpruner.training.examples.example import Spans, TrainingExample, merged
+from contextpruner.units.split import split
 from contextpruner.units.terms import terms
 
 LEAST, MARGIN, BATCH = 0.5, 0.05, 8
+# the texts of a document's units, question and answer in, bool [units] out
+Judge = Callable[[Sequence[str], str, str], np.ndarray]
+
+
+def label_by(judge: Judge, examples: Iterable[TrainingExample]) -> Iterator[TrainingExample]:
+    """`examples` with the units that `judge` finds as gold; raises ValueError naming one without an answer."""
+    for example in examples:
+        if not example.answer.strip():
+            raise ValueError(f"{example.id}: want a question with its answer, got none")
+        gold = [_spans(judge, example, document.text) for document in example.documents]
+        yield replace(example, gold=tuple(gold))
+
+
+def _spans(judge: Judge, example: TrainingExample, text: str) -> Spans:
+    units = [(unit.start, unit.end) for unit in split(text)]
+    found = judge([text[start:end] for start, end in units], example.question, example.answer)
+    return merged(unit for unit, is_gold in zip(units, found, strict=True) if is_gold)
 
 
 def inclusion(units: Sequence[str], answers: Sequence[str]) -> np.ndarray:
