@@ -144,8 +144,12 @@ class Calibration:
 
         Raises ValueError where a file is there that is no calibration, but with `overwrite`.
         """
+        held = dataclasses.asdict(self)
+        if Path(path).is_dir():
+            # it goes where the model goes, whatever the way there is called
+            held["origin"]["model"] = None
         with atomic_text(calibration_file(path), replaces=overwrite or is_calibration) as file:
-            file.write(json.dumps({"format": FORMAT, **dataclasses.asdict(self)}) + "\n")
+            file.write(json.dumps({"format": FORMAT, **held}) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
@@ -157,7 +161,7 @@ class Calibration:
                 raise ValueError("another format")
             origin = held.fields("origin")
             origin.only(field.name for field in dataclasses.fields(LabelingSetup))
-            model = origin.text("model") if origin.has("model") else None
+            model = origin.text("model") if origin.has("model") else str(path) if Path(path).is_dir() else None
             setup = LabelingSetup(origin.text("labeler"), model, origin.text("splitter"))
             closure = checked_closure(tuple(held.texts("closure")))
             columns = [tuple(held.numbers(name, 0, 1)) for name in COLUMNS]

@@ -112,7 +112,10 @@ def _quantized(model: torch.nn.Module) -> torch.nn.Module:
     with warnings.catch_warnings():
         # torch points to another package, which would be one more to install
         warnings.simplefilter("ignore")
-        return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+        quantization = torch.ao.quantization
+        # a scale for each row of a weight: over the whole of it the error is a third more, at the same speed
+        per_row = {torch.nn.Linear: quantization.per_channel_dynamic_qconfig}
+        return quantization.quantize_dynamic(model, per_row, dtype=torch.qint8, inplace=True)
 
 
 def batch_size_for(precision: Precision, batch_size: int) -> int:

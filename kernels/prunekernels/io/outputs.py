@@ -26,7 +26,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
-from prunekernels.io.marks import check_mark, write_mark
+from prunekernels.io.marks import MARK, check_mark, write_mark
+from prunekernels.io.paths import walk
 from prunekernels.io.renames import exchange, rename_folder, rename_new, sync_path, sync_tree
 from prunekernels.io.staging import lock, old_name, recover, staging
 
@@ -159,10 +160,20 @@ def atomic_folder(
         with errors_name(out):
             yield partial
             write_mark(partial, kind)
+            _share(partial)
             sync_tree(partial)
             check_folder(out, kind, overwrite=overwrite, inputs=inputs)
             _place_folder(partial, out, kind)
         sync_path(out.parent)
+
+
+def _share(folder: Path) -> None:
+    """Give every file of `folder` the rights that a new file has here: some libraries keep theirs to the user."""
+    rights = (folder / MARK).stat().st_mode & 0o666
+    for place, _, names in walk(folder):
+        for path in (Path(place) / name for name in names):
+            if not path.is_symlink() and (before := path.stat().st_mode) & rights != rights:
+                path.chmod(before | rights)
 
 
 def make_parents(out: Path) -> None:

@@ -240,8 +240,12 @@ def test_new_files_have_the_usual_rights(tmp_path: Path) -> None:
         with atomic_text(tmp_path / "file") as file:
             file.write("")
         write(tmp_path / "out")
+        with atomic_folder(tmp_path / "kept", "thing") as made:
+            # as a library leaves it
+            (made / "weights").touch(mode=0o600)
     finally:
         os.umask(old)
+    assert (tmp_path / "kept" / "weights").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o750
 
