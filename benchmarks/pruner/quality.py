@@ -26,15 +26,15 @@ from contextpruner.models.causal_lm import load_causal_lm
 from contextpruner.training.evaluation.coverage import Coverage
 from contextpruner.training.evaluation.evaluation import Evaluation, JudgedLabeler, evaluate_labeler
 from contextpruner.training.evaluation.judging import judged_questions
-from contextpruner.training.evaluation.question_pairs import FormReport, asked_as
+from contextpruner.training.evaluation.question_pairs import AskedForm, FormReport, asked_as
 from contextpruner.training.evaluation.questions import cut_questions
-from contextpruner.training.evaluation.reader import WINDOW, read_by
+from contextpruner.training.evaluation.reader import read_by
 from contextpruner.training.evaluation.report import SetReport
 from contextpruner.training.examples.example import TrainingExample, read_training_examples
 
-PER_SOURCE, READ = 80, 300
+PER_SOURCE, READ, WINDOW = 16, 24, 2048
 # of so many questions one is asked politely, too
-POLITE = 4
+POLITE = 2
 LABELERS = ("multilingual", "bm25", "lead", "random")
 OF_MODEL = ("bi_encoder", "late_interaction")
 Cell = dict[str, float | None]
@@ -99,7 +99,7 @@ def main() -> None:
     """Label, judge, read, record."""
     options = _options()
     chosen = [*first_of_each(read_training_examples(options.examples), options.per_source)]
-    questions = cut_questions([*chosen, *asked_as("polite", chosen[::POLITE])], estimate_tokens)
+    questions = cut_questions([*chosen, *asked_as(AskedForm.POLITE, chosen[::POLITE])], estimate_tokens)
     names = {name: name for name in LABELERS}
     names |= {name: f"{name}:model={options.model}" for name in OF_MODEL if options.model}
     found, judged = Evaluation([], [], [], []), []

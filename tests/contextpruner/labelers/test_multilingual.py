@@ -10,7 +10,7 @@ import pytest
 
 from contextpruner import ContextPruner, Document, SplitDocument, split
 from contextpruner.labelers.bm25 import Bm25
-from contextpruner.labelers.multilingual import MODEL, OF_DOCUMENTS, OF_UNITS, Multilingual, Weights, mixed
+from contextpruner.labelers.multilingual import MODEL, Multilingual
 from contextpruner.labelers.provence import Provence
 
 # a question and three sentences, of which the second answers in other words
@@ -39,28 +39,14 @@ def test_it_finds_the_sentence_that_answers(language: str) -> None:
 def test_it_says_what_provence_says_of_the_packaged_model() -> None:
     question, text = ASKED["en"]
     documents = [SplitDocument(Document(text, title="A dome"), tuple(split(text))), SplitDocument(Document(""), ())]
-    own = Multilingual(lexical=False, precision="float32").score(question, documents)
+    own = Multilingual(precision="float32").score(question, documents)
     same = Provence(str(MODEL)).score(question, documents)
     np.testing.assert_array_equal(own.probabilities[0], same.probabilities[0])
     np.testing.assert_array_equal(own.scores, same.scores)
-    assert Multilingual(lexical=False).default_threshold == Provence(str(MODEL)).default_threshold
+    assert Multilingual().default_threshold == Provence(str(MODEL)).default_threshold
     # 8 bits are near
-    rough = Multilingual(lexical=False, precision="int8").score(question, documents)
+    rough = Multilingual(precision="int8").score(question, documents)
     assert 0 < np.abs(rough.probabilities[0] - own.probabilities[0]).max() < 0.1
-
-
-def test_numbers_of_the_model_and_of_bm25_are_mixed_as_log_odds() -> None:
-    question, text = ASKED["en"]
-    documents = [SplitDocument(Document(text), tuple(split(text)))]
-    both = Multilingual().label(question, documents)
-    own, words = Multilingual(lexical=False).label(question, documents), Bm25().label(question, documents)
-    p, q = own.probabilities[0].astype(float), words.probabilities[0]
-    odds = OF_UNITS.model * np.log(p / (1 - p)) + OF_UNITS.lexical * q + OF_UNITS.constant
-    np.testing.assert_allclose(both.probabilities[0], 1 / (1 + np.exp(-odds)), rtol=1e-5)
-    assert mixed(np.float32([0.5]), np.float32([1.0]), Weights(1, 2, -2)).tolist() == [0.5]
-    assert mixed(np.float32([0, 1]), np.float32([0, 1]), Weights(1, 0, 0)).tolist() == pytest.approx([1e-4, 1 - 1e-4])
-    # the constant and the weights of documents are others
-    assert both.scores.tolist() == mixed(own.scores, words.scores, OF_DOCUMENTS).tolist()
 
 
 def test_a_language_beyond_the_model_goes_to_the_lexical_labeler_and_the_result_says_so() -> None:
@@ -111,5 +97,5 @@ def test_a_target_recall_needs_no_calibration_of_ones_own() -> None:
 def test_fields_that_are_wrong_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match="threshold in"):
         Multilingual(threshold=2.0)
-    with pytest.raises(ValueError, match="no such labeler|nothing|unknown|known"):
+    with pytest.raises(ValueError, match="has no 'no_such_labeler'"):
         Multilingual(otherwise="no_such_labeler")
