@@ -161,11 +161,13 @@ def _sets(rows: Sequence[SetReport], names: Sequence[str]) -> list[SetRow]:
 
 
 def _coverage(rows: Sequence[Coverage]) -> list[CoverageRow]:
-    return [
-        CoverageRow(row.questions, row.target, row.n_measured, row.recall, row.low, row.high, row.kept)
-        for row in rows
-        if row.labeler == LABELERS[0] and None not in (row.recall, row.low, row.high, row.kept)
-    ]  # type: ignore[arg-type]
+    found = []
+    for row in rows:
+        numbers = [number for number in (row.recall, row.low, row.high, row.kept) if number is not None]
+        # a target that is refused has none of them
+        if row.labeler == LABELERS[0] and len(numbers) == 4:
+            found.append(CoverageRow(row.questions, row.target, row.n_measured, *numbers))
+    return found
 
 
 def _form(row: FormReport) -> FormRow:

@@ -10,6 +10,7 @@ time of the encoder's matrix products in 8 bits alone (torch's int8 product), no
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
 
@@ -55,9 +56,16 @@ def measured(n_tokens: int) -> list[Row]:
     mask, types = torch.ones_like(ids), torch.zeros_like(ids)
     precisions = [one for one in get_args(Precision) if one != "float16"]
     models = [load_provence(str(MODEL), one, "cpu").model for one in precisions]
-    runs = [lambda model=model: model(ids, mask, types) for model in models]
     products = _products(models[0], n_tokens)  # type: ignore[arg-type]
-    runs.append(lambda: [torch._int_mm(numbers, weight) for numbers, weight in products])
+
+    def multiply() -> None:
+        for numbers, weight in products:
+            torch._int_mm(numbers, weight)
+
+    def labelling(number: int) -> Callable[[], object]:
+        return lambda: models[number](ids, mask, types)
+
+    runs = [*map(labelling, range(len(models))), multiply]
     times = [quantiles(own).p50 for own in measure_in_turn(runs, [()], ROUNDS, torch.device("cpu"))]
     floor = times[-1]
     names = [*precisions, "floor: int8 products alone"]

@@ -46,7 +46,7 @@ def label(
 ) -> None:
     """Find the sentences that answer each question, by a model or by the answer that is known."""
     with clear_errors():
-        inputs = [questions, *([] if replies is None else [replies])]
+        inputs: list[str | Path] = [questions, *([] if replies is None else [replies])]
         check_file(output, replaces=overwrite, inputs=inputs)
         read = read_training_examples(questions)
         if by == "citing":
