@@ -33,6 +33,8 @@ from contextpruner.training.evaluation.report import SetReport
 from contextpruner.training.examples.example import TrainingExample, read_training_examples
 
 PER_SOURCE, READ, WINDOW = 16, 24, 2048
+# sets of fewer questions are printed, and say too little to be recorded
+TELLING = 100
 # of so many questions one is asked politely, too
 POLITE = 2
 LABELERS = ("multilingual", "bm25", "lead", "random")
@@ -119,7 +121,7 @@ def main() -> None:
     for name, table in tables.items():
         print(name, *table, sep="\n")
         if options.per_source == PER_SOURCE:
-            record(name, table)
+            record(name, [row for row in table if name == "pruner_reader" or row.n >= TELLING])  # type: ignore[attr-defined]
 
 
 def _options() -> argparse.Namespace:
