@@ -15,12 +15,12 @@ from contextpruner.labeler import LABELERS, Labeler
 from contextpruner.models.onnx_export import KIND, export_onnx
 from contextpruner.models.provence_checkpoint import load_provence
 from contextpruner.models.quantized_export import export_quantized
+from contextpruner.models.quantized_tensors import Bits
 from contextpruner.quality import QUALITIES, Quality
 from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter
 from prunekernels import registry
 from prunekernels.io.escape import one_line
 from prunekernels.io.outputs import check_folder
-from prunekernels.io.quantized_tensors import Bits
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

@@ -8,8 +8,8 @@ of units is that of `otherwise`. A text is beyond the model where at most half o
 all documents, are of `SCRIPTS`, those of the languages that it was trained in (the model card lists them); the result
 says so. Languages that share a script with them are read, too, though none was measured.
 
-Higher = more of the unit is needed for the question. Numbers are probabilities of relevance, as far as the questions
-are like those of the training. `precision` is by default int8 on a CPU and bfloat16 on a GPU.
+Higher = the unit is more likely needed for the question: about the probability of that, as far as questions are like
+those of the training. `precision` is by default int8 on a CPU and bfloat16 on a GPU.
 """
 
 from __future__ import annotations

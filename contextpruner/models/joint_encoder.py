@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 
+from contextpruner.models.quantized_tensors import dequantized
 from prunekernels.extras import require
 from prunekernels.io.checkpoint import Checkpoint
 from prunekernels.io.json_files import Fields, Json
 from prunekernels.io.model_loading import check_complete, check_fit, check_state, loading_errors, quiet
-from prunekernels.io.quantized_tensors import dequantized
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -13,9 +13,9 @@ import torch
 
 from contextpruner.models.joint_encoder import layout_of
 from contextpruner.models.onnx_export import KIND
+from contextpruner.models.quantized_tensors import SCALE, Bits, quantized
 from prunekernels.io.checkpoint import find_checkpoint
 from prunekernels.io.outputs import atomic_folder
-from prunekernels.io.quantized_tensors import SCALE, Bits, quantized
 
 # what of a checkpoint goes along: settings, tokenizer, calibration
 TAKEN = ("config.json", "tokenizer*", "vocab.*", "*.model", "special_tokens_map.json", "added_tokens.json",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from prunekernels.io.quantized_tensors import dequantized, quantized
+from contextpruner.models.quantized_tensors import dequantized, quantized
 
 
 def test_by_hand() -> None:
