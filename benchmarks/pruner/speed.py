@@ -21,7 +21,7 @@ from contextpruner.labelers.multilingual import MODEL
 from contextpruner.models.loading import Precision
 from contextpruner.models.provence_checkpoint import load_provence
 
-TOKENS, THREADS, ROUNDS = 336, 2, Repeats(warmup=3, repeats=60, seconds=120)
+TOKENS, THREADS, ROUNDS = 336, 2, Repeats(warmup=3, repeats=60, seconds=40)
 
 
 @dataclass(frozen=True)
