@@ -12,7 +12,7 @@ from haystack.document_stores.in_memory import InMemoryDocumentStore  # noqa: E4
 
 from contextpruner.integrations.haystack import DocumentPruner  # noqa: E402
 
-QUESTION = "Which labeler is a default for exact names and numbers?"
+QUESTION = "Which labeler is for exact names and numbers?"
 PAGES = sorted((Path(__file__).resolve().parent.parent / "docs").glob("*.md"))
 
 

@@ -100,7 +100,7 @@ class ReaderRow:
 def main() -> None:
     """Label, judge, read, record."""
     options = _options()
-    chosen = [*first_of_each(read_training_examples(options.examples), options.per_source)]
+    chosen = [*_first_of_each(read_training_examples(options.examples), options.per_source)]
     questions = cut_questions([*chosen, *asked_as(AskedForm.POLITE, chosen[::POLITE])], estimate_tokens)
     names = {name: name for name in LABELERS}
     names |= {name: f"{name}:model={options.model}" for name in OF_MODEL if options.model}
@@ -133,7 +133,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def first_of_each(examples: Iterable[TrainingExample], most: int) -> Iterable[TrainingExample]:
+def _first_of_each(examples: Iterable[TrainingExample], most: int) -> Iterable[TrainingExample]:
     seen: Counter[str] = Counter()
     for example in examples:
         seen[example.source] += 1

@@ -11,20 +11,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness import RESULTS, record
 from datapruner import Evaluation, evaluate
-from datapruner.cli.evaluation_view import show_result
+from datapruner.cli.evaluation_view import TrainingLines, show_result
 from datapruner.evaluation.result import Against, Result, Row
 from datapruner.evaluation.settings import ALL, RANDOM
-
-# seconds from one line to the next
-EVERY = 20.0
 
 
 @dataclass(frozen=True)
@@ -82,16 +77,8 @@ def arguments(doc: str | None, small: Sizes, recorded: Sizes, *more: str) -> tup
 
 def run(evaluation: Evaluation, out: Path) -> Result:
     """Evaluate, with a line now and then, and show the table."""
-    said = time.monotonic()
-
-    def say(number: int, total: int, name: str) -> None:
-        nonlocal said
-        if time.monotonic() - said >= EVERY:
-            said = time.monotonic()
-            print(f"training {number:,} of {total:,}: {name}", file=sys.stderr, flush=True)
-
     out.parent.mkdir(parents=True, exist_ok=True)
-    result = evaluate(evaluation, out, say)
+    result = evaluate(evaluation, out, TrainingLines())
     show_result(result, out / "report.html")
     return result
 

@@ -23,7 +23,7 @@ from benchmarks.studies.damaged_corpus import KINDS, build
 from benchmarks.studies.study import Sizes, arguments, finish, run, study_rows
 from datapruner import Candidate, Evaluation, Rule, ScoreTable, Source
 from datapruner.evaluation.kept_rows import keep
-from datapruner.evaluation.settings import Seeds
+from datapruner.evaluation.settings import Seeds, decides_itself
 from prunekernels.io.outputs import atomic_text
 
 SMALL, RECORDED = Sizes(700, 120, 60, 3), Sizes(40_000, 2_000, 4000, 5)
@@ -109,8 +109,7 @@ def found_damage(evaluation: Evaluation, out: Path, train: Path) -> Iterator[Fou
     kinds = np.array([json.loads(line)["damage"] for line in train.read_text("utf-8").splitlines()])
     table = ScoreTable(out / "scores-0")
     for candidate in evaluation.candidates:
-        decides = candidate.name.startswith("no ") and len(candidate.steps) == 1
-        for ratio in (None,) if decides else evaluation.keep_ratios:
+        for ratio in (None,) if decides_itself(candidate.steps[-1]) else evaluation.keep_ratios:
             dropped = np.ones(len(kinds), bool)
             dropped[keep(evaluation, candidate, ratio, table, 0).rows] = False
             is_bad = kinds != ""

@@ -9,7 +9,7 @@ from contextpruner.decisions.rules import Policy
 from contextpruner.documents.document import Document, read_document
 from contextpruner.documents.format_detection import FORMATS
 from contextpruner.pruner import ContextPruner
-from contextpruner.results.result import PrunedDocument
+from contextpruner.results.result import PrunedDocument, Result
 
 # under this key a framework's metadata says what was kept
 NOTE = "contextpruner"
@@ -43,6 +43,11 @@ def pruned(
     if policy is not None and policy.reorder:
         return found + without
     return sorted(found + without, key=lambda one: one.place)
+
+
+def ranked(result: Result) -> list[tuple[int, PrunedDocument]]:
+    """The documents with their places, best first; ties as they were given."""
+    return sorted(enumerate(result.documents), key=lambda row: (-row[1].score, row[0]))
 
 
 def noted(metadata: Mapping[str, object], document: PrunedDocument) -> dict[str, object]:

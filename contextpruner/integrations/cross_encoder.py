@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from contextpruner.decisions.rules import Policy
+from contextpruner.integrations._pruned import ranked
 from contextpruner.pruner import ContextPruner
 from contextpruner.results.result import Result
 
@@ -78,7 +79,7 @@ class PruningCrossEncoder:
     ) -> list[dict[str, int | float | str]]:
         """`corpus_id` and `score` of each document, best first; with `return_documents` its text and what is kept."""
         result: Result = self.pruner.prune(query, documents, self.policy)
-        best = sorted(enumerate(result.documents), key=lambda row: (-row[1].score, row[0]))[:top_k]
+        best = ranked(result)[:top_k]
         rows: list[dict[str, int | float | str]] = [{"corpus_id": place, "score": one.score} for place, one in best]
         if return_documents:
             rows = [

@@ -9,7 +9,8 @@ all documents, are of `SCRIPTS`, those of the languages that it was trained in (
 says so. Languages that share a script with them are read, too, though none was measured.
 
 Higher = the unit is more likely needed for the question: about the probability of that, as far as questions are like
-those of the training. `precision` is by default int8 on a CPU and bfloat16 on a GPU.
+those of the training. A calibration's promise does not hold where `otherwise` answers. `precision` is by default int8
+on a CPU and bfloat16 on a GPU.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Multilingual(Labeler):
 
     def label(self, question: str, documents: Sequence[SplitDocument]) -> Labels:
         reason = _beyond("the question is", [question])
-        reason = reason or _beyond("the documents are", (document.document.text for document in documents))
+        reason = reason or _beyond("the documents are", ("".join(document.texts) for document in documents))
         if not reason:
             return self._labeler.label(question, documents)
         said = self._otherwise.label(question, documents)

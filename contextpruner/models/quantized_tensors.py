@@ -18,7 +18,7 @@ import torch
 SCALE = "_scale"
 BLOCK = 32
 # the steps that the largest number of a row or block may stand on
-STEPS = {8: (127,), 4: (8, 7, 6, 5, 4, 3, 2, 1)}
+STEPS = {8: (127,), 4: (*range(1, 9), *range(-8, 0))}
 Bits = Literal[4, 8]
 
 
@@ -57,12 +57,13 @@ def _rounded(weights: torch.Tensor, bits: Bits) -> tuple[torch.Tensor, torch.Ten
     """Whole numbers as float32 [rows, columns] and the scales fp16."""
     lowest, highest = (-127, 127) if bits == 8 else (-8, 7)
     blocks = weights.reshape(len(weights), -1, BLOCK if bits == 4 else weights.shape[1])
-    # the largest in size with its sign: below zero there is one step more
+    # in 4 bits with its sign: below zero there is one step more
     largest = blocks.gather(2, blocks.abs().argmax(2, keepdim=True))
+    largest = largest.abs() if bits == 8 else largest
     best = torch.full_like(largest, torch.inf)
     numbers, scales = torch.zeros_like(blocks), torch.zeros_like(largest)
-    for step in (sign * step for step in STEPS[bits] for sign in ((1, -1) if bits == 4 else (1,))):
-        scale = (largest / step).half().float() if bits == 4 else (largest.abs() / step).half().float()
+    for step in STEPS[bits]:
+        scale = (largest / step).half().float()
         tried = (blocks / scale.where(scale != 0, 1)).round().clamp(lowest, highest)
         error = (tried * scale - blocks).square().sum(2, keepdim=True)
         numbers, scales = numbers.where(error >= best, tried), scales.where(error >= best, scale)

@@ -79,10 +79,7 @@ def _drawn(curve: Curve, frame: Frame) -> str:
         # one point, which all others are held against
         share, mean, low, high = points[-1]
         points = [(frame.least_share, mean, low, high), (share, mean, low, high)]
-    places = [
-        (frame.x(share), *(frame.y(min(max(value, frame.low), frame.high)) for value in rest))
-        for share, *rest in points
-    ]
+    places = [_place(point, frame) for point in points]
     upper = "L".join(f"{x:.1f} {high:.1f}" for x, _, _, high in places)
     lower = "L".join(f"{x:.1f} {low:.1f}" for x, _, low, _ in reversed(places))
     line = "L".join(f"{x:.1f} {mean:.1f}" for x, mean, _, _ in places)

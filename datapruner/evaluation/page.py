@@ -10,7 +10,7 @@ from datapruner.evaluation.settings import ALL, RANDOM
 from datapruner.evaluation.verdict import percent
 from datapruner.output.report.html_words import name, number, share
 from datapruner.output.report.stylesheet import STYLE
-from prunekernels.io.escape import GENERATOR_TAG, POLICY_TAG
+from prunekernels.io.html_page import html_page
 
 # what is told of each kind: of the others their number
 MOST_CURVES, MOST_MIXES = 40, 60
@@ -52,26 +52,9 @@ def render(result: Result) -> str:
         _mixes(result),
         _how(result),
     ]
-    body = "\n".join(part for part in parts if part)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-{POLICY_TAG}
-{GENERATOR_TAG}
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name(title)} - datapruner evaluate</title>
-<style>{STYLE}{OWN_STYLE}</style>
-</head>
-<body><div class="all">
-<header><p class="tag">datapruner evaluate</p>
-<h1>{name(title)}</h1></header>
-<main>
-{body}
-</main>
-</div></body>
-</html>
-"""
+    head = f'<header><p class="tag">datapruner evaluate</p>\n<h1>{name(title)}</h1></header>'
+    body = "\n".join([head, "<main>", *filter(None, parts), "</main>"])
+    return html_page(f"{title} - datapruner evaluate", STYLE + OWN_STYLE, body)
 
 
 def _cards(result: Result) -> str:

@@ -113,3 +113,10 @@ class Proxy:
     def rate(self) -> float:
         """The highest learning rate of AdamW."""
         return 1e-3
+
+
+def device_of(name: str) -> torch.device:
+    """The device `name`; "auto" is CUDA where there is any, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

@@ -14,9 +14,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from contextpruner.documents.cache import key_of
+from contextpruner.integrations._pruned import ranked
 from contextpruner.integrations.server.forms import Count, GivenRules
 from contextpruner.integrations.server.service import Service, respond
-from contextpruner.results.result import PrunedDocument, Result
+from contextpruner.results.result import PrunedDocument
 
 TopN = Annotated[Count | None, Field(description="so many results at most")]
 
@@ -134,11 +135,6 @@ def rerank_routes(service: Service) -> APIRouter:
         return respond({"model": model, "usage": {"total_tokens": result.n_tokens_before}, "results": rows}, result)
 
     return router
-
-
-def ranked(result: Result) -> list[tuple[int, PrunedDocument]]:
-    """The documents with their places, best first."""
-    return sorted(enumerate(result.documents), key=lambda row: (-row[1].score, row[0]))
 
 
 def _mappings(documents: list[str | TextDocument]) -> list[str | dict[str, object]]:

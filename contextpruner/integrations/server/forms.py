@@ -104,6 +104,7 @@ class PruneAnswer(BaseModel):
 
     question: str
     labeler: str
+    note: str | None = Field(None, description="why another labeler answered than the server's")
     policy: dict[str, JsonValue]
     n_characters_before: int
     n_characters_after: int

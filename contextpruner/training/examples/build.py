@@ -151,7 +151,6 @@ def _formed(source: Source, row: AskedRow, time: int, passages: Passages, recipe
     if len(documents) == 1 and draw.random() < settings.negatives:
         negative = passages.of_same_article(source, row, draw) if draw.random() < settings.same_article else None
         if negative is None:
-            # nothing is drawn where there is nothing to choose, for the same examples as before
             embedded = settings.embedded_negatives > 0 and draw.random() < settings.embedded_negatives
             negative = passages.other(source, row, draw, embedded)
         if negative is not None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from datapruner.evaluation.proxy import Answers, LabelledTask, Proxy, Rows, Step
+from datapruner.evaluation.proxy import Answers, LabelledTask, Proxy, Rows, Step, device_of
 
 # rows of a forward pass that learns nothing
 BLOCK = 2048
@@ -35,8 +35,7 @@ class ClassifierTask(LabelledTask):
                 f"{type(proxy).__module__.rpartition('.')[2]} wants labels in both corpora: name the field"
             )
         self.proxy, self.n_rows, self.n_classes = proxy, len(train), len(train.classes)
-        device = "cuda" if proxy.device == "auto" and torch.cuda.is_available() else proxy.device
-        self.device = torch.device("cpu" if device == "auto" else device)
+        self.device = device_of(proxy.device)
         inputs = proxy.inputs(train, test)
         self.inputs, self.test_inputs = (item.to(self.device) for item in inputs)
         self.labels, self.test_labels = (

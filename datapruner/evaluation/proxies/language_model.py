@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from datapruner.evaluation.proxies._byte_model import SEPARATOR, ByteModel
-from datapruner.evaluation.proxy import Proxy, Rows, Step, Task
+from datapruner.evaluation.proxy import Proxy, Rows, Step, Task, device_of
 
 # windows of a forward pass that learns nothing
 BLOCK = 64
@@ -32,8 +32,7 @@ class LanguageTask(Task):
         if train.texts is None or test.texts is None:
             raise ValueError("language_model wants texts in both corpora: name the field")
         self.proxy, self.n_rows = proxy, len(train)
-        device = "cuda" if proxy.device == "auto" and torch.cuda.is_available() else proxy.device
-        self.device = torch.device("cpu" if device == "auto" else device)
+        self.device = device_of(proxy.device)
         pieces = [_tokens(text) for text in train.texts]
         self.tokens = np.concatenate(pieces)
         self.starts = np.append(0, np.cumsum([len(piece) for piece in pieces]))

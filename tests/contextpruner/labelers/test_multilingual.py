@@ -65,6 +65,9 @@ def test_a_language_beyond_the_model_goes_to_the_lexical_labeler_and_the_result_
     # a question that can be read, about texts that cannot
     other = ContextPruner().prune("What is the capital of Georgia?", [text, text + " Tbilisi."])
     assert other.note.startswith("the documents are in a script")
+    # of a page what a reader sees counts, and no markup
+    page = Document(f"<html><body><p class='a-long-name-in-latin-letters'>{text}</p></body></html>", format="html")
+    assert ContextPruner().prune("What is the capital of Georgia?", [page]).note.startswith("the documents are")
     # a few foreign names do no harm, and texts without letters say nothing
     assert not ContextPruner().prune("Who is თბილისი in the text about the capital?", ["The capital. " * 9]).note
     assert not ContextPruner().prune("1 + 1?", ["2", ""]).note
