@@ -78,7 +78,11 @@ LEGEND = """<div class="legend">
 
 
 def _totals(result: Result) -> str:
-    rules = ", ".join(f"{rule} = {value}" for rule, value in result.policy.rules.items())
+    # a threshold of a checkpoint has more digits than anybody reads
+    rules = ", ".join(
+        f"{rule} = {value:.4g}" if isinstance(value, float) else f"{rule} = {value}"
+        for rule, value in result.policy.rules.items()
+    )
     facts = {
         "Characters": _count(result.n_characters_after, result.n_characters_before),
         "Tokens": _count(result.n_tokens_after, result.n_tokens_before),
