@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from contextpruner import ContextPruner, Document, SplitDocument, split
+from contextpruner import Calibration, ContextPruner, Document, SplitDocument, split
 from contextpruner.labelers.bm25 import Bm25
 from contextpruner.labelers.multilingual import MODEL, Multilingual
 from contextpruner.labelers.provence import Provence
@@ -89,6 +89,11 @@ def test_the_folder_of_the_model_is_small_and_says_nothing_of_where_it_was_made(
         assert "/home" not in text
         assert "/work" not in text
     assert json.loads((MODEL / "calibration.json").read_text("utf-8"))["origin"]["model"] is None
+
+
+def test_the_default_threshold_is_that_of_the_calibration_for_95_percent() -> None:
+    promised = Calibration.load(MODEL).threshold(0.95)
+    assert Multilingual().default_threshold == pytest.approx(promised, abs=0.001)
 
 
 def test_a_target_recall_needs_no_calibration_of_ones_own() -> None:
