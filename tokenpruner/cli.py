@@ -1,4 +1,4 @@
-"""The command line: `tokenpruner run` and `tokenpruner methods`."""
+"""The command line: `tokenpruner run`, `tokenpruner methods` and `tokenpruner serve`."""
 
 from __future__ import annotations
 
@@ -166,6 +166,22 @@ def methods() -> None:
         console.print(table)
     for reason in failed.values():
         _say(reason)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def serve(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="Folder or hub id of a vision-language model.")],
+    method: Annotated[
+        str, typer.Option(help='Method before the decoder and its fields; "none" prunes on request alone.')
+    ] = "divprune",
+) -> None:
+    """Serve a model with vLLM, its images pruned; further options are those of `vllm serve`."""
+    with user_errors(_say, "stopped"):
+        # it brings vLLM in
+        from tokenpruner.integrations.vllm.serve import run_server
+
+        run_server(model, method, context.args)
 
 
 @torch.inference_mode()
