@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check newest gpu gpu-merge lvlm-bench triton-versions clean
+.PHONY: demo test check newest vllm gpu gpu-merge lvlm-bench triton-versions clean
 
 demo: .venv/.demo
 	@$(BIN)/python -m demo.run
@@ -77,6 +77,20 @@ newest: .venv/.test .venv/.oldest .venv/.previous
 	.venv/newest/bin/python docs/make_compatibility.py run --newest
 	PYTHONPATH=$(CURDIR)/.venv/previous $(BIN)/python docs/make_compatibility.py run
 	PYTHONPATH=$(CURDIR)/.venv/oldest $(BIN)/python docs/make_compatibility.py run
+
+# by hand, a few minutes: the plug-in for vLLM beside transformers, in an environment of its own
+vllm: .venv/.vllm
+	PYTHONPATH=.:kernels .venv/vllm/bin/python -m pytest --timeout 1800 tests/tokenpruner/integrations/vllm_engine \
+		tests/tokenpruner/integrations/test_vllm_parts.py
+
+# PyPI has torchvision for CUDA, whose operators a torch without it lacks; it loads without their registrations, and its
+# Python part is all that is used
+.venv/.vllm: requirements/vllm.txt pyproject.toml
+	@rm -rf .venv/vllm && $(PYTHON) -m venv .venv/vllm
+	@.venv/vllm/bin/python -m pip install --quiet --no-deps -r requirements/vllm.txt
+	@cp /dev/null .venv/vllm/lib/python3*/site-packages/torchvision/_meta_registrations.py
+	@.venv/vllm/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
 
 clean:
 	rm -rf .venv .models demo/out

@@ -55,7 +55,8 @@ WINGS = {
         inside_decoder
         api methods
         __init__
-        cli integrations training
+        integrations training
+        cli
     """,
 }
 

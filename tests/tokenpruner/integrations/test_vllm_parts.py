@@ -67,7 +67,14 @@ def test_positions_are_those_of_the_model(model: ServedModel, positions: str) ->
 def test_all_tokens_and_transformers_own_tower() -> None:
     """ "none" is no method, and a tower that can be read is."""
     assert served_method("none", LLAVA) is None
-    assert served_method("visionzip", ServedModel("Llava", shows_tower=True)) is not None
+    shown = ServedModel("Llava", shows_tower=True)
+    with pytest.raises(ValueError, match="start one with this method"):
+        served_method("visionzip", shown)
+    started = shown.started_with("visionzip:keep_ratio=0.1")
+    assert served_method("visionzip:keep_ratio=0.5", started) is not None
+    for other in ("prumerge", "visionzip:tower_layer=-3"):
+        with pytest.raises(ValueError, match="start one with this method"):
+            served_method(other, started)
 
 
 def test_a_request_travels_as_bytes() -> None:

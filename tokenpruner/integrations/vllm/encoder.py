@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from tokenpruner.base.before_decoder import Method
 from tokenpruner.integrations.vllm.item_request import ItemRequest
 from tokenpruner.integrations.vllm.kept_embeddings import Kept, evenly_spaced, kept_embeddings
 from tokenpruner.integrations.vllm.mrope_positions import offsets_of, with_offsets
 from tokenpruner.integrations.vllm.served_method import ServedModel, served_method
+from tokenpruner.integrations.vllm.tower import watched_tower
 from tokenpruner.models.image_layouts import Layout, layouts_of
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,8 @@ class Encoder(Protocol):
     """A model of vLLM that prunes."""
 
     prunekit_model: ServedModel
+    # transformers' own, where vLLM runs it
+    model: nn.Module
 
     def prunekit_text(self, tokens: Sequence[int], device: torch.device) -> torch.Tensor:
         """Embeddings [T, D] of the tokens of a prompt."""
@@ -38,19 +42,32 @@ def pruned_images(
 
     Where positions have three parts, each token carries in more columns where it lay in its image.
     """
-    found, has_mrope = [*encode(**given)], model.prunekit_model.has_mrope
+    has_mrope = model.prunekit_model.has_mrope
     if not requests:
-        return [with_offsets(own, None) for own in found] if has_mrope else found
-    layouts = layouts_of(found, given, _newline(model)) or [Layout(len(own)) for own in found]
+        whole = [*encode(**given)]
+        return [with_offsets(own, None) for own in whole] if has_mrope else whole
+    methods = [served_method(request.method, model.prunekit_model) for request in requests]
+    found, layouts = _encoded(model, encode, given, any(own is not None and own.tower_needs()[0] for own in methods))
     pruned = []
-    for values, request, layout in zip(found, requests, layouts, strict=True):
-        method = served_method(request.method, model.prunekit_model)
+    for values, request, layout, method in zip(found, requests, layouts, methods, strict=True):
         if method is None or len(values) != request.size:
             raise ValueError(f"want {request.size} embeddings of an image, got {len(values)}")
         kept = _kept(values, model.prunekit_text(request.text, values.device), layout, method)
         places = offsets_of(layout).to(kept.index.device)[kept.index] if has_mrope else None
         pruned.append(with_offsets(kept.values, places) if has_mrope else kept.values)
     return pruned
+
+
+def _encoded(
+    model: Encoder, encode: Callable[..., Embeddings], given: Arguments, reads_tower: bool
+) -> tuple[Embeddings, Sequence[Layout]]:
+    """What `encode` makes of the images, and how the tokens of each lie, with what the tower says of them if asked."""
+    newline = _newline(model)
+    if reads_tower:
+        with watched_tower(model.model, *model.prunekit_model.tower, newline) as layouts:
+            return [*encode(**given)], layouts
+    found = [*encode(**given)]
+    return found, layouts_of(found, given, newline) or [Layout(len(own)) for own in found]
 
 
 def _kept(values: torch.Tensor, text: torch.Tensor, layout: Layout, method: Method) -> Kept:

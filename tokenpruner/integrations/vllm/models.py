@@ -20,7 +20,7 @@ from tokenpruner.integrations.vllm.encoder import Embeddings, pruned_images
 from tokenpruner.integrations.vllm.engine_limits import check_engine
 from tokenpruner.integrations.vllm.item_request import ItemRequest
 from tokenpruner.integrations.vllm.processor import engine_option, pruning_processor, served_model
-from tokenpruner.integrations.vllm.served_method import OPTION, served_method
+from tokenpruner.integrations.vllm.served_method import OPTION
 from tokenpruner.integrations.vllm.whole_prompt import WholePrompt
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ def _with_images(base: type[nn.Module]) -> type[nn.Module]:
         def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
             config = vllm_config.model_config
             option = engine_option(config)
-            if option is not None:
-                check_engine(vllm_config)
-                served_method(option, served_model(config))
-            super().__init__(vllm_config=vllm_config, prefix=prefix)
             # None where nothing is ever pruned
-            self.prunekit_model = None if option is None else served_model(config)
+            model = None if option is None else served_model(config).started_with(option)
+            if model is not None:
+                check_engine(vllm_config)
+            super().__init__(vllm_config=vllm_config, prefix=prefix)
+            self.prunekit_model = model
 
         def embed_multimodal(self, **kwargs: object) -> Embeddings:
             """The embeddings of each image or video, those of images pruned as their requests want it."""

@@ -71,9 +71,8 @@ def pruning_processor(
             raise ValueError(f"{config.architecture} has an encoder beside its decoder, which prunekit cannot prune")
         return made
     made.__class__ = _pruning_class(type(made))
-    made.prunekit_option, made.prunekit_model = option, served_model(config)
-    if option is not None:
-        served_method(option, made.prunekit_model)
+    model = served_model(config)
+    made.prunekit_option, made.prunekit_model = option, model if option is None else model.started_with(option)
     found = (config_number(config.hf_config, name) for name in PLACEHOLDERS)
     made.prunekit_placeholders = {token for token in found if token is not None}
     return made

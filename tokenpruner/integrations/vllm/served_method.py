@@ -17,6 +17,7 @@ from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.base.positions import place
 from tokenpruner.base.token_method import TokenMethod, method_from_text
 from tokenpruner.base.vision_transformer import BlockMethod
+from tokenpruner.models.tower_reading import TowerNeed
 
 # the name of the option, of an engine and of a request
 OPTION = "prunekit"
@@ -34,12 +35,23 @@ class ServedModel:
     """What of a served model decides which methods it takes; `name` is told in errors.
 
     `has_mrope` says that a token's position has three parts, `shows_tower` that its vision tower is transformers' own,
-    whose attention can be read.
+    whose attention can be read; of it `tower` is read, of one of its blocks.
     """
 
     name: str
     has_mrope: bool = False
     shows_tower: bool = False
+    tower: tuple[frozenset[TowerNeed], int] = (frozenset(), -1)
+
+    def started_with(self, text: object) -> ServedModel:
+        """The model in an engine that was started with the method of that text form.
+
+        Raises ValueError for one that cannot be served.
+        """
+        method = described_method(text)
+        told = self if method is None else replace(self, tower=method.tower_needs())
+        served_method(text, told)
+        return told
 
 
 def described_method(text: object) -> Method | None:
@@ -70,12 +82,14 @@ def served_method(text: object, model: ServedModel) -> Method | None:
     if method is None:
         return None
     name = spec.describe(method)
-    if method.tower_needs()[0] and not model.shows_tower:
-        needs = ", ".join(sorted(method.tower_needs()[0]))
+    needs, layer = method.tower_needs()
+    if needs and not model.shows_tower:
         raise ValueError(
-            f"{name} reads {needs} of the vision tower, and vLLM's own {model.name} does not show it: start vLLM with "
-            "--model-impl transformers, or take a method that reads embeddings, such as divprune"
+            f"{name} reads {', '.join(sorted(needs))} of the vision tower, and vLLM's own {model.name} does not show "
+            "it: start vLLM with --model-impl transformers, or take a method that reads embeddings, such as divprune"
         )
+    if needs and not (needs <= model.tower[0] and layer == model.tower[1]):
+        raise ValueError(f"{name} reads the vision tower, and this engine does not: start one with this method")
     positions = place(method.positions, method.published_positions, model.name, model.has_mrope)
     if positions != ("keep" if model.has_mrope else "compact"):
         raise ValueError(

@@ -23,7 +23,10 @@ SIZES: Mapping[str, object] = {
 }
 MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]}
 VISION = ("<|image_pad|>", "<|video_pad|>", "", "<|vision_start|>", "<|vision_end|>")
-GLM = ("<|image|>", "<|video|>", "", "<|begin_of_image|>", "<|end_of_image|>")
+GLM = (
+    *("<|image|>", "<|video|>", "", "<|begin_of_image|>", "<|end_of_image|>"),
+    *("<|begin_of_video|>", "<|end_of_video|>"),
+)
 PINPOINTS = [[128, 64], [64, 128]]
 CROP = {"height": 64, "width": 64}
 PIXELS = {"shortest_edge": 64 * 64, "longest_edge": 160 * 160}
@@ -108,7 +111,9 @@ FAMILIES: dict[str, Family] = {
     "llava_onevision": Family(_llava_onevision, sizes={"image_grid_pinpoints": PINPOINTS}),
     "qwen2_vl": Family(_qwen2_vl, QWEN, VISION, {**ROPE, "vision_config.hidden_size": 64}),
     "qwen2_5_vl": Family(_qwen2_5_vl, QWEN, VISION, {**ROPE, **WIDTH}),
-    "qwen3_vl": Family(_qwen3_vl, QWEN, VISION, {**ROPE, **WIDTH}),
+    "qwen3_vl": Family(
+        _qwen3_vl, QWEN, VISION, {"text_config.rope_parameters": MROPE | {"mrope_interleaved": True}, **WIDTH}
+    ),
     "glm4v": Family(_glm4v, "<|begin_of_image|><|image|><|end_of_image|>", GLM, {**ROPE, **WIDTH}),
     "internvl": Family(_internvl, "<IMG_CONTEXT>", ("<IMG_CONTEXT>", "<video>", "", "<img>", "</img>")),
 }
