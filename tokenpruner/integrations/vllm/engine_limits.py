@@ -15,8 +15,8 @@ def check_engine(config: VllmConfig) -> None:
         raise ValueError("vLLM's own video_pruning_rate and prunekit cannot both be on: want one of them")
     if config.compilation_config.cudagraph_mm_encoder:
         raise ValueError("cudagraph_mm_encoder encodes past prunekit: want it off")
-    if getattr(model, "uses_xdrope_dim", 0):
-        raise ValueError(f"{model.architecture} has positions of more than three parts, which prunekit cannot prune")
+    if config.lora_config is not None and config.lora_config.enable_tower_connector_lora:
+        raise ValueError("adapters of the vision tower count tokens by the shortened prompt: want none with prunekit")
     if model.uses_mrope:
         _check_positions(config)
 
@@ -27,6 +27,8 @@ def _check_positions(config: VllmConfig) -> None:
     from vllm.config import CUDAGraphMode
     from vllm.platforms import current_platform
 
+    if config.model_config.mrope_num_dims != 3:
+        raise ValueError(f"{config.model_config.architecture} has positions of other than three parts: not supported")
     graphs, parallel = config.compilation_config.cudagraph_mode, config.parallel_config
     why = "the positions of images that M-RoPE models have pruned"
     if config.speculative_config is not None:

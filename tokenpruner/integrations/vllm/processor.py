@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tokenpruner.base.before_decoder import Method
 from tokenpruner.integrations.vllm.item_request import ItemRequest
 from tokenpruner.integrations.vllm.served_method import ALL_TOKENS, OPTION, ServedModel, served_method
 from tokenpruner.integrations.vllm.trial import try_method
@@ -21,7 +20,12 @@ from tokenpruner.models.adapter import config_number
 if TYPE_CHECKING:
     from transformers import BatchFeature
     from vllm.config import ModelConfig
-    from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalInput, MultiModalKwargsItems
+    from vllm.multimodal.inputs import (
+        MultiModalFieldConfig,
+        MultiModalInput,
+        MultiModalKwargsItem,
+        MultiModalKwargsItems,
+    )
     from vllm.multimodal.parse import MultiModalDataItems
     from vllm.multimodal.processing import (
         BaseDummyInputsBuilder,
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     )
 
 IMAGE = "image"
+# the others enter whole; models that mix images and videos in one kind have other names
+KNOWN_KINDS = {IMAGE, "video", "audio"}
 # what configurations call the token that stands for an image or a video
 PLACEHOLDERS = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
 Updates = dict[str, list[Sequence["ResolvedPromptUpdate"]]]
@@ -70,23 +76,28 @@ def pruning_processor(
         if option is not None:
             raise ValueError(f"{config.architecture} has an encoder beside its decoder, which prunekit cannot prune")
         return made
-    made.__class__ = _pruning_class(type(made))
+    kind: type = type(made)
+    made.__class__ = _pruning_class(kind)
     model = served_model(config)
     made.prunekit_option, made.prunekit_model = option, model if option is None else model.started_with(option)
+    own = None if option is None else served_method(option, made.prunekit_model)
+    made.prunekit_method = None if own is None else str(own)
     found = (config_number(config.hf_config, name) for name in PLACEHOLDERS)
     made.prunekit_placeholders = {token for token in found if token is not None}
     return made
 
 
 @functools.cache
-def _pruning_class(base: type[BaseMultiModalProcessor]) -> type[BaseMultiModalProcessor]:
+def _pruning_class(base: type) -> type:
     """A subclass of a model's processor that shortens what stands for an image."""
 
-    class PruningProcessor(base):  # type: ignore[misc, valid-type]
+    class PruningProcessor(base):
         """The processor, which prunes."""
 
         prunekit_option: object
         prunekit_model: ServedModel
+        # that of the engine, tried when it starts
+        prunekit_method: str | None
         # tokens that are no text
         prunekit_placeholders: set[int]
 
@@ -108,7 +119,11 @@ def _pruning_class(base: type[BaseMultiModalProcessor]) -> type[BaseMultiModalPr
                     f'--hf-overrides \'{{"{OPTION}": "{ALL_TOKENS}"}}\''
                 )
             method = served_method(asked, self.prunekit_model)
-            if method is None or method.keeps_all or not inputs.mm_data_items.get_all_counts().get(IMAGE):
+            counts = inputs.mm_data_items.get_all_counts()
+            others = {kind for kind, n in counts.items() if n} - KNOWN_KINDS
+            if method is not None and others:
+                raise ValueError(f'{", ".join(sorted(others))} of this model cannot be pruned: take "{ALL_TOKENS}"')
+            if method is None or method.keeps_all or not counts.get(IMAGE):
                 return None
             reads_text = "text" in method.needs
             text = [token for token in inputs.prompt if reads_text and token not in self.prunekit_placeholders]
@@ -132,32 +147,32 @@ def _pruning_class(base: type[BaseMultiModalProcessor]) -> type[BaseMultiModalPr
             key = hf_processor_mm_kwargs.get(OPTION)
             if not isinstance(key, Mapping) or IMAGE not in found:
                 return found
-            method = served_method(key["method"], self.prunekit_model)
+            # those that are in the cache already are not among them
+            items = out_mm_kwargs.get(IMAGE, ())
             images = [
-                _shortened(updates, item, key, method)
-                for updates, item in zip(found[IMAGE], out_mm_kwargs[IMAGE], strict=True)
+                self.prunekit_shortened(updates, item, key) for updates, item in zip(found[IMAGE], items, strict=True)
             ]
             return {**found, IMAGE: images}
 
+        def prunekit_shortened(
+            self, updates: Sequence[ResolvedPromptUpdate], item: MultiModalKwargsItem, key: Options
+        ) -> Sequence[ResolvedPromptUpdate]:
+            """The updates for one image with as few placeholders as it will have tokens; `item` tells the engine."""
+            masks = [_embedded(update) for update in updates]
+            size = int(masks[0].sum())
+            request = ItemRequest(str(key["method"]), tuple(key["text"]), size)  # type: ignore[arg-type]
+            method = served_method(request.method, self.prunekit_model)
+            if method is None:
+                return updates
+            if request.method != self.prunekit_method:
+                # what fails in the engine ends it
+                try_method(method, size, item.get_data())
+            _tell_engine(item, request)
+            n = method.counts([size])[0]
+            return [_with_placeholders(update, mask, n) for update, mask in zip(updates, masks, strict=True)]
+
     PruningProcessor.__name__ = PruningProcessor.__qualname__ = base.__name__
     return PruningProcessor
-
-
-def _shortened(
-    updates: Sequence[ResolvedPromptUpdate], item: dict[str, object], key: Mapping[str, object], method: Method
-) -> Sequence[ResolvedPromptUpdate]:
-    """The `updates` for one image with as many placeholders as `method` keeps; `item` gets what the engine wants."""
-    from vllm.multimodal.inputs import MultiModalBatchedField, MultiModalFieldElem
-
-    masks = [_embedded(update) for update in updates]
-    size = int(masks[0].sum())
-    n = method.counts([size])[0]
-    data = {name: own.data for name, own in item.items()}  # type: ignore[attr-defined]
-    # what fails in the engine ends it
-    try_method(method, size, data)
-    request = ItemRequest(str(key["method"]), tuple(key["text"]), size)  # type: ignore[arg-type]
-    item[OPTION] = MultiModalFieldElem(request.encoded(), MultiModalBatchedField(keep_on_cpu=True))
-    return [_with_placeholders(update, mask, n) for update, mask in zip(updates, masks, strict=True)]
 
 
 def _embedded(update: ResolvedPromptUpdate) -> torch.Tensor:
@@ -170,6 +185,13 @@ def _embedded(update: ResolvedPromptUpdate) -> torch.Tensor:
             f'of each is not known before it is encoded: take {OPTION}="none" for this model'
         )
     return mask
+
+
+def _tell_engine(item: MultiModalKwargsItem, request: ItemRequest) -> None:
+    """Let `request` travel with an image."""
+    from vllm.multimodal.inputs import MultiModalBatchedField, MultiModalFieldElem
+
+    item[OPTION] = MultiModalFieldElem(request.encoded(), MultiModalBatchedField(keep_on_cpu=True))
 
 
 def _with_placeholders(update: ResolvedPromptUpdate, mask: torch.Tensor, n: int) -> ResolvedPromptUpdate:

@@ -114,7 +114,15 @@ FAMILIES: dict[str, Family] = {
     "qwen3_vl": Family(
         _qwen3_vl, QWEN, VISION, {"text_config.rope_parameters": MROPE | {"mrope_interleaved": True}, **WIDTH}
     ),
-    "glm4v": Family(_glm4v, "<|begin_of_image|><|image|><|end_of_image|>", GLM, {**ROPE, **WIDTH}),
+    "glm4v": Family(
+        _glm4v,
+        "<|begin_of_image|><|image|><|end_of_image|>",
+        GLM,
+        {
+            "text_config.rope_parameters": MROPE | {"mrope_section": [2, 3, 3], "partial_rotary_factor": 0.5},
+            **WIDTH,
+        },
+    ),
     "internvl": Family(_internvl, "<IMG_CONTEXT>", ("<IMG_CONTEXT>", "<video>", "", "<img>", "</img>")),
 }
 
@@ -158,7 +166,8 @@ def save(name: str, folder: Path) -> Path:
         model.get_output_embeddings().weight[140:] = 0
     model.generation_config.eos_token_id = None
     model.save_pretrained(folder)
-    _as_published(folder / "model.safetensors")
+    if name.startswith("llava"):
+        _as_published(folder / "model.safetensors")
     family.processor(tokenizer_of(family)).save_pretrained(folder)
     return folder
 

@@ -10,24 +10,24 @@ from tests.tokenpruner.integrations.vllm_engine.served_families import FAMILIES
 from tests.tokenpruner.integrations.vllm_engine.told_by import Asked, Reference, tell
 
 METHOD = "divprune:keep_ratio=0.25"
-BACKEND = {"model_impl": "transformers"}
+# vLLM's own model, or transformers' in it
 SERVED = [
-    ("llava", {}),
-    ("llava", BACKEND),
-    ("llava_next", {}),
-    ("llava_onevision", {}),
-    ("qwen2_vl", {}),
-    ("qwen2_5_vl", {}),
-    ("qwen2_5_vl", BACKEND),
-    ("qwen3_vl", {}),
-    ("glm4v", {}),
-    ("internvl", BACKEND),
+    ("llava", "vllm"),
+    ("llava", "transformers"),
+    ("llava_next", "vllm"),
+    ("llava_onevision", "vllm"),
+    ("qwen2_vl", "vllm"),
+    ("qwen2_5_vl", "vllm"),
+    ("qwen2_5_vl", "transformers"),
+    ("qwen3_vl", "vllm"),
+    ("glm4v", "vllm"),
+    ("internvl", "transformers"),
 ]
 
 
-@pytest.mark.parametrize(("name", "options"), SERVED, ids=lambda value: value if isinstance(value, str) else None)
+@pytest.mark.parametrize(("name", "backend"), SERVED)
 def test_tokens_and_prompt_lengths(
-    name: str, options: dict[str, object], engine: Callable[..., object], reference: Callable[[str], Reference]
+    name: str, backend: str, engine: Callable[..., object], reference: Callable[[str], Reference]
 ) -> None:
     """One image and several, pictures of other shapes, the engine's method and those of requests, all at once."""
     image = FAMILIES[name].image
@@ -42,5 +42,17 @@ def test_tokens_and_prompt_lengths(
     ]
     wanted = [reference(name).tell(one, METHOD) for one in asked]
     assert wanted[0].n_prompt < wanted[3].n_prompt
-    for got, want in zip(tell(engine(name, METHOD, **options), asked), wanted, strict=True):
+    for got, want in zip(tell(engine(name, METHOD, model_impl=backend), asked), wanted, strict=True):
         got.check(want)
+
+
+def test_a_method_that_reads_the_tower(engine: Callable[..., object], reference: Callable[[str], Reference]) -> None:
+    """transformers' own tower is read in vLLM too, for the engine's method and for requests at another ratio."""
+    method, llm = "visionzip:keep_ratio=0.25", engine("llava", "visionzip:keep_ratio=0.25", model_impl="transformers")
+    asked = [
+        Asked("w10 <image> w11", (1,)),
+        Asked("w20 <image> w21 <image> w22", (2, 3), "visionzip:keep_ratio=0.5"),
+        Asked("w30 <image> w31", (2,), "stride:keep_ratio=0.5"),
+    ]
+    for got, one in zip(tell(llm, asked), asked, strict=True):
+        got.check(reference("llava").tell(one, method))
