@@ -100,15 +100,16 @@ def requests(n: int) -> Iterator[dict[str, object]]:
         yield {"prompt": f"{IMAGE} {words}", "multi_modal_data": {"image": picture}}
 
 
-def measure(folder: Path, method: str, prompts: list[dict[str, object]], n_new: int) -> Row:
-    """One engine, all requests at once."""
+def measure(folder: Path, method: str, prompts: list[dict[str, object]], n_new: int, is_small: bool) -> Row:
+    """One engine, all requests at once; a tiny model is not compiled."""
     import vllm
     from vllm import LLM, SamplingParams
     from vllm.distributed import cleanup_dist_env_and_memory
 
     from tokenpruner.integrations.vllm.served_method import OPTION
 
-    llm = LLM(model=str(folder), dtype="bfloat16", max_model_len=2048, hf_overrides={OPTION: method}, seed=0)
+    overrides = {OPTION: method}
+    llm = LLM(str(folder), dtype="bfloat16", max_model_len=2048, hf_overrides=overrides, enforce_eager=is_small)
     sampling = SamplingParams(max_tokens=n_new, temperature=0, ignore_eos=True)
     n_warm = max(1, len(prompts) // 10)
     llm.generate(prompts[:n_warm], sampling, use_tqdm=False)
@@ -132,7 +133,7 @@ def main() -> None:
     prompts = list(requests(given.requests))
     with tempfile.TemporaryDirectory() as folder:
         save_model(Path(folder), given.small)
-        rows = [measure(Path(folder), method, prompts, given.new) for method in METHODS]
+        rows = [measure(Path(folder), method, prompts, given.new, given.small) for method in METHODS]
     for row in rows:
         print(f"{row.method:<28}{row.prompt_tokens:>10,} prompt tokens{row.requests_a_second:>10.2f} requests a second")
     if not given.small:

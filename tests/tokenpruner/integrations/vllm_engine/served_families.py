@@ -87,7 +87,8 @@ def _glm4v(tokenizer: PreTrainedTokenizerFast) -> ProcessorMixin:
 def _internvl(tokenizer: PreTrainedTokenizerFast) -> ProcessorMixin:
     from transformers import GotOcr2ImageProcessor, InternVLProcessor, InternVLVideoProcessor
 
-    images = GotOcr2ImageProcessor(size=CROP, crop_to_patches=False)
+    # of several tiles `prune` judges each by itself, vLLM's plug-in the image as a whole
+    images = GotOcr2ImageProcessor(size=CROP, min_patches=1, max_patches=1)
     return InternVLProcessor(images, tokenizer, InternVLVideoProcessor(size=CROP), image_seq_length=16)
 
 
