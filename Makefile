@@ -83,8 +83,8 @@ vllm: .venv/.vllm
 	PYTHONPATH=.:kernels .venv/vllm/bin/python -m pytest --timeout 1800 tests/tokenpruner/integrations/vllm_engine \
 		tests/tokenpruner/integrations/test_vllm_parts.py
 
-# PyPI has torchvision for CUDA, whose operators a torch without it lacks; it loads without their registrations, and its
-# Python part is all that is used
+# torchvision is published for CUDA, whose operators a torch without it lacks; it loads without their registrations, its
+# Python part being all that is used
 .venv/.vllm: requirements/vllm.txt pyproject.toml
 	@rm -rf .venv/vllm && $(PYTHON) -m venv .venv/vllm
 	@.venv/vllm/bin/python -m pip install --quiet --no-deps -r requirements/vllm.txt
