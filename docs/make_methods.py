@@ -30,7 +30,7 @@ FOLDERS: dict[str, tuple[type, str]] = {
     "datapruner.selectors": (Selector, "Selectors turn numbers into kept rows"),
     "tokenpruner.methods": (TokenMethod, "Token methods choose visual tokens"),
     "contextpruner.labelers": (Labeler, "Labelers judge the units of documents for a question"),
-    "contextpruner.splitters": (SentenceSplitter, "Splitters find the sentences of prose"),
+    "contextpruner.units.splitters": (SentenceSplitter, "Splitters find the sentences of prose"),
     "contextpruner.qualities": (Quality, "Qualities judge the passages of an index before any question"),
 }
 # in place of what a method does not say of itself; a test refuses a page that has it
