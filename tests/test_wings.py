@@ -36,12 +36,13 @@ WINGS = {
     "contextpruner": """
         documents
         units
-        models *splitters
+        models
         labeler quality
         decisions *labelers *qualities
         results
         pruner
         training
+        prompts
         __init__
         integrations
         cli
@@ -58,6 +59,10 @@ WINGS = {
         cli integrations training
     """,
 }
+
+
+# registries inside a wing
+INNER = ("contextpruner/units/splitters", "contextpruner/prompts/searches")
 
 
 def levels(product: str) -> dict[str, int]:
@@ -130,6 +135,17 @@ def broken(root: Path, product: str) -> list[str]:
 @pytest.mark.parametrize("product", WINGS)
 def test_wings_stand_in_their_order(product: str) -> None:
     assert broken(ROOT, product) == []
+
+
+@pytest.mark.parametrize("registry", INNER)
+def test_an_inner_registry_is_imported_by_nothing_but_itself(registry: str) -> None:
+    folder = ROOT / registry
+    assert folder.is_dir()
+    for file, others in arrows(ROOT, registry.partition("/")[0]).items():
+        found = [other for other in others if other.is_relative_to(folder)]
+        assert not found or file.is_relative_to(folder), (
+            f"{file.relative_to(ROOT)} imports {found[0].relative_to(ROOT)}"
+        )
 
 
 HOUSE = {

@@ -26,7 +26,7 @@ class RowScores(NamedTuple):
 
 
 class Task(ABC):
-    """`name` tells model, rows and form: scores of tasks of one name are the same. `n_rows` rows are numbered from 0."""
+    """`name` tells model, rows and form: tasks of one name score alike. `n_rows` rows are numbered from 0."""
 
     name: str
     pieces: Pieces

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Policy, split
-from contextpruner.units.splitters.spacy import Spacy
 from contextpruner.units.long_text import is_inside_character
 from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter, SpanSplitter, build_splitter, partition
+from contextpruner.units.splitters.spacy import Spacy
 from contextpruner.units.unit import Unit
 from prunekernels import registry, spec
 from tests.contextpruner.stopwatch import seconds

@@ -62,15 +62,15 @@ class AnswerReader(NamedTuple):
         """ln p of the answers of prompts that end with `tails`, all of them behind the one row of `start`."""
         origin = [0] * len(tails)
         if all(len(own) == 1 for own in answers):
-            pairs = [(tail, own[0]) for tail, own in zip(tails, answers, strict=True)]
-            hidden, _ = read_on(self.lm, start, origin, [[*tail, *answer[:-1]] for tail, answer in pairs])
-            parts = [one[len(tail) - 1 :][: len(answer)] for one, (tail, answer) in zip(hidden, pairs, strict=True)]
-            return [np.array([total]) for total in self._totals(parts, [answer for _, answer in pairs])]
+            only = [own[0] for own in answers]
+            whole = [[*tail, *answer[:-1]] for tail, answer in zip(tails, only, strict=True)]
+            hidden, _ = read_on(self.lm, start, origin, whole)
+            parts = [one[len(tail) - 1 : len(own)] for one, tail, own in zip(hidden, tails, whole, strict=True)]
+            return [part.sum(keepdims=True) for part in self._log_p(parts, only)]
         hidden, read = read_on(self.lm, start, origin, tails)
-        ends = [one[len(tail) - 1 :][:1] for one, tail in zip(hidden, tails, strict=True)]
-        found = []
-        for end, own in zip(ends, answers, strict=True):
-            found.append(np.array(self._totals([end.expand(len(own), -1)], [[answer[0] for answer in own]], False)[0]))
+        ends = [one[len(tail) - 1 : len(tail)] for one, tail in zip(hidden, tails, strict=True)]
+        wide = [end.expand(len(own), -1) for end, own in zip(ends, answers, strict=True)]
+        found = self._log_p(wide, [[answer[0] for answer in own] for own in answers])
         more = [(row, at) for row, own in enumerate(answers) for at, answer in enumerate(own) if len(answer) > 1]
         more.sort(key=lambda pair: -len(answers[pair[0]][pair[1]]))
         most = self.batch_size * ANSWERS_A_ROW
@@ -79,17 +79,17 @@ class AnswerReader(NamedTuple):
             rest = [answers[row][at] for row, at in chosen]
             hidden, _ = read_on(self.lm, read, [row for row, _ in chosen], [answer[:-1] for answer in rest])
             parts = [one[: len(answer) - 1] for one, answer in zip(hidden, rest, strict=True)]
-            for (row, at), total in zip(chosen, self._totals(parts, [answer[1:] for answer in rest]), strict=True):
-                found[row][at] += total
+            said = self._log_p(parts, [answer[1:] for answer in rest])
+            for (row, at), values in zip(chosen, said, strict=True):
+                found[row][at] += values.sum()
         return found
 
-    def _totals(self, states: Sequence[torch.Tensor], labels: Sequence[Ids], summed: bool = True) -> list[float]:
-        """ln p of the tokens `labels[i]` out of the `states[i]` [T, D] before them, summed for each i, or as they are."""
+    def _log_p(self, states: Sequence[torch.Tensor], labels: Sequence[Ids]) -> list[np.ndarray]:
+        """ln p of the tokens `labels[i]`, float64 [T], out of the states [T, D] before them."""
         head = self.lm.head
         flat = torch.tensor([token for own in labels for token in own], device=head.weight.device)
-        values = -token_stats(torch.cat([*states]), head.weight, flat, head.bias).nll.double().cpu()
-        parts = values.split([len(own) for own in labels])
-        return [float(part.sum()) if summed else part.numpy() for part in parts]
+        nll = token_stats(torch.cat([*states]), head.weight, flat, head.bias).nll.double().cpu()
+        return [-part.numpy() for part in nll.split([len(own) for own in labels])]
 
 
 def common_prefix(prompts: Sequence[Ids]) -> int:
@@ -111,7 +111,7 @@ def check_prefix_cache(reader: AnswerReader, name: str) -> None:
     near = NEAR[reader.lm.head.weight.element_size()]
     try:
         got = reader.log_likelihoods(prompts, answers)
-    except (AttributeError, TypeError, RuntimeError) as error:
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{name}: it reads on from no cache ({error!s:.100}): want prefix_cache: false") from error
     if not np.allclose(np.concatenate(wanted), np.concatenate(got), rtol=0, atol=near):
         raise ValueError(f"{name}: it reads on from a cache otherwise than from the start: want prefix_cache: false")

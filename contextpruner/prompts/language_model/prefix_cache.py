@@ -54,9 +54,12 @@ def read_on(
     for layer, (keys, values) in enumerate(read.layers):
         cache.update(keys[chosen], values[chosen], layer)
     mask = torch.cat([read.mask[chosen], own], 1)
-    given = {"input_ids": ids.to(device), "attention_mask": mask, "past_key_values": cache, "use_cache": True}
-    if "position_ids" in inspect.signature(lm.model.base_model.forward).parameters:
+    takes = inspect.signature(lm.model.base_model.forward).parameters
+    # newer releases of transformers call it the cache
+    given = {"input_ids": ids.to(device), "attention_mask": mask, "use_cache": True}
+    given["cache" if "cache" in takes else "past_key_values"] = cache
+    if "position_ids" in takes:
         given["position_ids"] = read.sizes[chosen][:, None] + torch.arange(width, device=device)
-    said = lm.model.base_model(**given)
-    layers = [(layer.keys, layer.values) for layer in said.past_key_values.layers]
-    return said.last_hidden_state, Read(layers, mask, read.sizes[chosen] + sizes.to(device))
+    hidden = lm.model.base_model(**given).last_hidden_state
+    layers = [(layer.keys, layer.values) for layer in cache.layers]
+    return hidden, Read(layers, mask, read.sizes[chosen] + sizes.to(device))

@@ -123,10 +123,12 @@ class LanguageModelTask(Task):
         lm, text = self.model.lm, "".join(self.pieces.texts)
         ids, offsets, _ = encode_text(lm.tokenizer, text)
         hidden = read_on(lm, nothing(lm), [0], [[*lm.first, *ids]])[0][0, len(lm.first) :].float().cpu().numpy()
-        stops = np.cumsum([len(piece) for piece in self.pieces.texts])
+        sizes = np.array([len(piece) for piece in self.pieces.texts])
+        stops, ends = np.cumsum(sizes), offsets[:, 1]
         # tokens of the whole text may end elsewhere than pieces do: each piece has all that reach into it
-        last = np.minimum(np.searchsorted(offsets[:, 1], stops, side="left"), len(ids) - 1)
-        first = np.searchsorted(offsets[:, 1], stops - [len(piece) for piece in self.pieces.texts], side="right")
+        first = np.searchsorted(ends, stops - sizes, side="right")
+        last = np.maximum(np.searchsorted(ends, stops, side="left"), np.searchsorted(ends, stops, side="right") - 1)
+        last = np.minimum(last, len(ids) - 1)
         return np.stack([hidden[min(a, b) : b + 1].mean(0) for a, b in zip(first, last, strict=True)])
 
     def _prompt(self, context: str, row: int) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ are here a hill climb. With `clusters` of at least the different pieces, influen
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,9 @@ from contextpruner.prompts.candidate import Candidate
 from contextpruner.prompts.run import BudgetSpent, Run
 from contextpruner.prompts.search import Search
 from prunekernels.kmeans import kmeans
+
+# runs of k-means, of which the tightest is taken
+STARTS = 8
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,8 @@ class Claps(Search):
         inside = {int(piece) for group in space for piece in group}
         outside = [piece for piece in run.task.pieces.free if piece not in inside]
         found = run.shortened(run.full.without(outside, "little influence"), "less influence than what fits")
-        try:
+        with suppress(BudgetSpent):
             self._climb(run, found, space)
-        except BudgetSpent:
-            pass
         return found if run.best is None else run.best
 
     def _space(self, run: Run, groups: list[np.ndarray], influence: np.ndarray) -> list[int]:
@@ -85,9 +87,12 @@ def _clusters(run: Run, k: int) -> list[np.ndarray]:
     different = {pieces.texts[piece] for piece in free.tolist()}
     if k >= len(free):
         return [free[at : at + 1] for at in range(len(free))]
-    # faiss and torch differ in bits: a search is the same whether faiss is there or not
-    seed = int(run.draw.integers(1 << 31))
-    found = kmeans(torch.from_numpy(vectors), min(k, len(different)), seed=seed, backend="torch").assignment.numpy()
+    made = []
+    for _ in range(STARTS):
+        # faiss and torch differ in bits: a search is the same whether faiss is there or not
+        seed = int(run.draw.integers(1 << 31))
+        made.append(kmeans(torch.from_numpy(vectors), min(k, len(different)), seed=seed, backend="torch"))
+    found = max(made, key=lambda one: float(one.similarity.sum())).assignment.numpy()
     numbers = dict.fromkeys(found.tolist())
     return [free[found == number] for number in numbers]
 

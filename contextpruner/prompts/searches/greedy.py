@@ -3,11 +3,12 @@
     round:  i* = argmax_i score(prompt without i),   prompt = prompt without i*,   until it fits
 
 n pieces of which k go cost about k (n - k / 2) prompts; with `at_once` a the a best go in each round, for an a-th of
-that. Where evaluations run out on the way, the rest goes by the last round that was finished.
+that. Where evaluations run out before anything fits, the rest goes by the last round that was finished.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +30,11 @@ class Greedy(Search):
 
     def search(self, run: Run) -> Candidate:
         found, number = run.full, 0
-        try:
+        with suppress(BudgetSpent):
             while not run.fits(found):
                 number += 1
                 found = self._round(run, found, f"its loss hurt least in round {number}")
             run.score([found])
-        except BudgetSpent:
-            return run.shortened(found)
         return found if run.best is None else run.best
 
     def _round(self, run: Run, found: Candidate, reason: str) -> Candidate:

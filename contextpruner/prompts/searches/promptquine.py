@@ -1,8 +1,9 @@
 """PromptQuine (Wang, Hu and Bing 2025, arXiv:2506.17930): prompts evolve by dropping tokens, judged on few rows.
 
-    offspring   a parent, the best of `tournament` drawn ones, without 1 to `most_dropped` further tokens: none come back
+    offspring   a parent, the best of `tournament` drawn ones, without 1 to `most_dropped` tokens more: none comes back
     fitness     the score on the first `few` rows
-    survivors   the best `population`: of the offspring alone while nothing fits, of all behind that
+    survivors   the best `population`: of the offspring alone while nothing fits; behind that of all, what fits or is
+                one mutation away before the rest
     end         `patience` generations without a fitter prompt that fits, or nothing left to drop
     re-ranking  the fittest `rerank` of all prompts that fit, scored on all rows: the best of these is kept
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from contextpruner.prompts.candidate import Candidate
-from contextpruner.prompts.run import BudgetSpent, Run
+from contextpruner.prompts.run import Run
 from contextpruner.prompts.search import Search
 
 Judged = list[tuple[float, Candidate]]
@@ -28,7 +29,7 @@ Judged = list[tuple[float, Candidate]]
 
 @dataclass(frozen=True)
 class Promptquine(Search):
-    """PromptQuine: an evolution of prompts whose only mutation is to drop tokens, judged on few rows, then re-ranked."""
+    """PromptQuine: prompts evolve, whose only mutation is to drop tokens, judged on few rows, then re-ranked."""
 
     population: int = 30
     offspring: int = 50
@@ -56,9 +57,9 @@ class Promptquine(Search):
                 break
             fittest = max((score for score, _ in fitting.values()), default=-math.inf)
             fitting |= {one.kept.tobytes(): (score, one) for score, one in judged if run.fits(one)}
-            # the published steady state once the limit is met, and what meets it first
+            # the published steady state once the limit is met
             pool = judged + (people if fitting else [])
-            people = sorted(pool, key=lambda one: (not run.fits(one[1]), -one[0]))[: self.population]
+            people = sorted(pool, key=lambda one: (self._is_far(run, one[1]), -one[0]))[: self.population]
             run.worth = np.mean([one.kept for _, one in people], axis=0)
             is_fitter = max((score for score, _ in fitting.values()), default=-math.inf) > fittest
             behind = 0 if is_fitter or not fitting else behind + 1
@@ -77,6 +78,10 @@ class Promptquine(Search):
             judged.append((float(run.score([child], rows)[0]), child))
         return judged
 
+    def _is_far(self, run: Run, candidate: Candidate) -> bool:
+        """Whether one mutation does not make it fit."""
+        return run.length(candidate) > run.max_tokens + self.most_dropped
+
     def _n_reranked(self, n_fitting: int) -> int:
         return math.ceil(self.rerank * n_fitting)
 
@@ -84,10 +89,7 @@ class Promptquine(Search):
         if not fitting:
             return run.shortened(people[0][1])
         fittest = sorted(fitting.values(), key=lambda one: -one[0])[: self._n_reranked(len(fitting))]
-        try:
-            run.score([one for _, one in fittest])
-        except BudgetSpent:
-            pass
+        run.score([one for _, one in fittest])
         return fittest[0][1] if run.best is None else run.best
 
     def _born(self, run: Run, people: Judged, generation: int) -> list[Candidate]:
