@@ -106,10 +106,10 @@ def tuned(name: str, model: PromptModel, plan: Plan, seed: int, options: argpars
     """Every search at every length on what one seed has of a set."""
     own = prompt_set(name, options.data, plan.sizes, seed)
     pieces = cut_prompt(own.prompt, lambda text: token_ends(model.lm.tokenizer, text))
-    tasks = [
+    development, held_out = (
         LanguageModelTask(model, own.prompt, pieces, rows, labels=own.labels)
         for rows in (own.development, own.held_out)
-    ]
+    )
     searches = [*SEARCHES, *([f"llmlingua2:model={json.dumps(str(options.llmlingua2))}"] if options.llmlingua2 else [])]
     settings = TuneSettings(
         work=str(options.out), model=ModelSettings(str(options.model)), development="", held_out="", labels=own.labels,
