@@ -54,7 +54,7 @@ class Plan:
     seeds: int
 
 
-SMALL = Plan(Sizes(4, 4, 4, 8), (0.5,), 64, 1)
+SMALL = Plan(Sizes(3, 3, 2, 4), (0.5,), 16, 1)
 RECORDED = Plan(Sizes(16, 16, 16, 200), (0.75, 0.5, 0.25), 6000, 5)
 
 

@@ -22,7 +22,7 @@ class ToyTask(Task):
     ) -> None:
         texts = words.split()
         parts = np.array(part or [-1] * len(texts), dtype=np.int64)
-        self.pieces = Pieces(tuple(texts), parts, np.array([text in protected.split() for text in texts]))
+        self.pieces = Pieces(tuple(texts), parts, np.array([text in protected.split() for text in texts], dtype=bool))
         self.losses, self.n_rows, self.name = losses, n_rows, "toy"
         # what was asked, a prompt and its rows each
         self.asked: list[tuple[str, list[int]]] = []
