@@ -108,7 +108,7 @@ def write_report(result: TuneResult, folder: Path) -> None:
 
 
 def _read(settings: TuneSettings) -> tuple[Prompt, list[Shot], list[Shot]]:
-    """The prompt with all its shots, and the rows of each kind; raises ValueError where held-out ones are shown."""
+    """The prompt with all its shots, and the rows of each kind; raises ValueError where one shows what another has."""
     found = {}
     for name, path, most in (
         ("shots", settings.shots, sys.maxsize),
@@ -119,12 +119,12 @@ def _read(settings: TuneSettings) -> tuple[Prompt, list[Shot], list[Shot]]:
         if path and not found[name]:
             raise ValueError(f"{path} holds no rows")
     prompt = replace(settings.prompt, shots=(*settings.prompt.shots, *found["shots"]))
-    seen = {shot.question for shot in (*prompt.shots, *found["development"])}
-    for row in found["held_out"]:
-        if row.question in seen:
-            raise ValueError(
-                f"{settings.held_out}: want rows that are neither searched on nor shown, got {row.question!r:.100}"
-            )
+    seen = {shot.question for shot in prompt.shots}
+    for name in ("development", "held_out"):
+        for row in found[name]:
+            if row.question in seen:
+                raise ValueError(f"{name}: want rows that are neither shown nor searched on, got {row.question!r:.100}")
+        seen |= {row.question for row in found[name]}
     return prompt, found["development"], found["held_out"]
 
 

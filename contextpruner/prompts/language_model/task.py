@@ -149,7 +149,9 @@ class LanguageModelTask(Task):
             asked = self._prompt("", row)
             if not asked:
                 raise ValueError(f"row {row}: want a question in its form that has tokens, got none")
-            longest = max(map(len, self._answers(row)))
-            size = len(self._prompt(whole, row)) + longest
+            lengths = [len(answer) for answer in self._answers(row)]
+            if min(lengths) == 0:
+                raise ValueError(f"row {row}: want answers that have tokens, got one without")
+            size = len(self._prompt(whole, row)) + max(lengths)
             if size > self.model.lm.window:
                 raise ValueError(f"row {row}: want at most {self.model.lm.window} tokens in all, got {size}")

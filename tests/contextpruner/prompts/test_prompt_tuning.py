@@ -152,7 +152,11 @@ def test_free_answers_need_no_labels(tmp_path: Path, model: str) -> None:
 
 def test_mistakes_are_one_line_and_nothing_is_written(tmp_path: Path, model: str) -> None:
     for more, message in (
-        ({"held_out": written(tmp_path / "h.jsonl", [*HELD_OUT, DEVELOPMENT[0]])}, "neither searched on nor shown"),
+        (
+            {"held_out": written(tmp_path / "h.jsonl", [*HELD_OUT, DEVELOPMENT[0]])},
+            "held_out: want rows that are",
+        ),
+        ({"shots": written(tmp_path / "s.jsonl", [DEVELOPMENT[1]])}, "development: want rows that are neither"),
         ({"searches": ["beam"]}, "has no 'beam'"),
         ({"searches": ["llmlingua2"]}, "wants the token classifier"),
         ({"labels": ["it", "no"]}, "row 1: want an answer among the 2 labels, got 'is'"),
