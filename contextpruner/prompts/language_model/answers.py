@@ -19,8 +19,8 @@ from contextpruner.prompts.language_model.prefix_cache import Read, nothing, rea
 from prunekernels.token_stats import token_stats
 
 Ids = Sequence[int]
-# answers that are read at a time for each row that is
-ANSWERS_A_ROW = 8
+# answers that are read at a time have about so many tokens before them, of which each has a copy of the keys
+MOST_TOKENS = 8192
 # how far a cached and a whole pass may be apart, in nats over some tokens, by bytes of a number
 NEAR = {4: 1e-3, 2: 0.5}
 
@@ -73,7 +73,7 @@ class AnswerReader(NamedTuple):
         found = self._log_p(wide, [[answer[0] for answer in own] for own in answers])
         more = [(row, at) for row, own in enumerate(answers) for at, answer in enumerate(own) if len(answer) > 1]
         more.sort(key=lambda pair: -len(answers[pair[0]][pair[1]]))
-        most = self.batch_size * ANSWERS_A_ROW
+        most = max(self.batch_size, MOST_TOKENS // read.mask.shape[1])
         for begin in range(0, len(more), most):
             chosen = more[begin : begin + most]
             rest = [answers[row][at] for row, at in chosen]
