@@ -18,7 +18,7 @@ from contextpruner.prompts.report.page import page
 from contextpruner.prompts.report.result import Baseline, TunedPrompt, TuneResult, pieces_of
 from contextpruner.prompts.run import Run
 from contextpruner.prompts.search import Found, build_search, find_prompt
-from contextpruner.prompts.settings import TuneSettings
+from contextpruner.prompts.settings import ModelSettings, TuneSettings
 from contextpruner.prompts.task import Task
 from contextpruner.prompts.verdict import average, by_lot, difference, rows_of, scores_of
 from prunekernels.io.outputs import atomic_folder
@@ -39,7 +39,7 @@ def tune(settings: TuneSettings, listener: Listener = lambda said, done, total: 
     for search in searches.values():
         search.prepare()
     prompt, development, held_out = _read(settings)
-    model = load_prompt_model(settings.model.name, **_loading(settings))
+    model = _load(settings.model)
     pieces = cut_prompt(prompt, lambda text: token_ends(model.lm.tokenizer, text), settings.protect)
     tasks = [_task(settings, model, prompt, pieces, rows) for rows in (development, held_out)]
     work = Path(settings.work)
@@ -132,12 +132,11 @@ def _task(settings: TuneSettings, model: PromptModel, prompt: Prompt, pieces: Pi
     return LanguageModelTask(model, prompt, pieces, rows, labels=settings.labels, objective=settings.objective)
 
 
-def _loading(settings: TuneSettings) -> dict[str, object]:
-    held = settings.model
-    return {
-        "precision": held.precision, "device": held.device or None, "window": held.window,
-        "batch_size": held.batch_size, "prefix_cache": held.prefix_cache,
-    }  # fmt: skip
+def _load(held: ModelSettings) -> PromptModel:
+    return load_prompt_model(
+        held.name, precision=held.precision, device=held.device or None, window=held.window,
+        batch_size=held.batch_size, prefix_cache=held.prefix_cache,
+    )  # fmt: skip
 
 
 def _told(listener: Listener, said: str, total: int) -> Callable[[int], None]:

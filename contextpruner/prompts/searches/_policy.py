@@ -1,7 +1,9 @@
 """A small policy that keeps or drops items by their vectors, and learns from rewards (REINFORCE, Williams 1992).
 
-p_i = sigmoid(w2 GELU(W1 x_i)),   a_i ~ Bernoulli(p_i)
-gradient of E[R] = mean over draws of (R - mean R) / std R * grad sum_i ln p(a_i)
+    p_i = sigmoid(w2 GELU(W1 x_i)),   a_i ~ Bernoulli(p_i)
+    gradient of E[R] = mean over draws of (R - mean R) / std R * grad sum_i ln p(a_i)
+
+Only differences between the draws of one step count; x is scaled to a mean of 0 and a spread of 1 over the items.
 """
 
 from __future__ import annotations
@@ -21,17 +23,18 @@ class Policy:
         # items differ by less than they have in common
         spread = found.std(0, correction=0, keepdim=True)
         self.vectors = (found - found.mean(0, keepdim=True)) / torch.where(spread > 0, spread, 1)
-        self.net = nn.Sequential(nn.Linear(found.shape[1], hidden), nn.GELU(), nn.Linear(hidden, 1))
         draw = torch.Generator().manual_seed(seed)
-        first, last = self.net[0], self.net[2]
+        first, last = nn.Linear(found.shape[1], hidden), nn.Linear(hidden, 1)
         with torch.no_grad():
-            for layer, width in ((first, found.shape[1]), (last, hidden)):
-                layer.weight.copy_(torch.randn(layer.weight.shape, generator=draw) / math.sqrt(width))
+            for layer in (first, last):
+                drawn = torch.randn(layer.weight.shape, generator=draw)
+                layer.weight.copy_(drawn / math.sqrt(layer.in_features))
                 layer.bias.zero_()
             share = min(max(share, 0.05), 0.95)
             # near the share at first, with little said of any item
             last.weight.mul_(0.1)
             last.bias.fill_(math.log(share / (1 - share)))
+        self.net = nn.Sequential(first, nn.GELU(), last)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=learning_rate)
 
     def probabilities(self) -> np.ndarray:
