@@ -94,6 +94,7 @@ class Run:
     def cut(self, candidate: Candidate, order: Sequence[int], reason: str) -> Candidate:
         """`candidate` without as many of the free pieces `order`, the first ones, as it takes to fit."""
         pieces = [int(piece) for piece in order if candidate.kept[piece] and not self.task.pieces.is_protected[piece]]
+        # fewer pieces need not be fewer tokens, as they are cut anew: `high` is always known to fit
         low, high = 0, len(pieces)
         while low < high:
             middle = (low + high) // 2
@@ -101,9 +102,6 @@ class Run:
                 high = middle
             else:
                 low = middle + 1
-        # fewer pieces are fewer tokens, but where they are cut anew
-        while low < len(pieces) and not self.fits(candidate.without(pieces[:low], reason)):
-            low += 1
         return candidate.without(pieces[:low], reason)
 
     def shortened(self, candidate: Candidate, reason: str = SPENT) -> Candidate:
