@@ -24,7 +24,7 @@ figure svg { height: 13rem; } svg path { fill: none; stroke-width: 2; }
 .grid { stroke: var(--line); stroke-width: 1; } .mark { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 4 4; }
 .above { color: var(--soft); font-size: .78rem; margin: 0 0 .2rem; } .key { width: 2rem; height: .7rem;
   margin-right: .45rem; flex: none; } .legend span { display: inline-flex; align-items: center; }
-.wide { margin: 0 0 .8rem; } td { vertical-align: top; } td .soft { font-size: .82rem; } td.say { min-width: 14rem; }
+.wide { margin: 0 0 .8rem; } td { vertical-align: top; } td .soft { font-size: .82rem; } td.name { min-width: 13rem; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; margin: .6rem 0 0; unicode-bidi: plaintext; }
 article { margin: 0 0 1rem; } mark, del { color: inherit; background: none; }
 mark { background: rgb(var(--heat) / .18); border-radius: .15rem; text-decoration: underline;
@@ -66,8 +66,8 @@ def _says(result: TuneResult) -> str:
 def _facts(result: TuneResult) -> str:
     full, none = result.baselines
     facts = {
-        "Full prompt": f"{full.tokens:,} tokens <small>{_shown(result, full.held_out.main)} held out</small>",
-        "Nothing of it": f"{none.tokens:,} tokens <small>{_shown(result, none.held_out.main)} held out</small>",
+        "Full prompt": f"{full.tokens:,} tokens <small>{_inline(result, full.held_out.main)} held out</small>",
+        "Nothing of it": f"{none.tokens:,} tokens <small>{_inline(result, none.held_out.main)} held out</small>",
         "Model": html_text(one_line(result.model, 120)),
         "Rows": f"{result.development_rows:,} development, {result.held_out_rows:,} held out",
     }
@@ -92,9 +92,9 @@ def _curve(result: TuneResult) -> str:
 
 
 def _table(result: TuneResult) -> str:
-    numbers = ("tokens", "development", "held out", "random dropping", "to it", "to the full prompt", "cost")
+    numbers = ("tokens", "development", "held out", "random dropping", "against random", "against full", "cost")
     cells = "".join(f'<th class="n">{name}</th>' for name in numbers)
-    head = f'<th class="name">search</th>{cells}<th class="name">verdict</th>'
+    head = f'<th class="name">search</th>{cells}'
     rows = "".join(_row(result, one) for one in result.prompts)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
@@ -104,12 +104,12 @@ def _row(result: TuneResult, one: TunedPrompt) -> str:
         return f'<td class="n">{_shown(result, scores.main, is_difference)}</td>'
 
     return (
-        f'<tr><td class="name">{html_text(one_line(one.search, 120))}</td>'
+        f'<tr><td class="name">{html_text(one_line(one.search, 120))}<br>'
+        f'<span class="soft">{html_text(one.verdict)}</span></td>'
         f'<td class="n">{one.tokens:,}<br><span class="soft">of at most {one.max_tokens:,}</span></td>'
         + number(one.development) + number(one.held_out) + number(one.by_lot)
         + number(one.to_random, True) + number(one.to_full, True)
-        + f'<td class="n">{one.evaluations:,} evaluations<br><span class="soft">{one.seconds:,.1f} s</span></td>'
-        f'<td class="say">{html_text(one.verdict)}</td></tr>'
+        + f'<td class="n">{one.evaluations:,} evaluations<br><span class="soft">{one.seconds:,.1f} s</span></td></tr>'
     )  # fmt: skip
 
 
@@ -132,6 +132,11 @@ def _piece(piece: Piece) -> str:
 def _shown(result: TuneResult, value: Interval, is_difference: bool = False) -> str:
     ends = [_number(result, one, is_difference) for one in (value.mean, value.low, value.high)]
     return f'{ends[0]}<br><span class="soft">{ends[1]} to {ends[2]}</span>'
+
+
+def _inline(result: TuneResult, value: Interval) -> str:
+    mean, low, high = (_number(result, one) for one in (value.mean, value.low, value.high))
+    return f"{mean} ({low} to {high})"
 
 
 def _number(result: TuneResult, value: float, is_difference: bool = False) -> str:
