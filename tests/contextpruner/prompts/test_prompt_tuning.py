@@ -16,10 +16,11 @@ from contextpruner.cli import app
 from contextpruner.prompts.evaluations import Evaluations
 from contextpruner.prompts.prompt import Shot
 from contextpruner.prompts.report.page import page
+from contextpruner.prompts.report.result import Baseline, Piece, TunedPrompt, TuneResult
 from contextpruner.prompts.settings import read_tune_settings
 from contextpruner.prompts.task import RowScores
 from contextpruner.prompts.tuning import tune
-from contextpruner.prompts.verdict import Interval, average, by_lot, difference, mean_of
+from contextpruner.prompts.verdict import Interval, Scores, average, by_lot, difference, mean_of
 from tests.contextpruner import tiny_checkpoints
 from tests.contextpruner.prompts.toy_task import ToyTask, copies
 
@@ -169,6 +170,19 @@ def test_mistakes_are_one_line_and_nothing_is_written(tmp_path: Path, model: str
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
         assert not (tmp_path / "work" / "report").exists()
+
+
+def test_no_text_of_others_is_read_as_html() -> None:
+    attack = "<script>x()</script><img src=x onerror=y>\x1b[2J"
+    flat = Scores(Interval(-1, -1, -1), Interval(0.5, 0.5, 0.5))
+    pieces = (Piece(attack, -1, True, ""), Piece(attack, 0, False, f'"{attack}'))
+    one = TunedPrompt(attack, 2, 2, 1, 0.1, flat, flat, flat, flat, flat, {}, pieces, attack)
+    bases = (Baseline("full", 4, flat, flat), Baseline("none", 0, flat, flat))
+    shown = page(TuneResult(attack, "likelihood", True, 2, 2, 0, bases, (one,)))
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert "\x1b" not in shown
+    assert shown.count("&lt;script&gt;x()&lt;/script&gt;") >= 5
 
 
 def test_two_runs_at_work_are_refused(tmp_path: Path) -> None:
