@@ -36,7 +36,7 @@ from contextpruner.prompts.tuning import Judge
 SEARCHES = (
     "lead",
     "random:draws=64",
-    "greedy:at_once=16",
+    "greedy:at_once=64",
     "claps",
     "promptquine:most_dropped=12",
     "coarse_to_fine",
@@ -55,7 +55,8 @@ class Plan:
 
 
 SMALL = Plan(Sizes(3, 3, 2, 4), (0.5,), 16, 1)
-RECORDED = Plan(Sizes(16, 16, 16, 200), (0.75, 0.5, 0.25), 6000, 5)
+# a round of greedy leaves out each of some 150 pieces: 300 prompts on 12 rows are two rounds
+RECORDED = Plan(Sizes(8, 8, 12, 100), (0.5, 0.25), 3600, 5)
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--llmlingua2", type=Path)
     parser.add_argument("--device")
+    parser.add_argument("--batch-size", type=int, default=8, help="rows that are read at a time")
     options = parser.parse_args()
     plan = SMALL if options.small else RECORDED
     plan = replace(plan, seeds=options.seeds or plan.seeds)
     options.out.mkdir(parents=True, exist_ok=True)
-    model = load_prompt_model(str(options.model), device=options.device)
+    model = load_prompt_model(str(options.model), device=options.device, batch_size=options.batch_size)
     rows: list[PromptRow] = []
     for name in options.sets:
         results = [tuned(name, model, plan, seed, options) for seed in range(plan.seeds)]
