@@ -16,7 +16,10 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 # files of the repository's root by the page of the site that shows them
-PAGES = {"README.md": "index.md", **{f"{name}.md": f"{name.lower()}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")}}
+PAGES = {
+    "README.md": "index.md",
+    **{f"{name}.md": f"{name.lower()}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")},
+}
 MEASURED = "## Measured"
 # the target of a link in Markdown, without a place on the page
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")

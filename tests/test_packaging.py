@@ -20,10 +20,9 @@ import tokenpruner
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("datapruner", "tokenpruner", "contextpruner", "kernels/prunekernels")
-BESIDE = {
-    "README.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff", "LICENSE", "pyproject.toml", "hatch_build.py", "PKG-INFO",
-    ".gitignore",
-}  # fmt: skip
+BESIDE = {f"{name}.md" for name in ("README", "CHANGELOG", "SECURITY")} | {
+    *("CITATION.cff", "LICENSE", "pyproject.toml", "hatch_build.py", "PKG-INFO", ".gitignore")
+}
 # a link or picture of Markdown that has neither a scheme nor is a place on the page
 RELATIVE = re.compile(r"\]\((?![a-z]+:|#)[^)]*\)")
 # large, or for few

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from datapruner.scoring.scorer import NOTHING, Batch, Scorer, State
+from datapruner.scoring.scorer import Batch, Scorer, State
 from datapruner.scoring.scorer_columns import scorers_by_column
 from datapruner.scoring.workspace import Workspace
 
@@ -71,7 +71,7 @@ class StreamScorers:
         vectors: dict[str, np.ndarray] = {}
         for name, scorer in self.columns.items():
             batch = _batch(documents, scorer, vectors)
-            state = self.states.get(name, NOTHING)
+            state = self.states[name]
             scores = scorer.checked(batch, state)
             if scorer.is_vector:
                 vectors[name] = scores

@@ -88,7 +88,7 @@ class ScoreStage(ProcessingStage[DocumentBatch, DocumentBatch]):
 class ThresholdStage(ProcessingStage[DocumentBatch, DocumentBatch]):
     """Keeps rows with minimum <= the column `by` <= maximum, both ends included."""
 
-    by: str = ""
+    by: str
     minimum: float | None = None
     maximum: float | None = None
     uid: str = "id"

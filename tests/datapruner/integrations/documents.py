@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-WORDS = "the dome was begun in spring and tickets cost thirty euros at noon".split()
+WORDS = ["the", "dome", "was", "begun", "in", "spring", "and", "tickets", "cost", "thirty", "euros", "at", "noon"]
 ROWS = [
     {
         "id": f"row-{number}",

@@ -1,4 +1,4 @@
-"""datatrove's own readers, executor and writers around our steps: no document is lost, changed or mixed with another."""
+"""datatrove's readers, executor and writers around our steps: no document is lost, changed or mixed with another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 pytest.importorskip("datatrove")
 from datatrove.data import Document
@@ -20,6 +19,7 @@ from datatrove.pipeline.writers.jsonl import JsonlWriter
 import datapruner
 from datapruner.embedders.hashed_ngrams import HashedNgrams
 from datapruner.integrations.datatrove import ScoreDocuments, SelectionFilter, ThresholdFilter
+from datapruner.scoring.safetensors_mmap import save_safetensors
 from datapruner.scoring.scorer import Batch
 from tests.datapruner.integrations.documents import ROWS, read_rows, write_corpus
 from tests.datapruner.tiny_models import save_tiny_model
@@ -111,7 +111,7 @@ def test_a_share_of_each_source_is_two_passes(tmp_path: Path) -> None:
 
 def test_a_scorer_reads_vectors_of_an_embedder_before_it_and_numbers_of_the_metadata(tmp_path: Path) -> None:
     head = {"weight": np.arange(16, dtype=np.float32), "bias": np.array([0.5], np.float32)}
-    save_file(head, tmp_path / "head.safetensors")
+    save_safetensors(head, tmp_path / "head.safetensors")
     quality = f"quality_head:features=words,head={tmp_path / 'head.safetensors'}"
     found = run(ScoreDocuments(["words=hashed_ngrams:dims=16", quality, "year=field:name=nested.year"]), documents())
     vectors = HashedNgrams(dims=16).score(Batch(np.arange(12), [], [row["text"] for row in ROWS]))
