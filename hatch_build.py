@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-# where the target of a link or picture of Markdown begins, unless it has a scheme or is a place on the page
-RELATIVE = re.compile(r"(?<=\]\()(?![a-z]+:|#)")
+# where the target of a link or picture of Markdown begins, if that is a path
+RELATIVE = re.compile(r"(?<=\]\()(?=[\w./-]+[)#])")
 
 
 class CustomMetadataHook(MetadataHookInterface):

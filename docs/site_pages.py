@@ -21,8 +21,10 @@ PAGES = {
     **{f"{name}.md": f"{name.lower()}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")},
 }
 MEASURED = "## Measured"
+# blocks of code, in which nothing is a link
+CODE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 # the target of a link in Markdown, without a place on the page
-LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
+LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([\w./-]+)(?=[)#])")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -39,11 +41,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links as they are on the site; raises FileNotFoundError where one leads nowhere."""
     folder = "" if page.file.generated_by else "docs"
-    return LINK.sub(lambda found: _address(posixpath.normpath(posixpath.join(folder, found[1])), config), markdown)
+    parts = CODE.split(markdown)
+    # every second part is code
+    parts[::2] = [
+        LINK.sub(lambda found: _address(posixpath.join(folder, found[1]), config), part) for part in parts[::2]
+    ]
+    return "".join(parts)
 
 
 def _address(path: str, config: MkDocsConfig) -> str:
     """Where the file `path` of the repository is shown."""
+    path = posixpath.normpath(path)
     if not (ROOT / path).exists():
         raise FileNotFoundError(f"a page links to {path}, which is not there")
     if path in PAGES:

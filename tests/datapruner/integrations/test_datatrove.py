@@ -114,7 +114,8 @@ def test_a_scorer_reads_vectors_of_an_embedder_before_it_and_numbers_of_the_meta
     save_safetensors(head, tmp_path / "head.safetensors")
     quality = f"quality_head:features=words,head={tmp_path / 'head.safetensors'}"
     found = run(ScoreDocuments(["words=hashed_ngrams:dims=16", quality, "year=field:name=nested.year"]), documents())
-    vectors = HashedNgrams(dims=16).score(Batch(np.arange(12), [], [row["text"] for row in ROWS]))
+    texts = [row["text"] for row in ROWS]
+    vectors = HashedNgrams(dims=16).score(Batch(np.arange(len(ROWS)), texts, texts))
     for number, document in enumerate(found):
         assert document.metadata["year"] == 1990 + number
         assert "words" not in document.metadata
