@@ -51,7 +51,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def _address(path: str, config: MkDocsConfig) -> str:
     """Where the file `path` of the repository is shown."""
-    path = posixpath.normpath(path)
     if not (ROOT / path).exists():
         raise FileNotFoundError(f"a page links to {path}, which is not there")
     if path in PAGES:
