@@ -71,7 +71,7 @@ triton-versions: .venv/.test
 
 # the site of docs/ into build/site, in an environment of its own; a warning is an error
 docs: .venv/docs/.done
-	.venv/docs/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --strict
 
 .venv/docs/.done: requirements/docs.txt
 	@rm -rf .venv/docs && $(PYTHON) -m venv .venv/docs

@@ -41,11 +41,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links as they are on the site; raises FileNotFoundError where one leads nowhere."""
     folder = "" if page.file.generated_by else "docs"
+
+    def address(found: re.Match[str]) -> str:
+        return _address(posixpath.normpath(posixpath.join(folder, found[1])), config)
+
     parts = CODE.split(markdown)
     # every second part is code
-    parts[::2] = [
-        LINK.sub(lambda found: _address(posixpath.join(folder, found[1]), config), part) for part in parts[::2]
-    ]
+    parts[::2] = [LINK.sub(address, part) for part in parts[::2]]
     return "".join(parts)
 
 
