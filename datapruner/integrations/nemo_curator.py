@@ -26,13 +26,13 @@ from datapruner.scoring.scorer import Scorer
 from prunekernels.extras import require
 
 require("nemo_curator.stages.base", "nemo-curator")
+import pandas as pd  # noqa: E402
 import pyarrow as pa  # noqa: E402
 from nemo_curator.stages.base import ProcessingStage  # noqa: E402
 from nemo_curator.stages.resources import Resources  # noqa: E402
 from nemo_curator.tasks import DocumentBatch  # noqa: E402
 
 if TYPE_CHECKING:
-    import pandas as pd
     from nemo_curator.backends.base import WorkerMetadata
 
 
@@ -166,12 +166,14 @@ def _values(task: DocumentBatch, name: str) -> list[object]:
 def _with(task: DocumentBatch, columns: Mapping[str, np.ndarray]) -> DocumentBatch:
     """A batch with `columns` behind those of `task`, which stays as it is."""
     data: pa.Table | pd.DataFrame = task.data
+    # a column of reasons may have none in this batch, and is one of texts all the same
+    texts = {name for name, values in columns.items() if values.dtype == object}
     if isinstance(data, pa.Table):
         for name, values in columns.items():
-            # a column of reasons may have none in this batch
-            data = data.append_column(name, pa.array(values, pa.string() if values.dtype == object else None))
+            data = data.append_column(name, pa.array(values, pa.string() if name in texts else None))
     else:
-        data = data.assign(**columns)
+        given = {name: pd.array(values, "string") if name in texts else values for name, values in columns.items()}
+        data = data.assign(**given)
     return replace(task, data=data)
 
 
