@@ -20,9 +20,8 @@ import tokenpruner
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("datapruner", "tokenpruner", "contextpruner", "kernels/prunekernels")
-BESIDE = {f"{name}.md" for name in ("README", "CHANGELOG", "SECURITY")} | {
-    *("CITATION.cff", "LICENSE", "pyproject.toml", "hatch_build.py", "PKG-INFO", ".gitignore")
-}
+BESIDE = {"README.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff", "LICENSE", "PKG-INFO"}
+BESIDE |= {"pyproject.toml", "hatch_build.py", ".gitignore"}
 # a link or picture of Markdown that has neither a scheme nor is a place on the page
 RELATIVE = re.compile(r"\]\((?![a-z]+:|#)[^)]*\)")
 # large, or for few
