@@ -28,11 +28,6 @@ class Documents:
     texts: Sequence[str]
     values: Callable[[str], Sequence[object]]
 
-    def __post_init__(self) -> None:
-        for uid, text in zip(self.uids, self.texts, strict=True):
-            if not isinstance(text, str):
-                raise ValueError(f"document {uid!r}: want a text, got {type(text).__name__}")
-
     def numbers(self, name: str) -> np.ndarray:
         """What the documents have under `name`, float32 [n, d], of one number each [n, 1]; raises ValueError."""
         try:
@@ -40,6 +35,15 @@ class Documents:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"want a number, or numbers of one length, as {name!r} of each document") from error
         return found.reshape(len(self.uids), -1)
+
+
+def texts_of(uids: Sequence[str], values: Sequence[object]) -> list[str]:
+    """`values`, which are to be the texts of the documents `uids`; raises ValueError where one is none."""
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) != len(values):
+        uid, value = next(pair for pair in zip(uids, values, strict=True) if not isinstance(pair[1], str))
+        raise ValueError(f"document {uid!r}: want a text, got {type(value).__name__}")
+    return texts
 
 
 class StreamScorers:
@@ -92,13 +96,9 @@ def _batch(documents: Documents, scorer: Scorer, vectors: dict[str, np.ndarray])
 
 def _texts(documents: Documents, name: str) -> list[str]:
     try:
-        found = documents.values(name)
-    except KeyError as error:
+        return texts_of(documents.uids, documents.values(name))
+    except (KeyError, ValueError) as error:
         raise ValueError(f"want a text as {name!r} of each document") from error
-    texts = [value for value in found if isinstance(value, str)]
-    if len(texts) != len(found):
-        raise ValueError(f"want a text as {name!r} of each document, got others")
-    return texts
 
 
 class _Unseen:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from datapruner.corpus.field_paths import value_at
 from datapruner.integrations._decisions import Decision, SavedSelection, Threshold
-from datapruner.integrations._stream import BATCH, Documents, StreamScorers
+from datapruner.integrations._stream import BATCH, Documents, StreamScorers, texts_of
 from datapruner.scoring.scorer import Scorer
 from prunekernels.extras import require
 
@@ -61,8 +61,9 @@ class ScoreDocuments(PipelineStep):
                 yield document
 
     def _note(self, batch: Sequence[Document]) -> None:
-        texts = [document.text for document in batch]
-        found = self.scorers.score(Documents(_uids(batch), texts, lambda name: _values(batch, name)))
+        uids = _uids(batch)
+        texts = texts_of(uids, [document.text for document in batch])
+        found = self.scorers.score(Documents(uids, texts, lambda name: _values(batch, name)))
         for name, values in found.items():
             for document, value in zip(batch, values.tolist(), strict=True):
                 if name in document.metadata:

@@ -21,7 +21,7 @@ import numpy as np
 
 from datapruner.corpus.field_paths import value_at
 from datapruner.integrations._decisions import Decision, SavedSelection, Threshold
-from datapruner.integrations._stream import BATCH, Documents, StreamScorers
+from datapruner.integrations._stream import BATCH, Documents, StreamScorers, texts_of
 from datapruner.scoring.scorer import Scorer
 from prunekernels.extras import require
 
@@ -71,7 +71,8 @@ class ScoreStage(ProcessingStage[DocumentBatch, DocumentBatch]):
 
     def process(self, task: DocumentBatch) -> DocumentBatch:
         """`task` with its scores."""
-        uids, texts = [str(uid) for uid in _values(task, self.uid)], _values(task, self.text)
+        uids = [str(uid) for uid in _values(task, self.uid)]
+        texts = texts_of(uids, _values(task, self.text))
         parts: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.float32)] for name in self.outputs()[1]}
         for start in range(0, len(uids), BATCH):
             rows = slice(start, start + BATCH)
