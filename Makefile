@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check docs engines newest gpu gpu-merge lvlm-bench triton-versions clean
+.PHONY: demo test check docs newest gpu gpu-merge lvlm-bench triton-versions clean
 
 demo: .venv/.demo
 	@$(BIN)/python -m demo.run
@@ -16,15 +16,12 @@ OLDEST := $(addprefix tests/tokenpruner/,adapters before_decoder decoder inside_
 	models/test_checkpoint_loading.py models/test_sentence_transformer_modules.py models/test_int8_and_onnx.py \
 	models/test_auto_labeler.py))
 
-# on the packages of other data engines; their pipelines on Ray, which takes its time to start, in `make engines` alone
-ENGINES := $(addprefix tests/datapruner/integrations/,test_datatrove.py test_nemo_curator.py)
-
 # a file's tests stay together: they share a cluster, a model, a table
 test: .venv/.test .venv/.oldest .venv/.previous .venv/.engines check
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 	PYTHONPATH=$(CURDIR)/.venv/oldest $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --transformers 5.15 -m "not newest" $(OLDEST)
 	PYTHONPATH=$(CURDIR)/.venv/previous $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --transformers 5.23 -m "not newest" $(OLDEST)
-	PYTHONPATH=$(CURDIR)/.venv/engines $(BIN)/python -m pytest $(ENGINES)
+	PYTHONPATH=$(CURDIR)/.venv/engines $(BIN)/python -m pytest tests/datapruner/integrations
 
 check: .venv/.test
 	$(BIN)/ruff check .
@@ -71,9 +68,6 @@ triton-versions: .venv/.test
 	@rm -rf .venv/$*
 	@$(BIN)/python -m pip install --quiet --no-deps --no-compile --target .venv/$* -r $<
 	@touch $@
-
-engines: .venv/.engines
-	PYTHONPATH=$(CURDIR)/.venv/engines $(BIN)/python -m pytest tests/datapruner/integrations
 
 # the site of docs/ into build/site, in an environment of its own; a warning is an error
 docs: .venv/docs/.done

@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("nemo_curator")
+import cloudpickle
 import pandas as pd
 import pyarrow as pa
-from nemo_curator.tasks import DocumentBatch
+from nemo_curator.pipeline import Pipeline
+from nemo_curator.stages.text.io.reader import JsonlReader
+from nemo_curator.stages.text.io.writer import JsonlWriter
+from nemo_curator.tasks import DocumentBatch, EmptyTask, Task
 
 import datapruner
 from datapruner.integrations.nemo_curator import ScoreStage, SelectionStage, ThresholdStage
-from tests.datapruner.integrations.documents import ROWS
+from tests.datapruner.integrations.documents import ROWS, read_rows, write_corpus
 
 TABLE = pa.Table.from_pylist([{**row, "few": number if number % 2 else None} for number, row in enumerate(ROWS)])
 LENGTHS = [len(row["text"]) for row in ROWS]
@@ -89,3 +93,25 @@ def test_a_saved_selection_drops_what_it_drops(kind: str, tmp_path: Path) -> Non
 def test_what_a_stream_cannot_score_is_refused_before_it_reads() -> None:
     with pytest.raises(ValueError, match="near_duplicate has to see the whole corpus"):
         ScoreStage(scorers="near_duplicate").setup()
+
+
+def test_a_pipeline_of_its_own_reads_and_writes_around_them(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    pipeline = Pipeline(name="prune")
+    pipeline.add_stage(JsonlReader(file_paths=str(corpus), files_per_partition=1))
+    pipeline.add_stage(ScoreStage(scorers="length"))
+    pipeline.add_stage(ThresholdStage(by="length", minimum=10))
+    pipeline.add_stage(JsonlWriter(path=str(tmp_path / "kept")))
+    pipeline.build()
+    tasks: list[Task] = [EmptyTask()]
+    for stage in pipeline.stages:
+        # an executor sends a stage to its workers, each of which sets it up
+        sent = cloudpickle.loads(cloudpickle.dumps(stage))
+        sent.setup_on_node()
+        sent.setup()
+        tasks = [made for task in tasks for made in sent.process_batch([task])]
+    found = read_rows(tmp_path / "kept")
+    assert {*found} == {row["id"] for row in ROWS if len(row["text"]) >= 10}
+    for row in ROWS:
+        if row["id"] in found:
+            assert found[row["id"]] == {**row, "length": len(row["text"])}
