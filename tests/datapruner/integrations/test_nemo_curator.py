@@ -10,6 +10,7 @@ pytest.importorskip("nemo_curator")
 import cloudpickle
 import pandas as pd
 import pyarrow as pa
+from nemo_curator.backends.base import BaseStageAdapter
 from nemo_curator.pipeline import Pipeline
 from nemo_curator.stages.text.io.reader import JsonlReader
 from nemo_curator.stages.text.io.writer import JsonlWriter
@@ -105,11 +106,11 @@ def test_a_pipeline_of_its_own_reads_and_writes_around_them(tmp_path: Path) -> N
     pipeline.build()
     tasks: list[Task] = [EmptyTask()]
     for stage in pipeline.stages:
-        # an executor sends a stage to its workers, each of which sets it up
-        sent = cloudpickle.loads(cloudpickle.dumps(stage))
-        sent.setup_on_node()
-        sent.setup()
-        tasks = [made for task in tasks for made in sent.process_batch([task])]
+        # an executor sends a stage to its workers, each of which has it in an adapter
+        worker = BaseStageAdapter(cloudpickle.loads(cloudpickle.dumps(stage)))
+        worker.setup_on_node()
+        worker.setup()
+        tasks = worker.process_batch(tasks)
     found = read_rows(tmp_path / "kept")
     assert {*found} == {row["id"] for row in ROWS if len(row["text"]) >= 10}
     for row in ROWS:
