@@ -5,7 +5,8 @@
     ... --per-source 20                                                      a first look; nothing is recorded
 
 `--model` is a sentence-transformers model for `bi_encoder` and `late_interaction`, `--reader` a causal language model.
-Every labeler gets the same questions, at most `--per-source` of a source. A cell has a number for each labeler in the
+Every labeler gets the same questions, at most `--per-source` of a source. `oracle` keeps what is gold and nothing else:
+more is out of reach, where gold is more than 30 % of the characters. A cell has a number for each labeler in the
 order of the first row's names: recall of gold units and share of questions that keep all of theirs where a threshold
 removes 70 % of a set's characters; recall where one threshold does so over all sets together; the share of questions
 with the right document first; and of those without an answer the share left empty where 2 % of the others are.
@@ -19,24 +20,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.harness import record
+from contextpruner.decisions.calibration import judge
+from contextpruner.decisions.closure import DEPENDENCIES
 from contextpruner.decisions.token_counter import estimate_tokens
 from contextpruner.labeler import build_labeler
 from contextpruner.models.causal_lm import load_causal_lm
 from contextpruner.training.evaluation.coverage import Coverage
 from contextpruner.training.evaluation.evaluation import Evaluation, JudgedLabeler, evaluate_labeler
-from contextpruner.training.evaluation.judging import judged_questions
+from contextpruner.training.evaluation.judging import JudgedQuestion, judged_questions
 from contextpruner.training.evaluation.question_pairs import AskedForm, FormReport, asked_as
-from contextpruner.training.evaluation.questions import cut_questions
+from contextpruner.training.evaluation.questions import Question, cut_questions
 from contextpruner.training.evaluation.reader import read_by
 from contextpruner.training.evaluation.report import SetReport
 from contextpruner.training.examples.example import TrainingExample, read_training_examples
 
-PER_SOURCE, READ, WINDOW = 16, 24, 2048
+PER_SOURCE, READ, WINDOW = 100, 24, 2048
+# of a source no further question is taken from so many characters on: a meeting has 60,000
+CHARACTERS = 300_000
 # sets of fewer questions are printed, and say too little to be recorded
-TELLING = 100
+TELLING = 80
 # of so many questions one is asked politely, too
-POLITE = 2
+POLITE = 8
 LABELERS = ("multilingual", "bm25", "lead", "random")
 OF_MODEL = ("bi_encoder", "late_interaction")
 Cell = dict[str, float | None]
@@ -111,8 +118,9 @@ def main() -> None:
         judged.append(one)
         found += rows
         print(name, "done", flush=True)
+    found += evaluate_labeler("oracle", [_oracle(question) for question in questions], None)[1]
     tables: dict[str, Sequence[object]] = {
-        "pruner_quality": _sets(found.sets, [*names]),
+        "pruner_quality": _sets(found.sets, [*names, "oracle"]),
         "pruner_coverage": _coverage(found.coverage),
         "pruner_forms": [*map(_form, found.forms)],
     }
@@ -135,10 +143,19 @@ def _options() -> argparse.Namespace:
 
 def _first_of_each(examples: Iterable[TrainingExample], most: int) -> Iterable[TrainingExample]:
     seen: Counter[str] = Counter()
+    read: Counter[str] = Counter()
     for example in examples:
-        seen[example.source] += 1
-        if seen[example.source] <= most:
+        if seen[example.source] < most and read[example.source] < CHARACTERS:
+            seen[example.source] += 1
+            read[example.source] += sum(len(document.text) for document in example.documents)
             yield example
+
+
+def _oracle(question: Question) -> JudgedQuestion:
+    """As if a labeler knew the answer."""
+    gold, ends = question.gold.astype(np.float32), np.cumsum([len(one.units) for one in question.documents])[:-1]
+    closed = judge(question.documents, np.split(gold, ends), question.gold, DEPENDENCIES)
+    return JudgedQuestion(question, gold, question.has_gold.astype(np.float32), closed, 0.0)
 
 
 def _sets(rows: Sequence[SetReport], names: Sequence[str]) -> list[SetRow]:

@@ -2,7 +2,8 @@
 
     keep[t] = softmax((W h[t] + b) / temperature)[1]        rank = first logit of the sequence classifier
 
-The temperature is 1 where config.json gives no other. h is what the token head was trained on: the encoder's output,
+The temperature is 1 where config.json gives no other, and `matched_token_types` in it tells the encoder which tokens
+question and text share (`matched_types`). h is what the token head was trained on: the encoder's output,
 but on encoders that end in a norm of their own (ModernBERT) the last layer's output before that norm.
 Three published layouts are read, each by its tensors:
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 
+from contextpruner.models.matched_types import TYPES, matched_types
 from contextpruner.models.quantized_tensors import dequantized
 from prunekernels.extras import require
 from prunekernels.io.checkpoint import Checkpoint
@@ -35,15 +37,20 @@ Layout = Literal["provence", "xprovence", "open_provence"]
 ABOUT_THE_FILE = ("model_type", "auto_map", "architectures", "_name_or_path", "transformers_version", "dtype")
 # an implementation may be code of the hub
 IMPLEMENTATIONS = ("_attn_implementation", "attn_implementation", "_experts_implementation", "experts_implementation")
+# what our own checkpoints say of their token types
+MATCHED = "matched_token_types"
 ABOUT_THE_RUN = ("torch_dtype", *IMPLEMENTATIONS, "return_dict", "torchscript")
 
 
 class JointEncoder(nn.Module):
     """A sequence classifier and a token head that reads the classifier's encoder, its submodule named `encoder`."""
 
-    def __init__(self, ranker: nn.Module, encoder: str, head: nn.Linear, temperature: float = 1.0) -> None:
+    def __init__(
+        self, ranker: nn.Module, encoder: str, head: nn.Linear, temperature: float = 1.0, marks_matches: bool = False
+    ) -> None:
         super().__init__()
         self.temperature = temperature
+        self.marks_matches = marks_matches
         self.ranker = ranker
         self.encoder = encoder
         self.head = head
@@ -62,6 +69,8 @@ class JointEncoder(nn.Module):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The token head's logits [B, T, 2] and `rank` [B], both float32: what training is done on."""
+        if token_type_ids is not None and self.marks_matches:
+            token_type_ids = matched_types(input_ids, attention_mask, token_type_ids)
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         seen: list[torch.Tensor] = []
         with self._lock:
@@ -117,6 +126,10 @@ def load_joint(checkpoint: Checkpoint, layout: Layout) -> tuple[JointEncoder, Pr
     said = Fields(checkpoint.config, f"{checkpoint.folder / 'config.json'}")
     if said.has("temperature"):
         model.temperature = said.number("temperature", 0.01, 100)
+    if said.has(MATCHED) and said.flag(MATCHED):
+        if getattr(config, "type_vocab_size", 0) != TYPES:
+            raise ValueError(f"{checkpoint.folder}: {MATCHED} wants an encoder with {TYPES} token types")
+        model.marks_matches = True
     return model.eval(), config
 
 

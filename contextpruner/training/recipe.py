@@ -72,13 +72,16 @@ class ExampleSettings:
 class StudentSettings:
     """What is cut out of the base encoder; `layers` are the base's, by number from 0, all of them where none is given.
 
-    Pieces of the vocabulary stay by how often the examples have them, up to `vocabulary`; 0 keeps all of them.
+    Pieces of the vocabulary stay by how often the examples have them, up to `vocabulary`; 0 keeps all of them. With
+    `matched_token_types` the encoder is told which tokens question and text share. A base that is a pruner already (one
+    of another run, say) keeps its heads, and is learnt on from.
     """
 
     base: str
     layers: tuple[int, ...] = ()
     vocabulary: int = 0
     max_length: int = 384
+    matched_token_types: bool = False
 
 
 @dataclass(frozen=True)

@@ -191,8 +191,10 @@ def xprovence(folder: Path) -> Path:
     return write(folder, {**config.to_dict(), "model_type": "xprovence", "architectures": ["XProvence"]}, tensors)
 
 
-def open_provence(folder: Path, base: str = "modernbert", legacy: bool = False, **more: object) -> Path:
-    """A ranking_model and a pruning_head; `legacy` leaves the first prefix out."""
+def open_provence(
+    folder: Path, base: str = "modernbert", legacy: bool = False, token_types: int = 2, **more: object
+) -> Path:
+    """A ranking_model and a pruning_head; `legacy` leaves the first prefix out. `token_types` are those of "bert"."""
     if base == "modernbert":
         config = modernbert_config(byte_level(folder))
         model: PreTrainedModel = ModernBertForSequenceClassification(config)
@@ -201,6 +203,7 @@ def open_provence(folder: Path, base: str = "modernbert", legacy: bool = False, 
         model = XLMRobertaForSequenceClassification(config)
     else:
         config = bert_config(wordpiece(folder), 1)
+        config.type_vocab_size = token_types
         model = BertForSequenceClassification(config)
     randomize(model)
     prefix = "" if legacy else "ranking_model."

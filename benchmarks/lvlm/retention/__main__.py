@@ -17,6 +17,7 @@ from benchmarks.lvlm.retention.cases import RATIOS, Case, cases, equal_flops
 from benchmarks.lvlm.retention.costs import costs, equal_budget
 from benchmarks.lvlm.retention.journal import Entry, Journal
 from benchmarks.lvlm.retention.subject import Picture, Subject, pictures
+from benchmarks.lvlm.retention.summary import summary
 from benchmarks.lvlm.retention.table import Row, rows
 from benchmarks.lvlm.scene import KINDS
 from benchmarks.lvlm.sprites import Sprites
@@ -47,7 +48,9 @@ def main() -> None:
     for row in found:
         print(told(row))
     if not options.no_record and len(found) == len(wanted) * len(asked):
-        print(record("lvlm_retention_small" if options.small else "lvlm_retention", found))
+        name = "lvlm_retention_small" if options.small else "lvlm_retention"
+        record(f"{name}_summary", summary(found, journal.entries()))
+        print(record(name, found))
 
 
 def _run(

@@ -131,6 +131,12 @@ def policies(text: str) -> tuple[str, ...]:
     return ("compact",) if text.partition(":")[0] == DOWNSAMPLE else POSITIONS
 
 
+def cuts_once_inside(text: str) -> bool:
+    """Whether the method of a text form cuts inside the decoder once, at a layer that it names."""
+    name, _, fields = text.partition(":")
+    return name != RANDOM_INSIDE and fields.startswith("layer=") and issubclass(_kind(name), LayerMethod)
+
+
 def reads_text(method: TokenMethod) -> bool:
     """Whether what stays may hang on the question: then each question is a prompt of its own."""
     return isinstance(method, LayerMethod) or (isinstance(method, Method) and "text" in method.needs)

@@ -1,9 +1,11 @@
 """Recall against compression under one threshold for all questions, and the numbers that are read off that curve.
 
     recall(T)    mean over questions of the share of a question's gold units that reach T
-    removed(T)   mean over questions of the share of a question's characters that do not
+    removed(T)   mean over sources of the share of a source's characters that do not, of all its questions together
     area         integral of recall over removed, from 0 to 1: 1 is out of reach, for gold takes room
 
+What is removed is counted over a source's questions together, as one threshold spends it: a long document has more
+room than a short one, and what a reader pays for is characters. Sources count the same, however long their documents.
 Questions without gold count for `removed` alone. Equal numbers stay together: they are kept together or not at all. A
 labeler of few numbers (`lead` has 1, 1/2, 1/3, ... for the units of every document) has few points therefore, perhaps
 none between keeping nothing and removing 60 %. So labelers are compared on the straight line between two neighbouring
@@ -14,6 +16,7 @@ two for each question, and no number is better or worse for falling short of the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +30,7 @@ class JudgedUnits:
     probabilities: np.ndarray
     sizes: np.ndarray
     gold: np.ndarray
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def recall_curve(questions: Sequence[JudgedUnits]) -> RecallCurve:
     if not with_gold:
         raise ValueError(f"want a question with a gold unit, got {len(questions)} without")
     flat = np.concatenate([one.probabilities for one in questions])
-    kept = np.concatenate([one.sizes / max(one.sizes.sum(), 1) / len(questions) for one in questions])
+    weights = size_weights([(one.source, int(one.sizes.sum())) for one in questions])
+    kept = np.concatenate([one.sizes * weight for one, weight in zip(questions, weights, strict=True)])
     gold = np.concatenate([one.gold / max(one.gold.sum(), 1) / len(with_gold) for one in questions])
     order = np.argsort(-flat, kind="stable")
     is_last = np.append(np.diff(flat[order]) != 0, True)
@@ -101,3 +106,15 @@ def recall_curve(questions: Sequence[JudgedUnits]) -> RecallCurve:
     all_gold = 1 - np.searchsorted(weakest, thresholds, side="left") / len(with_gold)
     removed, recall = 1 - np.cumsum(kept[order])[is_last], np.cumsum(gold[order])[is_last]
     return RecallCurve(thresholds, removed.clip(0, 1), recall.clip(0, 1), all_gold)
+
+
+def size_weights(questions: Sequence[tuple[str, int]]) -> np.ndarray:
+    """What a character, or token, of each question counts, float64 [questions], by its source and how many it has.
+
+    All together count 1; a source without any has no part in it.
+    """
+    totals: Counter[str] = Counter()
+    for source, size in questions:
+        totals[source] += size
+    n_sources = max(sum(total > 0 for total in totals.values()), 1)
+    return np.array([1 / max(totals[source], 1) / n_sources for source, _ in questions])

@@ -30,7 +30,8 @@ class JudgedQuestion:
 
     @property
     def units(self) -> JudgedUnits:
-        return JudgedUnits(self.probabilities, self.question.sizes, self.question.gold)
+        own = self.question
+        return JudgedUnits(self.probabilities, own.sizes, own.gold, own.example.source)
 
     @property
     def best(self) -> float:

@@ -1,6 +1,6 @@
 """What is kept of questions with gold, by a labeler at its thresholds and by random deletion of equal length.
 
-removed, removed_tokens   1 - mean over questions of the share of a question's characters, or tokens, that is kept
+removed, removed_tokens   1 - mean over sources of the share of a source's characters, or tokens, that is kept
 recall                    mean over questions of the share of a question's gold units that is kept
 all_gold                  share of questions that keep all of their gold units
 retained                  share of questions whose answer still stands verbatim in what is kept; where none is known, or
@@ -24,7 +24,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from contextpruner.training.evaluation.curves import Cut
+from contextpruner.training.evaluation.curves import Cut, size_weights
 from contextpruner.training.evaluation.judging import JudgedQuestion
 from contextpruner.training.evaluation.questions import Question
 
@@ -59,18 +59,16 @@ def kept_at(judged: Sequence[JudgedQuestion], cut: Cut) -> tuple[Kept, Kept]:
 
 
 def outcomes(question: Question, masks: np.ndarray) -> np.ndarray:
-    """A row of numbers for each of `masks`, bool [d, n]: float64 [d, 9].
+    """A row of numbers for each of `masks`, bool [d, n]: float64 [d, 8].
 
-    Shares of characters and tokens that are kept, and of gold units; whether all of these, and the answer; characters,
-    those in gold spans, units and gold units. NaN where a question has no answer that should stand.
+    Characters and tokens that are kept; the share of gold units, whether all of these, and the answer; characters in
+    gold spans, units and gold units. NaN where a question has no answer that should stand.
     """
     columns = [question.sizes, question.tokens, question.gold_characters, np.ones(len(question.sizes)), question.gold]
     characters, tokens, in_gold, units, gold = (masks.astype(float) @ np.stack(columns, 1).astype(float)).T
     n_gold = question.gold.sum()
-    kept = characters / max(question.sizes.sum(), 1)
-    kept_tokens = tokens / max(question.tokens.sum(), 1)
     stands = _stands(question, masks)
-    return np.stack([kept, kept_tokens, gold / n_gold, gold == n_gold, stands, characters, in_gold, units, gold], 1)
+    return np.stack([characters, tokens, gold / n_gold, gold == n_gold, stands, in_gold, units, gold], 1)
 
 
 def _stands(question: Question, masks: np.ndarray) -> np.ndarray:
@@ -105,12 +103,16 @@ def draw_of(question: Question) -> np.random.Generator:
 def _kept(questions: Sequence[Question], rows: np.ndarray) -> Kept:
     means = rows.mean(0)
     stands = rows[~np.isnan(rows[:, 4]), 4]
-    characters, in_gold, units, gold_units = rows[:, 5:].sum(0)
+    characters, (in_gold, units, gold_units) = rows[:, 0].sum(), rows[:, 5:].sum(0)
+    by_character, by_token = (
+        size_weights([(one.example.source, int(getattr(one, name).sum())) for one in questions])
+        for name in ("sizes", "tokens")
+    )
     n_characters = sum(int(one.gold_characters.sum()) for one in questions)
     n_units = sum(int(one.gold.sum()) for one in questions)
     return Kept(
-        removed=float(1 - means[0]),
-        removed_tokens=float(1 - means[1]),
+        removed=float(1 - rows[:, 0] @ by_character),
+        removed_tokens=float(1 - rows[:, 1] @ by_token),
         recall=float(means[2]),
         all_gold=float(means[3]),
         retained=float(stands.mean()) if len(stands) else None,

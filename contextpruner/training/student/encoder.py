@@ -1,4 +1,6 @@
-"""A student: a base encoder with some of its layers and pieces, a ranking head and a token head, both new.
+"""A student: a base encoder with some of its layers and pieces, a ranking head and a token head.
+
+Both heads are new, unless the base is a joint encoder itself.
 
 It is saved in the layout of OpenProvence, which `joint_encoder` loads: ranking_model.*, pruning_head.classifier, and a
 config.json with the encoder's settings. A student, a run's best model and what is shipped are one kind of folder.
@@ -16,8 +18,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from contextpruner.models.joint_encoder import JointEncoder, load_joint
+from contextpruner.models.joint_encoder import MATCHED, JointEncoder, layout_of, load_joint
 from contextpruner.models.loading import tokenizer_of
+from contextpruner.models.matched_types import TYPES
 from contextpruner.training.examples.example import read_training_examples
 from contextpruner.training.recipe import Recipe
 from contextpruner.training.student.vocabulary import chosen_pieces, count_pieces, cut_tokenizer, read_vocabulary
@@ -42,10 +45,13 @@ def make_student(recipe: Recipe, *, overwrite: bool = False) -> Path:
     settings, out = recipe.student, recipe.folder("student")
     base = find_checkpoint(settings.base)
     torch.manual_seed(recipe.seed)
-    model = load_model(base, "AutoModelForSequenceClassification", dtype=torch.float32, may_miss=NEW)
-    model = _one_label(model)
+    joint = _joint(base)
+    model = joint.ranker
     _keep_layers(model, settings.layers)
     _without_dropout(model.config)
+    if settings.matched_token_types and not joint.marks_matches:
+        _tell_matches(model)
+        joint.marks_matches = True
     with atomic_folder(out, KIND, overwrite=overwrite, inputs=[base.folder, recipe.folder("examples")]) as made:
         if settings.vocabulary:
             kept = _cut_vocabulary(base, model.config, recipe, made)
@@ -53,11 +59,24 @@ def make_student(recipe: Recipe, *, overwrite: bool = False) -> Path:
         else:
             shutil.copyfile(base.folder / TOKENIZER, made / TOKENIZER)
         _write_special(base, made)
-        head = nn.Linear(model.config.hidden_size, 2)
-        nn.init.normal_(head.weight, std=SPREAD)
-        nn.init.zeros_(head.bias)
-        save_joint(JointEncoder(model, model.base_model_prefix, head), made, max_length=settings.max_length)
+        save_joint(joint, made, max_length=settings.max_length)
     return out
+
+
+def _joint(base: Checkpoint) -> JointEncoder:
+    """The base as it is, or with new heads."""
+    layout = layout_of(base)
+    if layout is not None:
+        joint, _ = load_joint(base, layout)
+        if not hasattr(joint.ranker, "config"):
+            raise ValueError(f"{base.folder}: want a base whose ranker transformers knows, got the layout {layout!r}")
+        return joint
+    model = load_model(base, "AutoModelForSequenceClassification", dtype=torch.float32, may_miss=NEW)
+    model = _one_label(model)
+    head = nn.Linear(model.config.hidden_size, 2)
+    nn.init.normal_(head.weight, std=SPREAD)
+    nn.init.zeros_(head.bias)
+    return JointEncoder(model, model.base_model_prefix, head)
 
 
 def save_joint(
@@ -86,6 +105,8 @@ def save_joint(
     }
     if model.temperature != 1:
         said["temperature"] = model.temperature
+    if model.marks_matches:
+        said[MATCHED] = True
     if threshold is not None:
         said["default_threshold"] = threshold
     (folder / "config.json").write_text(json.dumps(said, indent=1) + "\n", "utf-8")
@@ -128,6 +149,21 @@ def _keep_layers(model: PreTrainedModel, layers: Sequence[int]) -> None:
     for place, layer in enumerate(kept):
         stack[place] = layer
     model.config.num_hidden_layers = len(kept)
+
+
+def _tell_matches(model: PreTrainedModel) -> None:
+    """Two more token types, which begin as the two that there are."""
+    held = [
+        module for module in model.modules() if isinstance(getattr(module, "token_type_embeddings", None), nn.Embedding)
+    ]
+    if len(held) != 1 or held[0].token_type_embeddings.num_embeddings != 2:
+        raise ValueError("matched_token_types want an encoder with two token types, as BERT has")
+    old = held[0].token_type_embeddings
+    made = nn.Embedding(TYPES, old.embedding_dim)
+    with torch.no_grad():
+        made.weight.copy_(old.weight.repeat(TYPES // 2, 1))
+    held[0].token_type_embeddings = made
+    model.config.type_vocab_size = TYPES
 
 
 def _without_dropout(config: PretrainedConfig) -> None:

@@ -163,7 +163,7 @@ def atomic_folder(
             _share(partial)
             sync_tree(partial)
             check_folder(out, kind, overwrite=overwrite, inputs=inputs)
-            _place_folder(partial, out, kind)
+            _place_folder(partial, out, kind, overwrite)
         sync_path(out.parent)
 
 
@@ -227,8 +227,9 @@ def _place_file(temporary: Path, path: Path, replaces: Replaces) -> None:
             raise
 
 
-def _place_folder(partial: Path, out: Path, kind: str) -> None:
-    if not out.is_dir() or not os.listdir(out):
+def _place_folder(partial: Path, out: Path, kind: str, overwrite: bool) -> None:
+    # the rename refuses what has come since the last look
+    if not overwrite or not out.is_dir() or not os.listdir(out):
         rename_folder(partial, out)
     elif exchange(partial, out):
         try:

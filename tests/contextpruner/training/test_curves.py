@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from contextpruner.training.evaluation.curves import Cut, JudgedUnits, recall_curve
+from contextpruner.training.evaluation.curves import Cut, JudgedUnits, recall_curve, size_weights
 
 
-def units(probabilities: list[float], sizes: list[int], gold: list[int]) -> JudgedUnits:
-    return JudgedUnits(np.array(probabilities), np.array(sizes), np.array(gold) > 0)
+def units(probabilities: list[float], sizes: list[int], gold: list[int], source: str = "") -> JudgedUnits:
+    return JudgedUnits(np.array(probabilities), np.array(sizes), np.array(gold) > 0, source)
 
 
 # two questions; the second has two gold units, and a unit with the number of one of the first's
@@ -24,6 +24,16 @@ def test_points_by_hand() -> None:
     np.testing.assert_allclose(curve.all_gold, [0.5, 0.5, 1, 1, 1], atol=1e-12)
     area = 0.05 * 0.25 + 0.15 * 0.625 + 0.25 * 0.875 + 0.55
     assert curve.area == pytest.approx(area, abs=1e-12)
+
+
+def test_characters_count_together_within_a_source_and_sources_the_same() -> None:
+    long, short = units([0.5, 0.4], [900, 1100], [1, 0]), units([0.6, 0.3], [40, 60], [1, 0])
+    # an oracle has room for a short text's gold out of what a long one leaves
+    curve = recall_curve([long, short])
+    np.testing.assert_allclose(curve.removed, [1 - 40 / 2100, 1 - 940 / 2100, 60 / 2100, 0], atol=1e-12)
+    apart = recall_curve([long, units([0.6, 0.3], [40, 60], [1, 0], "other")])
+    np.testing.assert_allclose(apart.removed, [0.8, 0.575, 0.3, 0], atol=1e-12)
+    assert size_weights([("a", 30), ("b", 20), ("a", 70), ("c", 0)]) == pytest.approx([0.005, 0.025, 0.005, 0.5])
 
 
 def test_the_lowest_threshold_that_removes_enough() -> None:
@@ -64,7 +74,7 @@ def test_a_thinned_curve_keeps_its_ends_and_its_area() -> None:
 def test_questions_without_gold_count_for_what_is_removed() -> None:
     curve = recall_curve([*QUESTIONS, units([0.85], [10], [0])])
     at = curve.thresholds.tolist().index(0.85)
-    assert curve.removed[at] == pytest.approx(1 - (0.1 + 1) / 3)
+    assert curve.removed[at] == pytest.approx(1 - (10 + 10) / (100 + 100 + 10))
     assert curve.recall[at] == 0.5
     with pytest.raises(ValueError, match="want a question with a gold unit, got 1 without"):
         recall_curve([units([0.85], [10], [0])])

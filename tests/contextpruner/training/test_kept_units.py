@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,8 +22,12 @@ SECOND = Toy([0.2, 0.8], [0, 1], [10, 40], [4, 6], [0, 30], [[(0, 2)]], id="2")
 
 def test_every_number_by_hand() -> None:
     kept, _ = kept_at([FIRST.judged(), SECOND.judged()], Cut(0.5))
-    assert kept.removed == pytest.approx(1 - (40 / 100 + 40 / 50) / 2)
-    assert kept.removed_tokens == pytest.approx(1 - (7 / 20 + 6 / 10) / 2)
+    # of all characters of the source; of two sources the mean
+    assert kept.removed == pytest.approx(1 - (40 + 40) / (100 + 50))
+    assert kept.removed_tokens == pytest.approx(1 - (7 + 6) / (20 + 10))
+    other, _ = kept_at([FIRST.judged(), replace(SECOND, source="other").judged()], Cut(0.5))
+    assert other.removed == pytest.approx(1 - (40 / 100 + 40 / 50) / 2)
+    assert other.removed_tokens == pytest.approx(1 - (7 / 20 + 6 / 10) / 2)
     assert kept.recall == pytest.approx((1 / 2 + 1) / 2)
     assert kept.all_gold == pytest.approx(1 / 2)
     # the answer of the first stands in its first unit, that of the second wants both

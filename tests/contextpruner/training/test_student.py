@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from contextpruner.training.recipe import Recipe, read_recipe
 from contextpruner.training.student.encoder import load_student, make_student
 from contextpruner.training.student.vocabulary import chosen_pieces, cut_tokenizer
 from prunekernels.io.checkpoint import Checkpoint
+from tests.contextpruner import tiny_checkpoints as tiny
 from tests.contextpruner.training.question_sets import write_recipe
 
 
@@ -112,3 +114,30 @@ def test_layers_that_are_not_there_are_refused(recipe: Recipe) -> None:
     for layers in ((0, 3), (1, 0), (0, 0)):
         with pytest.raises(ValueError, match="layers want ascending numbers from 0 to 2"):
             student_of(recipe, layers=layers)
+
+
+def test_a_pruner_is_learnt_on_from_and_told_of_matches(recipe: Recipe, tmp_path: Path) -> None:
+    first = shutil.copytree(student_of(recipe), tmp_path / "first")
+    ids = torch.tensor([[0, 9, 7, 2, 9, 8, 2], [0, 5, 2, 6, 2, 1, 1]])
+    mask = (ids != 1).long()
+    types = torch.tensor([[0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 0, 0]])
+    told = load_student(student_of(recipe, base=str(first), layers=(), vocabulary=0, matched_token_types=True))
+    with torch.inference_mode():
+        want, got = (model.logits(ids, mask, types) for model in (load_student(first), told))
+    # heads and all; the types of what is shared begin as the others
+    torch.testing.assert_close(got, want)
+    held = told.ranker.get_submodule(told.encoder).embeddings.token_type_embeddings.weight
+    with torch.no_grad():
+        held[3] += torch.arange(held.shape[1])
+    with torch.inference_mode():
+        changed = told.logits(ids, mask, types)[0]
+    assert (changed - want[0]).abs().amax((1, 2)).min() > 1e-4
+    # one of two texts alone shares nothing
+    alone = ids[:, :2], mask[:, :2], types[:, :2]
+    with torch.inference_mode():
+        torch.testing.assert_close(told.logits(*alone), load_student(first).logits(*alone))
+
+
+def test_an_encoder_without_two_token_types_is_told_of_nothing(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="want an encoder with two token types"):
+        student_of(recipe, base=str(tiny.open_provence(tmp_path)), layers=(), vocabulary=0, matched_token_types=True)

@@ -147,6 +147,25 @@ def test_two_runs_with_one_output(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_what_another_run_writes_after_the_last_look_is_kept(
+    tmp_path: Path, steps: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, looks = tmp_path / "out", []
+
+    def looked(*given: object, **options: object) -> list[str]:
+        found = check_folder(*given, **options)  # type: ignore[arg-type]
+        looks.append(1)
+        if len(looks) == 2:
+            write(out, "theirs")
+        return found
+
+    monkeypatch.setattr(outputs, "check_folder", looked)
+    with pytest.raises(FileExistsError, match="taken this name meanwhile"):
+        write(out, "ours")
+    assert (out / "kept.txt").read_text() == "theirs"
+    assert os.listdir(tmp_path) == ["out"]
+
+
 def test_a_file_is_replaced_only_where_that_is_allowed(tmp_path: Path, steps: None) -> None:
     path = tmp_path / "report.html"
     ours = has_mark(b'content="prunekit')

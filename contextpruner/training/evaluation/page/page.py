@@ -45,7 +45,8 @@ WORDS = {
     "16 orders.",
     "span F2, unit F2": "5 P R / (4 P + R), in which recall counts twice: over characters, of gold spans against kept "
     "ones, and over units. A short answer in a long sentence bounds the first far below 100.",
-    "removed": "Mean over questions with gold of the share of a question's characters, or tokens, that is not kept.",
+    "removed": "Of the characters, or tokens, of a source's questions with gold the share that is not kept; every "
+    "source counts the same.",
     "threshold": "Units of at least this probability are kept. Where no threshold removes exactly so much, a share of "
     "the questions has the next lower one; without that, labelers would be compared at unequal lengths.",
     "area": "Under recall over removed characters, from nothing removed to everything.",

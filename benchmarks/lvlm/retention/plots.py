@@ -1,0 +1,115 @@
+"""The picture of the table: accuracy against the FLOPs and against the measured time of a prompt, tower included.
+
+    python -m benchmarks.lvlm.retention.plots docs/images/lvlm_retention.png           out of the newest record
+    python -m benchmarks.lvlm.retention.plots OUT.png --results lvlm_retention_small
+
+A row of panels an axis, a column a kind of picture. Baselines are dashed; of the others the `NAMED` that keep most over
+all kinds have a colour, the rest are grey. Each method has its better policy of positions. Bands are 95 % intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.harness import RESULTS
+from benchmarks.lvlm.retention.cases import BASELINES, FULL
+from benchmarks.lvlm.retention.table import Row
+from prunekernels.extras import require
+from prunekernels.io.outputs import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NAMED = 6
+AXES = {"GFLOP of a prompt, tower included": "flops", "milliseconds of a prompt, choosing included": "milliseconds"}
+Lines = Mapping[str, Sequence[Row]]
+
+
+def main() -> None:
+    """Draw a record."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--results", default="lvlm_retention", help="the name of the record")
+    options = parser.parse_args()
+    runs = json.loads((RESULTS / f"{options.results}.json").read_text("utf-8"))
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    print(draw([Row(**row) for row in runs[-1]["rows"]], options.output))
+
+
+def draw(rows: Sequence[Row], path: Path) -> Path:
+    """Draw `rows` at equal tokens into the PNG `path`, whatever stood there."""
+    require("matplotlib", "tokens").use("Agg")
+    pyplot = require("matplotlib.pyplot", "tokens")
+    kinds = list(dict.fromkeys(row.pictures for row in rows))
+    named = best(rows)
+    size = (5 * len(kinds), 4 * len(AXES))
+    figure, panels = pyplot.subplots(len(AXES), len(kinds), figsize=size, squeeze=False, sharey="col")
+    for (label, axis), own in zip(AXES.items(), panels, strict=True):
+        for kind, panel in zip(kinds, own, strict=True):
+            _panel(panel, [row for row in rows if row.pictures == kind], axis, named)
+            panel.set_xlabel(label)
+            panel.set_title(f"{kind} pictures")
+        own[0].set_ylabel("right answers, %")
+    panels[0][-1].legend(fontsize=7, loc="lower right")
+    figure.tight_layout()
+    with atomic_file(path, replaces=True) as temporary:
+        figure.savefig(temporary, dpi=90, format="png")
+    pyplot.close(figure)
+    return path
+
+
+def best(rows: Sequence[Row]) -> list[str]:
+    """The methods, none of them a baseline, that keep most in the mean of all kinds and shares."""
+    kept: dict[str, list[float]] = defaultdict(list)
+    for kind in dict.fromkeys(row.pictures for row in rows):
+        for method, own in lines([row for row in rows if row.pictures == kind]).items():
+            kept[method] += [row.retention or 0 for row in own]
+    means = {method: sum(own) / len(own) for method, own in kept.items() if method not in BASELINES}
+    return sorted(means, key=lambda method: (-means[method], method))[:NAMED]
+
+
+def lines(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows of one kind by method, ascending in the share that stays: those of the policy that keeps more."""
+    found: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row.method != FULL and row.budget == "tokens" and not row.refused:
+            found[row.method][row.positions].append(row)
+    better = {method: max(own.values(), key=_kept) for method, own in found.items()}
+    return {method: sorted(own, key=lambda row: row.keep_ratio) for method, own in better.items()}
+
+
+def _kept(rows: Sequence[Row]) -> tuple[int, float]:
+    return len(rows), sum(row.retention or 0 for row in rows)
+
+
+def _panel(panel: Axes, rows: Sequence[Row], axis: str, named: Sequence[str]) -> None:
+    whole = next(row for row in rows if row.method == FULL)
+    panel.axhline(100 * (whole.accuracy or 0), color="black", linewidth=0.8, label="all tokens")
+    panel.axvline(_cost(whole, axis), color="black", linewidth=0.4)
+    drawn = lines(rows)
+    for method in sorted(drawn, key=lambda method: (method in named, method in BASELINES)):
+        own = drawn[method]
+        costs, shares = [_cost(row, axis) for row in own], [100 * (row.accuracy or 0) for row in own]
+        if method not in named and method not in BASELINES:
+            panel.plot(costs, shares, color="lightgrey", linewidth=0.8)
+            continue
+        style = "--" if method in BASELINES else "-"
+        colour = f"C{BASELINES.index(method) + NAMED if method in BASELINES else named.index(method)}"
+        panel.plot(costs, shares, style, color=colour, marker=".", label=method)
+        low, high = ([100 * (getattr(row, name) or 0) for row in own] for name in ("accuracy_low", "accuracy_high"))
+        panel.fill_between(costs, low, high, color=colour, alpha=0.08)
+
+
+def _cost(row: Row, axis: str) -> float:
+    if axis == "milliseconds":
+        return row.whole_ms or 0
+    return (row.tower_gflop or 0) + (row.decoder_gflop or 0)
+
+
+if __name__ == "__main__":
+    main()

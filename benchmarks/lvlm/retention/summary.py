@@ -1,0 +1,94 @@
+"""The table in short: a row for a method at a share of the tokens, the kinds of picture in columns, and verdicts.
+
+Positions are kept, but for a smaller picture, which has those of a smaller picture. A method is ahead of a baseline, or
+behind it, where the 95 % interval of the difference of their accuracies, over the questions of all kinds together and
+with pictures drawn anew, does not hold 0; otherwise they are level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.lvlm.retention.cases import DOWNSAMPLE, FULL, RANDOM_INSIDE, Case, cuts_once_inside
+from benchmarks.lvlm.retention.intervals import difference_interval
+from benchmarks.lvlm.retention.journal import Entry
+from benchmarks.lvlm.retention.table import Row
+from benchmarks.lvlm.scene import KINDS
+
+Verdict = Literal["ahead", "level", "behind", ""]
+Marks = list[list[bool]]
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """Costs of a prompt, `ms` beside the unpruned one in the same minutes; accuracy by kind of picture, and verdicts.
+
+    `against_random` is random choice of as many tokens at the same place: before the decoder, or before its layer.
+    """
+
+    method: str
+    keep_ratio: float
+    gflop: float | None
+    kv_mb: float | None
+    ms: dict[str, float | None]
+    main: float | None
+    small: float | None
+    reading: float | None
+    against_random: Verdict
+    against_downsample: Verdict
+
+
+def summary(rows: Sequence[Row], entries: Mapping[tuple[str, str], Entry]) -> list[SummaryRow]:
+    """The rows at equal tokens; refused ones are left out."""
+    found = []
+    for row in rows:
+        is_wanted = row.pictures == KINDS[0] and row.budget == "tokens" and not row.refused
+        if is_wanted and row.positions == ("compact" if row.method == DOWNSAMPLE else "keep"):
+            found.append(_row(row, rows, entries))
+    return sorted(found, key=lambda row: (-row.keep_ratio, -(row.main or 0) - (row.small or 0) - (row.reading or 0)))
+
+
+def _row(row: Row, rows: Sequence[Row], entries: Mapping[tuple[str, str], Entry]) -> SummaryRow:
+    same = {
+        one.pictures: one.accuracy
+        for one in rows
+        if (one.method, one.keep_ratio, one.positions, one.budget)
+        == (row.method, row.keep_ratio, row.positions, row.budget)
+    }
+    own = _marks(None if row.method == FULL else row.method, row.keep_ratio, row.positions, entries)
+    return SummaryRow(
+        method=row.method,
+        keep_ratio=row.keep_ratio,
+        gflop=None if row.decoder_gflop is None else (row.tower_gflop or 0) + row.decoder_gflop,
+        kv_mb=row.kv_mb,
+        ms={"pruned": row.whole_ms, "full": row.full_ms},
+        main=same.get("main"),
+        small=same.get("small"),
+        reading=same.get("reading"),
+        against_random=_verdict(own, row, _random_of(row.method), entries),
+        against_downsample=_verdict(own, row, DOWNSAMPLE, entries),
+    )
+
+
+def _random_of(method: str) -> str:
+    """Random choice at the place of `method`: the same cut inside the decoder, else before it."""
+    return f"{RANDOM_INSIDE}:{method.partition(':')[2]}" if cuts_once_inside(method) else "random"
+
+
+def _verdict(own: Marks, row: Row, baseline: str, entries: Mapping[tuple[str, str], Entry]) -> Verdict:
+    if row.method in (FULL, baseline):
+        return ""
+    other = _marks(baseline, row.keep_ratio, "compact" if baseline == DOWNSAMPLE else "keep", entries)
+    if not other or len(other) != len(own):
+        return ""
+    low, high = difference_interval(own, other)
+    return "ahead" if low > 0 else "behind" if high < 0 else "level"
+
+
+def _marks(text: str | None, keep_ratio: float, positions: str, entries: Mapping[tuple[str, str], Entry]) -> Marks:
+    """Of all kinds together, picture by picture."""
+    name = Case(text, keep_ratio, positions).name
+    own = [entries.get((name, kind)) for kind in KINDS]
+    return [right for entry in own if entry is not None for right in entry.right]

@@ -1,0 +1,52 @@
+"""The short table and its verdicts, out of marks made by hand."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.lvlm.retention.cases import Case, cuts_once_inside
+from benchmarks.lvlm.retention.journal import Entry
+from benchmarks.lvlm.retention.subject import Picture
+from benchmarks.lvlm.retention.summary import summary
+from benchmarks.lvlm.retention.table import rows
+from benchmarks.lvlm.scene import KINDS
+from tests.lvlm.test_retention import QUESTIONS
+
+N = 60
+KEPT = ("random", "divprune", "fastv:layer=2", "stride", "random_inside:layer=2")
+COMPACT = ("downsample", "divprune")
+CASES = [
+    Case(),
+    *(Case(text, 0.25, "keep") for text in KEPT),
+    *(Case(text, 0.25, "compact") for text in COMPACT),
+]
+# of ten questions so many right
+RIGHT = {"full": 10, "random": 5, "divprune": 8, "fastv:layer=2": 6, "stride": 5, "random_inside:layer=2": 8,
+         "downsample": 8}  # fmt: skip
+
+
+def test_a_method_is_told_as_behind_random_at_its_own_place() -> None:
+    asked = {kind: [Picture(torch.zeros(1), list(QUESTIONS[0][:1]))] * N for kind in KINDS}
+    entries = {}
+    for case in CASES:
+        marks = [[number % 10 < RIGHT[case.text or "full"]] for number in range(N)]
+        entries |= {(case.name, kind): Entry(case.name, kind, marks) for kind in KINDS}
+    found = {row.method: row for row in summary(rows(CASES, asked, entries), entries)}
+    assert [*found] == ["full", "divprune", "random_inside:layer=2", "downsample", "fastv:layer=2", "random", "stride"]
+    assert (found["divprune"].main, found["divprune"].small, found["divprune"].reading) == (0.8, 0.8, 0.8)
+    verdicts = {name: (row.against_random, row.against_downsample) for name, row in found.items()}
+    assert verdicts == {
+        "full": ("", ""),
+        "divprune": ("ahead", "level"),
+        # ahead of random choice before the decoder, and behind it at the same layer
+        "fastv:layer=2": ("behind", "behind"),
+        "stride": ("level", "behind"),
+        "random": ("", "behind"),
+        "random_inside:layer=2": ("ahead", "level"),
+        "downsample": ("ahead", ""),
+    }
+
+
+def test_which_methods_have_a_layer_to_choose_at_random_at() -> None:
+    texts = ("fastv:layer=2", "random_inside:layer=2", "sparsevlm:layers=1/2/3", "divprune", "pyramiddrop")
+    assert [cuts_once_inside(text) for text in texts] == [True, False, False, False, False]
