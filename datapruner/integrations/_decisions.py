@@ -59,7 +59,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class SavedSelection:
-    """The file that `Selection.save` wrote, read at first use: 9 to 12 bytes a row, and 4 for each score."""
+    """The file that `Selection.save` wrote, read at first use: 13 bytes a row, and 4 for each score."""
 
     path: Path
 
