@@ -11,7 +11,7 @@ named, nothing is dropped: it says why a row would be, and is empty where it is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from datapruner.scoring.scorer import Scorer
 from prunekernels.extras import require
 
 require("nemo_curator.stages.base", "nemo-curator")
-import pandas as pd  # noqa: E402
+import pandas as pd  # type: ignore[import-untyped]  # noqa: E402
 import pyarrow as pa  # noqa: E402
 from nemo_curator.stages.base import ProcessingStage  # noqa: E402
 from nemo_curator.stages.resources import Resources  # noqa: E402
@@ -76,7 +76,7 @@ class ScoreStage(ProcessingStage[DocumentBatch, DocumentBatch]):
         parts: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.float32)] for name in self.outputs()[1]}
         for start in range(0, len(uids), BATCH):
             rows = slice(start, start + BATCH)
-            some = Documents(uids[rows], texts[rows], lambda name, rows=rows: _values(task, name)[rows])
+            some = Documents(uids[rows], texts[rows], _reader(task, rows))
             for name, values in self.stream.score(some).items():
                 parts.setdefault(name, []).append(values)
         columns = {name: np.concatenate(found) for name, found in parts.items()}
@@ -162,6 +162,11 @@ def _values(task: DocumentBatch, name: str) -> list[object]:
     if name in data.columns:
         return data[name].tolist()
     return [value_at(row, name) for row in data.to_dict("records")]
+
+
+def _reader(task: DocumentBatch, rows: slice) -> Callable[[str], Sequence[object]]:
+    """What gives `rows` of a column, by its name."""
+    return lambda name: _values(task, name)[rows]
 
 
 def _with(task: DocumentBatch, columns: Mapping[str, np.ndarray]) -> DocumentBatch:
