@@ -1,8 +1,9 @@
 """A recipe: everything that makes a pruner out of question sets and an encoder, in one file of YAML.
 
-`work` is the folder that all steps share: examples/, student/, packed/, run/ (or the folder `run`, for another run on
-the same data). Paths are relative to where the command runs. The same recipe, data and seed give the same examples
-and rows to the byte.
+`work` is the folder that all steps share: examples/, student/, packed/, run/. Another run on the same rows names its
+own folder, `run`, which then has its student, too. `extends` names a recipe beside this one: what is said here goes
+before what it says, key by key of each section. Paths are relative to where the command runs, but for that one. The
+same recipe, data and seed give the same examples and rows to the byte.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from contextpruner.training.settings import read_settings
-from prunekernels.io.json_files import Fields
+from prunekernels.io.json_files import Fields, Json
 from prunekernels.io.yaml_files import read_yaml
+
+EXTENDS = "extends"
 
 
 @dataclass(frozen=True)
@@ -135,9 +138,28 @@ class Recipe:
 
     def folder(self, step: Literal["examples", "student", "packed", "run"]) -> Path:
         """Where a step writes."""
-        return Path(self.run) if step == "run" and self.run else Path(self.work) / step
+        if self.run and step in ("run", "student"):
+            return Path(self.run) if step == "run" else Path(self.run) / step
+        return Path(self.work) / step
 
 
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a file of YAML; raises ValueError with the place of what is wrong."""
-    return read_settings(Fields(read_yaml(path), str(path)), Recipe)
+    return read_settings(Fields(_whole(path), str(path)), Recipe)
+
+
+def _whole(path: Path, above: tuple[Path, ...] = ()) -> Json:
+    """What the file says, with what it extends."""
+    said = read_yaml(path)
+    if not isinstance(said, dict) or EXTENDS not in said:
+        return said
+    name = said.pop(EXTENDS)
+    if not isinstance(name, str) or (path.parent / name).resolve() in (*above, path.resolve()):
+        raise ValueError(f"{path}: {EXTENDS}: want the name of another recipe, got {name!a:.80}")
+    base = _whole(path.parent / name, (*above, path.resolve()))
+    if not isinstance(base, dict):
+        raise ValueError(f"{path.parent / name}: want an object of settings, got {base!a:.80}")
+    for key, value in said.items():
+        held = base.get(key)
+        base[key] = {**held, **value} if isinstance(held, dict) and isinstance(value, dict) else value
+    return base

@@ -19,6 +19,7 @@ import json
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from contextpruner.models.packing import paired
 from contextpruner.training.examples.example import Split, read_training_examples
 from contextpruner.training.packed.rows import RowPacker, TrainingRow
 from contextpruner.training.recipe import Recipe
+from contextpruner.training.student.encoder import TOKENIZER
 from prunekernels.extras import require
 from prunekernels.io.checkpoint import Checkpoint, safetensors_errors
 from prunekernels.io.json_files import Fields
@@ -67,6 +69,8 @@ class PackedFolder:
     rows: dict[str, int]
     tokens: dict[str, int]
     files: dict[str, list[str]]
+    # of the file that they were tokenised by
+    tokenizer: str
 
     @classmethod
     def open(cls, folder: Path) -> PackedFolder:
@@ -79,6 +83,7 @@ class PackedFolder:
             {name: one.integer("rows", 0) for name, one in splits.items()},
             {name: one.integer("tokens", 0) for name, one in splits.items()},
             {name: one.texts("files") for name, one in splits.items()},
+            held.text("tokenizer"),
         )
 
     def read(self, file: str) -> Shard:
@@ -90,6 +95,11 @@ class PackedFolder:
         return Shard(**{name: held[name] for name in ARRAYS})
 
 
+def tokenizer_digest(student: Path) -> str:
+    """32 hex digits of the tokenizer in the folder `student`: rows are numbers of its pieces."""
+    return blake2b((student / TOKENIZER).read_bytes(), digest_size=16).hexdigest()
+
+
 def pack_examples(recipe: Recipe, *, overwrite: bool = False) -> PackedFolder:
     """Pack the examples of `recipe` with its student's tokenizer into its folder of packed rows."""
     student = Checkpoint(recipe.folder("student"))
@@ -97,7 +107,7 @@ def pack_examples(recipe: Recipe, *, overwrite: bool = False) -> PackedFolder:
     packer = RowPacker(tokenizer, paired(tokenizer), recipe.student.max_length)
     out = recipe.folder("packed")
     with atomic_folder(out, KIND, overwrite=overwrite, inputs=[student.folder, recipe.folder("examples")]) as made:
-        manifest: dict[str, object] = {"format": FORMAT, "tokenizer": student.identity}
+        manifest: dict[str, object] = {"format": FORMAT, "tokenizer": tokenizer_digest(student.folder)}
         for split in ("train", "validation"):
             manifest[split] = _write(made, split, _rows(recipe, packer, split))
         (made / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")

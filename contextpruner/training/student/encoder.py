@@ -45,13 +45,10 @@ def make_student(recipe: Recipe, *, overwrite: bool = False) -> Path:
     settings, out = recipe.student, recipe.folder("student")
     base = find_checkpoint(settings.base)
     torch.manual_seed(recipe.seed)
-    joint = _joint(base)
-    model = joint.ranker
+    joint = _pruner(base)
+    model = _classifier(base) if joint is None else joint.ranker
     _keep_layers(model, settings.layers)
     _without_dropout(model.config)
-    if settings.matched_token_types and not joint.marks_matches:
-        _tell_matches(model)
-        joint.marks_matches = True
     with atomic_folder(out, KIND, overwrite=overwrite, inputs=[base.folder, recipe.folder("examples")]) as made:
         if settings.vocabulary:
             kept = _cut_vocabulary(base, model.config, recipe, made)
@@ -59,20 +56,31 @@ def make_student(recipe: Recipe, *, overwrite: bool = False) -> Path:
         else:
             shutil.copyfile(base.folder / TOKENIZER, made / TOKENIZER)
         _write_special(base, made)
+        joint = joint or _with_head(model)
+        if settings.matched_token_types and not joint.marks_matches:
+            _tell_matches(model)
+            joint.marks_matches = True
         save_joint(joint, made, max_length=settings.max_length)
     return out
 
 
-def _joint(base: Checkpoint) -> JointEncoder:
-    """The base as it is, or with new heads."""
+def _pruner(base: Checkpoint) -> JointEncoder | None:
+    """The base, if it is a joint encoder already; raises ValueError for one whose ranker has no configuration."""
     layout = layout_of(base)
-    if layout is not None:
-        joint, _ = load_joint(base, layout)
-        if not hasattr(joint.ranker, "config"):
-            raise ValueError(f"{base.folder}: want a base whose ranker transformers knows, got the layout {layout!r}")
-        return joint
+    if layout is None:
+        return None
+    joint, _ = load_joint(base, layout)
+    if not hasattr(joint.ranker, "config"):
+        raise ValueError(f"{base.folder}: want a base whose ranker transformers knows, got the layout {layout!r}")
+    return joint
+
+
+def _classifier(base: Checkpoint) -> PreTrainedModel:
     model = load_model(base, "AutoModelForSequenceClassification", dtype=torch.float32, may_miss=NEW)
-    model = _one_label(model)
+    return _one_label(model)
+
+
+def _with_head(model: PreTrainedModel) -> JointEncoder:
     head = nn.Linear(model.config.hidden_size, 2)
     nn.init.normal_(head.weight, std=SPREAD)
     nn.init.zeros_(head.bias)

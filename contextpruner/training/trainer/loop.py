@@ -22,7 +22,7 @@ import torch
 
 from contextpruner.models.joint_encoder import JointEncoder
 from contextpruner.training.packed.batches import TrainingBatch, epoch_batches
-from contextpruner.training.packed.shards import MANIFEST, PackedFolder
+from contextpruner.training.packed.shards import MANIFEST, PackedFolder, tokenizer_digest
 from contextpruner.training.recipe import Recipe, TrainingSettings
 from contextpruner.training.student.encoder import TOKENIZER_FILES, load_student, save_joint
 from contextpruner.training.trainer.flops import measured_flops
@@ -106,6 +106,10 @@ def _open(recipe: Recipe, device: str | None) -> Run:
     packed, student = PackedFolder.open(recipe.folder("packed")), Checkpoint(recipe.folder("student"))
     if not packed.rows["train"] or not packed.rows["validation"]:
         raise ValueError(f"{packed.folder}: want rows to learn from and to validate by, got {packed.rows}")
+    if packed.tokenizer != tokenizer_digest(student.folder):
+        raise ValueError(
+            f"{packed.folder}: want rows of the tokenizer in {student.folder}, got another one's: pack again"
+        )
     torch.manual_seed(settings.seed)
     model = load_student(student.folder).to(where).train()
     model.ranker.get_input_embeddings().weight.requires_grad_(settings.train_embeddings)  # type: ignore[operator]

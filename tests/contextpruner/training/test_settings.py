@@ -66,3 +66,21 @@ def test_the_recipe_of_the_default_pruner_is_one() -> None:
     names = [source.path for source in recipe.examples.sources]
     assert len(names) == len(set(names))
     assert {source.licence for source in recipe.examples.sources} == {"A"}
+
+
+def test_a_recipe_extends_another_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(RECIPE % SOURCE)
+    recipe = read(tmp_path, "extends: base.yaml\nrun: other/run\ntraining: {tokens: 7}\nstudent: {layers: []}\n")
+    assert (recipe.training.tokens, recipe.training.learning_rate) == (7, 1e-4)
+    assert (recipe.student.base, recipe.student.layers) == ("b", ())
+    assert recipe.examples.sources[0].limit == 5
+    # another run has a student of its own, over the same rows
+    folders = [recipe.folder(step).as_posix() for step in ("examples", "packed", "student", "run")]
+    assert folders == ["w/examples", "w/packed", "other/run/student", "other/run"]
+    with pytest.raises(ValueError, match=r"r\.yaml.*training.*tokns"):
+        read(tmp_path, "extends: base.yaml\ntraining: {tokns: 7}\n")
+    (tmp_path / "base.yaml").write_text("extends: r.yaml\n")
+    with pytest.raises(ValueError, match="extends: want the name of another recipe, got 'r.yaml'"):
+        read(tmp_path, "extends: base.yaml\n")
+    with pytest.raises(ValueError, match="extends: want the name of another recipe, got 7"):
+        read(tmp_path, "extends: 7\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -103,6 +104,25 @@ def test_another_recipe_does_not_go_on_there(trained: tuple[Recipe, Path], tmp_p
     # how often it tells and saves makes it no other one: there is nothing left to do
     same = read_recipe(write_recipe(tmp_path, tell_every=7, save_every=9, validate_every=1000))
     assert train(same, device="cpu", listener=lambda line: None) == same.folder("run") / "best"
+
+
+def test_a_second_run_learns_on_from_the_first_over_its_rows(trained: tuple[Recipe, Path], tmp_path: Path) -> None:
+    first, best = trained
+    (tmp_path / "base.yaml").write_text((Path(first.work).parent / "recipe.yaml").read_text())
+    student = {"base": str(best), "layers": [], "vocabulary": 0, "matched_token_types": True}
+    said = {"extends": "base.yaml", "run": str(tmp_path / "second"), "student": student, "training": {"tokens": 3000}}
+    (tmp_path / "second.yaml").write_text(json.dumps(said))
+    second = read_recipe(tmp_path / "second.yaml")
+    make_student(second)
+    assert second.folder("packed") == first.folder("packed")
+    pruner = ContextPruner.from_pretrained(str(train(second, device="cpu", listener=lambda line: None)))
+    assert pruner.labeler.loaded.model.marks_matches
+    # it begins where the first one had come to at its best
+    assert log_of(second)[0]["token"] < 0.8 * log_of(first)[0]["token"]
+    other = dataclasses.replace(second, student=dataclasses.replace(first.student, vocabulary=50))
+    make_student(other, overwrite=True)
+    with pytest.raises(ValueError, match="want rows of the tokenizer in .*student, got another one's"):
+        train(other, device="cpu", listener=lambda line: None)
 
 
 def test_it_ends_where_nothing_gets_better(trained: tuple[Recipe, Path], tmp_path: Path) -> None:
