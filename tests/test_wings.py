@@ -31,7 +31,7 @@ WINGS = {
         output
         evaluation
         __init__
-        cli
+        cli integrations
     """,
     "contextpruner": """
         documents
