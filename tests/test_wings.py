@@ -32,7 +32,7 @@ WINGS = {
         output
         evaluation
         __init__
-        cli
+        cli integrations
     """,
     "contextpruner": """
         documents

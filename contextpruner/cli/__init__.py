@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +18,7 @@ from contextpruner.models.quantized_tensors import Bits
 from contextpruner.prompts.search import SEARCHES, Search
 from contextpruner.quality import QUALITIES, Quality
 from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter
-from prunekernels import registry
+from prunekernels import __version__, registry
 from prunekernels.io.escape import one_line
 from prunekernels.io.outputs import check_folder
 
@@ -28,7 +27,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"contextpruner of prunekit {version('prunekit')}")
+        typer.echo(f"contextpruner of prunekit {__version__}")
         raise typer.Exit
 
 

@@ -176,7 +176,7 @@ def test_a_missing_package_names_the_line_that_installs_it(name: str, monkeypatc
     made = build_splitter({"nltk": "nltk:language=norwegian", "spacy": "spacy:language=xq"}.get(name, name))
     monkeypatch.setattr("prunekernels.extras._imported", set())
     monkeypatch.setattr("importlib.import_module", missing)
-    extra = name if name in ("blingfire", "punkt") else "splitters"
+    extra = name if name in ("blingfire", "punkt", "spacy") else "splitters"
     with pytest.raises(ImportError, match=rf'pip install "prunekit\[{extra}\]"'):
         made.cut("A word.", 0, 7)
 
