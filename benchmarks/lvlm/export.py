@@ -1,7 +1,5 @@
 """What was trained, as a folder for the repository: weights in fp16 without the tower, configuration, processor, card.
 
-Beside it go the sprites of the held-out splits, of which its test pictures are composed.
-
     python -m benchmarks.lvlm.export benchmarks/lvlm/default.yaml
 
 The projector of the folder reads the tower's own numbers: mean and deviation, by which training standardized them, are
@@ -22,7 +20,6 @@ from benchmarks.lvlm.features import Standard
 from benchmarks.lvlm.learner import Learner, config, new_learner, vision_config
 from benchmarks.lvlm.processing import processor
 from benchmarks.lvlm.recipe import Recipe
-from benchmarks.lvlm.sprites import Sprites
 from benchmarks.lvlm.state import load_learner
 from benchmarks.lvlm.vocabulary import END, IDS, PAD
 from prunekernels.io.json_files import Fields
@@ -30,8 +27,7 @@ from prunekernels.io.outputs import atomic_folder
 
 KIND, FILE = "lvlm trained part", "model.safetensors"
 PROJECTOR, DECODER = "model.multi_modal_projector", "model.language_model"
-CARD, PICTURES = Path(__file__).parent / "card.md", Path(__file__).parent / "pictures"
-HELD_OUT = ("validation", "test")
+CARD = Path(__file__).parent / "card.md"
 
 
 def main() -> None:
@@ -43,8 +39,6 @@ def main() -> None:
     learner = new_learner(recipe)
     load_learner(recipe.run / "state", learner)
     export(learner, recipe, Standard.load(recipe.data), card(recipe.run, RESULTS))
-    for split in HELD_OUT:
-        Sprites.load(recipe.data / "sprites" / split).save(PICTURES / split)
 
 
 def export(learner: Learner, recipe: Recipe, standard: Standard, text: str) -> None:
