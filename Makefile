@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check newest vllm gpu gpu-merge lvlm-bench triton-versions clean
+.PHONY: demo test check docs newest vllm gpu gpu-merge lvlm-bench triton-versions clean
 
 demo: .venv/.demo
 	@$(BIN)/python -m demo.run
@@ -17,10 +17,11 @@ OLDEST := $(addprefix tests/tokenpruner/,adapters before_decoder decoder inside_
 	models/test_auto_labeler.py))
 
 # a file's tests stay together: they share a cluster, a model, a table
-test: .venv/.test .venv/.oldest .venv/.previous check
+test: .venv/.test .venv/.oldest .venv/.previous .venv/.engines check
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 	PYTHONPATH=$(CURDIR)/.venv/oldest $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --transformers 5.15 -m "not newest" $(OLDEST)
 	PYTHONPATH=$(CURDIR)/.venv/previous $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --transformers 5.23 -m "not newest" $(OLDEST)
+	PYTHONPATH=$(CURDIR)/.venv/engines $(BIN)/python -m pytest tests/datapruner/integrations
 
 check: .venv/.test
 	$(BIN)/ruff check .
@@ -63,9 +64,18 @@ triton-versions: .venv/.test
 	@$(BIN)/python -m pip install --quiet -r requirements/test.txt
 	@touch $@
 
-.venv/.oldest .venv/.previous: .venv/.%: requirements/%.txt .venv/.test
+.venv/.oldest .venv/.previous .venv/.engines: .venv/.%: requirements/%.txt .venv/.test
 	@rm -rf .venv/$*
 	@$(BIN)/python -m pip install --quiet --no-deps --no-compile --target .venv/$* -r $<
+	@touch $@
+
+# the site of docs/ into build/site, in an environment of its own; a warning is an error
+docs: .venv/docs/.done
+	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --strict
+
+.venv/docs/.done: requirements/docs.txt
+	@rm -rf .venv/docs && $(PYTHON) -m venv .venv/docs
+	@.venv/docs/bin/python -m pip install --quiet -r $<
 	@touch $@
 
 # the newest releases of all that we hook into, in an environment beside ours; torch stays as it is pinned

@@ -1,8 +1,8 @@
 """The sentence splitters that the field uses, each called as its manual says: where the sentences of a text end.
 
-They are the files of contextpruner/splitters, here without our blocks around them, and pysbd, which is no option: its
-time grows with the square of a text's length. requirements/test.txt and requirements/peers.txt pin the packages. Peers
-that have models by language get the language of the text.
+They are the files of contextpruner/units/splitters, here without our blocks around them, and pysbd, which is no
+option: its time grows with the square of a text's length. requirements/test.txt and requirements/peers.txt pin the
+packages. Peers that have models by language get the language of the text.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from benchmarks.kernel_peers import named
 from contextpruner import split
-from contextpruner.splitters.blingfire import Blingfire
-from contextpruner.splitters.nltk import Nltk
-from contextpruner.splitters.punkt import Punkt
-from contextpruner.splitters.spacy import Spacy
-from contextpruner.splitters.syntok import Syntok
 from contextpruner.units.sentence_splitter import SpanSplitter
+from contextpruner.units.splitters.blingfire import Blingfire
+from contextpruner.units.splitters.nltk import Nltk
+from contextpruner.units.splitters.punkt import Punkt
+from contextpruner.units.splitters.spacy import Spacy
+from contextpruner.units.splitters.syntok import Syntok
 from prunekernels.extras import require
 
 # start and end of each sentence

@@ -13,6 +13,7 @@ from contextpruner.results.result import PrunedDocument, Result, Span
 from contextpruner.units.formats.html.units import split_html
 from contextpruner.units.split import SplitDocument, split, split_code
 from contextpruner.units.unit import Unit
+from prunekernels import __version__
 
 __all__ = [
     "Calibration",
@@ -28,6 +29,7 @@ __all__ = [
     "Span",
     "SplitDocument",
     "Unit",
+    "__version__",
     "cited",
     "estimate_tokens",
     "find_citations",

@@ -16,6 +16,7 @@ from datapruner.selection.candidates import Candidates
 from datapruner.selection.select import select, select_together
 from datapruner.selection.selection import Selection
 from datapruner.selection.selector import Choice, Outcome, Selector
+from prunekernels import __version__
 
 __all__ = [
     "Batch",
@@ -39,6 +40,7 @@ __all__ = [
     "Selector",
     "Source",
     "State",
+    "__version__",
     "evaluate",
     "prune",
     "run",

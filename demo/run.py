@@ -1,4 +1,4 @@
-"""`make demo`: the three jobs on real input, with nothing but what pinned packages hold."""
+"""`make demo`: the jobs on real input, with nothing but what pinned packages hold."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ OUT = Path(__file__).resolve().parent / "out"
 def main() -> None:
     """Run the jobs one after the other and say where to look."""
     console = Console(width=None if os.isatty(1) else 110)
-    console.print("[bold]prunekit[/bold]: three jobs on real models and text; pictures and pages go to demo/out/")
+    console.print("[bold]prunekit[/bold]: its jobs on real models and text; pictures and pages go to demo/out/")
     written: list[Path] = []
     with console.status("loading torch"):
         import torch
         from transformers.utils import logging
 
-        from demo import context_job, data_job, token_job
+        from demo import answer_job, context_job, data_job, token_job
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -34,6 +34,7 @@ def main() -> None:
     jobs: tuple[tuple[str, Callable[[], Path | list[Path]]], ...] = (
         ("datapruner: a corpus with planted damage", lambda: data_job.run(OUT / "data", console)),
         ("tokenpruner: fewer visual tokens", lambda: token_job.run(OUT / "tokens", console)),
+        ("tokenpruner: what a small trained model still answers", lambda: answer_job.run(OUT / "answers", console)),
         ("contextpruner: what a question needs", lambda: context_job.run(OUT / "contexts", console)),
     )
     for title, job in jobs:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from contextpruner.labeler import Labeler
+from contextpruner.prompts.search import Search
 from contextpruner.quality import Quality
 from contextpruner.units.sentence_splitter import SentenceSplitter
 from datapruner.scoring.scorer import Embedder, Scorer
@@ -30,8 +31,9 @@ FOLDERS: dict[str, tuple[type, str]] = {
     "datapruner.selectors": (Selector, "Selectors turn numbers into kept rows"),
     "tokenpruner.methods": (TokenMethod, "Token methods choose visual tokens"),
     "contextpruner.labelers": (Labeler, "Labelers judge the units of documents for a question"),
-    "contextpruner.splitters": (SentenceSplitter, "Splitters find the sentences of prose"),
+    "contextpruner.units.splitters": (SentenceSplitter, "Splitters find the sentences of prose"),
     "contextpruner.qualities": (Quality, "Qualities judge the passages of an index before any question"),
+    "contextpruner.prompts.searches": (Search, "Searches prune a few-shot prompt"),
 }
 # in place of what a method does not say of itself; a test refuses a page that has it
 UNSAID = "(not said)"

@@ -1,5 +1,6 @@
 """README snippets print what the README says they print; generated pages are up to date; examples run."""
 
+import ast
 import contextlib
 import io
 import json
@@ -15,10 +16,19 @@ from benchmarks import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-# a python block, and right after it the text block that it prints
-SNIPPET = re.compile(r"```python\n(.*?)```\n+```text\n(.*?)```", re.DOTALL)
-SNIPPETS = SNIPPET.findall(README)
+# every python block, and what it prints where that stands right after it
+BLOCK = re.compile(r"```python\n(.*?)```(?:\n+```text\n(.*?)```)?", re.DOTALL)
+# folders of the clone that are installed, by their names
+INSTALLED = {"datapruner", "tokenpruner", "contextpruner"}
 NAME = operator.attrgetter("name")
+
+
+def snippets(page: str) -> list[tuple[str, str]]:
+    """The python blocks of a page that say what they print, with that."""
+    return [(code, printed) for code, printed in BLOCK.findall(page) if printed]
+
+
+SNIPPETS = snippets(README)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # its snippets are run by test_guide.py, on files of their own
 GUIDE = "filtering_a_corpus.md"
@@ -35,26 +45,31 @@ def test_the_commands_come_first() -> None:
     assert all(words in top for words in ("pip install", "make demo", "make test"))
 
 
+def test_readme_runs_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "page"}
+    for code, printed in BLOCK.findall(README):
+        clone = {name for name in _imported(code) if (ROOT / name).exists()} - INSTALLED
+        assert not clone, f"README imports {clone}, which pip does not install"
+        assert _printed(code, "README.md", names) == printed.strip()
+
+
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.name != GUIDE and SNIPPET.search(page.read_text("utf-8"))], ids=NAME
+    "page", [page for page in PAGES[1:] if page.name != GUIDE and snippets(page.read_text("utf-8"))], ids=NAME
 )
 def test_snippets_print_what_the_page_shows(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    snippets = SNIPPET.findall(page.read_text("utf-8"))
     # what a snippet reads stands in the repository; what it writes goes elsewhere
     for name in ("examples", ".models", "demo"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     # a later snippet goes on with what the earlier ones of its page made
     names: dict[str, object] = {"__name__": "page"}
-    for code, printed in snippets:
+    for code, printed in snippets(page.read_text("utf-8")):
         if ".models/smollm2" in code:
             from demo import assets
 
             assets.smollm2()
-        shown = io.StringIO()
-        with contextlib.redirect_stdout(shown):
-            exec(compile(code, page.name, "exec"), names)
-        assert shown.getvalue().strip() == printed.strip()
+        assert _printed(code, page.name, names) == printed.strip()
 
 
 @pytest.mark.parametrize("page", ["methods", "families", "compatibility"])
@@ -94,6 +109,22 @@ def test_example_runs_and_is_short(script: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def _imported(code: str) -> set[str]:
+    """The packages that `code` imports."""
+    nodes = [*ast.walk(ast.parse(code))]
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in found}
+
+
+def _printed(code: str, place: str, names: dict[str, object]) -> str:
+    """What `code` prints, run among `names`."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        exec(compile(code, place, "exec"), names)
+    return shown.getvalue().strip()
 
 
 def _environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -31,17 +32,18 @@ WINGS = {
         output
         evaluation
         __init__
-        cli
+        cli integrations
     """,
     "contextpruner": """
         documents
         units
-        models *splitters
+        models
         labeler quality
         decisions *labelers *qualities
         results
         pruner
         training
+        prompts
         __init__
         integrations
         cli
@@ -59,6 +61,10 @@ WINGS = {
         cli
     """,
 }
+
+
+# registries inside a wing: theirs are the same rights
+INNER = ["contextpruner/units/splitters", "contextpruner/prompts/searches"]
 
 
 def levels(product: str) -> dict[str, int]:
@@ -121,6 +127,10 @@ def broken(root: Path, product: str) -> list[str]:
                 continue
             if wing.startswith("*") or level[wing] >= level[here]:
                 found.append(f"{file.relative_to(root)} imports {other.relative_to(root)}, which is no wing below it")
+    for inner in (root / name for name in INNER if name.startswith(f"{product}/")):
+        for file, others in graph.items():
+            if not file.is_relative_to(inner) and any(other.is_relative_to(inner) for other in others):
+                found.append(f"{file.relative_to(root)} imports out of the registry {inner.relative_to(root)}")
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as circle:
@@ -140,6 +150,9 @@ HOUSE = {
     "ground/files.py": "from small.ground import rows\n",
     "methods/__init__.py": "",
     "methods/one.py": "from small.ground.rows import x\n",
+    "ground/readers/__init__.py": "",
+    "ground/readers/one.py": "from small.ground.rows import x\n",
+    "ground/readers/two.py": "from small.ground.readers.one import x\n",
     "top.py": "import small.ground.files\n",
 }
 MISTAKES = {
@@ -154,6 +167,10 @@ MISTAKES = {
     ),
     "the package itself": ({"ground/rows.py": "import small\n"}, "ground/rows.py imports small/__init__.py"),
     "a method by its file": ({"top.py": "from small.methods.one import y\n"}, "top.py imports small/methods/one.py"),
+    "a method of an inner registry": (
+        {"ground/files.py": "from small.ground.readers.one import y\n"},
+        "ground/files.py imports out of the registry small/ground/readers",
+    ),
     "a circle in a wing": (
         {"ground/rows.py": "def f():\n    from small.ground.files import x\n"},
         "small/ground/files.py imports small/ground/rows.py imports small/ground/files.py",
@@ -170,6 +187,7 @@ def test_a_mistake_is_named_and_a_house_in_order_has_none(
 ) -> None:
     change, message = ({}, "") if mistake is None else MISTAKES[mistake]
     monkeypatch.setitem(WINGS, "small", "ground\n*methods\ntop\n__init__")
+    monkeypatch.setattr(sys.modules[__name__], "INNER", ["small/ground/readers"])
     for name, text in {**HOUSE, **change}.items():
         file = tmp_path / "small" / name
         file.parent.mkdir(parents=True, exist_ok=True)

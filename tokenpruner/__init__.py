@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from prunekernels import __version__
 from tokenpruner.api import prepare, prune
 from tokenpruner.base.before_decoder import Choice, Context, Merge, Method, Need
 from tokenpruner.base.before_tower import PixelMethod
@@ -30,6 +31,7 @@ __all__ = [
     "Report",
     "Stage",
     "TokenMethod",
+    "__version__",
     "pool_embeddings",
     "prepare",
     "prune",

@@ -1,24 +1,24 @@
-"""The command line: `contextpruner prune | calibrate | evaluate | quality | label | train | serve | mcp | ...`."""
+"""The command line: `contextpruner prune | calibrate | evaluate | quality | train | serve | prompt | ...`."""
 
 from __future__ import annotations
 
 import inspect
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from contextpruner.cli import calibrate, evaluate, label, mcp, prune, quality, serve, train
+from contextpruner.cli import calibrate, evaluate, label, mcp, prompt, prune, quality, serve, train
 from contextpruner.cli.errors import clear_errors, say_done
 from contextpruner.labeler import LABELERS, Labeler
 from contextpruner.models.onnx_export import KIND, export_onnx
 from contextpruner.models.provence_checkpoint import load_provence
 from contextpruner.models.quantized_export import export_quantized
 from contextpruner.models.quantized_tensors import Bits
+from contextpruner.prompts.search import SEARCHES, Search
 from contextpruner.quality import QUALITIES, Quality
 from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter
-from prunekernels import registry
+from prunekernels import __version__, registry
 from prunekernels.io.escape import one_line
 from prunekernels.io.outputs import check_folder
 
@@ -27,7 +27,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"contextpruner of prunekit {version('prunekit')}")
+        typer.echo(f"contextpruner of prunekit {__version__}")
         raise typer.Exit
 
 
@@ -51,6 +51,7 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(serve.serve)
 app.command()(mcp.mcp)
+app.add_typer(prompt.app, name="prompt")
 
 
 @app.command()
@@ -83,12 +84,14 @@ def _bits(asked: int) -> Bits:
 
 @app.command()
 def methods() -> None:
-    """List the labelers, the splitters and the measures of quality."""
+    """List the labelers, the splitters, the measures of quality, and the searches for prompts."""
     _show_methods("--labeler", LABELERS, Labeler)
     typer.echo()
     _show_methods("--splitter", SPLITTERS, SentenceSplitter)
     typer.echo()
     _show_methods("--measure", QUALITIES, Quality)
+    typer.echo()
+    _show_methods("searches", SEARCHES, Search)
 
 
 def _show_methods(option: str, folder: str, kind: type) -> None:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from contextpruner.documents.files import Lines
 from contextpruner.models.batches import listening
@@ -55,6 +63,22 @@ def over_questions(said: str, total: int) -> Iterator[Callable[[], None]]:
         # what is said may hold what rich would take for its mark-up
         task = bar.add_task(escape(said), total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def over_searches() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar under the name of what runs, told how much of how much is done; a new name is a new bar."""
+    with _bar("{task.description}") as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def watch(said: str, done: int, total: int) -> None:
+            if said not in tasks:
+                for old in bar.task_ids:
+                    bar.update(old, visible=False)
+                tasks[said] = bar.add_task(escape(said), total=total)
+            bar.update(tasks[said], completed=done)
+
+        yield watch
 
 
 def _bar(said: str) -> Progress:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from contextpruner.documents.cache import key_of
@@ -18,6 +17,7 @@ from contextpruner.integrations.remembered import Remembered
 from contextpruner.pruner import ContextPruner
 from contextpruner.results.citations import cited
 from contextpruner.results.result import PrunedDocument, Result
+from prunekernels import __version__
 from prunekernels.extras import require
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class PrunedText:
 def mcp_server(pruner: ContextPruner) -> MCPServer:
     """The server; `.run("stdio")` serves the agent that started it."""
     module = require("mcp.server.mcpserver", "mcp")
-    server = module.MCPServer("contextpruner", instructions=INSTRUCTIONS, version=version("prunekit"))
+    server = module.MCPServer("contextpruner", instructions=INSTRUCTIONS, version=__version__)
     agents = Tools(pruner)
     server.tool()(agents.prune)
     server.tool()(agents.expand)

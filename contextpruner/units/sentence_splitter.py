@@ -18,7 +18,7 @@ from contextpruner.units.split import split
 from contextpruner.units.unit import Unit
 from prunekernels import spec
 
-SPLITTERS = "contextpruner.splitters"
+SPLITTERS = "contextpruner.units.splitters"
 
 
 @dataclass(frozen=True)

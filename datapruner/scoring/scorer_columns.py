@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib import metadata
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from datapruner.corpus.token_counter import token_counter
 from datapruner.scoring.chosen_rows import rows_hash
 from datapruner.scoring.manifest import ROWS, Column, Input
 from datapruner.scoring.scorer import Embedder, Scorer
-from prunekernels import registry, spec
+from prunekernels import __version__, registry, spec
 from prunekernels.io.paths import check_name
 
 SCORERS, EMBEDDERS = "datapruner.scorers", "datapruner.embedders"
@@ -64,7 +63,7 @@ def manifest_column(scorer: Scorer, rows: np.ndarray | None = None) -> Column:
         identity=scorer.identity(),
         direction=scorer.direction,
         selector=scorer.default_selector,
-        package=_package_version(),
+        package=__version__,
         is_vector=scorer.is_vector,
         complete=False,
         rows=None if rows is None else rows_hash(rows),
@@ -89,10 +88,3 @@ def text_form(scorer: Scorer) -> str:
     if method_name(scorer) in registry.names(package):
         spec.build(package, text, Scorer)
     return text
-
-
-def _package_version() -> str:
-    try:
-        return metadata.version("prunekit")
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -1,4 +1,4 @@
-"""What every splitter promises. Each file of contextpruner/splitters is enrolled by itself."""
+"""What every splitter promises. Each file of contextpruner/units/splitters is enrolled by itself."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextpruner import ContextPruner, Document, Policy, split
-from contextpruner.splitters.spacy import Spacy
 from contextpruner.units.long_text import is_inside_character
 from contextpruner.units.sentence_splitter import SPLITTERS, SentenceSplitter, SpanSplitter, build_splitter, partition
+from contextpruner.units.splitters.spacy import Spacy
 from contextpruner.units.unit import Unit
 from prunekernels import registry, spec
 from tests.contextpruner.stopwatch import seconds
@@ -176,7 +176,7 @@ def test_a_missing_package_names_the_line_that_installs_it(name: str, monkeypatc
     made = build_splitter({"nltk": "nltk:language=norwegian", "spacy": "spacy:language=xq"}.get(name, name))
     monkeypatch.setattr("prunekernels.extras._imported", set())
     monkeypatch.setattr("importlib.import_module", missing)
-    extra = name if name in ("blingfire", "punkt") else "splitters"
+    extra = name if name in ("blingfire", "punkt", "spacy") else "splitters"
     with pytest.raises(ImportError, match=rf'pip install "prunekit\[{extra}\]"'):
         made.cut("A word.", 0, 7)
 
@@ -250,7 +250,7 @@ def test_spacy_runs_only_what_finds_sentences(tmp_path) -> None:  # noqa: ANN001
     pipeline.get_pipe("tagger").initialize(lambda: [_example(spacy, pipeline)])
     pipeline.disable_pipe("senter")
     pipeline.to_disk(tmp_path / "model")
-    from contextpruner.splitters.spacy import _pipeline
+    from contextpruner.units.splitters.spacy import _pipeline
 
     assert _pipeline(str(tmp_path / "model"), "xx").pipe_names == ["senter"]
     _check(PROSE, build_splitter(f"spacy:model={tmp_path / 'model'}")(PROSE), 1200)

@@ -7,7 +7,7 @@ import torch
 from benchmarks.lvlm.retention.cases import Case, cuts_once_inside
 from benchmarks.lvlm.retention.journal import Entry
 from benchmarks.lvlm.retention.subject import Picture
-from benchmarks.lvlm.retention.summary import summary
+from benchmarks.lvlm.retention.summary import SummaryRow, opening, summary
 from benchmarks.lvlm.retention.table import rows
 from benchmarks.lvlm.scene import KINDS
 from tests.lvlm.test_retention import QUESTIONS
@@ -50,3 +50,12 @@ def test_a_method_is_told_as_behind_random_at_its_own_place() -> None:
 def test_which_methods_have_a_layer_to_choose_at_random_at() -> None:
     texts = ("fastv:layer=2", "random_inside:layer=2", "sparsevlm:layers=1/2/3", "divprune", "pyramiddrop")
     assert [cuts_once_inside(text) for text in texts] == [True, False, False, False, False]
+
+
+def test_the_opening_has_the_baselines_and_the_best() -> None:
+    def row(method: str, keep_ratio: float = 0.25) -> SummaryRow:
+        return SummaryRow(method, keep_ratio, 1.0, 1.0, {}, 0.5, 0.5, 0.5, "", "")
+
+    own = [row("full", 1), *map(row, "abcdefghij"), row("random"), row("random_inside:layer=2"), row("random", 0.11)]
+    found = [(one.method, one.keep_ratio) for one in opening(own)]
+    assert found == [("full", 1), *((name, 0.25) for name in [*"abcdefgh", "random", "random_inside:layer=2"])]

@@ -17,7 +17,7 @@ from benchmarks.lvlm.retention.cases import RATIOS, Case, cases, equal_flops
 from benchmarks.lvlm.retention.costs import costs, equal_budget
 from benchmarks.lvlm.retention.journal import Entry, Journal
 from benchmarks.lvlm.retention.subject import Picture, Subject, pictures
-from benchmarks.lvlm.retention.summary import summary
+from benchmarks.lvlm.retention.summary import opening, summary
 from benchmarks.lvlm.retention.table import Row, rows
 from benchmarks.lvlm.scene import KINDS
 from benchmarks.lvlm.sprites import Sprites
@@ -49,7 +49,9 @@ def main() -> None:
         print(told(row))
     if not options.no_record and len(found) == len(wanted) * len(asked):
         name = "lvlm_retention_small" if options.small else "lvlm_retention"
-        record(f"{name}_summary", summary(found, journal.entries()))
+        short = summary(found, journal.entries())
+        record(f"{name}_summary", short)
+        record(f"{name}_opening", opening(short))
         print(record(name, found))
 
 

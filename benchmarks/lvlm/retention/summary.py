@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.lvlm.retention.cases import DOWNSAMPLE, FULL, RANDOM_INSIDE, Case, cuts_once_inside
+from benchmarks.lvlm.retention.cases import BASELINES, DOWNSAMPLE, FULL, RANDOM_INSIDE, Case, cuts_once_inside
 from benchmarks.lvlm.retention.intervals import difference_interval
 from benchmarks.lvlm.retention.journal import Entry
 from benchmarks.lvlm.retention.table import Row
 from benchmarks.lvlm.scene import KINDS
 
+OPENING, BEST = 0.25, 8
 Verdict = Literal["ahead", "level", "behind", ""]
 Marks = list[list[bool]]
 
@@ -48,6 +49,14 @@ def summary(rows: Sequence[Row], entries: Mapping[tuple[str, str], Entry]) -> li
         if is_wanted and row.positions == ("compact" if row.method == DOWNSAMPLE else "keep"):
             found.append(_row(row, rows, entries))
     return sorted(found, key=lambda row: (-row.keep_ratio, -(row.main or 0) - (row.small or 0) - (row.reading or 0)))
+
+
+def opening(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
+    """At `OPENING` of the tokens: all of them, the baselines, and the `BEST` methods that answer most beside these."""
+    own = [row for row in rows if row.keep_ratio in (OPENING, 1)]
+    is_baseline = [row.method == FULL or row.method.partition(":")[0] in BASELINES for row in own]
+    best = [row for row, is_known in zip(own, is_baseline, strict=True) if not is_known][:BEST]
+    return [row for row, is_known in zip(own, is_baseline, strict=True) if is_known or row in best]
 
 
 def _row(row: Row, rows: Sequence[Row], entries: Mapping[tuple[str, str], Entry]) -> SummaryRow:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +19,7 @@ from contextpruner.integrations.server.refusals import STATUSES, Problem, Refuse
 from contextpruner.integrations.server.service import Service, respond
 from contextpruner.integrations.server.settings import ServerSettings
 from contextpruner.pruner import ContextPruner
+from prunekernels import __version__
 
 PROBLEMS: dict[int | str, dict[str, object]] = {
     status: {"model": Problem, "description": text} for status, text in STATUSES.items()
@@ -40,7 +40,7 @@ def create_app(pruner: ContextPruner, settings: ServerSettings | None = None) ->
 
     app = FastAPI(
         title="contextpruner",
-        version=version("prunekit"),
+        version=__version__,
         lifespan=lifespan,
         # these pages would fetch scripts from elsewhere
         docs_url=None,

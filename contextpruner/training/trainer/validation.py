@@ -80,8 +80,8 @@ def fitted_temperature(rows: Sequence[Units]) -> float:
 def _judged(rows: Sequence[Units], temperature: float, source: str) -> JudgedUnits:
     """All rows of a question."""
     means = [row.means(temperature).numpy() for row in rows]
-    parts = (means, [row.sizes for row in rows], [row.gold for row in rows])
-    return JudgedUnits(*map(np.concatenate, parts), source)
+    sizes, gold = ([getattr(row, name) for row in rows] for name in ("sizes", "gold"))
+    return JudgedUnits(np.concatenate(means), np.concatenate(sizes), np.concatenate(gold), source)
 
 
 def model_has_types(model: JointEncoder) -> bool:

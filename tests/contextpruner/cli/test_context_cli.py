@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from contextpruner.cli import app
 from contextpruner.labeler import LABELERS
+from contextpruner.prompts.search import SEARCHES
 from contextpruner.quality import QUALITIES
 from contextpruner.units.sentence_splitter import SPLITTERS
 from prunekernels import registry
@@ -69,9 +70,8 @@ def test_json_html_and_terminal(files: list[str], tmp_path: Path) -> None:
 def test_methods_lists_every_method_with_its_line() -> None:
     code, out, _ = run("methods")
     assert code == 0
-    for group, option, folder in zip(
-        out.split("\n\n"), ("--labeler:", "--splitter:", "--measure:"), (LABELERS, SPLITTERS, QUALITIES), strict=True
-    ):
+    folders = {"--labeler:": LABELERS, "--splitter:": SPLITTERS, "--measure:": QUALITIES, "searches:": SEARCHES}
+    for group, (option, folder) in zip(out.split("\n\n"), folders.items(), strict=True):
         head, *lines = group.splitlines()
         assert head == option
         assert [line.split()[0] for line in lines] == registry.names(folder)

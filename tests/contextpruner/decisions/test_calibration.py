@@ -16,7 +16,7 @@ from contextpruner.decisions.closure import DEPENDENCIES
 from contextpruner.decisions.labeling_setup import LabelingSetup, setup_of
 from contextpruner.labelers.bm25 import Bm25
 from contextpruner.labelers.cross_encoder import CrossEncoder
-from contextpruner.splitters.rules import Rules
+from contextpruner.units.splitters.rules import Rules
 from tests.contextpruner.tiny_models import save_tiny_model
 
 

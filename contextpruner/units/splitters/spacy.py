@@ -38,7 +38,7 @@ class Spacy(SpanSplitter):
 
 @functools.cache
 def _pipeline(model: str | None, language: str) -> Language:
-    spacy = require("spacy", "splitters")
+    spacy = require("spacy", "spacy")
     if model is None:
         pipeline = spacy.blank(language)
         pipeline.add_pipe("sentencizer")

@@ -1,0 +1,1 @@
+"""Searches for shorter prompts, side by side."""
