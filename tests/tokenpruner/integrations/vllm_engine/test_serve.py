@@ -37,6 +37,7 @@ def server(folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
     template.write_text(CHAT)
     program = [str(Path(sys.executable).with_name("tokenpruner")), "serve", str(folder("llava"))]
     options = ["--method", "divprune:keep_ratio=0.25", "--port", str(port), "--chat-template", str(template), *SIZES]
+    options.append("--trust-request-mm-kwargs")
     own = {name: value for name, value in os.environ.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"}
     process = subprocess.Popen([*program, *options, "--kv-cache-memory-bytes", str(1 << 25)], env=own)
     address = f"http://127.0.0.1:{port}"
