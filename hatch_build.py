@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-# where the target of a link or picture of Markdown begins, if that is a path
-RELATIVE = re.compile(r"(?<=\]\()(?=[\w./-]+[)#])")
+# the beginning of a link or picture of Markdown, if its target is a path
+RELATIVE = re.compile(r"(?P<mark>!?)\[[^]]*\]\((?=[\w./-]+[)#])")
 
 
 class CustomMetadataHook(MetadataHookInterface):
@@ -17,5 +17,11 @@ class CustomMetadataHook(MetadataHookInterface):
     def update(self, metadata: dict) -> None:
         """Add the readme to the project table `metadata`."""
         text = Path(self.root, "README.md").read_text("utf-8")
-        address = f"{metadata['urls']['Repository']}/blob/main/"
-        metadata["readme"] = {"content-type": "text/markdown", "text": RELATIVE.sub(address, text)}
+        repository = metadata["urls"]["Repository"]
+        metadata["readme"] = {
+            "content-type": "text/markdown",
+            # a picture is wanted as it is, and not the page that shows it
+            "text": RELATIVE.sub(
+                lambda found: f"{found[0]}{repository}/{'raw' if found['mark'] else 'blob'}/main/", text
+            ),
+        }

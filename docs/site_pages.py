@@ -57,6 +57,6 @@ def _address(path: str, config: MkDocsConfig) -> str:
         raise FileNotFoundError(f"a page links to {path}, which is not there")
     if path in PAGES:
         return PAGES[path]
-    if path.startswith("docs/") and path.endswith(".md"):
+    if path.startswith("docs/") and path.endswith((".md", ".png")):
         return path.removeprefix("docs/")
     return f"{config.repo_url}/blob/main/{path}"

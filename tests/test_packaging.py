@@ -68,6 +68,7 @@ def test_what_an_index_shows_is_whole(built: Path) -> None:
     assert urls.keys() == {"Repository", "Documentation", "Changelog", "Issues"}
     text = shown.get_content()
     assert f"{urls['Repository']}/blob/main/docs/methods.md" in text
+    assert f"![Accuracy against what is computed and against measured time]({urls['Repository']}/raw/main/docs/" in text
     assert not RELATIVE.findall(text)
     wanted = [re.match(r"[\w-]+", entry)[0] for entry in shown.get_all("Requires-Dist") if "extra == 'all'" in entry]
     assert {"pyarrow", "fastapi", "langchain-core"} <= {*wanted}

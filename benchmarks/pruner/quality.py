@@ -107,7 +107,7 @@ class ReaderRow:
 def main() -> None:
     """Label, judge, read, record."""
     options = _options()
-    chosen = [*_first_of_each(read_training_examples(options.examples), options.per_source)]
+    chosen = [*first_of_each(read_training_examples(options.examples), options.per_source)]
     questions = cut_questions([*chosen, *asked_as(AskedForm.POLITE, chosen[::POLITE])], estimate_tokens)
     names = {name: name for name in LABELERS}
     names |= {name: f"{name}:model={options.model}" for name in OF_MODEL if options.model}
@@ -141,7 +141,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _first_of_each(examples: Iterable[TrainingExample], most: int) -> Iterable[TrainingExample]:
+def first_of_each(examples: Iterable[TrainingExample], most: int) -> Iterable[TrainingExample]:
+    """The first questions of each source: at most `most`, and none behind `CHARACTERS`."""
     seen: Counter[str] = Counter()
     read: Counter[str] = Counter()
     for example in examples:

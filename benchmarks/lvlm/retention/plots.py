@@ -1,10 +1,12 @@
-"""The picture of the table: accuracy against the FLOPs and against the measured time of a prompt, tower included.
+"""The picture of the table: accuracy against the decoder's FLOPs and against the measured time of a whole prompt.
 
     python -m benchmarks.lvlm.retention.plots docs/images/lvlm_retention.png           out of the newest record
     python -m benchmarks.lvlm.retention.plots OUT.png --results lvlm_retention_small
 
-A row of panels an axis, a column a kind of picture. Baselines are dashed; of the others the `NAMED` that keep most over
-all kinds have a colour, the rest are grey. Each method has its better policy of positions. Bands are 95 % intervals.
+A row of panels an axis, a column a kind of picture. Both axes are shares of what the unpruned prompt takes: times of
+the one beside it in the same minutes, tower and all; FLOPs without the tower, which only a smaller picture and methods
+inside the tower spare. Baselines are dashed; of the others the `NAMED` that keep most over all kinds have a colour, the
+rest are grey. Each method has its better policy of positions. Bands are 95 % intervals.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAMED = 6
-AXES = {"GFLOP of a prompt, tower included": "flops", "milliseconds of a prompt, choosing included": "milliseconds"}
+AXES = {"FLOPs of the decoder, %": "flops", "time of a prompt, tower and choosing included, %": "time"}
 Lines = Mapping[str, Sequence[Row]]
 
 
@@ -47,16 +49,17 @@ def draw(rows: Sequence[Row], path: Path) -> Path:
     pyplot = require("matplotlib.pyplot", "tokens")
     kinds = list(dict.fromkeys(row.pictures for row in rows))
     named = best(rows)
-    size = (5 * len(kinds), 4 * len(AXES))
+    size = (5 * len(kinds) + 2, 4 * len(AXES))
     figure, panels = pyplot.subplots(len(AXES), len(kinds), figsize=size, squeeze=False, sharey="col")
     for (label, axis), own in zip(AXES.items(), panels, strict=True):
         for kind, panel in zip(kinds, own, strict=True):
             _panel(panel, [row for row in rows if row.pictures == kind], axis, named)
             panel.set_xlabel(label)
+            panel.set_xlim(0, 125)
             panel.set_title(f"{kind} pictures")
         own[0].set_ylabel("right answers, %")
-    panels[0][-1].legend(fontsize=7, loc="lower right")
-    figure.tight_layout()
+    figure.legend(*panels[0][0].get_legend_handles_labels(), fontsize=9, loc="center right")
+    figure.tight_layout(rect=(0, 0, 1 - 2 / size[0], 1))
     with atomic_file(path, replaces=True) as temporary:
         figure.savefig(temporary, dpi=90, format="png")
     pyplot.close(figure)
@@ -90,11 +93,11 @@ def _kept(rows: Sequence[Row]) -> tuple[int, float]:
 def _panel(panel: Axes, rows: Sequence[Row], axis: str, named: Sequence[str]) -> None:
     whole = next(row for row in rows if row.method == FULL)
     panel.axhline(100 * (whole.accuracy or 0), color="black", linewidth=0.8, label="all tokens")
-    panel.axvline(_cost(whole, axis), color="black", linewidth=0.4)
+    panel.axvline(100, color="black", linewidth=0.4)
     drawn = lines(rows)
     for method in sorted(drawn, key=lambda method: (method in named, method in BASELINES)):
         own = drawn[method]
-        costs, shares = [_cost(row, axis) for row in own], [100 * (row.accuracy or 0) for row in own]
+        costs, shares = [_cost(row, whole, axis) for row in own], [100 * (row.accuracy or 0) for row in own]
         if method not in named and method not in BASELINES:
             panel.plot(costs, shares, color="lightgrey", linewidth=0.8)
             continue
@@ -105,10 +108,9 @@ def _panel(panel: Axes, rows: Sequence[Row], axis: str, named: Sequence[str]) ->
         panel.fill_between(costs, low, high, color=colour, alpha=0.08)
 
 
-def _cost(row: Row, axis: str) -> float:
-    if axis == "milliseconds":
-        return row.whole_ms or 0
-    return (row.tower_gflop or 0) + (row.decoder_gflop or 0)
+def _cost(row: Row, whole: Row, axis: str) -> float:
+    own, of = (row.whole_ms, row.full_ms) if axis == "time" else (row.decoder_gflop, whole.decoder_gflop)
+    return 100 * (own or 0) / (of or 1)
 
 
 if __name__ == "__main__":

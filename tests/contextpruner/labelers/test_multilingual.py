@@ -10,7 +10,7 @@ import pytest
 
 from contextpruner import Calibration, ContextPruner, Document, SplitDocument, split
 from contextpruner.labelers.bm25 import Bm25
-from contextpruner.labelers.multilingual import MODEL, Multilingual
+from contextpruner.labelers.multilingual import MODEL, Multilingual, mixed
 from contextpruner.labelers.provence import Provence
 
 # a question and three sentences, of which the second answers in other words
@@ -36,17 +36,28 @@ def test_it_finds_the_sentence_that_answers(language: str) -> None:
     assert (result.labeler, result.note) == ("multilingual", "")
 
 
-def test_it_says_what_provence_says_of_the_packaged_model() -> None:
+def test_it_mixes_what_provence_says_of_the_packaged_model_with_words() -> None:
     question, text = ASKED["en"]
     documents = [SplitDocument(Document(text, title="A dome"), tuple(split(text))), SplitDocument(Document(""), ())]
     own = Multilingual(precision="float32").score(question, documents)
     same = Provence(str(MODEL)).score(question, documents)
-    np.testing.assert_array_equal(own.probabilities[0], same.probabilities[0])
+    words = Bm25().score(question, documents)
+    np.testing.assert_array_equal(own.probabilities[0], mixed(same.probabilities[0], words.probabilities[0]))
     np.testing.assert_array_equal(own.scores, same.scores)
-    assert Multilingual().default_threshold == Provence(str(MODEL)).default_threshold
+    assert own.probabilities[1].shape == (0,)
     # 8 bits are near
     rough = Multilingual(precision="int8").score(question, documents)
     assert 0 < np.abs(rough.probabilities[0] - own.probabilities[0]).max() < 0.1
+
+
+def test_the_mixture_by_hand() -> None:
+    read, words = np.array([0.5, 0.9, 0.2, 1.0, 0.0], np.float32), np.array([0.5, 0.1, 0.8, 1.0, 0.0], np.float32)
+    logits = [0.30, 1.21 * math.log(9) - 0.23 * math.log(9) + 0.30, (0.23 - 1.21) * math.log(4) + 0.30]
+    # what is certain counts as one of a thousand less
+    logits += [sign * (1.21 + 0.23) * math.log(999) + 0.30 for sign in (1, -1)]
+    found = mixed(read, words)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [1 / (1 + math.exp(-one)) for one in logits], rtol=1e-5)
 
 
 def test_a_language_beyond_the_model_goes_to_the_lexical_labeler_and_the_result_says_so() -> None:

@@ -1,0 +1,92 @@
+"""The weights by which the packaged pruner mixes its model with the lexical labeler: fitted, and what they bring.
+
+    python -m benchmarks.pruner.mixture FOLDER/examples/validation.jsonl --sources xquad,selqa,hotpotqa,qa/en
+
+A logistic regression of gold on both logits and a constant, over the units of the first `--per-source` questions of
+each source; every source counts the same. Printed are the weights, those of either half of the sources, and by source
+the recall at 70 % of the characters removed of the model alone, mixed, and of the lexical labeler.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.pruner.quality import first_of_each
+from contextpruner.decisions.token_counter import estimate_tokens
+from contextpruner.labeler import build_labeler
+from contextpruner.labelers.multilingual import MODEL, logits
+from contextpruner.training.evaluation.curves import JudgedUnits, recall_curve
+from contextpruner.training.evaluation.questions import Question, cut_questions
+from contextpruner.training.examples.example import read_training_examples
+
+REMOVED = 0.7
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A question's units: logits of the model and of the lexical labeler and a constant, float64 [n, 3]."""
+
+    question: Question
+    inputs: np.ndarray
+
+
+def main() -> None:
+    """Label, fit, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("examples", type=Path)
+    parser.add_argument("--sources", default="", help="beginnings of their names, with commas; by default all")
+    parser.add_argument("--per-source", type=int, default=100)
+    options = parser.parse_args()
+    beginnings = tuple(options.sources.split(","))
+    chosen = (one for one in read_training_examples(options.examples) if one.source.startswith(beginnings))
+    sets: dict[str, list[Judged]] = {}
+    labelers = [build_labeler(text) for text in (f"provence:model={MODEL},precision=int8", "bm25")]
+    for question in cut_questions(first_of_each(chosen, options.per_source), estimate_tokens):
+        said = [one.score(question.example.question, question.documents).probabilities for one in labelers]
+        columns = [logits(np.concatenate(own)) for own in said]
+        inputs = np.stack([*columns, np.ones(len(columns[0]))], 1)
+        sets.setdefault(question.example.source, []).append(Judged(question, inputs))
+    weights = fitted([*sets.values()])
+    print("weights of the model's logit and the lexical one, and the constant:", weights.round(3))
+    print("of either half of the sources:", *(fitted([*sets.values()][half::2]).round(3) for half in (0, 1)))
+    for name, own in sets.items():
+        shares = [recall(own, np.array(one)) for one in ((1, 0, 0), weights, (0, 1, 0))]
+        print(f"{name:28} {len(own):4}", *(f"{share:.3f}" for share in shares))
+
+
+def fitted(sets: Sequence[Sequence[Judged]]) -> np.ndarray:
+    """The three weights of least cross-entropy, each of `sets` counted the same."""
+    inputs = torch.from_numpy(np.concatenate([one.inputs for own in sets for one in own]))
+    gold = torch.from_numpy(np.concatenate([one.question.gold for own in sets for one in own]).astype(float))
+    counts = [sum(len(one.inputs) for one in own) for own in sets]
+    share = torch.from_numpy(np.concatenate([np.full(count, 1 / count / len(sets)) for count in counts]))
+    weights = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=200)
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        found = torch.nn.functional.binary_cross_entropy_with_logits(inputs @ weights, gold, share, reduction="sum")
+        found.backward()
+        return found
+
+    optimizer.step(loss)  # type: ignore[arg-type]
+    return weights.detach().numpy()
+
+
+def recall(judged: Sequence[Judged], weights: np.ndarray) -> float:
+    """Of the units that answer, where one threshold removes `REMOVED` of the characters."""
+    units = [
+        JudgedUnits(one.inputs @ weights, one.question.sizes, one.question.gold) for one in judged if len(one.inputs)
+    ]
+    curve = recall_curve(units)
+    return float(np.interp(REMOVED, curve.removed[::-1], curve.recall[::-1]))
+
+
+if __name__ == "__main__":
+    main()
