@@ -75,7 +75,7 @@ def fitted(sets: Sequence[Sequence[Judged]]) -> np.ndarray:
         found.backward()
         return found
 
-    optimizer.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)
     return weights.detach().numpy()
 
 

@@ -118,7 +118,7 @@ def main() -> None:
         judged.append(one)
         found += rows
         print(name, "done", flush=True)
-    found += evaluate_labeler("oracle", [_oracle(question) for question in questions], None)[1]
+    found.sets.extend(evaluate_labeler("oracle", [_oracle(question) for question in questions], None)[1].sets)
     tables: dict[str, Sequence[object]] = {
         "pruner_quality": _sets(found.sets, [*names, "oracle"]),
         "pruner_coverage": _coverage(found.coverage),
