@@ -40,6 +40,7 @@ from tokenpruner.methods.downsample import Downsample
 
 HERE = Path(__file__).parent
 SIDE, RATIOS, N_RECEIPTS, NAME = 32, (0.25, 0.11), 126, "sroie_126"
+FIELDS = ("company", "date", "address", "total")
 # every line of it is needed
 WHOLE = "address"
 
@@ -55,16 +56,19 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Row:
-    """A method at a share of the patches; `field` "all" is the mean of a receipt's fields."""
+    """A method at a share of the patches: what it keeps of all of them, of a receipt's fields in the mean, of each."""
 
     method: str
     keep_ratio: float
-    field: str
     receipts: int
-    kept_of_field: float
+    kept: float
+    of_fields: float
     low: float
     high: float
-    kept_of_all: float
+    company: float | None = None
+    date: float | None = None
+    address: float | None = None
+    total: float | None = None
 
 
 def main() -> None:
@@ -78,9 +82,10 @@ def main() -> None:
     found = []
     for case in cases(RATIOS):
         if (method := _choosing(case)) is not None:
-            own = rows(case, [chosen(subject, method, receipt) for receipt in receipts], receipts)
-            found += own
-            print(*own[:1], sep="\n", flush=True)
+            own = row(case, [chosen(subject, method, receipt) for receipt in receipts], receipts)
+            if own is not None:
+                found.append(own)
+                print(own, flush=True)
     if not options.no_record:
         print(record("receipts", found))
 
@@ -146,23 +151,26 @@ def chosen(subject: Subject, method: TokenMethod, receipt: Receipt) -> frozenset
     return frozenset(report.images[0].patches)
 
 
-def rows(case: Case, kept: Sequence[frozenset[int]], receipts: Sequence[Receipt]) -> list[Row]:
-    """Of all fields together first, then each; nothing of a method that keeps no patches as they are."""
+def row(case: Case, kept: Sequence[frozenset[int]], receipts: Sequence[Receipt]) -> Row | None:
+    """What is kept of `receipts`; None for a method that keeps no patches as they are."""
     sizes = [one.grid[0] * one.grid[1] for one in receipts]
     if any(len(own) > budget.n_keep(size, case.keep_ratio) for own, size in zip(kept, sizes, strict=True)):
-        return []
+        return None
     shares = [
         {name: max(len(own & box) / len(box) for box in boxes) for name, boxes in one.fields.items()}
         for own, one in zip(kept, receipts, strict=True)
     ]
-    of_all = float(np.mean([len(own) / size for own, size in zip(kept, sizes, strict=True)]))
-    names = sorted({name for own in shares for name in own})
-    columns = {"all": [float(np.mean([*own.values()])) for own in shares if own]}
-    columns |= {name: [own[name] for own in shares if name in own] for name in names}
-    return [
-        Row(case.text or "", case.keep_ratio, name, len(own), float(np.mean(own)), *mean_interval(own), of_all)
-        for name, own in columns.items()
-    ]
+    means = [float(np.mean([*own.values()])) for own in shares if own]
+    fields = {name: [own[name] for own in shares if name in own] for name in FIELDS}
+    return Row(
+        case.text or "",
+        case.keep_ratio,
+        len(means),
+        float(np.mean([len(own) / size for own, size in zip(kept, sizes, strict=True)])),
+        float(np.mean(means)),
+        *mean_interval(means),
+        **{name: float(np.mean(own)) for name, own in fields.items() if own},
+    )
 
 
 def _options() -> argparse.Namespace:

@@ -13,7 +13,7 @@ from benchmarks.lvlm.assembly import assemble
 from benchmarks.lvlm.export import export
 from benchmarks.lvlm.features import Standard
 from benchmarks.lvlm.learner import new_learner
-from benchmarks.lvlm.receipts import Receipt, chosen, receipt, rows
+from benchmarks.lvlm.receipts import Receipt, chosen, receipt, row
 from benchmarks.lvlm.retention.cases import Case
 from benchmarks.lvlm.retention.subject import Subject
 from prunekernels import budget
@@ -36,16 +36,18 @@ def test_shares_of_fields_by_hand() -> None:
     boxes = {"total": [frozenset({0, 1}), frozenset({8, 9})], "date": [frozenset({4, 5, 6, 7})]}
     receipts = [Receipt(torch.zeros(1), (4, 5), boxes), Receipt(torch.zeros(1), (4, 5), {"total": [frozenset({3})]})]
     kept = [frozenset({8, 9, 4}), frozenset({1, 2, 9, 19})]
-    by_field = {row.field: row for row in rows(Case("stride", 0.25), kept, receipts)}
+    found = row(Case("stride", 0.25), kept, receipts)
+    assert found is not None
     # any of the boxes of a total is enough
-    assert by_field["total"].kept_of_field == pytest.approx(1 / 2)
-    assert by_field["date"].kept_of_field == pytest.approx(1 / 4)
-    assert by_field["all"].kept_of_field == pytest.approx((5 / 8 + 0) / 2)
-    assert (by_field["all"].receipts, by_field["date"].receipts) == (2, 1)
-    assert by_field["all"].kept_of_all == pytest.approx((3 / 20 + 4 / 20) / 2)
-    assert (by_field["total"].low, by_field["total"].high) == (0, 1)
+    assert found.total == pytest.approx(1 / 2)
+    assert found.date == pytest.approx(1 / 4)
+    assert found.address is None
+    assert found.of_fields == pytest.approx((5 / 8 + 0) / 2)
+    assert found.receipts == 2
+    assert found.kept == pytest.approx((3 / 20 + 4 / 20) / 2)
+    assert (found.low, found.high) == (0, pytest.approx(5 / 8))
     # what keeps more than its budget, as one does that averages patches, chooses none
-    assert not rows(Case("pool", 0.1), kept, receipts)
+    assert row(Case("pool", 0.1), kept, receipts) is None
 
 
 def test_a_method_chooses_among_the_patches_of_a_receipt(tmp_path: Path, standard: Standard) -> None:
