@@ -35,6 +35,8 @@ def run(out: Path, console: Console) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     texts = {item["title"]: item["text"] for item in assets.wikipedia()}
     labelers = {
+        # what comes with the package
+        "multilingual": "multilingual",
         "bi_encoder (MiniLM)": f"bi_encoder:model={assets.minilm()}",
         "bm25": "bm25",
         "lead": "lead",
