@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import math
 
-from contextpruner.prompts.report.curve_svg import Curve, Point, figure, legend
+from contextpruner.prompts.report.curve_svg import Curve, Point, figure
 from contextpruner.prompts.report.result import Piece, TunedPrompt, TuneResult
 from contextpruner.prompts.verdict import Interval, Scores
+from prunekernels.io import line_svg
 from prunekernels.io.escape import html_text, one_line, printable
 from prunekernels.io.html_page import html_page
 
 BY_LOT = "random dropping at equal length"
 STYLE = """
-:root { --l0: #0072b2; --l1: #d55e00; --l2: #6b665d; --l3: #009e73; --l4: #a63d83; --l5: #8a6d00; --l6: #0f8fb5;
-  --l7: #1c1b19; --kept: #1d7a4f; --gone: #6b665d; --heat: 38 160 105; }
-@media (prefers-color-scheme: dark) { :root { --l0: #5eb3ef; --l1: #ff8f4a; --l2: #a8a49a; --l3: #2ecb9b;
-  --l4: #e68cc7; --l5: #e0c04a; --l6: #7fd8f2; --l7: #eceae4; --kept: #5fd39d; --gone: #98938a; } }
-figure svg { height: 13rem; } svg path { fill: none; stroke-width: 2; }
-.l0 { stroke: var(--l0); } .l1 { stroke: var(--l1); stroke-dasharray: 9 3; }
-.l2 { stroke: var(--l2); stroke-dasharray: 2 3; } .l3 { stroke: var(--l3); stroke-dasharray: 10 3 2 3; }
-.l4 { stroke: var(--l4); stroke-dasharray: 5 3; } .l5 { stroke: var(--l5); stroke-dasharray: 14 4; }
-.l6 { stroke: var(--l6); stroke-dasharray: 3 2 1 2; } .l7 { stroke: var(--l7); stroke-dasharray: 1 2; }
-.grid { stroke: var(--line); stroke-width: 1; } .mark { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 4 4; }
-.above { color: var(--soft); font-size: .78rem; margin: 0 0 .2rem; } .key { width: 2rem; height: .7rem;
-  margin-right: .45rem; flex: none; } .legend span { display: inline-flex; align-items: center; }
+:root { --kept: #1d7a4f; --gone: #6b665d; --heat: 38 160 105; }
+@media (prefers-color-scheme: dark) { :root { --kept: #5fd39d; --gone: #98938a; } }
 .wide { margin: 0 0 .8rem; } td { vertical-align: top; } td .soft { font-size: .82rem; } td.name { min-width: 13rem; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; margin: .6rem 0 0; unicode-bidi: plaintext; }
 article { margin: 0 0 1rem; } mark, del { color: inherit; background: none; }
@@ -52,7 +43,7 @@ def page(result: TuneResult) -> str:
         *(_article(one) for one in result.prompts),
         "</main>",
     ]
-    return html_page(f"{title} - contextpruner", STYLE, "\n".join(parts))
+    return html_page(f"{title} - contextpruner", line_svg.STYLE + STYLE, "\n".join(parts))
 
 
 def _says(result: TuneResult) -> str:
@@ -88,7 +79,7 @@ def _curve(result: TuneResult) -> str:
     drawn = [point.score for curve in curves for point in curve.points]
     low, high = min(one.low for one in drawn), max(one.high for one in drawn)
     shown = {low: _number(result, low), high: _number(result, high)}
-    return legend([curve.name for curve in curves]) + figure(curves, ends[1], shown)
+    return line_svg.legend([curve.name for curve in curves]) + figure(curves, ends[1], shown)
 
 
 def _table(result: TuneResult) -> str:

@@ -6,29 +6,18 @@ from collections.abc import Sequence
 
 from contextpruner.training.evaluation.evaluation import Evaluation
 from contextpruner.training.evaluation.page import tables
-from contextpruner.training.evaluation.page.curve_svg import legend, panel
+from contextpruner.training.evaluation.page.curve_svg import panel
 from contextpruner.training.evaluation.report import LOST, REMOVED, SetReport
+from prunekernels.io import line_svg
 from prunekernels.io.html_page import html_page
 
 SHARE = f"{100 * REMOVED:g} %"
 # sets of which all curves stand before the tables
 FEW = 6
 STYLE = """
-:root { --l0: #0072b2; --l1: #d55e00; --l2: #6b665d; --l3: #009e73; --l4: #a63d83; --l5: #8a6d00; --l6: #0f8fb5;
-  --l7: #1c1b19; --short: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --l0: #5eb3ef; --l1: #ff8f4a; --l2: #a8a49a; --l3: #2ecb9b;
-  --l4: #e68cc7; --l5: #e0c04a; --l6: #7fd8f2; --l7: #eceae4; --short: #ff8a80; } }
-figure svg { height: 13rem; } svg path { fill: none; stroke-width: 2; }
-.l0 { stroke: var(--l0); } .l1 { stroke: var(--l1); stroke-dasharray: 9 3; }
-.l2 { stroke: var(--l2); stroke-dasharray: 2 3; } .l3 { stroke: var(--l3); stroke-dasharray: 10 3 2 3; }
-.l4 { stroke: var(--l4); stroke-dasharray: 5 3; } .l5 { stroke: var(--l5); stroke-dasharray: 14 4; }
-.l6 { stroke: var(--l6); stroke-dasharray: 3 2 1 2; } .l7 { stroke: var(--l7); stroke-dasharray: 1 2; }
-.grid { stroke: var(--line); stroke-width: 1; } .mark { stroke: var(--soft); stroke-width: 1;
-  stroke-dasharray: 4 4; }
-.above { color: var(--soft); font-size: .78rem; margin: 0 0 .2rem; } .axis { position: relative; }
+:root { --short: #b3261e; }
+@media (prefers-color-scheme: dark) { :root { --short: #ff8a80; } }
 .axis .at { position: absolute; left: SHARE; transform: translateX(-50%); }
-.key { width: 2rem; height: .7rem; margin-right: .45rem; }
-.legend span { display: inline-flex; align-items: center; overflow-wrap: anywhere; } .key { flex: none; }
 th { white-space: normal; } .short { color: var(--short); } td .soft { font-size: .82rem; }
 td.name { max-width: 18rem; } td { vertical-align: top; } .wide { margin: 0 0 .8rem; }
 th.group { text-align: center; } .wide :is(td, th):first-child { position: sticky; left: 0; background: var(--card); }
@@ -82,7 +71,7 @@ def page(found: Evaluation, n_questions: int, given: bool) -> str:
         '<dl class="words">' + "".join(f"<dt>{word}</dt><dd>{said}</dd>" for word, said in WORDS.items()) + "</dl>",
         "</main>",
     ]
-    return html_page(f"{title} - contextpruner", STYLE, "\n".join(part for part in parts if part))
+    return html_page(f"{title} - contextpruner", line_svg.STYLE + STYLE, "\n".join(part for part in parts if part))
 
 
 def _first(rows: Sequence[SetReport], given: bool) -> str:
@@ -106,7 +95,7 @@ def _panels(found: Evaluation, labelers: Sequence[str], names: Sequence[str]) ->
         if curves:
             places = [labelers.index(points.labeler) for points in curves]
             panels.append(panel(questions, f"{rows[0].n:,} {noun}{without}", curves, places))
-    return f'{legend(labelers)}<div class="charts">{"".join(panels)}</div>' if panels else ""
+    return f'{line_svg.legend(labelers)}<div class="charts">{"".join(panels)}</div>' if panels else ""
 
 
 def _details(found: Evaluation, names: Sequence[str]) -> str:
