@@ -49,7 +49,9 @@ def figure(curves: Sequence[Curve], full: Point, shown: Mapping[float, str]) -> 
         lines.append(line(curve.name, number, f"M{way}{bars}"))
     at_full = f"{down(full.score.mean):.2f}"
     mark = f'<line class="mark" x1="0" x2="{SIZE}" y1="{at_full}" y2="{at_full}" {EVEN}/>'
-    drawing = f'viewBox="0 0 {SIZE} {SIZE}" preserveAspectRatio="none" role="img" aria-label="Held-out score over tokens"'
+    drawing = (
+        f'viewBox="0 0 {SIZE} {SIZE}" preserveAspectRatio="none" role="img" aria-label="Held-out score over tokens"'
+    )
     return f"""<article><figure><p class="above">{html_text(shown[high])}</p>
 <div class="plot"><svg {drawing}>{grid()}{mark}{"".join(lines)}</svg></div><p class="above">{html_text(shown[low])}</p>
 <div class="axis"><span>0 tokens</span><span>{widest:,} tokens</span></div>
