@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 import tokenpruner
-from benchmarks.lvlm.assembly import assemble
+from benchmarks.lvlm.assembly import assembled
 from benchmarks.lvlm.drawing import draw
-from benchmarks.lvlm.export import FILE
-from benchmarks.lvlm.questions import Question, questions_of
+from benchmarks.lvlm.questions import MAIN_KINDS, READING_KINDS, Question, questions_of
 from benchmarks.lvlm.scene import KINDS, draw_scene
 from benchmarks.lvlm.sprites import Sprites
 from demo import assets
@@ -41,7 +40,6 @@ METHODS: dict[str, TokenMethod] = {
     "DivPrune 29": DivPrune(keep_ratio=0.11),
 }
 SPLIT, N_PICTURES, N_QUESTIONS = "test", 2, 3
-RIGHT = ("region", "count", "colour", "digit", "number", "word")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def run(out: Path, console: Console) -> list[Path]:
         for number in range(N_PICTURES):
             scene = draw_scene(kind, SPLIT, number)
             picture = draw(scene, sprites).picture
-            questions = [one for one in questions_of(scene) if one.kind in RIGHT][:N_QUESTIONS]
+            questions = [one for one in questions_of(scene) if one.kind in (*MAIN_KINDS, *READING_KINDS)][:N_QUESTIONS]
             found, kept = ask(model, processor, picture, questions)
             for asked in found:
                 table.add_row(f"{kind} {number}", asked.question.text, *_told(asked))
@@ -86,9 +84,7 @@ def load() -> tuple[LlavaForConditionalGeneration, ProcessorMixin]:
     """The model with its tower, put together at the first use, and its processor."""
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-    folder = assets.MODELS / "lvlm"
-    if not (folder / FILE).exists():
-        assemble(LVLM / "model", assets.dinov2(), folder)
+    folder = assembled(LVLM / "model", assets.dinov2(), assets.MODELS / "lvlm")
     model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     return model, AutoProcessor.from_pretrained(folder)
 

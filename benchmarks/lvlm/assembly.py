@@ -46,6 +46,13 @@ def assemble(model: Path, tower: Path, out: Path) -> Path:
     return out
 
 
+def assembled(model: Path, tower: Path, out: Path) -> Path:
+    """`out` with the model, put together where it is not there or older than what was trained."""
+    if not (out / FILE).exists() or (out / FILE).stat().st_mtime < (model / FILE).stat().st_mtime:
+        assemble(model, tower, out)
+    return out
+
+
 def main() -> None:
     """Assemble."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])

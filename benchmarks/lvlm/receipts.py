@@ -25,14 +25,13 @@ import torch
 from PIL import Image
 
 from benchmarks.harness import record
-from benchmarks.lvlm.assembly import assemble
-from benchmarks.lvlm.export import FILE
+from benchmarks.lvlm.assembly import assembled
 from benchmarks.lvlm.retention.asking import hooked, prompt
 from benchmarks.lvlm.retention.cases import Case, cases, reads_text
 from benchmarks.lvlm.retention.intervals import mean_interval
 from benchmarks.lvlm.retention.subject import Subject
 from benchmarks.lvlm.scene import PATCH
-from benchmarks.lvlm.tower import DEVIATION, MEAN
+from benchmarks.lvlm.tower import pixels_of
 from demo import assets
 from prunekernels import budget
 from tokenpruner import Method, TokenMethod, prune
@@ -75,9 +74,7 @@ def main() -> None:
     """Read, choose, record."""
     options = _options()
     torch.set_num_threads(options.threads)
-    if not (options.whole / FILE).exists():
-        assemble(options.model, options.tower or assets.dinov2(), options.whole)
-    subject = Subject.load(options.whole)
+    subject = Subject.load(assembled(options.model, options.tower or assets.dinov2(), options.whole))
     receipts = [*read(options.folder, options.receipts)]
     found = []
     for case in cases(RATIOS):
@@ -109,12 +106,10 @@ def receipt(picture: Image.Image, fields: Mapping[str, Sequence[Sequence[float]]
     scale = SIDE * PATCH / max(picture.size)
     columns, rows = (max(round(side * scale / PATCH), 1) for side in picture.size)
     resized = picture.convert("RGB").resize((columns * PATCH, rows * PATCH), Image.Resampling.BICUBIC)
-    mean, deviation = (torch.tensor(own)[:, None, None] for own in (MEAN, DEVIATION))
-    pixels = (torch.from_numpy(np.array(resized).transpose(2, 0, 1)) / 255 - mean) / deviation
     sides = (columns / picture.width, rows / picture.height)
     placed = {name: [_patches(box, sides, (rows, columns)) for box in own] for name, own in fields.items() if own}
     whole = {name: [frozenset[int]().union(*own)] if name == WHOLE else own for name, own in placed.items()}
-    return Receipt(pixels[None], (rows, columns), whole)
+    return Receipt(pixels_of(resized), (rows, columns), whole)
 
 
 def _patches(box: Sequence[float], sides: tuple[float, float], grid: tuple[int, int]) -> frozenset[int]:

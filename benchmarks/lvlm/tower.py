@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from transformers import Dinov2Model
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -33,8 +35,18 @@ class Tower:
     @torch.inference_mode()
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels uint8 [n, 3, H, W] to what the last block says of the patches, [n, H W / 196, D]."""
-        mean, deviation = (torch.tensor(own)[:, None, None] for own in (MEAN, DEVIATION))
-        inputs = ((pixels / 255 - mean) / deviation).to(self.model.dtype)
+        inputs = normalized(pixels).to(self.model.dtype)
         # the hidden state itself, without the final norm, as LLaVA takes it
         hidden: torch.Tensor = self.model(inputs, output_hidden_states=True).hidden_states[-1]
         return hidden[:, 1:]
+
+
+def normalized(pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels uint8 [n, 3, H, W] as the tower takes them, float32."""
+    mean, deviation = (torch.tensor(own)[:, None, None] for own in (MEAN, DEVIATION))
+    return (pixels / 255 - mean) / deviation
+
+
+def pixels_of(picture: Image) -> torch.Tensor:
+    """A picture in colours as the tower takes it, float32 [1, 3, H, W]."""
+    return normalized(torch.from_numpy(np.array(picture).transpose(2, 0, 1))[None])

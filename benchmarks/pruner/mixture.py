@@ -1,10 +1,12 @@
 """The weights by which the packaged pruner mixes its model with the lexical labeler: fitted, and what they bring.
 
-    python -m benchmarks.pruner.mixture FOLDER/examples/validation.jsonl --sources xquad,selqa,hotpotqa,qa/en
+    SETS=xquad,selqa,hotpotqa/distractor,qa/en/nq_oracle,qa/en/tydi,qa/en/afriqa,qa/fi,qa/zh/drcd,qa/fa,qa/he
+    python -m benchmarks.pruner.mixture FOLDER/examples/validation.jsonl --sources $SETS
 
 A logistic regression of gold on both logits and a constant, over the units of the first `--per-source` questions of
-each source; every source counts the same. Printed are the weights, those of either half of the sources, and by source
-the recall at 70 % of the characters removed of the model alone, mixed, and of the lexical labeler.
+each source; every source counts the same. Recorded are the weights, those of either half of the sources, and the mean
+over sources of the recall at 70 % of the characters removed: of the model alone, mixed by these weights, and of the
+lexical labeler. A row of half of the sources has the recall on the other half.
 """
 
 from __future__ import annotations
@@ -17,15 +19,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.pruner.quality import first_of_each
+from benchmarks.harness import record
+from benchmarks.pruner.quality import PER_SOURCE, first_of_each
 from contextpruner.decisions.token_counter import estimate_tokens
 from contextpruner.labeler import build_labeler
 from contextpruner.labelers.multilingual import MODEL, logits
 from contextpruner.training.evaluation.curves import JudgedUnits, recall_curve
 from contextpruner.training.evaluation.questions import Question, cut_questions
+from contextpruner.training.evaluation.report import REMOVED
 from contextpruner.training.examples.example import read_training_examples
-
-REMOVED = 0.7
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,27 @@ class Judged:
     inputs: np.ndarray
 
 
+@dataclass(frozen=True)
+class Row:
+    """Weights that were fitted on some sources, and recalls; see above."""
+
+    fitted_on: str
+    sources: int
+    questions: int
+    model_weight: float
+    lexical_weight: float
+    constant: float
+    recall_of_model: float
+    recall_mixed: float
+    recall_lexical: float
+
+
 def main() -> None:
-    """Label, fit, print."""
+    """Label, fit, record."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("examples", type=Path)
     parser.add_argument("--sources", default="", help="beginnings of their names, with commas; by default all")
-    parser.add_argument("--per-source", type=int, default=100)
+    parser.add_argument("--per-source", type=int, default=PER_SOURCE)
     options = parser.parse_args()
     beginnings = tuple(options.sources.split(","))
     chosen = (one for one in read_training_examples(options.examples) if one.source.startswith(beginnings))
@@ -52,12 +69,24 @@ def main() -> None:
         columns = [logits(np.concatenate(own)) for own in said]
         inputs = np.stack([*columns, np.ones(len(columns[0]))], 1)
         sets.setdefault(question.example.source, []).append(Judged(question, inputs))
-    weights = fitted([*sets.values()])
-    print("weights of the model's logit and the lexical one, and the constant:", weights.round(3))
-    print("of either half of the sources:", *(fitted([*sets.values()][half::2]).round(3) for half in (0, 1)))
-    for name, own in sets.items():
-        shares = [recall(own, np.array(one)) for one in ((1, 0, 0), weights, (0, 1, 0))]
-        print(f"{name:28} {len(own):4}", *(f"{share:.3f}" for share in shares))
+    every = [*sets.values()]
+    rows = [
+        row("all", every, every),
+        row("every second", every[::2], every[1::2]),
+        row("others", every[1::2], every[::2]),
+    ]
+    print(*rows, sep="\n")
+    if options.sources and options.per_source == PER_SOURCE:
+        record("pruner_mixture", rows)
+
+
+def row(name: str, fit: Sequence[Sequence[Judged]], judged: Sequence[Sequence[Judged]]) -> Row:
+    """The weights of the sets `fit`, and what they come to on the sets `judged`."""
+    weights = fitted(fit)
+    alone, mixed, lexical = (
+        float(np.mean([recall(own, np.array(one)) for own in judged])) for one in ((1, 0, 0), weights, (0, 1, 0))
+    )
+    return Row(name, len(fit), sum(map(len, fit)), *weights.tolist(), alone, mixed, lexical)
 
 
 def fitted(sets: Sequence[Sequence[Judged]]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Scorers over a stream: documents come in batches, and nothing is known of the rest of the corpus.
 
 Scores are those of a score table. A scorer whose `fit` looks at the corpus is refused before a document is read: it is
-for `datapruner.score`, whose selection the stream is then filtered by (`_saved_selection.py`).
+for `datapruner.score`, whose selection the stream is then filtered by (`_decisions.py`).
 """
 
 from __future__ import annotations

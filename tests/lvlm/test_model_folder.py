@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor, LlavaForConditionalGeneration, pipeline
 
-from benchmarks.lvlm.assembly import assemble
+from benchmarks.lvlm.assembly import assemble, assembled
 from benchmarks.lvlm.export import FILE, card, export
 from benchmarks.lvlm.features import SCALE, Standard
 from benchmarks.lvlm.learner import new_learner
@@ -75,3 +76,16 @@ def test_the_card_says_how_long_and_how_well(recipe: Recipe) -> None:
     assert "| main | all | 50 | 91.4% | 14.3% |" in text
     assert "1234 steps, 1.5 hours" in text
     assert not {"TABLE", "STEPS", "HOURS"} & {*text.split()}
+
+
+def test_what_was_trained_anew_is_put_together_anew(recipe: Recipe, standard: Standard) -> None:
+    export(new_learner(recipe), recipe, standard, "card")
+    out = recipe.run.parent / "whole"
+    assert assembled(recipe.model, recipe.tower, out) == out
+    made = (out / FILE).stat().st_mtime_ns
+    assembled(recipe.model, recipe.tower, out)
+    assert (out / FILE).stat().st_mtime_ns == made
+    later = made + 10**9
+    os.utime(recipe.model / FILE, ns=(later, later))
+    assembled(recipe.model, recipe.tower, out)
+    assert (out / FILE).stat().st_mtime_ns != made

@@ -106,6 +106,16 @@ def test_costs_are_those_of_what_is_left(subject: Subject, asked: list[Picture])
     assert 0.45 < half.kv_mb / full.kv_mb < 0.6
 
 
+def test_a_method_inside_the_tower_costs_its_tower_once(subject: Subject, asked: list[Picture]) -> None:
+    full, before, inside = (
+        costs(subject, case.method(), [*asked, asked[0]])
+        for case in (Case(), Case("stride", 0.5, "keep"), Case("tome", 0.5, "keep"))
+    )
+    assert inside.tokens == before.tokens == 128
+    assert inside.decoder_gflop == pytest.approx(before.decoder_gflop, rel=1e-3)
+    assert inside.tower_gflop < 0.95 * full.tower_gflop
+
+
 def test_others_cost_as_much_at_equal_flops(subject: Subject, asked: list[Picture]) -> None:
     share, n_smaller = equal_budget(subject, 0.8)
     wanted = [case for case in equal_flops(0.8, share, n_smaller) if case.positions == "compact"][:2]

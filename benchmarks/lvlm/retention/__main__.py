@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.harness import record
-from benchmarks.lvlm.assembly import assemble
-from benchmarks.lvlm.export import FILE
+from benchmarks.lvlm.assembly import assembled
 from benchmarks.lvlm.retention.asking import ask
 from benchmarks.lvlm.retention.cases import RATIOS, Case, cases, equal_flops
 from benchmarks.lvlm.retention.costs import costs, equal_budget
@@ -32,9 +31,7 @@ def main() -> None:
     """Run what is missing, print and record the table."""
     options = _options()
     torch.set_num_threads(options.threads)
-    if not (options.whole / FILE).exists():
-        assemble(options.model, options.tower or assets.dinov2(), options.whole)
-    subject = Subject.load(options.whole)
+    subject = Subject.load(assembled(options.model, options.tower or assets.dinov2(), options.whole))
     n = SMALL_QUESTIONS if options.small else options.questions
     sprites = Sprites.load(options.sprites / options.split)
     asked = {kind: pictures(kind, options.split, n, sprites) for kind in KINDS}

@@ -16,7 +16,7 @@ from benchmarks.lvlm.retention.asking import hooked, prompt, sized
 from benchmarks.lvlm.retention.subject import GRID, Picture, Subject
 from benchmarks.lvlm.scene import PATCH
 from prunekernels import budget
-from tokenpruner import Report, TokenMethod, prune
+from tokenpruner import BlockMethod, Report, TokenMethod, prune
 from tokenpruner.models import vision_towers
 from tokenpruner.report.flops import layer_cost, tower_flops
 
@@ -27,7 +27,7 @@ N_TEXT = 9
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """A prompt's: `tower_gflop` is counted for the patches that come in, also where some leave on the way."""
+    """A prompt's; of a method inside the tower `tower_gflop` is what is left of the tower's."""
 
     tokens: int
     tower_gflop: float
@@ -42,19 +42,27 @@ class Costs:
 @torch.inference_mode()
 def costs(subject: Subject, method: TokenMethod | None, pictures: Sequence[Picture]) -> Costs:
     """Of the first question of a few pictures."""
-    reports, wholes = [], []
+    reports, wholes, texts = [], [], []
     for picture in pictures[: WARM_UP + ROUNDS]:
         question = picture.questions[0].text
-        reports.append(_run(subject, method, prompt(sized(method, picture.pixels), question)))
+        inputs = prompt(sized(method, picture.pixels), question)
+        reports.append(_run(subject, method, inputs))
         wholes.append(_run(subject, None, prompt(picture.pixels, question)))
+        texts.append(inputs["input_ids"].shape[1] - reports[-1].visual_before)
     own = reports[WARM_UP:]
     last, n_passes = own[-1], len(own)
     blocks = vision_towers.find(subject.whole.model.vision_tower).blocks
     n_patches = sized(method, pictures[0].pixels)[0, 0].numel() // PATCH**2
+    tower = tower_flops(blocks, [n_patches + 1] * len(blocks))
+    told = decoder = sum((report.flops_after or 0) for report in own) / n_passes
+    if isinstance(method, BlockMethod):
+        # it is told of tower and decoder together
+        decoder = sum(decoder_flops(subject, last.visual_after + n_text) for n_text in texts[WARM_UP:]) / n_passes
+        tower = told - decoder
     return Costs(
         tokens=last.visual_after,
-        tower_gflop=tower_flops(blocks, [n_patches + 1] * len(blocks)) / 1e9,
-        decoder_gflop=sum((report.flops_after or 0) for report in own) / n_passes / 1e9,
+        tower_gflop=tower / 1e9,
+        decoder_gflop=decoder / 1e9,
         kv_mb=sum((report.kv_bytes_after or 0) for report in own) / n_passes / 1e6,
         select_ms=statistics.median(report.selection_ms for report in own),
         decoder_ms=statistics.median(report.prefill_ms for report in own),
@@ -69,17 +77,21 @@ def _run(subject: Subject, method: TokenMethod | None, inputs: dict[str, torch.T
     return report
 
 
+def decoder_flops(subject: Subject, n_tokens: int) -> int:
+    """Those of the decoder's layers for a prompt of `n_tokens`."""
+    config, layers = subject.whole.config.text_config, subject.whole.model.language_model.layers
+    return sum(cost.flops(n_tokens) for layer in layers if (cost := layer_cost(layer, config)) is not None)
+
+
 def equal_budget(subject: Subject, ratio: float) -> tuple[float, int]:
     """The decoder's share of FLOPs where `ratio` of the tokens enter it, and the tokens of an equally dear picture.
 
     That is the largest smaller picture for which tower and decoder together cost no more.
     """
-    config, layers = subject.whole.config.text_config, subject.whole.model.language_model.layers
     blocks = vision_towers.find(subject.whole.model.vision_tower).blocks
-    known = [cost for cost in (layer_cost(layer, config) for layer in layers) if cost is not None]
 
     def decoder(n_tokens: int) -> int:
-        return sum(cost.flops(n_tokens + N_TEXT) for cost in known)
+        return decoder_flops(subject, n_tokens + N_TEXT)
 
     def tower(n_tokens: int) -> int:
         return tower_flops(blocks, [n_tokens + 1] * len(blocks))

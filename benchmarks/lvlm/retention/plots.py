@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 NAMED = 6
 AXES = {"FLOPs of the decoder, %": "flops", "time of a prompt, tower and choosing included, %": "time"}
-Lines = Mapping[str, Sequence[Row]]
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from benchmarks.atp_model import Cached
@@ -20,7 +19,7 @@ from benchmarks.lvlm.questions import MAIN_KINDS, READING_KINDS, Question, quest
 from benchmarks.lvlm.recipe import Pictures
 from benchmarks.lvlm.scene import draw_scene
 from benchmarks.lvlm.sprites import Sprites
-from benchmarks.lvlm.tower import DEVIATION, MEAN
+from benchmarks.lvlm.tower import pixels_of
 
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration
@@ -63,7 +62,6 @@ class Picture:
 def pictures(kind: str, split: str, n_questions: int, sprites: Sprites) -> list[Picture]:
     """The first pictures of a held-out split, until so many questions are asked: those of `accuracy`, and more."""
     wanted = READING_KINDS if kind == "reading" else MAIN_KINDS
-    mean, deviation = (torch.tensor(own)[:, None, None] for own in (MEAN, DEVIATION))
     found: list[Picture] = []
     n = 0
     for number in Shard(Pictures(split, kind, GRID, n_questions), 0, n_questions).numbers:
@@ -72,7 +70,6 @@ def pictures(kind: str, split: str, n_questions: int, sprites: Sprites) -> list[
         scene = draw_scene(kind, split, number, GRID)
         questions = [one for one in questions_of(scene) if one.kind in wanted]
         if questions:
-            painted = np.array(draw(scene, sprites).picture).transpose(2, 0, 1)
-            found.append(Picture(((torch.from_numpy(painted) / 255 - mean) / deviation)[None], questions))
+            found.append(Picture(pixels_of(draw(scene, sprites).picture), questions))
             n += len(questions)
     return found
