@@ -86,7 +86,8 @@ def row(name: str, fit: Sequence[Sequence[Judged]], judged: Sequence[Sequence[Ju
     alone, mixed, lexical = (
         float(np.mean([recall(own, np.array(one)) for own in judged])) for one in ((1, 0, 0), weights, (0, 1, 0))
     )
-    return Row(name, len(fit), sum(map(len, fit)), *weights.tolist(), alone, mixed, lexical)
+    model, words, constant = weights.tolist()
+    return Row(name, len(fit), sum(map(len, fit)), model, words, constant, alone, mixed, lexical)
 
 
 def fitted(sets: Sequence[Sequence[Judged]]) -> np.ndarray:

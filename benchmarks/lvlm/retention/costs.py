@@ -53,7 +53,7 @@ def costs(subject: Subject, method: TokenMethod | None, pictures: Sequence[Pictu
     last, n_passes = own[-1], len(own)
     blocks = vision_towers.find(subject.whole.model.vision_tower).blocks
     n_patches = sized(method, pictures[0].pixels)[0, 0].numel() // PATCH**2
-    tower = tower_flops(blocks, [n_patches + 1] * len(blocks))
+    tower: float = tower_flops(blocks, [n_patches + 1] * len(blocks))
     told = decoder = sum((report.flops_after or 0) for report in own) / n_passes
     if isinstance(method, BlockMethod):
         # it is told of tower and decoder together
