@@ -233,8 +233,8 @@ def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     """The engine of the method's kind; raises ValueError where it does not fit the model."""
     from tokenpruner.before_decoder import before_tower
     from tokenpruner.before_decoder.engine import BeforeDecoderEngine
+    from tokenpruner.inside_decoder import flow_engine
     from tokenpruner.inside_decoder.chain_engine import ChainEngine
-    from tokenpruner.inside_decoder.engine import InsideDecoderEngine
     from tokenpruner.models import vision_towers
     from tokenpruner.vision_transformer.engine import VisionTransformerEngine
 
@@ -243,7 +243,7 @@ def _engine(model: nn.Module, method: TokenMethod, report: Report) -> Engine:
     if isinstance(method, Method | BlockMethod):
         return BeforeDecoderEngine(*_placed(model, method), report)
     if isinstance(method, LayerMethod):
-        return InsideDecoderEngine(*_placed(model, method), report)
+        return flow_engine.engine_of(*_placed(model, method), report)
     if isinstance(method, MethodChain):
         return ChainEngine(*_placed(model, method), report)
     if isinstance(method, PixelMethod):

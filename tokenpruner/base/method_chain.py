@@ -24,6 +24,7 @@ from tokenpruner.base.before_decoder import Method
 from tokenpruner.base.before_tower import PixelMethod
 from tokenpruner.base.inside_decoder import Cost, LayerMethod
 from tokenpruner.base.layer_budget import STEPS, BudgetedLayerMethod
+from tokenpruner.base.layer_flow import FlowMethod
 from tokenpruner.base.positions import Place, Positions
 from tokenpruner.base.token_method import TokenMethod, check_choice, method_from_text
 from tokenpruner.base.vision_transformer import BlockMethod
@@ -99,6 +100,8 @@ class MethodChain(TokenMethod):
             raise ValueError(f"{self.before} reads the vision tower, of which {self.tower} leaves a part: want another")
         if self.inside is not None and self.inside.mode != "drop":
             raise ValueError(f'want mode="drop" in a chain, got {self.inside}')
+        if isinstance(self.inside, FlowMethod):
+            raise ValueError(f"want {self.inside} by itself, which skips layers, got a chain of {len(made)}")
 
     def _check_budget(self) -> None:
         inside = self.inside

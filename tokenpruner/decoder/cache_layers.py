@@ -31,13 +31,25 @@ NEEDS_HELP = "this cache holds pruned rows that need their own mask or positions
 
 
 @dataclass(frozen=True)
+class RowSchedules:
+    """Which of the schedules `names` each row has, by its place `index` int64 [B], -1 where it has none yet."""
+
+    names: tuple[str, ...]
+    index: torch.Tensor
+
+    def told(self) -> list[str | None]:
+        """Row by row; waits for the device."""
+        return [None if place < 0 else self.names[place] for place in self.index.tolist()]
+
+
+@dataclass(frozen=True)
 class PrunedPrefix:
     """The slots of a pruned cache: `mask` bool [B, P], True where a token stands, and `shift` int64 [B].
 
     The last `n_croppable` slots stand for as many last tokens: nothing was dropped among them. `is_padded` and
     `is_shifted` say whether any slot is empty and any shift not 0, looked up once; `differs_by_layer` whether the
     layers of the cache lack different tokens, so that no mask fits all of them. With a `calibration` attention wants a
-    bias for every slot.
+    bias for every slot; with `schedules` some rows skip this layer, of which it holds nothing.
     """
 
     mask: torch.Tensor
@@ -47,6 +59,7 @@ class PrunedPrefix:
     is_shifted: bool
     differs_by_layer: bool = False
     calibration: Calibration | None = None
+    schedules: RowSchedules | None = None
 
     @classmethod
     def of(
@@ -59,7 +72,9 @@ class PrunedPrefix:
         """The prefix of the batch rows `index`."""
         index = index.to(self.mask.device)
         own = None if self.calibration is None else self.calibration.rows(index)
-        return replace(self, mask=self.mask[index], shift=self.shift[index], calibration=own)
+        said = self.schedules
+        said = None if said is None else replace(said, index=said.index[index])
+        return replace(self, mask=self.mask[index], shift=self.shift[index], calibration=own, schedules=said)
 
     def cropped(self, count: int) -> PrunedPrefix:
         """The prefix without its last `count` slots."""

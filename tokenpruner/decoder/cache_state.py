@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER, KINDS, LogicalLength, PrunedPrefix
+from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER, KINDS, LogicalLength, PrunedPrefix, RowSchedules
 from tokenpruner.models.transformers_api import Cache, CacheLayerMixin, DynamicSlidingWindowLayer
 
 PRUNED_BEFORE = "this cache was pruned before the decoder: go on inside `with prune(...)` with a method of that kind"
+SKIPS_LAYERS = "rows of this cache skip layers: go on inside `with prune(...)` with the schedules that they were given"
 # what a layer of a cache has for each of its slots; the rest are states
 BY_SLOT = ("keys", "values", "indexer_keys", "indexer_position_ids")
 WAY_OUT = "use model.generate(**prepare(model, method, **inputs)), or a dynamic cache where prepare() refuses the model"
@@ -43,6 +44,22 @@ def is_pruned(cache: Cache | None) -> bool:
 def differs_by_layer(cache: Cache | None) -> bool:
     """True where the layers of `cache` lack different tokens."""
     return any(layer.prefix is not None and layer.prefix.differs_by_layer for layer in _pruned_layers(cache))
+
+
+def schedules_of(cache: Cache | None) -> RowSchedules | None:
+    """The schedules of the rows of `cache`, where any of them skips a layer."""
+    found = (layer.prefix.schedules for layer in _pruned_layers(cache) if layer.prefix is not None)
+    return next((said for said in found if said is not None), None)
+
+
+def check_goes_on(cache: Cache | None, skips_tokens: bool, skips_layers: bool) -> None:
+    """Raise ValueError unless a method inside the decoder can go on with what `cache` lacks."""
+    if not is_pruned(cache):
+        return
+    if skips_tokens or not differs_by_layer(cache):
+        raise ValueError(DIFFERS_BY_LAYER if differs_by_layer(cache) else PRUNED_BEFORE)
+    if not skips_layers and schedules_of(cache) is not None:
+        raise ValueError(SKIPS_LAYERS)
 
 
 def read_at(cache: Cache | None, number: int) -> Past:
@@ -105,7 +122,7 @@ def allow_masks(cache: Cache | None, masks_allowed: bool) -> None:
 
 def held_bytes(cache: Cache | None) -> tuple[int, int]:
     """Bytes of keys, values and states that `cache` would hold if nothing had been dropped, and that it holds."""
-    before, after = 0, 0
+    before, after, one_layer, skips = 0, 0, 0, schedules_of(cache) is not None
     for layer in cache.layers if cache is not None else ():
         keys = getattr(layer, "keys", None)
         slots = keys.shape[-2] if isinstance(keys, torch.Tensor) and keys.ndim > 1 else 0
@@ -115,7 +132,13 @@ def held_bytes(cache: Cache | None) -> tuple[int, int]:
         for name, tensor in _tensors(layer):
             own = tensor.numel() * tensor.element_size()
             after += own
-            before += own * would_be // slots if slots and name in BY_SLOT else own
+            own = own * would_be // slots if slots and name in BY_SLOT else own
+            before += own
+            # where all rows skip a layer it would hold what the one before it holds
+            one_layer = 0 if name == "keys" else one_layer
+            one_layer += own if name in BY_SLOT else 0
+        if skips and not slots and isinstance(layer, CacheLayerMixin):
+            before += one_layer
     return before, after
 
 

@@ -47,6 +47,11 @@ class DecoderPass:
     # of a chain: the methods of each row, or sample of it, and what a method before the decoder lets in
     splits: dict[tuple[int, int], Split] = field(default_factory=dict)
     entry: Selection | None = None
+    # where rows have schedules of their own: the name of each, None where it has none; for how many rows a router chose
+    # in this pass, and by layer the rows that skipped it and what that saved
+    schedules: list[str | None] = field(default_factory=list)
+    n_routed: int = 0
+    skipped_layers: dict[int, tuple[list[int], int | None]] = field(default_factory=dict)
     # what the vision tower did not hand over, bool [B, L]
     unseen: torch.Tensor | None = None
     attention_inputs: tuple[AttentionInputs, torch.Tensor] | None = None

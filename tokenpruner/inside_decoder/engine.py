@@ -21,8 +21,7 @@ from tokenpruner.base.inside_decoder import LayerMethod, Stage
 from tokenpruner.base.token_method import TokenMethod
 from tokenpruner.decoder import cache_state
 from tokenpruner.decoder.backbone_inputs import DEEPSTACK, BackboneInputs, check_arguments
-from tokenpruner.decoder.cache_layers import DIFFERS_BY_LAYER
-from tokenpruner.decoder.cache_state import PRUNED_BEFORE, WAY_OUT_INSIDE
+from tokenpruner.decoder.cache_state import WAY_OUT_INSIDE
 from tokenpruner.decoder.hooks import DecoderHooks
 from tokenpruner.decoder.kept_tokens import KeptTokens
 from tokenpruner.decoder.loss_labels import LabelCut, answers
@@ -63,6 +62,8 @@ class InsideDecoderEngine(DecoderHooks):
     """Prunes inside the decoder."""
 
     way_out = WAY_OUT_INSIDE
+    # whether rows pass whole layers by
+    skips_layers = False
 
     def __init__(self, adapter: Adapter, method: LayerMethod, report: Report) -> None:
         super().__init__(adapter, method, report)
@@ -118,8 +119,7 @@ class InsideDecoderEngine(DecoderHooks):
         cache = cache_of(kwargs)
         if not self.acts() or (visual is None and not cache_state.is_pruned(cache)):
             return None
-        if cache_state.is_pruned(cache) and (self.skips or not cache_state.differs_by_layer(cache)):
-            raise ValueError(DIFFERS_BY_LAYER if cache_state.differs_by_layer(cache) else PRUNED_BEFORE)
+        cache_state.check_goes_on(cache, self.skips, self.skips_layers)
         device = self.costs.device
         started = moment(device)
         if visual is not None and not self.keeps_all:

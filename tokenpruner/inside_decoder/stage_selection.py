@@ -207,8 +207,11 @@ def select_at_stage(
     for (row, sample), group in groupby(images, key=lambda image: (image.row, image.image.sample)):
         together = list(group)
         sequence, method = Sequence.of(together, inputs), methods(row, sample)
-        # how many tokens go on is up to the row's own method
-        own = next(one for one in method.stages(len(inputs.costs)) if one.layer == stage.layer)
+        # how many tokens go on is up to the row's own method, which may have no cut here
+        own = next((one for one in method.stages(len(inputs.costs)) if one.layer == stage.layer), None)
+        if own is None:
+            found += together
+            continue
         for image in together:
             context = _context(image, inputs, sequence, own, grid)
             # scores in the precision that the method takes, whatever the model runs in
