@@ -1,8 +1,8 @@
 """The engine of methods that choose a schedule for each row: tokens leave before layers, and layers are skipped.
 
 The schedules are chosen as the hidden states come to the first layer where one of them does anything. From there on a
-row has the cuts of its own schedule and no others, and is taken out of the batch where a layer is skipped. Schedules lie
-in the cache, in its first layer, so that later passes skip the same layers. Rows without pictures compute all.
+row has the cuts of its own schedule and no others, and is taken out of the batch where a layer is skipped. Schedules
+lie in the cache, in its first layer, so that later passes skip the same layers. Rows without pictures compute all.
 """
 
 from __future__ import annotations
@@ -193,4 +193,6 @@ class FlowEngine(InsideDecoderEngine):
             layers[number] = tuple(0 if row in rows else count for row, count in enumerate(layers[number]))
             after = None if after is None or saved is None else after - saved
         routing = current.n_routed * self.router.routing_flops() if current.n_routed else 0
-        return replace(record, layers=tuple(layers), flops_after=None if after is None else after + routing)
+        schedules = tuple(name or "" for name in current.schedules)
+        after = None if after is None else after + routing
+        return replace(record, layers=tuple(layers), flops_after=after, schedules=schedules)

@@ -72,7 +72,7 @@ class Prefill:
 
     Tokens are by row, without padding: `layers` those that each layer saw, `tokens_after` what came out of the last
     one. `images` are what is left at the end, `cuts` what is left behind each cut where there are several, and `chain`
-    what each method of a chain did.
+    what each method of a chain did; `schedules` are those that rows were given, "" for a row that was given none.
 
     `prefill_ms` is the part as a whole, from its first hook to its last, the choosing included; None where it was not
     run. `selection_ms` is the choosing and gathering. FLOPs are those of the layers, rows padded as they are, without
@@ -94,6 +94,7 @@ class Prefill:
     cuts: tuple[tuple[KeptImage, ...], ...] = ()
     part: Part = "decoder"
     chain: tuple[MethodShare, ...] = ()
+    schedules: tuple[str, ...] = ()
 
     @property
     def visual_before(self) -> int:

@@ -14,12 +14,20 @@ FTP: a schedule is searched (`search_schedule`), a router trained for it, and th
     loss = schedule_loss(model, batches, FTP(weights="folder"))
     router.schedule = search_schedule(loss, n_layers, keep_ratio=0.7, start=router.schedule)
 
+Flows: the router learns from the whole model's own answers, and FLOPs get the price that meets a budget.
+
+    found = agreements(model, batches, Flows(("full", "2:0.25", "2:0.11+20:skip")))
+    train_router(found, FlowTraining(budget=0.6)).save("folder"); prune(model, Flows(weights="folder"))
+
 Methods that do not learn need nothing of this: a model trains through `prune()` as it runs.
 """
 
 from tokenpruner.methods.atp import ATPModules
+from tokenpruner.methods.flows import FlowRouter
 from tokenpruner.methods.ftp import FTPRouter
 from tokenpruner.training.atp_losses import ATPLoss, Kept
+from tokenpruner.training.flow_agreement import Agreement, agreements
+from tokenpruner.training.flow_training import FlowTraining, train_router
 from tokenpruner.training.ftp_losses import FTPLoss, Routed, distillation
 from tokenpruner.training.schedule_search import schedule_loss, search_schedule
 from tokenpruner.training.soften import soften
@@ -27,12 +35,17 @@ from tokenpruner.training.soften import soften
 __all__ = [
     "ATPLoss",
     "ATPModules",
+    "Agreement",
     "FTPLoss",
     "FTPRouter",
+    "FlowRouter",
+    "FlowTraining",
     "Kept",
     "Routed",
+    "agreements",
     "distillation",
     "schedule_loss",
     "search_schedule",
     "soften",
+    "train_router",
 ]

@@ -17,7 +17,7 @@ from benchmarks.lvlm.retention.cases import reads_text
 from benchmarks.lvlm.retention.subject import GRID, Picture, Subject
 from benchmarks.lvlm.scene import PATCH
 from benchmarks.lvlm.vocabulary import ASSISTANT, END, IDS, IMAGE, PAD, USER, ids_of
-from tokenpruner import TokenMethod, prepare, prune
+from tokenpruner import Report, TokenMethod, prepare, prune
 from tokenpruner.methods.downsample import Downsample
 from tokenpruner.methods.stride import Stride
 
@@ -28,7 +28,7 @@ Inputs = dict[str, torch.Tensor]
 def ask(subject: Subject, method: TokenMethod | None, picture: Picture) -> list[bool]:
     """Which of the picture's questions are answered right."""
     if method is not None and reads_text(method):
-        return _generated(subject, method, picture)
+        return generated(subject, method, picture)[0]
     return _packed(subject, method, picture)
 
 
@@ -71,24 +71,33 @@ def _packed(subject: Subject, method: TokenMethod | None, picture: Picture) -> l
     return whole_answers(hits[is_answer], asked.question[is_answer], len(picture.questions))
 
 
-def _generated(subject: Subject, method: TokenMethod, picture: Picture) -> list[bool]:
+@torch.inference_mode()
+def generated(
+    subject: Subject, method: TokenMethod, picture: Picture, hidden: torch.Tensor | None = None
+) -> tuple[list[bool], Report]:
+    """The same by generate() on a batch of prompts, one a question; and what it cost.
+
+    `hidden` is what the tower says of the picture, where that is known and the method does not read the tower.
+    """
     questions, (needs, _) = picture.questions, method.tower_needs()
     model = subject.whole if needs else subject.given
-    pixels = picture.pixels if needs else subject.hidden(picture.pixels)
-    inputs = _rows([prompt(picture.pixels, one.text)["input_ids"][0] for one in questions])
-    inputs["pixel_values"] = pixels.expand(len(questions), *pixels.shape[1:])
+    hidden = subject.hidden(picture.pixels) if hidden is None and not needs else hidden
+    pixels = picture.pixels if needs or hidden is None else hidden
+    inputs = prompts(picture, pixels)
     longest = max(len(_told(one)) for one in questions)
-    with prune(model, method):
+    with prune(model, method) as report:
         found = model.generate(**inputs, max_new_tokens=longest, do_sample=False)
     told = found[:, inputs["input_ids"].shape[1] :].tolist()
-    return [own[: len(_told(one))] == _told(one) for own, one in zip(told, questions, strict=True)]
+    return [own[: len(_told(one))] == _told(one) for own, one in zip(told, questions, strict=True)], report
 
 
-def _rows(prompts: list[torch.Tensor]) -> Inputs:
-    """Prompts that end together."""
-    longest = max(len(ids) for ids in prompts)
-    rows = torch.stack([torch.nn.functional.pad(ids, (longest - len(ids), 0), value=IDS[PAD]) for ids in prompts])
-    return {"input_ids": rows, "attention_mask": (rows != IDS[PAD]).long()}
+def prompts(picture: Picture, pixels: torch.Tensor) -> Inputs:
+    """A prompt for each of the picture's questions, which end together; `pixels` [1, ...] are what the model takes."""
+    ids = [prompt(picture.pixels, one.text)["input_ids"][0] for one in picture.questions]
+    longest = max(map(len, ids))
+    rows = torch.stack([torch.nn.functional.pad(own, (longest - len(own), 0), value=IDS[PAD]) for own in ids])
+    pixels = pixels.expand(len(rows), *pixels.shape[1:])
+    return {"input_ids": rows, "attention_mask": (rows != IDS[PAD]).long(), "pixel_values": pixels}
 
 
 def _told(question: Question) -> list[int]:

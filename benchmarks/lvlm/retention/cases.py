@@ -33,6 +33,7 @@ LEFT_OUT = {
     "pixel_duplicates": "keeps as many as its pictures say",
     "atp": "wants thresholds trained for this decoder",
     "ftp": "wants a router trained for this decoder",
+    "flows": "wants a router trained for this decoder: `benchmarks.lvlm.flows` trains one",
     "evs": "is for videos",
     "fastvid": "is for videos",
     "holitom": "is for videos",

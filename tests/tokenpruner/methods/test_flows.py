@@ -221,6 +221,7 @@ def test_a_mixed_batch_is_its_rows(model, singles, routed, use_cache):
         out = model.generate(**inputs, **GREEDY, use_cache=use_cache)
     told = out.sequences[:, inputs["input_ids"].shape[1] :]
     tokens = report.prefills[0].layers
+    assert report.prefills[0].schedules == tuple("" if pick is None else MIXED[pick] for pick in PICKS)
     for row, (alone, flow) in enumerate(zip(singles(inputs), flows_of(PICKS), strict=True)):
         run = replay(model, alone, flow, told[row, :-1].tolist())
         close(torch.stack(out.logits, 1)[row], run.logits[-5:])
