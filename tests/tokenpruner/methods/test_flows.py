@@ -284,6 +284,32 @@ def test_a_second_picture_has_the_schedule_of_the_first(model, prompt, schedule)
     close(got[0], run.logits[-got.shape[1] :])
 
 
+@dataclasses.dataclass(frozen=True)
+class OneAfterAnother(Flows):
+    """Chooses the first schedule, then the second."""
+
+    chosen: list[int] = dataclasses.field(default_factory=list, compare=False)
+
+    def flows(self):
+        return tuple(map(Flow.parse, self.schedules))
+
+    def route(self, features):
+        self.chosen.append(len(self.chosen))
+        return torch.full((len(features),), self.chosen[-1])
+
+
+def test_a_row_that_skips_is_not_asked_again(model, prompt):
+    whole, method = prompt([[2, "I", 3, "I", 4]]), OneAfterAnother(("2:skip", "full"))
+    first = {"input_ids": whole["input_ids"][:, :21], "pixel_values": whole["pixel_values"][:1]}
+    with torch.no_grad(), prune(model, method):
+        cache = cache_from(model(**first))
+        got = model(
+            input_ids=whole["input_ids"][:, 21:], pixel_values=whole["pixel_values"][1:], **with_cache(model, cache)
+        ).logits
+    assert method.chosen == [0]
+    close(got[0], replay(model, whole, Flow.parse("2:skip")).logits[-20:])
+
+
 def test_a_row_without_a_picture_gets_its_schedule_with_the_first_one(model, prompt, singles):
     """Its text ran through all layers; from the picture on it skips one."""
     whole = prompt([[4, "I", 2]])
