@@ -14,6 +14,7 @@ import torch
 from prunekernels import budget, registry, spec
 from tokenpruner import LayerContext, LayerMethod, Method, TokenMethod
 from tokenpruner.base.layer_budget import BudgetedLayerMethod
+from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.base.schedules.one_cut import OneCut
 from tokenpruner.base.token_method import METHODS, method_from_text
 
@@ -145,4 +146,5 @@ def cuts_once_inside(text: str) -> bool:
 
 def reads_text(method: TokenMethod) -> bool:
     """Whether what stays may hang on the question: then each question is a prompt of its own."""
-    return isinstance(method, LayerMethod) or (isinstance(method, Method) and "text" in method.needs)
+    is_inside = isinstance(method, LayerMethod | MethodChain)
+    return is_inside or (isinstance(method, Method) and "text" in method.needs)
