@@ -16,7 +16,7 @@ from benchmarks.lvlm.learner import new_learner
 from benchmarks.lvlm.packing import Example, Seen, pack
 from benchmarks.lvlm.questions import Question
 from benchmarks.lvlm.retention import asking
-from benchmarks.lvlm.retention.cases import LEFT_OUT, RANDOM_INSIDE, Case, cases, equal_flops
+from benchmarks.lvlm.retention.cases import LEFT_OUT, RANDOM_INSIDE, Case, cases, equal_flops, inside_tower
 from benchmarks.lvlm.retention.costs import Costs, costs, equal_budget
 from benchmarks.lvlm.retention.intervals import interval
 from benchmarks.lvlm.retention.journal import Entry, Journal
@@ -117,14 +117,19 @@ def test_a_method_inside_the_tower_costs_its_tower_once(subject: Subject, asked:
 
 
 def test_others_cost_as_much_at_equal_flops(subject: Subject, asked: list[Picture]) -> None:
-    share, n_smaller = equal_budget(subject, 0.8)
-    wanted = [case for case in equal_flops(0.8, share, n_smaller) if case.positions == "compact"][:2]
-    most, smaller, inside = (
-        costs(subject, case.method(), [*asked, asked[0]]) for case in (Case("stride", 0.8, "compact"), *wanted)
+    budgets = equal_budget(subject, 0.8, ["tome"])
+    assert inside_tower() == ["random_patches", "tome", "zero_tprune"]
+    compact = [case for case in equal_flops(0.8, budgets) if case.positions == "compact"]
+    merging = next(case for case in compact if case.text.startswith("tome"))
+    most, smaller, inside, merged = (
+        costs(subject, case.method(), [*asked, asked[0]])
+        for case in (Case("stride", 0.8, "compact"), *compact[:2], merging)
     )
+    both = most.tower_gflop + most.decoder_gflop
+    assert both > merged.tower_gflop + merged.decoder_gflop > 0.99 * both
     assert inside.decoder_gflop == pytest.approx(most.decoder_gflop, rel=0.02)
-    assert smaller.tokens == n_smaller > 128
-    assert smaller.tower_gflop + smaller.decoder_gflop <= most.tower_gflop + most.decoder_gflop
+    assert smaller.tokens == budgets.n_smaller > 128
+    assert smaller.tower_gflop + smaller.decoder_gflop <= both
 
 
 def test_every_method_is_asked_or_left_out_for_a_reason() -> None:
