@@ -1,6 +1,6 @@
 """Linear layers in 8 bits on a CPU: a weight has a scale for each of its rows, what comes in one for each token.
 
-    y[t, n] = s[t] r[n] sum_k q[t, k] w[n, k] + b[n]        q = round(x / s), s[t] = max_k |x[t, k]| / 127, same for w, r
+    y[t, n] = s[t] r[n] sum_k q[t, k] w[n, k] + b[n]        q = round(x / s), s[t] = max_k |x[t, k]| / 127, so w, r
 
 The sum is one of whole numbers, exact in any order. One scale for all tokens, as torch's dynamic form has it, in 7 bits
 there, is 2.5 times as far from float32 at the same speed, and what a token gets would hang on the other tokens.
