@@ -24,7 +24,7 @@ from benchmarks.lvlm.retention.subject import Picture, Subject
 from benchmarks.lvlm.retention.table import rows
 from prunekernels import registry
 from tests.lvlm.conftest import recipe_in
-from tokenpruner.base.token_method import METHODS
+from tokenpruner.base.token_method import METHODS, method_from_text
 
 QUESTIONS = tuple(
     [
@@ -88,6 +88,17 @@ def test_packed_and_generated_say_the_same(
     monkeypatch.undo()
     assert all(len(asking.ask(subject, case.method(), asked[0])) == 2 for case in wanted[4:])
     assert asking.ask(subject, None, asked[0]) == [True, True]
+
+
+def test_a_chain_is_asked_as_its_methods_by_themselves(subject: Subject, asked: list[Picture]) -> None:
+    # the second of each has nothing left to do
+    pairs = {
+        'chain:methods="stride:keep_ratio=0.11"/"pyramiddrop:n_stages=2,keep_ratio=1"': "stride:keep_ratio=0.11",
+        'chain:methods="tome:keep_ratio=0.2"/"stride:keep_ratio=1"': "tome:keep_ratio=0.2",
+    }
+    for chain, alone in pairs.items():
+        marks = [[asking.ask(subject, method_from_text(text), one) for one in asked] for text in (chain, alone)]
+        assert marks[0] == marks[1]
 
 
 def test_costs_are_those_of_what_is_left(subject: Subject, asked: list[Picture]) -> None:
