@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from contextpruner import Calibration, ContextPruner, Document, SplitDocument, split
+from contextpruner.labeler import Labels
 from contextpruner.labelers.bm25 import Bm25
-from contextpruner.labelers.multilingual import MODEL, WEIGHTS, Multilingual, mixed
+from contextpruner.labelers.multilingual import ANSWERS, MODEL, WEIGHTS, Multilingual, mixed
 from contextpruner.labelers.provence import Provence
 
 # a question and three sentences, of which the second answers in other words
@@ -42,7 +43,7 @@ def test_it_mixes_what_provence_says_of_the_packaged_model_with_words() -> None:
     own = Multilingual(precision="float32").score(question, documents)
     same = Provence(str(MODEL)).score(question, documents)
     words = Bm25().score(question, documents)
-    np.testing.assert_array_equal(own.probabilities[0], mixed(same.probabilities, words.probabilities)[0])
+    np.testing.assert_array_equal(own.probabilities[0], mixed(same, words.probabilities)[0])
     np.testing.assert_array_equal(own.scores, same.scores)
     assert own.probabilities[1].shape == (0,)
     # 8 bits are near
@@ -58,12 +59,22 @@ def test_the_mixture_by_hand() -> None:
     best = math.log(999)
     pairs = [(0, 0), (math.log(9), -math.log(9)), (-math.log(4), math.log(4)), (best, best), (-best, -best)]
     logits = [of_model * own + of_distance * (own - best) + of_words * word + constant for own, word in pairs]
-    found = mixed(read, words)
-    assert [one.shape for one in found] == [(2,), (0,), (3,)]
-    assert {one.dtype for one in found} == {np.dtype(np.float32)}
-    np.testing.assert_allclose(np.concatenate(found), [1 / (1 + math.exp(-one)) for one in logits], rtol=1e-4)
-    assert mixed([], []) == ()
-    assert [one.shape for one in mixed([np.zeros(0, np.float32)], [np.zeros(0, np.float32)])] == [(0,)]
+    # no unit is likelier than that the documents answer, of which the best one's score tells
+    for score, told in ((1.0, best), (0.2, -math.log(4))):
+        moved = max(logits) - (ANSWERS[0] * told + ANSWERS[1])
+        assert moved > 0
+        found = mixed(Labels(tuple(read), np.array([0.1, 0.1, score], np.float32)), words)
+        assert [one.shape for one in found] == [(2,), (0,), (3,)]
+        assert {one.dtype for one in found} == {np.dtype(np.float32)}
+        wanted = [1 / (1 + math.exp(moved - one)) for one in logits]
+        np.testing.assert_allclose(np.concatenate(found), wanted, rtol=1e-4)
+    # a unit that is less likely stays as it is
+    half = np.array([0.5], np.float32)
+    found = mixed(Labels((half,), np.ones(1, np.float32)), [half])
+    np.testing.assert_allclose(found[0], 1 / (1 + math.exp(-constant)), rtol=1e-5)
+    assert mixed(Labels((), np.zeros(0, np.float32)), []) == ()
+    nothing = np.zeros(0, np.float32)
+    assert [one.shape for one in mixed(Labels((nothing,), np.ones(1, np.float32)), [nothing])] == [(0,)]
 
 
 def test_a_unit_counts_for_less_beside_a_better_one() -> None:
