@@ -47,6 +47,29 @@ def test_a_method_is_told_as_behind_random_at_its_own_place() -> None:
     }
 
 
+def test_at_equal_flops_a_method_inside_pays_for_the_layers_before_its_cut() -> None:
+    inside = ("fastv:layer=2,flops_ratio=0.3", "random_inside:layer=2,flops_ratio=0.3")
+    smaller = Case("downsample:n_keep=100", 0.25, "compact", "flops")
+    cases = [*CASES, smaller, *(Case(text, 0.25, "keep", "flops") for text in inside)]
+    right = RIGHT | {inside[0]: 4, inside[1]: 4, "downsample:n_keep=100": 9}
+    asked = {kind: [Picture(torch.zeros(1), list(QUESTIONS[0][:1]))] * N for kind in KINDS}
+    entries = {}
+    for case in cases:
+        marks = [[number % 10 < right[case.text or "full"]] for number in range(N)]
+        entries |= {(case.name, kind): Entry(case.name, kind, marks) for kind in KINDS}
+    found = summary(rows(cases, asked, entries), entries, "flops")
+    assert [(row.method, row.main, row.against_random, row.against_downsample) for row in found] == [
+        ("full", 1.0, "", ""),
+        ("downsample:n_keep=100", 0.9, "ahead", ""),
+        ("divprune", 0.8, "ahead", "behind"),
+        ("random", 0.5, "", "behind"),
+        ("stride", 0.5, "level", "behind"),
+        # random choice at the same layer is as good
+        (inside[0], 0.4, "level", "behind"),
+        (inside[1], 0.4, "behind", "behind"),
+    ]
+
+
 def test_which_methods_have_a_layer_to_choose_at_random_at() -> None:
     texts = ("fastv:layer=2", "random_inside:layer=2", "sparsevlm:layers=1/2/3", "divprune", "pyramiddrop")
     assert [cuts_once_inside(text) for text in texts] == [True, False, False, False, False]

@@ -48,6 +48,7 @@ def main() -> None:
         name = "lvlm_retention_small" if options.small else "lvlm_retention"
         short = summary(found, journal.entries())
         record(f"{name}_summary", short)
+        record(f"{name}_flops", summary(found, journal.entries(), "flops"))
         record(f"{name}_opening", opening(short))
         print(record(name, found))
 

@@ -131,10 +131,16 @@ def policies(text: str) -> tuple[str, ...]:
     return ("compact",) if text.partition(":")[0] == DOWNSAMPLE else POSITIONS
 
 
+def is_inside(text: str) -> bool:
+    """Whether the method of a text form cuts inside the decoder."""
+    name = text.partition(":")[0]
+    return name != FULL and issubclass(_kind(name), LayerMethod)
+
+
 def cuts_once_inside(text: str) -> bool:
     """Whether the method of a text form cuts inside the decoder once, at a layer that it names."""
     name, _, fields = text.partition(":")
-    return name != RANDOM_INSIDE and fields.startswith("layer=") and issubclass(_kind(name), LayerMethod)
+    return name != RANDOM_INSIDE and fields.startswith("layer=") and is_inside(text)
 
 
 def reads_text(method: TokenMethod) -> bool:

@@ -1,5 +1,9 @@
 """The table in short: a row for a method at a share of the tokens, the kinds of picture in columns, and verdicts.
 
+At equal tokens each method keeps that share. At equal FLOPs it has those of a method before the decoder that does: one
+inside it keeps fewer for the layers before its cut, and a smaller picture has as many tokens as tower and decoder
+together allow. A method in or before the tower stands there with its tokens, whose tower costs less.
+
 Positions are kept, but for a smaller picture, which has those of a smaller picture. A method is ahead of a baseline, or
 behind it, where the 95 % interval of the difference of their accuracies, over the questions of all kinds together and
 with pictures drawn anew, does not hold 0; otherwise they are level.
@@ -11,7 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.lvlm.retention.cases import BASELINES, DOWNSAMPLE, FULL, RANDOM_INSIDE, Case, cuts_once_inside
+from benchmarks.lvlm.retention.cases import (
+    BASELINES,
+    DOWNSAMPLE,
+    FULL,
+    RANDOM_INSIDE,
+    Case,
+    cuts_once_inside,
+    is_inside,
+)
 from benchmarks.lvlm.retention.intervals import difference_interval
 from benchmarks.lvlm.retention.journal import Entry
 from benchmarks.lvlm.retention.table import Row
@@ -26,7 +38,8 @@ Marks = list[list[bool]]
 class SummaryRow:
     """Costs of a prompt, `ms` beside the unpruned one in the same minutes; accuracy by kind of picture, and verdicts.
 
-    `against_random` is random choice of as many tokens at the same place: before the decoder, or before its layer.
+    `against_random` is random choice of as many tokens, or for the same FLOPs, at the same place: before the decoder,
+    or before its layer.
     """
 
     method: str
@@ -41,25 +54,36 @@ class SummaryRow:
     against_downsample: Verdict
 
 
-def summary(rows: Sequence[Row], entries: Mapping[tuple[str, str], Entry]) -> list[SummaryRow]:
-    """The rows at equal tokens; refused ones are left out."""
+def summary(
+    rows: Sequence[Row], entries: Mapping[tuple[str, str], Entry], budget: Literal["tokens", "flops"] = "tokens"
+) -> list[SummaryRow]:
+    """The rows at equal tokens, or FLOPs; refused ones are left out."""
     found = []
     for row in rows:
-        is_wanted = row.pictures == KINDS[0] and row.budget == "tokens" and not row.refused
-        if is_wanted and row.positions == ("compact" if row.method == DOWNSAMPLE else "keep"):
-            found.append(_row(row, rows, entries))
+        is_wanted = row.pictures == KINDS[0] and not row.refused and _is_at(row, budget)
+        if is_wanted and row.positions == ("compact" if _name(row.method) == DOWNSAMPLE else "keep"):
+            found.append(_row(row, rows, entries, budget))
     return sorted(found, key=lambda row: (-row.keep_ratio, -(row.main or 0) - (row.small or 0) - (row.reading or 0)))
+
+
+def _is_at(row: Row, budget: str) -> bool:
+    """Whether the row belongs to the table of that budget: one before the decoder, or in the tower, to both."""
+    return row.budget == budget or (budget == "flops" and _name(row.method) != DOWNSAMPLE and not is_inside(row.method))
+
+
+def _name(method: str) -> str:
+    return method.partition(":")[0]
 
 
 def opening(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
     """At `OPENING` of the tokens: all of them, the baselines, and the `BEST` methods that answer most beside these."""
     own = [row for row in rows if row.keep_ratio in (OPENING, 1)]
-    is_baseline = [row.method == FULL or row.method.partition(":")[0] in BASELINES for row in own]
+    is_baseline = [row.method == FULL or _name(row.method) in BASELINES for row in own]
     best = [row for row, is_known in zip(own, is_baseline, strict=True) if not is_known][:BEST]
     return [row for row, is_known in zip(own, is_baseline, strict=True) if is_known or row in best]
 
 
-def _row(row: Row, rows: Sequence[Row], entries: Mapping[tuple[str, str], Entry]) -> SummaryRow:
+def _row(row: Row, rows: Sequence[Row], entries: Mapping[tuple[str, str], Entry], budget: str) -> SummaryRow:
     same = {
         one.pictures: one.accuracy
         for one in rows
@@ -77,7 +101,7 @@ def _row(row: Row, rows: Sequence[Row], entries: Mapping[tuple[str, str], Entry]
         small=same.get("small"),
         reading=same.get("reading"),
         against_random=_verdict(own, row, _random_of(row.method), entries),
-        against_downsample=_verdict(own, row, DOWNSAMPLE, entries),
+        against_downsample=_verdict(own, row, _downsample_of(row, rows, budget), entries),
     )
 
 
@@ -86,10 +110,16 @@ def _random_of(method: str) -> str:
     return f"{RANDOM_INSIDE}:{method.partition(':')[2]}" if cuts_once_inside(method) else "random"
 
 
+def _downsample_of(row: Row, rows: Sequence[Row], budget: str) -> str:
+    """The smaller picture of as many tokens, or of the same FLOPs."""
+    same = [one.method for one in rows if one.budget == budget and one.keep_ratio == row.keep_ratio]
+    return next((method for method in same if _name(method) == DOWNSAMPLE), DOWNSAMPLE)
+
+
 def _verdict(own: Marks, row: Row, baseline: str, entries: Mapping[tuple[str, str], Entry]) -> Verdict:
     if row.method in (FULL, baseline):
         return ""
-    other = _marks(baseline, row.keep_ratio, "compact" if baseline == DOWNSAMPLE else "keep", entries)
+    other = _marks(baseline, row.keep_ratio, "compact" if _name(baseline) == DOWNSAMPLE else "keep", entries)
     if not other or len(other) != len(own):
         return ""
     low, high = difference_interval(own, other)
