@@ -31,7 +31,7 @@ KNOWN_NAME, RATE = "xlm-roberta-large", 0.3
 def save_reranker(folder: Path, model: Path = MODEL) -> Path:
     """The encoder of `model` and its ranking head, in `folder`."""
     with quiet():
-        _loaded(model).ranker.save_pretrained(folder)
+        _loaded(model).ranker.save_pretrained(folder)  # type: ignore[operator]
     _copy_tokenizer(model, folder)
     return folder
 
@@ -40,8 +40,9 @@ def save_token_classifier(folder: Path, model: Path = MODEL) -> Path:
     """The encoder of `model`, a BERT, and its token head, in a folder within `folder` whose name LLMLingua-2 takes."""
     loaded = _loaded(model)
     encoder = loaded.ranker.get_submodule(loaded.encoder)
+    said: dict[str, object] = encoder.config.to_dict()  # type: ignore[operator, union-attr]
     labels = {"id2label": {0: "drop", 1: "keep"}, "label2id": {"drop": 0, "keep": 1}}
-    classifier = BertForTokenClassification(BertConfig(**{**encoder.config.to_dict(), **labels}))
+    classifier = BertForTokenClassification(BertConfig(**{**said, **labels}))
     weights = {name: value for name, value in encoder.state_dict().items() if not name.startswith("pooler.")}
     classifier.bert.load_state_dict(weights)
     classifier.classifier.load_state_dict(loaded.head.state_dict())

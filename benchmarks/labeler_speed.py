@@ -78,7 +78,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     examples = first_of_each(read_training_examples(given.examples), given.per_source)
-    questions = cut_questions(examples, counter_from(MODEL))
+    questions = cut_questions(examples, counter_from(str(MODEL)))
     with TemporaryDirectory() as folder:
         timed = in_turn(paths(Path(folder)), questions)
     table = rows(timed, questions)
