@@ -40,7 +40,7 @@ from contextpruner.training.examples.example import TrainingExample, read_traini
 LABELERS, TOGETHER, CLIENTS = ("multilingual", "bm25"), (32, 1), (1, 8, 64)
 # a passage has at most so many characters
 DOCUMENTS, CHARACTERS = 5, 3000
-SECONDS, CHECKED = 20.0, 8
+SECONDS, CHECKED = 15.0, 8
 # seconds for a model to load, at most
 STARTING = 600
 
