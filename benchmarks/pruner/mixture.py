@@ -3,10 +3,11 @@
     SETS=xquad,selqa,hotpotqa/distractor,qa/en/nq_oracle,qa/en/tydi,qa/en/afriqa,qa/fi,qa/zh/drcd,qa/fa,qa/he
     python -m benchmarks.pruner.mixture FOLDER/examples/validation.jsonl --sources $SETS
 
-A logistic regression of gold on both logits and a constant, over the units of the first `--per-source` questions of
-each source; every source counts the same. Recorded are the weights, those of either half of the sources, and the mean
-over sources of the recall at 70 % of the characters removed: of the model alone, mixed by these weights, and of the
-lexical labeler. A row of half of the sources has the recall on the other half.
+A logistic regression of gold on the model's logit, its distance to the question's largest one, the lexical logit and a
+constant, over the units of the first `--per-source` questions of each source; every source counts the same. Recorded
+are the weights, those of either half of the sources, and the mean over sources of the recall at 70 % of the characters
+removed: of the model alone, with words by weights of their own, mixed by these weights, and of the lexical labeler. A
+row of half of the sources has the recall on the other half.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from benchmarks.harness import record
 from benchmarks.pruner.quality import PER_SOURCE, first_of_each
 from contextpruner.decisions.token_counter import estimate_tokens
 from contextpruner.labeler import build_labeler
-from contextpruner.labelers.multilingual import MODEL, logits
+from contextpruner.labelers.multilingual import MODEL, mixture_inputs
 from contextpruner.training.evaluation.curves import JudgedUnits, recall_curve
 from contextpruner.training.evaluation.questions import Question, cut_questions
 from contextpruner.training.evaluation.report import REMOVED
@@ -32,7 +33,7 @@ from contextpruner.training.examples.example import read_training_examples
 
 @dataclass(frozen=True)
 class Judged:
-    """A question's units: logits of the model and of the lexical labeler and a constant, float64 [n, 3]."""
+    """A question's units, and what the weights are put on: `mixture_inputs`, float64 [n, 4]."""
 
     question: Question
     inputs: np.ndarray
@@ -46,9 +47,11 @@ class Row:
     sources: int
     questions: int
     model_weight: float
+    distance_weight: float
     lexical_weight: float
     constant: float
     recall_of_model: float
+    recall_without_distance: float
     recall_mixed: float
     recall_lexical: float
 
@@ -66,8 +69,7 @@ def main() -> None:
     labelers = [build_labeler(text) for text in (f"provence:model={MODEL},precision=int8", "bm25")]
     for question in cut_questions(first_of_each(chosen, options.per_source), estimate_tokens):
         said = [one.score(question.example.question, question.documents).probabilities for one in labelers]
-        columns = [logits(np.concatenate(own)) for own in said]
-        inputs = np.stack([*columns, np.ones(len(columns[0]))], 1)
+        inputs = mixture_inputs(*map(np.concatenate, said))
         sets.setdefault(question.example.source, []).append(Judged(question, inputs))
     every = [*sets.values()]
     rows = [
@@ -82,21 +84,20 @@ def main() -> None:
 
 def row(name: str, fit: Sequence[Sequence[Judged]], judged: Sequence[Sequence[Judged]]) -> Row:
     """The weights of the sets `fit`, and what they come to on the sets `judged`."""
-    weights = fitted(fit)
-    alone, mixed, lexical = (
-        float(np.mean([recall(own, np.array(one)) for own in judged])) for one in ((1, 0, 0), weights, (0, 1, 0))
-    )
-    model, words, constant = weights.tolist()
-    return Row(name, len(fit), sum(map(len, fit)), model, words, constant, alone, mixed, lexical)
+    weights, without = fitted(fit), fitted(fit, distance=False)
+    every = (np.array([1.0, 0, 0, 0]), without, weights, np.array([0, 0, 1.0, 0]))
+    recalls = [float(np.mean([recall(own, one) for own in judged])) for one in every]
+    return Row(name, len(fit), sum(map(len, fit)), *weights.tolist(), *recalls)
 
 
-def fitted(sets: Sequence[Sequence[Judged]]) -> np.ndarray:
-    """The three weights of least cross-entropy, each of `sets` counted the same."""
+def fitted(sets: Sequence[Sequence[Judged]], *, distance: bool = True) -> np.ndarray:
+    """The four weights of least cross-entropy, each of `sets` counted the same; without `distance` its weight is 0."""
     inputs = torch.from_numpy(np.concatenate([one.inputs for own in sets for one in own]))
     gold = torch.from_numpy(np.concatenate([one.question.gold for own in sets for one in own]).astype(float))
     counts = [sum(len(one.inputs) for one in own) for own in sets]
     share = torch.from_numpy(np.concatenate([np.full(count, 1 / count / len(sets)) for count in counts]))
-    weights = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
+    inputs[:, 1] *= distance
+    weights = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200)
 
     def loss() -> torch.Tensor:

@@ -1,11 +1,14 @@
 """The packaged pruner: six layers of multilingual-e5-small that label tokens and rank, as `provence` does, and words.
 
-    logit P = 1.21 logit P(provence) + 0.23 logit P(bm25) + 0.30    where question and texts are in the model's scripts
-    P = P(otherwise) ** (ln t / ln s)                               else, for s to fall on t
-    score                                                           that of `provence`, or of `otherwise`
+    l = logit P(provence), m = the largest l of all units of all documents that are asked about together
+    logit P = WEIGHTS . (l, l - m, logit P(bm25), 1)        where question and texts are in the model's scripts
+    P = P(otherwise) ** (ln t / ln s)                       else, for s to fall on t
+    score                                                   that of `provence`, or of `otherwise`
 
-The three numbers are a logistic regression on the gold units of 2,000 questions of 21 validation sets: a small encoder
-misses rare words that it need only have compared, and the lexical labeler misses whatever is said in other words. t is
+The weights are a logistic regression on the gold units of 2,000 questions of 21 validation sets. A small encoder misses
+rare words that it need only have compared, and the lexical labeler misses whatever is said in other words; and of two
+units that look as good, the one beside a better one answers less often, so that one threshold serves easy and hard
+questions. So what is said of a unit hangs on the documents it is asked about with. t is
 the packaged calibration's threshold for a recall of 95 % and s that of `otherwise`, so that one threshold means about
 the same for both, and the order of units is that of `otherwise`. A text is beyond the model where at most half of the
 letters of the question, or of all documents, are of `SCRIPTS`, those of the languages that it was trained in (the model
@@ -13,7 +16,7 @@ card lists them); the result says so. Languages that share a script with them ar
 
 Higher = the unit is more likely needed for the question: about the probability of that, as far as questions are like
 those of the training. A calibration's promise does not hold where `otherwise` answers. `precision` is by default int8
-on a CPU and bfloat16 on a GPU.
+on a CPU (float32 where torch has no oneDNN) and bfloat16 on a GPU.
 """
 
 from __future__ import annotations
@@ -43,10 +46,12 @@ SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "DEVANAGARI", "BENG
            "COMBINING", "FULLWIDTH", "HALFWIDTH")  # fmt: skip
 
 
-# weights of the model's logit and the lexical one, and a constant; how near to 0 and 1 a probability counts
-MODEL_WEIGHT, LEXICAL_WEIGHT, CONSTANT, EDGE = 1.21, 0.23, 0.30, 1e-3
+# of the model's logit, of its distance to the best one's, of the lexical one, and a constant
+WEIGHTS = (0.83, 0.88, 0.14, 0.83)
+# how near to 0 and 1 a probability counts
+EDGE = 1e-3
 # that of the packaged calibration for a recall of 95 %
-THRESHOLD = 0.0314
+THRESHOLD = 0.046
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Multilingual(Labeler):
     """The packaged model, small enough for a CPU, in 25 languages; in others the labeler `otherwise`."""
 
     ranks_documents: ClassVar[bool] = True
-    # what a text is beyond is asked of all documents together
+    # the best unit of all documents counts for each, and what a text is beyond is asked of all together
     depends_on_batch: ClassVar[bool] = True
 
     otherwise: str = "bm25"
@@ -86,7 +91,7 @@ class Multilingual(Labeler):
         reason = reason or _beyond("the documents are", ("".join(document.texts) for document in documents))
         if not reason:
             read, words = self._labeler.label(question, documents), self._lexical.label(question, documents)
-            return Labels(tuple(map(mixed, read.probabilities, words.probabilities)), read.scores)
+            return Labels(mixed(read.probabilities, words.probabilities), read.scores)
         said = self._otherwise.label(question, documents)
         power = self._power
         raised = tuple((values**power).astype("float32") for values in said.probabilities)
@@ -112,14 +117,23 @@ class Multilingual(Labeler):
         precision = self.precision
         if precision == "own":
             is_gpu = torch.cuda.is_available() if self.device is None else self.device.startswith("cuda")
-            precision = "bfloat16" if is_gpu else "int8"
+            on_cpu: Precision = "int8" if torch.backends.mkldnn.is_available() else "float32"
+            precision = "bfloat16" if is_gpu else on_cpu
         return _packaged(self.overlap, self.batch_size, precision, self.device)
 
 
-def mixed(read: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Probabilities float32 [n] of a document's units out of the model's and the lexical labeler's, [n] each."""
-    both = MODEL_WEIGHT * logits(read) + LEXICAL_WEIGHT * logits(words) + CONSTANT
-    return (1 / (1 + np.exp(-both))).astype(np.float32)
+def mixed(read: Sequence[np.ndarray], words: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Probabilities of the units of each document, float32 [n], out of the model's and the lexical labeler's."""
+    both = mixture_inputs(np.concatenate([*read, []]), np.concatenate([*words, []])) @ np.array(WEIGHTS)
+    probabilities = (1 / (1 + np.exp(-both))).astype(np.float32)
+    ends = np.cumsum([len(own) for own in read], dtype=np.int64)
+    return tuple(probabilities[end - len(own) : end] for own, end in zip(read, ends, strict=True))
+
+
+def mixture_inputs(read: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """What `WEIGHTS` are put on, float64 [n, 4], of the probabilities [n] of all units of a question's documents."""
+    own = logits(read)
+    return np.stack([own, own - own.max(initial=-np.inf), logits(words), np.ones(len(own))], 1)
 
 
 def logits(probabilities: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from benchmarks.lvlm.retention.subject import GRID, Picture, Subject
 from benchmarks.lvlm.scene import PATCH
 from benchmarks.lvlm.vocabulary import ASSISTANT, END, IDS, IMAGE, PAD, USER, ids_of
 from tokenpruner import TokenMethod, prepare, prune
+from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.methods.downsample import Downsample
 from tokenpruner.methods.stride import Stride
 
@@ -73,8 +74,9 @@ def _packed(subject: Subject, method: TokenMethod | None, picture: Picture) -> l
 
 def _generated(subject: Subject, method: TokenMethod, picture: Picture) -> list[bool]:
     questions, (needs, _) = picture.questions, method.tower_needs()
-    model = subject.whole if needs else subject.given
-    pixels = picture.pixels if needs else subject.hidden(picture.pixels)
+    in_tower = bool(needs) or (isinstance(method, MethodChain) and method.tower is not None)
+    model = subject.whole if in_tower else subject.given
+    pixels = picture.pixels if in_tower else subject.hidden(picture.pixels)
     inputs = _rows([prompt(picture.pixels, one.text)["input_ids"][0] for one in questions])
     inputs["pixel_values"] = pixels.expand(len(questions), *pixels.shape[1:])
     longest = max(len(_told(one)) for one in questions)
