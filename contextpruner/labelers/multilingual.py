@@ -7,11 +7,11 @@
     score                                                   that of `provence`, or of `otherwise`
 
 Both are logistic regressions on validation sets: WEIGHTS of the gold units of 2,100 questions of 23 sources, ANSWERS
-of whether a question's documents answer it at all. A small encoder misses rare words that it need only have compared, and the
-lexical labeler misses whatever is said in other words. Of two units that look as good, the one beside a better one
-answers less often, so that one threshold serves easy and hard questions. No unit is needed more likely than that the
-documents answer, and the others keep their distances. So what is said of a unit hangs on the documents it is asked
-about with.
+of whether a question's documents answer it at all. A small encoder misses rare words that it need only have compared,
+and the lexical labeler misses whatever is said in other words. Of two units that look as good, the one beside a
+better one answers less often, so that one threshold serves easy and hard questions. No unit is needed more likely
+than that the documents answer, and the others keep their distances. So what is said of a unit hangs on the documents
+it is asked about with.
 
 t is the packaged calibration's threshold for a recall of 95 % and s that of `otherwise`, so that one threshold means
 about the same for both, and the order of units is that of `otherwise`. A text is beyond the model where at most half of
