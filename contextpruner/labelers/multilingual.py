@@ -58,7 +58,7 @@ ANSWERS = (0.74, -0.54)
 # how near to 0 and 1 a probability counts
 EDGE = 1e-3
 # that of the packaged calibration for a recall of 95 %
-THRESHOLD = 0.046
+THRESHOLD = 0.0391
 
 
 @dataclass(frozen=True)
