@@ -143,8 +143,9 @@ class ContextPruner:
         """As `prune` for each of `questions`, about the same `documents` or, where these are lists, each about its own.
 
         Questions are labelled together, under one `policy` or each under its own, and what is known of a document
-        whatever is asked is found once. The results are those of `prune`: the same bits for labelers without a model,
-        up to float32 rounding otherwise. Raises ValueError as `prune` does, naming the question.
+        whatever is asked is found once. The results are those of `prune`: the same bits, but up to float32 rounding
+        where a model embeds the documents of all questions together. Raises ValueError as `prune` does, naming the
+        question.
         """
         asked = [_question(question, f"question {index}") for index, question in enumerate(listed(questions))]
         rules = self._rules(policy, given, len(asked))

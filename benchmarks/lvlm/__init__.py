@@ -9,7 +9,7 @@
     python -m benchmarks.lvlm.accuracy benchmarks/lvlm/default.yaml              held-out questions, and blind
     python -m benchmarks.lvlm.export benchmarks/lvlm/default.yaml                what was trained: benchmarks/lvlm/model
     python -m benchmarks.lvlm.retention                                          every method: `make lvlm-bench`
-    python -m benchmarks.lvlm.flows                                              a schedule for each input, or one for all
+    python -m benchmarks.lvlm.flows                                              a schedule for each input
 
 Everything is drawn by seeds: the same recipe gives the same pictures. `pictures` holds the sprites of the held-out
 splits, from which theirs are composed without any package.

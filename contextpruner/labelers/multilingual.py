@@ -1,19 +1,27 @@
 """The packaged pruner: six layers of multilingual-e5-small that label tokens and rank, as `provence` does, and words.
 
-    logit P = 1.21 logit P(provence) + 0.23 logit P(bm25) + 0.30    where question and texts are in the model's scripts
-    P = P(otherwise) ** (ln t / ln s)                               else, for s to fall on t
-    score                                                           that of `provence`, or of `otherwise`
+    l, r = logits of P(provence) and of its score, m and R = the largest l and r of all documents asked about together
+    z = WEIGHTS . (l, l - m, logit P(bm25), 1), Z = the largest z of all documents
+    logit P = z - max(0, Z - ANSWERS . (R, 1))              where question and texts are in the model's scripts
+    P = P(otherwise) ** (ln t / ln s)                       else, for s to fall on t
+    score                                                   that of `provence`, or of `otherwise`
 
-The three numbers are a logistic regression on the gold units of 2,000 questions of 21 validation sets: a small encoder
-misses rare words that it need only have compared, and the lexical labeler misses whatever is said in other words. t is
-the packaged calibration's threshold for a recall of 95 % and s that of `otherwise`, so that one threshold means about
-the same for both, and the order of units is that of `otherwise`. A text is beyond the model where at most half of the
-letters of the question, or of all documents, are of `SCRIPTS`, those of the languages that it was trained in (the model
-card lists them); the result says so. Languages that share a script with them are read, too, though none was measured.
+Both are logistic regressions on validation sets: WEIGHTS of the gold units of 2,100 questions of 23 sources, ANSWERS
+of whether a question's documents answer it at all. A small encoder misses rare words that it need only have compared,
+and the lexical labeler misses whatever is said in other words. Of two units that look as good, the one beside a
+better one answers less often, so that one threshold serves easy and hard questions. No unit is needed more likely
+than that the documents answer, and the others keep their distances. So what is said of a unit hangs on the documents
+it is asked about with.
+
+t is the packaged calibration's threshold for a recall of 95 % and s that of `otherwise`, so that one threshold means
+about the same for both, and the order of units is that of `otherwise`. A text is beyond the model where at most half of
+the letters of the question, or of all documents, are of `SCRIPTS`, those of the languages that it was trained in (the
+model card lists them); the result says so. Languages that share a script with them are read, too, though none was
+measured.
 
 Higher = the unit is more likely needed for the question: about the probability of that, as far as questions are like
 those of the training. A calibration's promise does not hold where `otherwise` answers. `precision` is by default int8
-on a CPU and bfloat16 on a GPU.
+on a CPU (float32 where torch has no oneDNN) and bfloat16 on a GPU.
 """
 
 from __future__ import annotations
@@ -43,10 +51,14 @@ SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "DEVANAGARI", "BENG
            "COMBINING", "FULLWIDTH", "HALFWIDTH")  # fmt: skip
 
 
-# weights of the model's logit and the lexical one, and a constant; how near to 0 and 1 a probability counts
-MODEL_WEIGHT, LEXICAL_WEIGHT, CONSTANT, EDGE = 1.21, 0.23, 0.30, 1e-3
+# of the model's logit, of its distance to the best one's, of the lexical one, and a constant
+WEIGHTS = (0.81, 0.80, 0.09, 0.72)
+# of the best document's score, and a constant: whether the documents answer
+ANSWERS = (0.74, -0.54)
+# how near to 0 and 1 a probability counts
+EDGE = 1e-3
 # that of the packaged calibration for a recall of 95 %
-THRESHOLD = 0.0314
+THRESHOLD = 0.0391
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class Multilingual(Labeler):
     """The packaged model, small enough for a CPU, in 25 languages; in others the labeler `otherwise`."""
 
     ranks_documents: ClassVar[bool] = True
-    # what a text is beyond is asked of all documents together
+    # the best unit of all documents counts for each, and what a text is beyond is asked of all together
     depends_on_batch: ClassVar[bool] = True
 
     otherwise: str = "bm25"
@@ -86,7 +98,7 @@ class Multilingual(Labeler):
         reason = reason or _beyond("the documents are", ("".join(document.texts) for document in documents))
         if not reason:
             read, words = self._labeler.label(question, documents), self._lexical.label(question, documents)
-            return Labels(tuple(map(mixed, read.probabilities, words.probabilities)), read.scores)
+            return Labels(mixed(read, words.probabilities), read.scores)
         said = self._otherwise.label(question, documents)
         power = self._power
         raised = tuple((values**power).astype("float32") for values in said.probabilities)
@@ -112,14 +124,34 @@ class Multilingual(Labeler):
         precision = self.precision
         if precision == "own":
             is_gpu = torch.cuda.is_available() if self.device is None else self.device.startswith("cuda")
-            precision = "bfloat16" if is_gpu else "int8"
+            on_cpu: Precision = "int8" if torch.backends.mkldnn.is_available() else "float32"
+            precision = "bfloat16" if is_gpu else on_cpu
         return _packaged(self.overlap, self.batch_size, precision, self.device)
 
 
-def mixed(read: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Probabilities float32 [n] of a document's units out of the model's and the lexical labeler's, [n] each."""
-    both = MODEL_WEIGHT * logits(read) + LEXICAL_WEIGHT * logits(words) + CONSTANT
-    return (1 / (1 + np.exp(-both))).astype(np.float32)
+def mixed(read: Labels, words: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Probabilities of the units of each document, float32 [n], out of the model's labels and the lexical ones."""
+    inputs = mixture_inputs(np.concatenate([*read.probabilities, []]), np.concatenate([*words, []]))
+    own, most = inputs @ np.array(WEIGHTS), answer_inputs(read.scores) @ np.array(ANSWERS)
+    probabilities = (1 / (1 + np.exp(-limited(own, most)))).astype(np.float32)
+    ends = np.cumsum([len(own) for own in words], dtype=np.int64)
+    return tuple(probabilities[end - len(own) : end] for own, end in zip(words, ends, strict=True))
+
+
+def limited(values: np.ndarray, most: float) -> np.ndarray:
+    """Logits [n] of a question's units, all moved by as much as the largest is above `most`."""
+    return values - max(0.0, float(values.max()) - most) if len(values) else values
+
+
+def mixture_inputs(read: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """What `WEIGHTS` are put on, float64 [n, 4], of the probabilities [n] of all units of a question's documents."""
+    own = logits(read)
+    return np.stack([own, own - own.max(initial=-np.inf), logits(words), np.ones(len(own))], 1)
+
+
+def answer_inputs(scores: np.ndarray) -> np.ndarray:
+    """What `ANSWERS` are put on, float64 [2], of the scores in [0, 1] of a question's documents."""
+    return np.array([logits(scores).max(initial=-np.inf), 1.0])
 
 
 def logits(probabilities: np.ndarray) -> np.ndarray:

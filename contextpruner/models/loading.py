@@ -1,19 +1,17 @@
 """Transformers models and tokenizers as labelers use them: safetensors, no remote code, on one device.
 
-`precision` is the arithmetic of the model: "float32", "bfloat16", "float16", or "int8", CPU only: every linear
-layer's weights in 8 bits, its input quantized as it comes (torch's dynamic form). Probabilities stay within 0.1 of
-float32: measured on MiniLM 0.08 at most and 0.02 on average, over twice as fast. A layer's input is scaled by its
-largest entry over all rows, so that rows have to run one at a time to be independent.
+`precision` is the arithmetic of the model: "float32", "bfloat16", "float16", or "int8", CPU only: the linear layers in
+8 bits, with a scale for each token of what comes in (`int8_linear`).
 """
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from contextpruner.models.int8_linear import in_int8
 from prunekernels.extras import require
 from prunekernels.io.checkpoint import Checkpoint, folder_of
 from prunekernels.io.model_loading import load_model, loading_errors, quiet
@@ -103,21 +101,10 @@ def to_device(model: torch.nn.Module, precision: Precision, device: str | None) 
     if precision == "int8":
         if where != "cpu":
             raise ValueError(f"int8 runs on the CPU: want device cpu, got {where}")
-        return _quantized(model.eval())
+        return in_int8(model.eval())
     return model.to(device=where, dtype=DTYPES[precision]).eval()
 
 
-def _quantized(model: torch.nn.Module) -> torch.nn.Module:
-    """`model`, changed in place: its linear layers in int8, the rest in float32."""
-    with warnings.catch_warnings():
-        # torch points to another package, which would be one more to install
-        warnings.simplefilter("ignore")
-        quantization = torch.ao.quantization
-        # a scale for each row of a weight: over the whole of it the error is a third more, at the same speed
-        per_row = {torch.nn.Linear: quantization.per_channel_dynamic_qconfig}
-        return quantization.quantize_dynamic(model, per_row, dtype=torch.qint8, inplace=True)
-
-
 def batch_size_for(precision: Precision, batch_size: int) -> int:
-    """`batch_size`, but 1 for int8, which scales a layer's input by all of its rows: they would hang on each other."""
+    """`batch_size`, but 1 for int8: rounding makes more of the last bits that a batch of another shape has."""
     return 1 if precision == "int8" else batch_size

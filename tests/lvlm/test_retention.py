@@ -16,7 +16,7 @@ from benchmarks.lvlm.learner import new_learner
 from benchmarks.lvlm.packing import Example, Seen, pack
 from benchmarks.lvlm.questions import Question
 from benchmarks.lvlm.retention import asking
-from benchmarks.lvlm.retention.cases import LEFT_OUT, RANDOM_INSIDE, Case, cases, equal_flops
+from benchmarks.lvlm.retention.cases import LEFT_OUT, RANDOM_INSIDE, Case, cases, equal_flops, inside_tower
 from benchmarks.lvlm.retention.costs import Costs, costs, equal_budget
 from benchmarks.lvlm.retention.intervals import interval
 from benchmarks.lvlm.retention.journal import Entry, Journal
@@ -24,7 +24,7 @@ from benchmarks.lvlm.retention.subject import Picture, Subject
 from benchmarks.lvlm.retention.table import rows
 from prunekernels import registry
 from tests.lvlm.conftest import recipe_in
-from tokenpruner.base.token_method import METHODS
+from tokenpruner.base.token_method import METHODS, method_from_text
 
 QUESTIONS = tuple(
     [
@@ -90,6 +90,17 @@ def test_packed_and_generated_say_the_same(
     assert asking.ask(subject, None, asked[0]) == [True, True]
 
 
+def test_a_chain_is_asked_as_its_methods_by_themselves(subject: Subject, asked: list[Picture]) -> None:
+    # the second of each has nothing left to do
+    pairs = {
+        'chain:methods="stride:keep_ratio=0.11"/"pyramiddrop:n_stages=2,keep_ratio=1"': "stride:keep_ratio=0.11",
+        'chain:methods="tome:keep_ratio=0.2"/"stride:keep_ratio=1"': "tome:keep_ratio=0.2",
+    }
+    for chain, alone in pairs.items():
+        marks = [[asking.ask(subject, method_from_text(text), one) for one in asked] for text in (chain, alone)]
+        assert marks[0] == marks[1]
+
+
 def test_costs_are_those_of_what_is_left(subject: Subject, asked: list[Picture]) -> None:
     full, half, smaller, inside = (
         costs(subject, case.method(), [*asked, asked[0]])
@@ -117,14 +128,19 @@ def test_a_method_inside_the_tower_costs_its_tower_once(subject: Subject, asked:
 
 
 def test_others_cost_as_much_at_equal_flops(subject: Subject, asked: list[Picture]) -> None:
-    share, n_smaller = equal_budget(subject, 0.8)
-    wanted = [case for case in equal_flops(0.8, share, n_smaller) if case.positions == "compact"][:2]
-    most, smaller, inside = (
-        costs(subject, case.method(), [*asked, asked[0]]) for case in (Case("stride", 0.8, "compact"), *wanted)
+    budgets = equal_budget(subject, 0.8, ["tome"])
+    assert inside_tower() == ["random_patches", "tome", "zero_tprune"]
+    compact = [case for case in equal_flops(0.8, budgets) if case.positions == "compact"]
+    merging = next(case for case in compact if case.text.startswith("tome"))
+    most, smaller, inside, merged = (
+        costs(subject, case.method(), [*asked, asked[0]])
+        for case in (Case("stride", 0.8, "compact"), *compact[:2], merging)
     )
+    both = most.tower_gflop + most.decoder_gflop
+    assert both > merged.tower_gflop + merged.decoder_gflop > 0.99 * both
     assert inside.decoder_gflop == pytest.approx(most.decoder_gflop, rel=0.02)
-    assert smaller.tokens == n_smaller > 128
-    assert smaller.tower_gflop + smaller.decoder_gflop <= most.tower_gflop + most.decoder_gflop
+    assert smaller.tokens == budgets.n_smaller > 128
+    assert smaller.tower_gflop + smaller.decoder_gflop <= both
 
 
 def test_every_method_is_asked_or_left_out_for_a_reason() -> None:

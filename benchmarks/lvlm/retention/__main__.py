@@ -12,7 +12,7 @@ import torch
 from benchmarks.harness import record
 from benchmarks.lvlm.assembly import assembled
 from benchmarks.lvlm.retention.asking import ask
-from benchmarks.lvlm.retention.cases import RATIOS, Case, cases, equal_flops
+from benchmarks.lvlm.retention.cases import RATIOS, Case, cases, equal_flops, inside_tower
 from benchmarks.lvlm.retention.costs import costs, equal_budget
 from benchmarks.lvlm.retention.journal import Entry, Journal
 from benchmarks.lvlm.retention.subject import Picture, Subject, pictures
@@ -36,7 +36,9 @@ def main() -> None:
     sprites = Sprites.load(options.sprites / options.split)
     asked = {kind: pictures(kind, options.split, n, sprites) for kind in KINDS}
     ratios = SMALL_RATIOS if options.small else RATIOS
-    wanted = cases(ratios) + [case for ratio in ratios for case in equal_flops(ratio, *equal_budget(subject, ratio))]
+    wanted = cases(ratios)
+    for ratio in ratios:
+        wanted += equal_flops(ratio, equal_budget(subject, ratio, inside_tower()))
     made_by = f"{Checkpoint(options.whole).identity} {options.split} {n}"
     journal = Journal(options.journal, made_by)
     journal.path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from benchmarks.lvlm.retention.subject import GRID, Picture, Subject
 from benchmarks.lvlm.scene import PATCH
 from benchmarks.lvlm.vocabulary import ASSISTANT, END, IDS, IMAGE, PAD, USER, ids_of
 from tokenpruner import Report, TokenMethod, prepare, prune
+from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.methods.downsample import Downsample
 from tokenpruner.methods.stride import Stride
 
@@ -80,9 +81,10 @@ def generated(
     `hidden` is what the tower says of the picture, where that is known and the method does not read the tower.
     """
     questions, (needs, _) = picture.questions, method.tower_needs()
-    model = subject.whole if needs else subject.given
-    hidden = subject.hidden(picture.pixels) if hidden is None and not needs else hidden
-    pixels = picture.pixels if needs or hidden is None else hidden
+    in_tower = bool(needs) or (isinstance(method, MethodChain) and method.tower is not None)
+    model = subject.whole if in_tower else subject.given
+    hidden = subject.hidden(picture.pixels) if hidden is None and not in_tower else hidden
+    pixels = picture.pixels if in_tower or hidden is None else hidden
     inputs = prompts(picture, pixels)
     longest = max(len(_told(one)) for one in questions)
     with prune(model, method) as report:

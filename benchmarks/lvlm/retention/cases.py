@@ -8,12 +8,14 @@ there looks good because the text has read the picture in the layers before.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from prunekernels import budget, registry, spec
-from tokenpruner import LayerContext, LayerMethod, Method, TokenMethod
+from tokenpruner import BlockMethod, LayerContext, LayerMethod, Method, TokenMethod
 from tokenpruner.base.layer_budget import BudgetedLayerMethod
+from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.base.schedules.one_cut import OneCut
 from tokenpruner.base.token_method import METHODS, method_from_text
 
@@ -39,6 +41,15 @@ LEFT_OUT = {
     "holitom": "is for videos",
     "vidcom2": "is for videos",
 }
+
+
+class EqualBudget(NamedTuple):
+    """What costs as much as a method before the decoder: the decoder's share of FLOPs, the tokens of a smaller picture,
+    and the fraction that methods inside the tower keep, by their text forms."""
+
+    decoder_share: float
+    n_smaller: int
+    kept_in_tower: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -104,18 +115,28 @@ def cases(ratios: tuple[float, ...] = RATIOS) -> list[Case]:
     return found
 
 
-def equal_flops(ratio: float, decoder_share: float, n_smaller: int) -> list[Case]:
+def equal_flops(ratio: float, budgets: EqualBudget) -> list[Case]:
     """Where a method before the decoder keeps `ratio` of the tokens: others at its FLOPs.
 
-    Methods inside the decoder get its `decoder_share` of the decoder's, a smaller picture of `n_smaller` tokens costs
-    tower and decoder together no more.
+    Methods inside the decoder get its share of the decoder's FLOPs, a smaller picture and methods inside the tower cost
+    no more in tower and decoder together.
     """
-    found = [Case(f"{DOWNSAMPLE}:n_keep={n_smaller}", ratio, "compact", "flops")]
+    found = [Case(f"{DOWNSAMPLE}:n_keep={budgets.n_smaller}", ratio, "compact", "flops")]
     for text in _texts():
-        if issubclass(_kind(text.partition(":")[0]), BudgetedLayerMethod):
-            told = f"{text}{',' if ':' in text else ':'}flops_ratio={decoder_share:.4f}"
-            found += [Case(told, ratio, positions, "flops") for positions in policies(text)]
+        if text in budgets.kept_in_tower:
+            fields = f"keep_ratio={budgets.kept_in_tower[text]:.4f}"
+        elif issubclass(_kind(text.partition(":")[0]), BudgetedLayerMethod):
+            fields = f"flops_ratio={budgets.decoder_share:.4f}"
+        else:
+            continue
+        told = f"{text}{',' if ':' in text else ':'}{fields}"
+        found += [Case(told, ratio, positions, "flops") for positions in policies(text)]
     return found
+
+
+def inside_tower() -> list[str]:
+    """The text forms of the methods inside the vision tower."""
+    return [text for text in _texts() if issubclass(_kind(text.partition(":")[0]), BlockMethod)]
 
 
 def _texts() -> list[str]:
@@ -132,18 +153,18 @@ def policies(text: str) -> tuple[str, ...]:
     return ("compact",) if text.partition(":")[0] == DOWNSAMPLE else POSITIONS
 
 
-def is_inside(text: str) -> bool:
-    """Whether the method of a text form cuts inside the decoder."""
-    name = text.partition(":")[0]
-    return name != FULL and issubclass(_kind(name), LayerMethod)
+def is_before(text: str) -> bool:
+    """Whether the method of a text form prunes before the decoder."""
+    return issubclass(_kind(text.partition(":")[0]), Method)
 
 
 def cuts_once_inside(text: str) -> bool:
     """Whether the method of a text form cuts inside the decoder once, at a layer that it names."""
     name, _, fields = text.partition(":")
-    return name != RANDOM_INSIDE and fields.startswith("layer=") and is_inside(text)
+    return name != RANDOM_INSIDE and fields.startswith("layer=") and issubclass(_kind(name), LayerMethod)
 
 
 def reads_text(method: TokenMethod) -> bool:
     """Whether what stays may hang on the question: then each question is a prompt of its own."""
-    return isinstance(method, LayerMethod) or (isinstance(method, Method) and "text" in method.needs)
+    is_inside = isinstance(method, LayerMethod | MethodChain)
+    return is_inside or (isinstance(method, Method) and "text" in method.needs)

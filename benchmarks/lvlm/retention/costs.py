@@ -10,13 +10,16 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from benchmarks.lvlm.retention.asking import hooked, prompt, sized
+from benchmarks.lvlm.retention.cases import EqualBudget
 from benchmarks.lvlm.retention.subject import GRID, Picture, Subject
 from benchmarks.lvlm.scene import PATCH
 from prunekernels import budget
 from tokenpruner import BlockMethod, Report, TokenMethod, prune
+from tokenpruner.base.token_method import method_from_text
 from tokenpruner.models import vision_towers
 from tokenpruner.report.flops import layer_cost, tower_flops
 
@@ -83,20 +86,33 @@ def decoder_flops(subject: Subject, n_tokens: int) -> int:
     return sum(cost.flops(n_tokens) for layer in layers if (cost := layer_cost(layer, config)) is not None)
 
 
-def equal_budget(subject: Subject, ratio: float) -> tuple[float, int]:
-    """The decoder's share of FLOPs where `ratio` of the tokens enter it, and the tokens of an equally dear picture.
+def equal_budget(subject: Subject, ratio: float, inside_tower: Sequence[str]) -> EqualBudget:
+    """The budget where `ratio` of the tokens enter the decoder.
 
-    That is the largest smaller picture for which tower and decoder together cost no more.
+    A smaller picture, and a fraction that leaves the tower, are the largest for which tower and decoder together cost
+    no more.
     """
     blocks = vision_towers.find(subject.whole.model.vision_tower).blocks
+    whole = GRID[0] * GRID[1]
 
     def decoder(n_tokens: int) -> int:
         return decoder_flops(subject, n_tokens + N_TEXT)
 
-    def tower(n_tokens: int) -> int:
-        return tower_flops(blocks, [n_tokens + 1] * len(blocks))
+    def both(lengths: Sequence[int], n_left: int) -> int:
+        return tower_flops(blocks, [n + 1 for n in lengths]) + decoder(n_left)
 
-    whole, left = GRID[0] * GRID[1], decoder(budget.n_keep(GRID[0] * GRID[1], ratio))
-    smaller = (side * side for side in range(GRID[0], 0, -1))
-    fits = next(n for n in smaller if tower(n) + decoder(n) <= tower(whole) + left)
-    return left / decoder(whole), fits
+    def merged(text: str, n_left: int) -> int:
+        method = method_from_text(f"{text}:keep_ratio={n_left / whole}")
+        if not isinstance(method, BlockMethod):
+            raise ValueError(f"want a method inside the tower, got {text}")
+        # behind the last blocks nothing may go
+        gone = [*method.removals(whole, len(blocks)), *[0] * len(blocks)][: len(blocks)]
+        lengths = [whole, *(whole - np.cumsum(gone)).tolist()]
+        return both(lengths[:-1], lengths[-1])
+
+    left = decoder(budget.n_keep(whole, ratio))
+    most = both([whole] * len(blocks), budget.n_keep(whole, ratio))
+    sides = range(GRID[0], 0, -1)
+    smaller = next(side**2 for side in sides if both([side**2] * len(blocks), side**2) <= most)
+    kept = {text: next(n for n in range(whole, 0, -1) if merged(text, n) <= most) / whole for text in inside_tower}
+    return EqualBudget(left / decoder(whole), smaller, kept)

@@ -1,8 +1,8 @@
 """The table in short: a row for a method at a share of the tokens, the kinds of picture in columns, and verdicts.
 
 At equal tokens each method keeps that share. At equal FLOPs it has those of a method before the decoder that does: one
-inside it keeps fewer for the layers before its cut, and a smaller picture has as many tokens as tower and decoder
-together allow. A method in or before the tower stands there with its tokens, whose tower costs less.
+inside it keeps fewer for the layers before its cut, and a smaller picture, or what a method inside the tower leaves of
+it, has as many tokens as tower and decoder together allow.
 
 Positions are kept, but for a smaller picture, which has those of a smaller picture. A method is ahead of a baseline, or
 behind it, where the 95 % interval of the difference of their accuracies, over the questions of all kinds together and
@@ -22,7 +22,7 @@ from benchmarks.lvlm.retention.cases import (
     RANDOM_INSIDE,
     Case,
     cuts_once_inside,
-    is_inside,
+    is_before,
 )
 from benchmarks.lvlm.retention.intervals import difference_interval
 from benchmarks.lvlm.retention.journal import Entry
@@ -67,8 +67,8 @@ def summary(
 
 
 def _is_at(row: Row, budget: str) -> bool:
-    """Whether the row belongs to the table of that budget: one before the decoder, or in the tower, to both."""
-    return row.budget == budget or (budget == "flops" and _name(row.method) != DOWNSAMPLE and not is_inside(row.method))
+    """Whether the row belongs to the table of that budget: one before the decoder, or of all tokens, to both."""
+    return row.budget == budget or (budget == "flops" and (row.method == FULL or is_before(row.method)))
 
 
 def _name(method: str) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from contextpruner import Calibration, ContextPruner, Document, SplitDocument, split
+from contextpruner.labeler import Labels
 from contextpruner.labelers.bm25 import Bm25
-from contextpruner.labelers.multilingual import MODEL, Multilingual, mixed
+from contextpruner.labelers.multilingual import ANSWERS, MODEL, WEIGHTS, Multilingual, mixed
 from contextpruner.labelers.provence import Provence
 
 # a question and three sentences, of which the second answers in other words
@@ -42,22 +43,46 @@ def test_it_mixes_what_provence_says_of_the_packaged_model_with_words() -> None:
     own = Multilingual(precision="float32").score(question, documents)
     same = Provence(str(MODEL)).score(question, documents)
     words = Bm25().score(question, documents)
-    np.testing.assert_array_equal(own.probabilities[0], mixed(same.probabilities[0], words.probabilities[0]))
+    np.testing.assert_array_equal(own.probabilities[0], mixed(same, words.probabilities)[0])
     np.testing.assert_array_equal(own.scores, same.scores)
     assert own.probabilities[1].shape == (0,)
     # 8 bits are near
     rough = Multilingual(precision="int8").score(question, documents)
-    assert 0 < np.abs(rough.probabilities[0] - own.probabilities[0]).max() < 0.1
+    assert 0 < np.abs(rough.probabilities[0] - own.probabilities[0]).max() < 0.02
 
 
 def test_the_mixture_by_hand() -> None:
-    read, words = np.array([0.5, 0.9, 0.2, 1.0, 0.0], np.float32), np.array([0.5, 0.1, 0.8, 1.0, 0.0], np.float32)
-    logits = [0.30, 1.21 * math.log(9) - 0.23 * math.log(9) + 0.30, (0.23 - 1.21) * math.log(4) + 0.30]
-    # what is certain counts as one of a thousand less
-    logits += [sign * (1.21 + 0.23) * math.log(999) + 0.30 for sign in (1, -1)]
-    found = mixed(read, words)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, [1 / (1 + math.exp(-one)) for one in logits], rtol=1e-5)
+    read = [np.array([0.5, 0.9], np.float32), np.zeros(0, np.float32), np.array([0.2, 1.0, 0.0], np.float32)]
+    words = [np.array([0.5, 0.1], np.float32), np.zeros(0, np.float32), np.array([0.8, 1.0, 0.0], np.float32)]
+    of_model, of_distance, of_words, constant = WEIGHTS
+    # what is certain counts as one of a thousand less, and the best unit of all documents is the one of the third
+    best = math.log(999)
+    pairs = [(0, 0), (math.log(9), -math.log(9)), (-math.log(4), math.log(4)), (best, best), (-best, -best)]
+    logits = [of_model * own + of_distance * (own - best) + of_words * word + constant for own, word in pairs]
+    # no unit is likelier than that the documents answer, of which the best one's score tells
+    for score, told in ((1.0, best), (0.2, -math.log(4))):
+        moved = max(logits) - (ANSWERS[0] * told + ANSWERS[1])
+        assert moved > 0
+        found = mixed(Labels(tuple(read), np.array([0.1, 0.1, score], np.float32)), words)
+        assert [one.shape for one in found] == [(2,), (0,), (3,)]
+        assert {one.dtype for one in found} == {np.dtype(np.float32)}
+        wanted = [1 / (1 + math.exp(moved - one)) for one in logits]
+        np.testing.assert_allclose(np.concatenate(found), wanted, rtol=1e-4)
+    # a unit that is less likely stays as it is
+    half = np.array([0.5], np.float32)
+    found = mixed(Labels((half,), np.ones(1, np.float32)), [half])
+    np.testing.assert_allclose(found[0], 1 / (1 + math.exp(-constant)), rtol=1e-5)
+    assert mixed(Labels((), np.zeros(0, np.float32)), []) == ()
+    nothing = np.zeros(0, np.float32)
+    assert [one.shape for one in mixed(Labels((nothing,), np.ones(1, np.float32)), [nothing])] == [(0,)]
+
+
+def test_a_unit_counts_for_less_beside_a_better_one() -> None:
+    question, text = ASKED["en"]
+    better = "The dome was designed by Filippo Brunelleschi."
+    alone, beside = (ContextPruner().prune(question, texts).documents[0] for texts in ([text], [text, better]))
+    for one, other in zip(alone.seen, beside.seen, strict=True):
+        assert other.probability <= one.probability
 
 
 def test_a_language_beyond_the_model_goes_to_the_lexical_labeler_and_the_result_says_so() -> None:
