@@ -155,13 +155,14 @@ class FlowEngine(InsideDecoderEngine):
     def _run(self, number: int, forward: Forward, given: dict[str, object]) -> object:
         """What a layer puts out that rows skip."""
         current = self.local.current
-        assert current is not None  # noqa: S101 - `_is_skipped` has looked
-        rows, cost, hidden = self._computing(current, number), self.costs.layers[number], next(iter(given.values()))
+        if current is None:
+            return forward(**given)
+        rows, cost = self._computing(current, number), self.costs.layers[number]
+        output = run_rows(self.layers.modules[number], forward, given, rows, self.layers.slots[number])
         others = [row for row in range(len(current.schedules)) if row not in rows]
-        assert isinstance(hidden, torch.Tensor)  # noqa: S101 - the hooks before it have looked
-        one = None if cost is None else cost.flops(hidden.shape[1], current.pasts[number].physical)
+        one = None if cost is None else cost.flops(output.shape[1], current.pasts[number].physical)
         current.skipped_layers[number] = others, None if one is None else one * len(others)
-        return run_rows(self.layers.modules[number], forward, given, rows, self.layers.slots[number])
+        return output
 
     def _after_backbone(self, module: nn.Module, args: tuple[object, ...], kwargs: Kwargs, output: object) -> None:
         current = self.local.current

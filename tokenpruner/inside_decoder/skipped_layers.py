@@ -42,8 +42,9 @@ class SomeRowsCache(StandInCache):
 def run_rows(layer: nn.Module, forward: Forward, given: Kwargs, rows: Sequence[int], slot: int) -> torch.Tensor:
     """What `layer` puts out for its arguments by name, hidden states [B, P, D] first, where only `rows` compute it."""
     name, *_ = given
-    hidden, cache = given[name], cache_of(given)
-    assert isinstance(hidden, torch.Tensor)  # noqa: S101 - the hooks before it have looked
+    # the hooks before it have looked
+    hidden: torch.Tensor = given[name]  # type: ignore[assignment]
+    cache = cache_of(given)
     if not rows:
         _hold_empty_slots(cache, slot, hidden)
         return hidden
