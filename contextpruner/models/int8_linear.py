@@ -19,6 +19,10 @@ LARGEST, LEAST = 127, 1e-12
 class Int8Linear(nn.Module):
     """What `layer` gives, float32 [..., N] of float32 [..., K], within about a hundredth."""
 
+    numbers: torch.Tensor
+    scale: torch.Tensor
+    bias: torch.Tensor
+
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         weight = layer.weight.detach().float()
