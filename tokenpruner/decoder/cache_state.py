@@ -143,10 +143,10 @@ def held_bytes(cache: Cache | None) -> tuple[int, int]:
 
 
 def _tensors(layer: object) -> Iterator[tuple[str, torch.Tensor]]:
-    """What a layer holds, by the names of its attributes; one number alone is none of it."""
+    """What a layer holds, by the names of its attributes; one number alone is none of it, nor is none at all."""
     for name, value in vars(layer).items():
         parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
-        yield from ((name, part) for part in parts if isinstance(part, torch.Tensor) and part.ndim)
+        yield from ((name, part) for part in parts if isinstance(part, torch.Tensor) and part.ndim and part.numel())
 
 
 def _pruned_layers(cache: Cache | None) -> list[LogicalLength]:

@@ -109,9 +109,13 @@ def _of_rows(given: Kwargs, rows: torch.Tensor, n_rows: int) -> Kwargs:
 
 
 def _hold_empty_slots(cache: Cache | None, slot: int, hidden: torch.Tensor) -> None:
-    """Let a cache layer that holds slots grow as those of other layers do."""
+    """Let a cache layer that holds slots grow as those of other layers do, and one that never did hold none of them."""
     layer = cache.layers[slot] if cache is not None and slot < len(cache.layers) else None
     keys = getattr(layer, "keys", None)
+    if cache is not None and layer is not None and keys is None:
+        first = cache.layers[0]
+        # cropping cuts whatever stands there, also nothing
+        layer.keys, layer.values = (x.new_empty(*x.shape[:-2], 0, x.shape[-1]) for x in (first.keys, first.values))
     if cache is None or layer is None or not isinstance(keys, torch.Tensor) or not keys.numel():
         return
     both = (x.new_zeros(*x.shape[:-2], hidden.shape[1], x.shape[-1]) for x in (keys, layer.values))
