@@ -17,15 +17,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from benchmarks.harness import record
 from benchmarks.lvlm.assembly import assembled
 from benchmarks.lvlm.retention.asking import Inputs, generated, prompts
-from benchmarks.lvlm.retention.costs import N_TEXT
-from benchmarks.lvlm.retention.intervals import difference_interval
+from benchmarks.lvlm.retention.costs import N_TEXT, layer_costs
+from benchmarks.lvlm.retention.intervals import Verdict, difference_interval, verdict
 from benchmarks.lvlm.retention.subject import GRID, Picture, Subject, pictures
 from benchmarks.lvlm.scene import KINDS
 from benchmarks.lvlm.sprites import Sprites
@@ -33,7 +32,7 @@ from demo import assets
 from tokenpruner import Report
 from tokenpruner.base.layer_flow import Flow
 from tokenpruner.methods.flows import Flows
-from tokenpruner.report.flops import LayerCost, layer_cost
+from tokenpruner.report.flops import LayerCost
 from tokenpruner.training import FlowTraining, agreements, train_router
 
 HERE = Path(__file__).parent
@@ -87,7 +86,7 @@ class Row:
     difference: float
     low: float
     high: float
-    verdict: Literal["ahead", "level", "behind"]
+    verdict: Verdict
     fixed_share: float
     flows_share: float
     schedule: str
@@ -200,7 +199,7 @@ def compared(budget: float, full: dict[str, Marks], fixed: Answers, flows: Answe
                 difference=accuracy[2] - accuracy[1],
                 low=low,
                 high=high,
-                verdict="ahead" if low > 0 else "behind" if high < 0 else "level",
+                verdict=verdict(low, high),
                 fixed_share=spent[0],
                 flows_share=spent[1],
                 schedule=fixed.schedules[kinds[0]][0],
@@ -208,12 +207,6 @@ def compared(budget: float, full: dict[str, Marks], fixed: Answers, flows: Answe
             )
         )
     return rows
-
-
-def layer_costs(subject: Subject) -> list[LayerCost]:
-    """Those of the decoder."""
-    config, layers = subject.given.config.text_config, subject.given.model.language_model.layers
-    return [cost for layer in layers if (cost := layer_cost(layer, config)) is not None]
 
 
 def _seen(subject: Subject, sprites: Path, split: str, n: int) -> Seen:

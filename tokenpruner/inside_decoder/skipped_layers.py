@@ -113,9 +113,10 @@ def _hold_empty_slots(cache: Cache | None, slot: int, hidden: torch.Tensor) -> N
     layer = cache.layers[slot] if cache is not None and slot < len(cache.layers) else None
     keys = getattr(layer, "keys", None)
     if cache is not None and layer is not None and keys is None:
-        first = cache.layers[0]
-        # cropping cuts whatever stands there, also nothing
-        layer.keys, layer.values = (x.new_empty(*x.shape[:-2], 0, x.shape[-1]) for x in (first.keys, first.values))
+        # cropping cuts whatever stands there, also nothing; a layer before may have a state and no keys
+        held = next((one for one in cache.layers if isinstance(getattr(one, "keys", None), torch.Tensor)), None)
+        if held is not None:
+            layer.keys, layer.values = (x.new_empty(*x.shape[:-2], 0, x.shape[-1]) for x in (held.keys, held.values))
     if cache is None or layer is None or not isinstance(keys, torch.Tensor) or not keys.numel():
         return
     both = (x.new_zeros(*x.shape[:-2], hidden.shape[1], x.shape[-1]) for x in (keys, layer.values))

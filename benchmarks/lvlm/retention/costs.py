@@ -21,7 +21,7 @@ from prunekernels import budget
 from tokenpruner import BlockMethod, Report, TokenMethod, prune
 from tokenpruner.base.token_method import method_from_text
 from tokenpruner.models import vision_towers
-from tokenpruner.report.flops import layer_cost, tower_flops
+from tokenpruner.report.flops import LayerCost, layer_cost, tower_flops
 
 WARM_UP, ROUNDS = 1, 9
 # tokens of a prompt beside those of the picture
@@ -80,10 +80,15 @@ def _run(subject: Subject, method: TokenMethod | None, inputs: dict[str, torch.T
     return report
 
 
+def layer_costs(subject: Subject) -> list[LayerCost]:
+    """Those of the decoder's layers."""
+    config, layers = subject.given.config.text_config, subject.given.model.language_model.layers
+    return [cost for layer in layers if (cost := layer_cost(layer, config)) is not None]
+
+
 def decoder_flops(subject: Subject, n_tokens: int) -> int:
     """Those of the decoder's layers for a prompt of `n_tokens`."""
-    config, layers = subject.whole.config.text_config, subject.whole.model.language_model.layers
-    return sum(cost.flops(n_tokens) for layer in layers if (cost := layer_cost(layer, config)) is not None)
+    return sum(cost.flops(n_tokens) for cost in layer_costs(subject))
 
 
 def equal_budget(subject: Subject, ratio: float, inside_tower: Sequence[str]) -> EqualBudget:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 ROUNDS, LEVEL = 1000, 0.95
+Verdict = Literal["ahead", "level", "behind"]
 
 
 def interval(right: Sequence[Sequence[bool]], full: Sequence[Sequence[bool]] | None = None) -> tuple[float, float]:
@@ -22,6 +24,11 @@ def difference_interval(right: Sequence[Sequence[bool]], other: Sequence[Sequenc
     """The middle 95 % of the accuracy of `right` less that of `other`: the same questions about the same pictures."""
     more = [sum(own) - sum(two) for own, two in zip(right, other, strict=True)]
     return _ratio_interval(more, [len(own) for own in right])
+
+
+def verdict(low: float, high: float) -> Verdict:
+    """What the interval of a difference says: whether it holds 0, or on which side of it it lies."""
+    return "ahead" if low > 0 else "behind" if high < 0 else "level"
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:

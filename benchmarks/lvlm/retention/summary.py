@@ -24,13 +24,12 @@ from benchmarks.lvlm.retention.cases import (
     cuts_once_inside,
     is_before,
 )
-from benchmarks.lvlm.retention.intervals import difference_interval
+from benchmarks.lvlm.retention.intervals import Verdict, difference_interval, verdict
 from benchmarks.lvlm.retention.journal import Entry
 from benchmarks.lvlm.retention.table import Row
 from benchmarks.lvlm.scene import KINDS
 
 OPENING, BEST = 0.25, 8
-Verdict = Literal["ahead", "level", "behind", ""]
 Marks = list[list[bool]]
 
 
@@ -50,8 +49,8 @@ class SummaryRow:
     main: float | None
     small: float | None
     reading: float | None
-    against_random: Verdict
-    against_downsample: Verdict
+    against_random: Verdict | Literal[""]
+    against_downsample: Verdict | Literal[""]
 
 
 def summary(
@@ -116,14 +115,13 @@ def _downsample_of(row: Row, rows: Sequence[Row], budget: str) -> str:
     return next((method for method in same if _name(method) == DOWNSAMPLE), DOWNSAMPLE)
 
 
-def _verdict(own: Marks, row: Row, baseline: str, entries: Mapping[tuple[str, str], Entry]) -> Verdict:
+def _verdict(own: Marks, row: Row, baseline: str, entries: Mapping[tuple[str, str], Entry]) -> Verdict | Literal[""]:
     if row.method in (FULL, baseline):
         return ""
     other = _marks(baseline, row.keep_ratio, "compact" if _name(baseline) == DOWNSAMPLE else "keep", entries)
     if not other or len(other) != len(own):
         return ""
-    low, high = difference_interval(own, other)
-    return "ahead" if low > 0 else "behind" if high < 0 else "level"
+    return verdict(*difference_interval(own, other))
 
 
 def _marks(text: str | None, keep_ratio: float, positions: str, entries: Mapping[tuple[str, str], Entry]) -> Marks:
