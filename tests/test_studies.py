@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from benchmarks.studies.damaged_corpus import DAMAGED, KINDS, build
 from benchmarks.studies.fashion_mnist import wrong_labels
+from benchmarks.studies.packaged_texts import CHARACTERS, brown, cut, mail
 from benchmarks.studies.study import StudyRow
 
 
@@ -62,6 +65,36 @@ def test_the_same_texts_give_the_same_corpus(tmp_path: Path) -> None:
     assert one == two
     with pytest.raises(ValueError, match="JSON lines"):
         build(tmp_path / "one" / "..", tmp_path / "three", 40, 5)
+
+
+def test_long_texts_are_cut_behind_lines_and_spaces_and_nothing_is_lost() -> None:
+    words = [f"word{n}" for n in range(900)]
+    lines = [" ".join(words[start : start + 30]) for start in range(0, 900, 30)]
+    for text in (" ".join(words), "\n".join(lines)):
+        pieces = list(cut([text]))
+        assert len(pieces) == 4
+        assert max(map(len, pieces)) <= CHARACTERS
+        assert " ".join(pieces).split() == words
+    assert {piece.split("\n")[-1] for piece in cut(["\n".join(lines)])} <= {*lines}
+    # one word of 5,000 letters has nowhere to be cut, and is not a text
+    assert list(cut(["x" * 5000, "too short"])) == []
+
+
+def test_archives_give_words_without_tags_and_bodies_by_name(tmp_path: Path) -> None:
+    def packed(name: str, files: dict[str, str]) -> Path:
+        with tarfile.open(tmp_path / name, "w:gz") as archive:
+            for path, text in files.items():
+                info = tarfile.TarInfo(path)
+                info.size = len(text.encode())
+                archive.addfile(info, io.BytesIO(text.encode()))
+        return tmp_path / name
+
+    tagged = packed(
+        "brown.tgz", {"package/cb01": "A/at b/nn", "package/ca01": "The/at 1/2/cd ,/,\n\n./.", "LICENSE": "a/b"}
+    )
+    assert list(brown(tagged)) == ["The 1/2 ,\n.", "A b"]
+    letter = json.dumps({"text": "From: me\nTo: you\n\nHello\n\nthere"})
+    assert list(mail(packed("mail.tgz", {"data/00001.ab.json": letter, "package.json": "{}"}))) == ["Hello\n\nthere"]
 
 
 def test_as_many_labels_are_wrong_as_asked() -> None:

@@ -26,7 +26,7 @@ from prunekernels.extras import require
 
 SMALL, RECORDED = Sizes(1200, 500, 150, 3), Sizes(10_000, 5_000, 2000, 5)
 SMALL_CNN, CNN = "cnn:size=16,width=8,batch_size=64", "cnn:size=32,width=32,batch_size=128"
-RATIOS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+RATIOS = (0.1, 0.3, 0.5, 0.7, 0.9)
 LABELS = {"9 % wrong labels": "n_aggre_label", "40 % wrong labels": "n_worse_label"}
 
 
@@ -83,6 +83,7 @@ def study(vectors_file: Path | None, corpora: tuple[Source, Source], sizes: Size
         tuple(Candidate(name, (rule,)) for name, rule in rules.items()),
         scorers=(*vectors, "label_error", "el2n", "grand", "aum", "dual"),
         keep_ratios=(0.3, 0.7) if is_small else RATIOS,
+        baselines=("stratified", "rs2"),
         steps=sizes.steps,
         seeds=Seeds(sizes.seeds),
         observe=Observe(epochs=12, early=2, runs=2 if is_small else 10),

@@ -33,7 +33,7 @@ from datapruner.evaluation.equal_steps import Point
 from datapruner.evaluation.paired_statistics import holm, paired_difference
 from datapruner.training.dynamic_el2n import DynamicEl2n, KeptRows
 
-SMALL, RECORDED = Sizes(400, 200, 40, 2), Sizes(100_000, 100_000, 3000, 5)
+SMALL, RECORDED = Sizes(400, 200, 40, 2), Sizes(100_000, 100_000, 1500, 5)
 BATCH, BEGIN, EVERY, EARLY = 64, 2, 2, 2
 # mean, low, high and p of a difference
 Ends = tuple[float | None, float | None, float | None, float | None]

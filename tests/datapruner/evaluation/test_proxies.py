@@ -176,6 +176,7 @@ def test_windows_of_a_stream_predict_each_token_once() -> None:
         ("mlp:width=0", "width and layers"),
         ("cnn:channels=2", "1 or 3 channels"),
         ("language_model:width=4", "width of at least 8"),
+        ("language_model:dtype=float16", "one of float32, bfloat16"),
         ("text_transformer:table=2", "table of at least 3"),
         ("linear_probe:batch_size=0", "batch_size of at least 1"),
         ("linear_probe:learning_rate=0", "learning_rate above 0"),
@@ -200,6 +201,22 @@ def test_rows_that_do_not_fit_are_refused() -> None:
     short = Rows(theirs.uids, labels=theirs.labels, classes=[0, 1], vectors={"embedding": np.ones((4, 3), np.float32)})
     with pytest.raises(ValueError, match="one length in both"):
         built("linear_probe").task(ours, short)
+
+
+def test_a_language_model_learns_as_much_with_products_in_bfloat16() -> None:
+    text, steps = PROXY_OF["language_model"]
+    found = []
+    for dtype in ("float32", "bfloat16"):
+        proxy = built(f"{text},dtype={dtype}")
+        task = proxy.task(rows(40, 1), rows(20, 2))
+        model, points = train(
+            task, task.steps(endless_epochs(np.arange(40), 0), None), Schedule(steps, 1, proxy.rate, 0)
+        )
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+        found.append(points[-1].quality)
+    # other products, and so other bits, of a model that is as good: bits per byte of about a half
+    assert found[0] != found[1]
+    assert abs(found[0] - found[1]) < 0.03
 
 
 def test_images_may_be_vectors_and_broken_ones_are_black() -> None:
