@@ -116,7 +116,8 @@ def main() -> None:
     runs = newest()
     rows = [asdict(row) for row in summary({name: run["rows"] for name, run in runs.items()})]
     (RESULTS / "study_summary.json").unlink(missing_ok=True)
-    print(append("study_summary", {**max(runs.values(), key=_date), "rows": rows}))
+    last = max(runs.values(), key=_date)
+    print(append("study_summary", {**last, "rows": rows}))
 
 
 if __name__ == "__main__":
