@@ -1,8 +1,9 @@
 """Which rows each candidate keeps at each budget, for each replicate; and the draws that it is held against.
 
-A draw spends what the selection spends: as many rows, or as many tokens. Rows come by lots, which hang on their uids
-and the seed of selection; with strata each gives its share of the whole, exactly (`budget.allocate`). Where tokens are
-spent, rows are taken as they come as long as they fit.
+A draw spends what the selection spends: as many rows, or as many tokens. A ratio is of the whole corpus, whatever steps
+stand before the one that keeps it; where these leave less than that, all of it is kept, and the draw has more.
+Rows come by lots, which hang on their uids and the seed of selection; with strata each gives its share of the whole,
+exactly (`budget.allocate`). Where tokens are spent, rows are taken as they come as long as they fit.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from datapruner.recipe.recipe import Rule
 from datapruner.recipe.steps import select_in_steps
 from datapruner.scoring.score_table import ScoreTable
 from datapruner.selection.budgets import Budget
-from datapruner.selection.select import as_selector
+from datapruner.selection.select import as_selector, select
+from datapruner.selection.selection import Selection
 from prunekernels import budget
 
 
@@ -37,13 +39,14 @@ class Kept:
 
 def keep(evaluation: Evaluation, candidate: Candidate, ratio: float | None, table: ScoreTable, seed: int) -> Kept:
     """What `candidate` keeps at `ratio`, None where its last step decides that itself; selectors draw by `seed`."""
-    last = candidate.steps[-1]
-    budgeted = Budget(token_ratio=ratio) if evaluation.budget == "tokens" and ratio is not None else ratio
-    steps = [*candidate.steps[:-1], dataclasses.replace(last, keep=budgeted)]
+    *first, last = (_seeded(step, seed) for step in candidate.steps)
     with warnings.catch_warnings():
         # that so little is kept is what is looked into
         warnings.simplefilter("ignore", UserWarning)
-        selection = select_in_steps(table, [_seeded(step, seed) for step in steps])
+        selection = select_in_steps(table, first) if first else None
+        if selection is None or selection.n_kept:
+            budgeted = _budget(evaluation, table, ratio, selection)
+            selection = select(table, last.selector, last.by, budgeted, last.per, selection)
     if not selection.n_kept:
         raise ValueError(f"{candidate.name}: want rows to train on, it keeps none")
     weights = None if selection.weights is None or not candidate.weighted else _mean_one(selection.weights)
@@ -55,11 +58,9 @@ def spent(evaluation: Evaluation, table: ScoreTable, rows: np.ndarray) -> int:
     return len(rows) if evaluation.budget == "rows" else int(table.read("rows", "tokens").to_numpy()[rows].sum())
 
 
-def amount(evaluation: Evaluation, corpora: Corpora, ratio: float) -> int:
-    """The rows or tokens that are kept at `ratio`."""
-    if evaluation.budget == "rows":
-        return budget.n_keep(len(corpora.train), ratio)
-    return math.floor(int(corpora.tokens.sum()) * ratio + 1e-9)
+def amount(evaluation: Evaluation, total: int, ratio: float) -> int:
+    """The rows or tokens that are kept at `ratio` of the `total`."""
+    return budget.n_keep(total, ratio) if evaluation.budget == "rows" else math.floor(total * ratio + 1e-9)
 
 
 def draw(evaluation: Evaluation, corpora: Corpora, total: int, seed: int, strata: Sequence[str] | None = None) -> Kept:
@@ -90,6 +91,15 @@ def _fitting(order: np.ndarray, sizes: np.ndarray, total: int) -> np.ndarray:
             more.append(row)
             left -= int(sizes[row])
     return np.concatenate([order[taken], np.array(more, np.int64)])
+
+
+def _budget(evaluation: Evaluation, table: ScoreTable, ratio: float | None, left: Selection | None) -> Budget | None:
+    """What the last step may spend of the rows that are `left`, None for all; None where its rule decides."""
+    if ratio is None:
+        return None
+    n = amount(evaluation, spent(evaluation, table, np.arange(table.n_rows)), ratio)
+    n = n if left is None else min(n, spent(evaluation, table, left.kept))
+    return Budget(rows=n) if evaluation.budget == "rows" else Budget(tokens=n)
 
 
 def _seeded(step: Rule, seed: int) -> Rule:

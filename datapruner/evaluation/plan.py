@@ -39,7 +39,7 @@ def planned(evaluation: Evaluation, corpora: Corpora, scored: Sequence[Scored], 
     found = [Planned(ALL, False, None, ALL, tuple(Way(whole) for _ in replicates))]
     ranked = [item for item in evaluation.candidates if not decides_itself(item.steps[-1])]
     for ratio in evaluation.keep_ratios if ranked else ():
-        amounts = [amount(evaluation, corpora, ratio)] * len(replicates)
+        amounts = [amount(evaluation, total(evaluation, corpora), ratio)] * len(replicates)
         found += _draws(evaluation, corpora, task, (f"{ratio:g}", ratio, amounts))
         found += [_of_candidate(evaluation, item, ratio, scored, f"{ratio:g}") for item in ranked]
     for item in evaluation.candidates:

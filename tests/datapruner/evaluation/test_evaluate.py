@@ -128,12 +128,11 @@ def test_a_rule_that_decides_itself_is_held_against_draws_of_its_size(small: Eva
         small,
         candidates=(
             Candidate("surely right", (Rule("threshold:minimum=0.3", "r"),)),
-            # of what is left
-            Candidate("then half", (Rule("threshold:minimum=0.3", "r"), Rule("top", "r"))),
+            Candidate("then the highest", (Rule("threshold:minimum=0.3", "r"), Rule("top", "r"))),
         ),
         scorers=("r=random:seed=3",),
         baselines=("rs2",),
-        keep_ratios=(0.5,),
+        keep_ratios=(0.5, 0.9),
     )
     result = evaluate(settings, tmp_path / "out")
     own = row(result, "surely right", None)
@@ -141,17 +140,20 @@ def test_a_rule_that_decides_itself_is_held_against_draws_of_its_size(small: Eva
     assert [item.rows for item in draws] == [own.rows]
     assert 0.55 < own.share < 0.85
     assert own.against[1].difference.mean == pytest.approx(own.mean - draws[0].mean)
-    # a step that asks for a ratio asks it of the rows before it
-    assert row(result, "then half", 0.5).rows == -(-own.rows // 2)
+    # a ratio is of all rows, as that of the draw is, as far as the steps before it leave so many
+    assert row(result, "then the highest", 0.5).rows == row(result, "random", 0.5).rows == 60
+    assert row(result, "then the highest", 0.9).rows == own.rows < row(result, "random", 0.9).rows == 108
 
 
 def test_tokens_are_spent_alike(small: Evaluation, tmp_path: Path) -> None:
     rows = blobs(60, 1) | {"text": ["w " * (1 + i % 7) for i in range(60)]}
     source = dataclasses.replace(source_of(rows), text="text")
     test = dataclasses.replace(source_of(blobs(30, 2) | {"text": ["v"] * 30}), text="text")
+    # the first step leaves two thirds of the tokens
+    two_steps = Candidate("two steps", (Rule("threshold:minimum=9", "length"), Rule("random")))
     settings = dataclasses.replace(
         small, source=source, test=test, budget="tokens", keep_ratios=(0.3,), baselines=("stratified", "rs2"),
-        candidates=candidates("top", by="length"), scorers=("length",), seeds=Seeds(2),
+        candidates=(*candidates("top", by="length"), two_steps), scorers=("length",), seeds=Seeds(2),
     )  # fmt: skip
     result = evaluate(settings, tmp_path / "out")
     for item in result.rows[1:]:
