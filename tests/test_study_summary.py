@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.harness import RESULTS
-from benchmarks.studies.summary import newest, summary
+from benchmarks.studies.summary import newest, opening, summary
 
 
 def row(
@@ -31,6 +32,8 @@ def test_the_best_is_by_the_difference_and_baselines_are_no_selections() -> None
     assert (few.keep_ratio, few.best, few.ahead, few.level, few.behind) == (0.1, "easy", 0, 0, 1)
     assert (half.data, half.all_rows, half.random, half.best) == ("Fashion-MNIST, noisy", 0.9, 0.8, "easy")
     assert (half.ahead, half.level, half.behind) == (1, 1, 1)
+    assert list(opening([few, half])) == [few, half]
+    assert list(opening([few, replace(few, keep_ratio=0.05)])) == [few]
 
 
 def test_less_bits_are_better_by_their_difference() -> None:
@@ -64,7 +67,8 @@ def test_the_study_of_intents_has_names_of_its_own() -> None:
 
 def test_the_recorded_summary_is_that_of_the_recorded_studies(tmp_path: Path) -> None:
     """Not a study has been recorded anew since."""
-    recorded = json.loads((RESULTS / "study_summary.json").read_text("utf-8"))[-1]["rows"]
-    wanted = summary({name: run["rows"] for name, run in newest().items()})
-    assert recorded == [vars(item) for item in wanted]
+    wanted = list(summary({name: run["rows"] for name, run in newest().items()}))
+    for name, rows in (("study_summary", wanted), ("study_opening", opening(wanted))):
+        (recorded,) = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+        assert recorded["rows"] == [vars(item) for item in rows]
     assert newest(tmp_path) == {}

@@ -2,8 +2,8 @@
 
     PYTHONPATH=.:kernels python -m benchmarks.studies.summary
 
-Reads the newest run of results/study_*.json and writes results/study_summary.json, under what the newest of them was
-measured on. A selection is ahead of the draw, or behind it, where its difference is not 0 by Holm's correction over all
+Reads the newest run of results/study_*.json and writes results/study_summary.json, and study_opening.json with two
+budgets of each, under what the newest of them was measured on. A selection is ahead of the draw, or behind it, where its difference is not 0 by Holm's correction over all
 of its study's selections and budgets; otherwise it is level.
 """
 
@@ -27,6 +27,7 @@ STUDIES = {
 }
 BASELINES = ("all", "random", "stratified", "rs2", "distillation", "all rows", "by lot, once", "by lot, anew")
 ALPHA = 0.05
+FEW, HALF = 0.1, 0.5
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,19 @@ def summary(studies: Mapping[str, Sequence[dict]]) -> Iterator[SummaryRow]:
                 )  # fmt: skip
 
 
+def opening(rows: Sequence[SummaryRow]) -> Iterator[SummaryRow]:
+    """Of each set of data the least budget from `FEW` on, and the least from `HALF` on."""
+    for data in dict.fromkeys(row.data for row in rows):
+        own = [row for row in rows if row.data == data]
+        yield from (
+            min(fit, key=_share) for least in (FEW, HALF) if (fit := [row for row in own if _share(row) >= least])
+        )
+
+
+def _share(row: SummaryRow) -> float:
+    return row.keep_ratio
+
+
 def _trial(row: dict) -> Trial:
     mean, low, high = _ends(row, "against_random", "random_low", "random_high")
     word = {"better": "ahead", "worse": "behind"}.get(row["random_word"], "level")
@@ -114,10 +128,11 @@ def _date(run: dict) -> str:
 
 def main() -> None:
     runs = newest()
-    rows = [asdict(row) for row in summary({name: run["rows"] for name, run in runs.items()})]
-    (RESULTS / "study_summary.json").unlink(missing_ok=True)
+    rows = list(summary({name: run["rows"] for name, run in runs.items()}))
     last = max(runs.values(), key=_date)
-    print(append("study_summary", {**last, "rows": rows}))
+    for name, part in (("study_summary", rows), ("study_opening", opening(rows))):
+        (RESULTS / f"{name}.json").unlink(missing_ok=True)
+        print(append(name, {**last, "rows": [asdict(row) for row in part]}))
 
 
 if __name__ == "__main__":
