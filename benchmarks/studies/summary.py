@@ -3,8 +3,9 @@
     PYTHONPATH=.:kernels python -m benchmarks.studies.summary
 
 Reads the newest run of results/study_*.json and writes results/study_summary.json, and study_opening.json with two
-budgets of each, under what the newest of them was measured on. A selection is ahead of the draw, or behind it, where its difference is not 0 by Holm's correction over all
-of its study's selections and budgets; otherwise it is level.
+budgets of each, under what the newest of them was measured on. A selection is ahead of the draw, or behind it, where a
+p-value of their difference, corrected by Holm's rule over all selections and budgets of its study's setting, is below
+5 %; otherwise it is level. The interval is of the difference alone, without correction.
 """
 
 from __future__ import annotations
