@@ -20,7 +20,7 @@ from benchmarks.lvlm.retention.costs import equal_budget
 from benchmarks.lvlm.retention.journal import MEASURED, Journal, Session
 from benchmarks.lvlm.retention.summary import SummaryRow, opening, summary
 from benchmarks.lvlm.retention.table import Row, rows
-from benchmarks.lvlm.retention.work import Asker, Setting, answers
+from benchmarks.lvlm.retention.work import Asker, Setting, answers, tried
 from benchmarks.machine import machine
 from prunekernels.io.checkpoint import Checkpoint
 
@@ -70,8 +70,9 @@ def _run(
     for case in wanted:
         was_asked = any((own := done.get((case.name, kind))) and not own.refused for kind in first.asked)
         if was_asked and (case.name, MEASURED) not in done and time.monotonic() < until:
-            journal.add(first.measured(case))
-            print(f"{time.monotonic() - started:.0f} s  {case.name}  measured", flush=True)
+            for entry in tried(first.measured, case):
+                journal.add(entry)
+                print(f"{time.monotonic() - started:.0f} s  {entry.case}  {entry.pictures}", flush=True)
 
 
 def _record(name: str, found: Sequence[Row], journal: Journal) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.atp_model import Cached
+from benchmarks.cached_tower import Cached
 from benchmarks.lvlm.drawing import draw
 from benchmarks.lvlm.features import Shard
 from benchmarks.lvlm.questions import MAIN_KINDS, READING_KINDS, Question, questions_of

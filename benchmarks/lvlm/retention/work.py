@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from benchmarks.lvlm.retention.asking import ask
 from benchmarks.lvlm.retention.cases import Case
 from benchmarks.lvlm.retention.costs import costs
 from benchmarks.lvlm.retention.journal import MEASURED, Entry
-from benchmarks.lvlm.retention.subject import Picture, Subject, pictures
+from benchmarks.lvlm.retention.subject import Subject, pictures
 from benchmarks.lvlm.scene import KINDS
 from benchmarks.lvlm.sprites import Sprites
 
@@ -59,10 +59,9 @@ class Asker:
             return [Entry(cases[0].name, kind, [], refused=str(error))]
         return [Entry(case.name, kind, right) for case, right in zip(cases, marks, strict=True)]
 
-    def measured(self, case: Case) -> Entry:
+    def measured(self, case: Case) -> list[Entry]:
         """What a prompt costs; prompts about other kinds of picture are as long."""
-        own: Sequence[Picture] = self.asked[KINDS[0]]
-        return Entry(case.name, MEASURED, [], costs(self.subject, case.method(), own))
+        return [Entry(case.name, MEASURED, [], costs(self.subject, case.method(), self.asked[KINDS[0]]))]
 
 
 class Helper:
@@ -81,13 +80,22 @@ class Helper:
         return cls.own.answered(*task)
 
 
+def tried(call: Callable[..., list[Entry]], *arguments: object) -> list[Entry]:
+    """What the call gives; nothing, for a later run, where the device has no memory or a kernel fails."""
+    try:
+        return call(*arguments)
+    except RuntimeError as error:
+        print(f"failed, and left for a later run: {type(error).__name__}: {error}", flush=True)
+        return []
+
+
 def answers(first: Asker, setting: Setting, tasks: Sequence[Task], n_workers: int, until: float) -> Iterator[Entry]:
     """Do `tasks` in about their order, until time.monotonic() is `until`; `first` does them where it is alone."""
     if n_workers <= 1 or not tasks:
         for task in tasks:
             if time.monotonic() >= until:
                 return
-            yield from first.answered(*task)
+            yield from tried(first.answered, *task)
         return
     left, running = iter(tasks), set[Future[list[Entry]]]()
     context = multiprocessing.get_context("spawn")
@@ -100,4 +108,4 @@ def answers(first: Asker, setting: Setting, tasks: Sequence[Task], n_workers: in
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                yield from future.result()
+                yield from tried(future.result)
