@@ -9,22 +9,14 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
-from transformers.modeling_outputs import BaseModelOutput
 
 from benchmarks.atp_scenes import END, IMAGE, PAD, WORDS, Question, Scenes
+from benchmarks.cached_tower import Cached
 from benchmarks.harness import DEVICE
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 N_VISUAL, N_LAYERS, IGNORED = 256, 8, -100
 Batch = dict[str, torch.Tensor]
-
-
-class Cached(nn.Module):
-    """Stands for the vision tower: its input are the features."""
-
-    def forward(self, pixel_values: torch.Tensor, **_: object) -> BaseModelOutput:
-        """The features as the only hidden state."""
-        return BaseModelOutput(last_hidden_state=pixel_values, hidden_states=(pixel_values,))
 
 
 @dataclass(frozen=True)

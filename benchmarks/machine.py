@@ -16,15 +16,19 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def machine(folder: Path | None = None) -> dict[str, object]:
-    """What a record says of where it was taken; the commit is that of `folder`, by default of this repository."""
+def machine(folder: Path | None = None, device: torch.device | None = None) -> dict[str, object]:
+    """What a record says of where it was taken; the commit is that of `folder`, by default of this repository.
+
+    `device` is by default the GPU where there is one.
+    """
+    is_gpu = torch.cuda.is_available() if device is None else device.type == "cuda"
     has_triton = importlib.util.find_spec("triton") is not None
     commit, is_dirty = revision(folder or ROOT)
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "dirty": is_dirty,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else next(_cpu_names(), platform.machine()),
+        "device": torch.cuda.get_device_name(device) if is_gpu else next(_cpu_names(), platform.machine()),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -32,9 +32,9 @@ def merge(folder: Path, results: Path = RESULTS, rehearsal: bool = False) -> lis
         if not session["gpu"] and not rehearsal:
             raise SystemExit(f"rows of a CPU are a rehearsal: {device}")
         ended = journal.ended(device)
-        about = _about(session["machine"], {entry["sources"] for entry in ended.values()})
+        measured_on = about(session["machine"], {entry["sources"] for entry in ended.values()})
         for name, rows in _tables(ended).items():
-            run, path = {**about, "rows": rows}, results / f"{name}.json"
+            run, path = {**measured_on, "rows": rows}, results / f"{name}.json"
             if not path.exists() or run not in json.loads(path.read_text("utf-8")):
                 written.append(append(name, run, results))
     return written
@@ -51,10 +51,13 @@ def _tables(ended: dict[str, dict]) -> dict[str, list[dict]]:
     return found
 
 
-def _about(measured_on: dict, digests: set[str]) -> dict:
-    """The machine of the rows, with the commit that they belong to where the code here is what ran there."""
+def about(measured_on: dict, digests: set[str], here_too: str | None = None) -> dict:
+    """The machine of the rows, with the commit that they belong to where the code here is what ran there.
+
+    `here_too` is the digest of the code here, by default of what a run of this folder hangs on.
+    """
     here = machine()
-    if digests != {sources()}:
+    if digests != {here_too or sources()}:
         return {**measured_on, "dirty": True}
     return measured_on if measured_on["commit"] else {**measured_on, "commit": here["commit"], "dirty": here["dirty"]}
 

@@ -81,10 +81,10 @@ class Worker:
         print(f"{end['status']}: {job.name} {end.get('error', '')}", flush=True)
 
 
-def sources() -> str:
+def sources(folders: Sequence[str] = ("kernels/prunekernels", "benchmarks")) -> str:
     """A digest of the code that is measured and that measures."""
     digest = hashlib.sha256()
-    for folder in ("kernels/prunekernels", "benchmarks"):
+    for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]

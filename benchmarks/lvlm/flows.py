@@ -28,7 +28,6 @@ from benchmarks.lvlm.retention.intervals import Verdict, difference_interval, ve
 from benchmarks.lvlm.retention.subject import GRID, Picture, Subject, pictures
 from benchmarks.lvlm.scene import KINDS
 from benchmarks.lvlm.sprites import Sprites
-from demo import assets
 from tokenpruner import Report
 from tokenpruner.base.layer_flow import Flow
 from tokenpruner.methods.flows import Flows
@@ -53,8 +52,8 @@ FIXED: tuple[Callable[[float], str], ...] = (
     lambda x: f"1:{x:.4g}+3:skip",
 )
 Marks = list[list[bool]]
-# by kind of picture: the pictures, with what the tower says of each
-Seen = dict[str, list[tuple[Picture, torch.Tensor]]]
+# pictures by kind
+Asked = dict[str, list[Picture]]
 
 
 @dataclass(frozen=True)
@@ -107,16 +106,16 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
     started, sizes = time.monotonic(), SMALL if options.small else WHOLE
-    subject = Subject.load(assembled(options.model, options.tower or assets.dinov2(), options.whole))
-    held = _seen(subject, options.sprites, "validation", sizes.learn)
-    found = agreements(subject.given, _batches(held), Flows(SCHEDULES), LONGEST_ANSWER)
+    subject = Subject.load(assembled(options.model, options.tower, options.whole))
+    held = _drawn(options.sprites, "validation", sizes.learn)
+    found = agreements(subject.given, _batches(subject, held), Flows(SCHEDULES), LONGEST_ANSWER)
     print(f"{time.monotonic() - started:.0f} s  {len(found.features)} inputs, mean agreement and share:")
     shares = (found.flops / found.whole[:, None]).mean(0).tolist()
     for name, agreement, share in zip(SCHEDULES, found.agreement.mean(0).tolist(), shares, strict=True):
         print(f"  {name:22} {agreement:.3f} {share:.3f}")
-    asked = _seen(subject, options.sprites, "test", sizes.asked)
+    asked = _drawn(options.sprites, "test", sizes.asked)
     full = answers(subject, Flows(("full",)), asked).right
-    tried, rows = _seen(subject, options.sprites, "validation", sizes.tried), []
+    tried, rows = _drawn(options.sprites, "validation", sizes.tried), []
     for budget in options.budgets:
         folder = options.routers / f"{budget:g}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,13 +130,13 @@ def main() -> None:
         print(record("lvlm_flows_small" if options.small else "lvlm_flows", rows))
 
 
-def answers(subject: Subject, method: Flows, asked: Seen) -> Answers:
+def answers(subject: Subject, method: Flows, asked: Asked) -> Answers:
     """Ask every question under `method`."""
     found = Answers({}, {}, {})
     costs, routing = layer_costs(subject), method.routing_flops()
     for kind, own in asked.items():
-        each = [generated(subject, method, picture, hidden) for picture, hidden in own]
-        found.right[kind] = [right for right, _ in each]
+        each = [generated(subject, method, [picture]) for picture in own]
+        found.right[kind] = [own for right, _ in each for own in right]
         found.shares[kind] = [share for _, report in each for share in prompt_shares(report, costs, routing)]
         found.schedules[kind] = [name for _, report in each for name in report.prefills[0].schedules]
     return found
@@ -153,7 +152,7 @@ def prompt_shares(report: Report, costs: Sequence[LayerCost], routing: int) -> l
     return found
 
 
-def best_fixed(subject: Subject, budget: float, held: Seen) -> str:
+def best_fixed(subject: Subject, budget: float, held: Asked) -> str:
     """The schedule within the budget that answers most of the questions about pictures that are held out."""
     costs = layer_costs(subject)
     known = [text for way in FIXED if (text := within(way, budget, costs)) is not None]
@@ -209,15 +208,17 @@ def compared(budget: float, full: dict[str, Marks], fixed: Answers, flows: Answe
     return rows
 
 
-def _seen(subject: Subject, sprites: Path, split: str, n: int) -> Seen:
+def _drawn(sprites: Path, split: str, n: int) -> Asked:
     loaded = Sprites.load(sprites / split)
-    drawn = {kind: pictures(kind, split, n, loaded) for kind in KINDS}
-    return {kind: [(one, subject.hidden(one.pixels)) for one in own] for kind, own in drawn.items()}
+    return {kind: pictures(kind, split, n, loaded) for kind in KINDS}
 
 
-def _batches(held: Seen) -> Iterator[Inputs]:
+def _batches(subject: Subject, held: Asked) -> Iterator[Inputs]:
     """All questions about a picture together; what is right is left behind here."""
-    return (prompts(picture, hidden) for own in held.values() for picture, hidden in own)
+    for own in held.values():
+        for picture in own:
+            (seen,) = subject.seen([picture])
+            yield prompts([picture], seen.hidden[None])
 
 
 def _mean(values: Sequence[float]) -> float:

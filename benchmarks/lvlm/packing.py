@@ -73,7 +73,7 @@ def block_mask(question: torch.Tensor) -> torch.Tensor:
     """Who sees whom where token s of row b belongs to `question` [B, S]: itself and what is before it, of its own."""
     n = question.shape[1]
     is_seen = (question[:, None, :] == 0) | (question[:, None, :] == question[:, :, None])
-    return (is_seen & torch.ones(n, n, dtype=torch.bool).tril())[:, None]
+    return (is_seen & torch.ones(n, n, dtype=torch.bool, device=question.device).tril())[:, None]
 
 
 def asked_behind(questions: Sequence[Question], behind: int) -> Asked:

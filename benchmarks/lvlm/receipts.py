@@ -32,7 +32,6 @@ from benchmarks.lvlm.retention.intervals import mean_interval
 from benchmarks.lvlm.retention.subject import Subject
 from benchmarks.lvlm.scene import PATCH
 from benchmarks.lvlm.tower import pixels_of
-from demo import assets
 from prunekernels import budget
 from tokenpruner import Method, TokenMethod, prune
 from tokenpruner.methods.downsample import Downsample
@@ -74,7 +73,7 @@ def main() -> None:
     """Read, choose, record."""
     options = _options()
     torch.set_num_threads(options.threads)
-    subject = Subject.load(assembled(options.model, options.tower or assets.dinov2(), options.whole))
+    subject = Subject.load(assembled(options.model, options.tower, options.whole))
     receipts = [*read(options.folder, options.receipts)]
     found = []
     for case in cases(RATIOS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
@@ -85,7 +86,25 @@ def test_what_was_trained_anew_is_put_together_anew(recipe: Recipe, standard: St
     made = (out / FILE).stat().st_mtime_ns
     assembled(recipe.model, recipe.tower, out)
     assert (out / FILE).stat().st_mtime_ns == made
-    later = made + 10**9
-    os.utime(recipe.model / FILE, ns=(later, later))
+    os.utime(recipe.model / FILE, ns=(made + 10**9, made + 10**9))
+    assembled(recipe.model, recipe.tower, out)
+    assert (out / FILE).stat().st_mtime_ns == made
+    export(new_learner(dataclasses.replace(recipe, seed=4)), recipe, standard, "card")
     assembled(recipe.model, recipe.tower, out)
     assert (out / FILE).stat().st_mtime_ns != made
+
+
+def test_a_model_to_be_carried_is_half_as_large_and_not_made_anew(recipe: Recipe, standard: Standard) -> None:
+    export(new_learner(recipe), recipe, standard, "card")
+    folder = recipe.run.parent
+    whole, half = assemble(recipe.model, recipe.tower, folder / "a"), folder / "b"
+    assemble(recipe.model, recipe.tower, half, torch.float16)
+    wanted, found = (load_file(own / FILE) for own in (whole, half))
+    assert {value.dtype for value in found.values()} == {torch.float16}
+    for name, value in wanted.items():
+        assert torch.equal(found[name], value.half())
+        # what was trained is kept in 16 bits anyway
+        assert name.startswith("vision_tower.") or torch.equal(found[name].float(), value)
+    assert assembled(recipe.model, folder / "no tower here", half) == half
+    (recipe.model / FILE).unlink()
+    assert assembled(recipe.model, folder / "no tower here", half) == half

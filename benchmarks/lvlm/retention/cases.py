@@ -7,6 +7,7 @@ there looks good because the text has read the picture in the layers before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from tokenpruner.base.layer_budget import BudgetedLayerMethod
 from tokenpruner.base.method_chain import MethodChain
 from tokenpruner.base.schedules.one_cut import OneCut
 from tokenpruner.base.token_method import METHODS, method_from_text
+from tokenpruner.methods._image_noise import image_keys, uniform
 
 N_TOKENS, RATIOS, POSITIONS = 256, (0.5, 0.25, 0.11, 0.05), ("keep", "compact")
 FULL, DOWNSAMPLE, RANDOM_INSIDE = "full", "downsample", "random_inside"
@@ -65,10 +67,9 @@ class RandomInside(BudgetedLayerMethod):
         return OneCut(self.layer)
 
     def importance(self, context: LayerContext) -> torch.Tensor:
-        """Numbers drawn by what the tokens look like, so that every picture has its own."""
-        key = int(context.hidden.double().sum().abs().item() * 1e6) % 2**31
-        generator = torch.Generator().manual_seed(self.seed + key)
-        return torch.rand(context.n_tokens, generator=generator).to(context.hidden.device)
+        """Numbers drawn by what the tokens look like, so that every picture has its own on every device."""
+        (key,) = image_keys(context.hidden[None])
+        return uniform(context.n_tokens, self.seed, key).to(context.hidden.device)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,15 @@ def equal_flops(ratio: float, budgets: EqualBudget) -> list[Case]:
     return found
 
 
+def alike(cases: Sequence[Case]) -> list[list[Case]]:
+    """Those that differ in positions alone together, where what stays does not hang on them; in about their order."""
+    found: dict[tuple[str | None, float, str, str], list[Case]] = {}
+    for case in cases:
+        hangs = case.text is not None and not is_ahead(case.text)
+        found.setdefault((case.text, case.keep_ratio, case.budget, case.positions if hangs else ""), []).append(case)
+    return [*found.values()]
+
+
 def inside_tower() -> list[str]:
     """The text forms of the methods inside the vision tower."""
     return [text for text in _texts() if issubclass(_kind(text.partition(":")[0]), BlockMethod)]
@@ -158,10 +168,20 @@ def is_before(text: str) -> bool:
     return issubclass(_kind(text.partition(":")[0]), Method)
 
 
+def is_ahead(text: str) -> bool:
+    """Whether the method of a text form has chosen when the decoder begins."""
+    return issubclass(_kind(text.partition(":")[0]), Method | BlockMethod)
+
+
 def cuts_once_inside(text: str) -> bool:
     """Whether the method of a text form cuts inside the decoder once, at a layer that it names."""
     name, _, fields = text.partition(":")
     return name != RANDOM_INSIDE and fields.startswith("layer=") and issubclass(_kind(name), LayerMethod)
+
+
+def in_tower(method: TokenMethod) -> bool:
+    """Whether tokens leave inside the tower, which then sees a picture anew for each method."""
+    return isinstance(method, BlockMethod) or (isinstance(method, MethodChain) and method.tower is not None)
 
 
 def reads_text(method: TokenMethod) -> bool:

@@ -48,9 +48,10 @@ def costs(subject: Subject, method: TokenMethod | None, pictures: Sequence[Pictu
     reports, wholes, texts = [], [], []
     for picture in pictures[: WARM_UP + ROUNDS]:
         question = picture.questions[0].text
-        inputs = prompt(sized(method, picture.pixels), question)
+        pixels = picture.pixels.to(subject.device)
+        inputs = prompt(sized(method, pixels), question)
         reports.append(_run(subject, method, inputs))
-        wholes.append(_run(subject, None, prompt(picture.pixels, question)))
+        wholes.append(_run(subject, None, prompt(pixels, question)))
         texts.append(inputs["input_ids"].shape[1] - reports[-1].visual_before)
     own = reports[WARM_UP:]
     last, n_passes = own[-1], len(own)

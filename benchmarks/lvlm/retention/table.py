@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.lvlm.retention.cases import DOWNSAMPLE, FULL, Case
 from benchmarks.lvlm.retention.intervals import interval
-from benchmarks.lvlm.retention.journal import Entry
+from benchmarks.lvlm.retention.journal import MEASURED, Entry
 from benchmarks.lvlm.retention.subject import Picture
-from benchmarks.lvlm.scene import KINDS
 
 Marks = Sequence[Sequence[bool]]
 
@@ -62,7 +61,7 @@ def rows(
     found = []
     for kind, pictures in asked.items():
         for case in cases:
-            entry, costed = (entries.get((case.name, own)) for own in (kind, KINDS[0]))
+            entry, costed = (entries.get((case.name, own)) for own in (kind, MEASURED))
             smaller = entries.get((Case(DOWNSAMPLE, case.keep_ratio, "compact").name, kind))
             full = entries.get((FULL, kind))
             if entry is not None and full is not None:
