@@ -2,14 +2,15 @@
 
 The shade behind a unit is its probability. Kept or dropped shows without colour too: kept units are
 underlined, dropped ones struck through, and marked up as <mark> and <del>. The label that cites a unit, its
-probability and its reason stand in a tooltip; a switch hides what is dropped. A document is shown as a reader sees it,
-HTML without its tags. Light and dark, wide and narrow, left to right or not, by the reader's own settings and the text.
+probability and its reason stand in a tooltip, and for those without a mouse in a table that opens below the document; a
+switch hides what is dropped. A document is shown as a reader sees it, HTML without its tags. Light and dark, wide and
+narrow, left to right or not, by the reader's own settings and the text.
 """
 
 from __future__ import annotations
 
 from contextpruner.results.result import PrunedDocument, Result, Span, name_of, other_name_of, percent
-from prunekernels.io.escape import html_text, printable
+from prunekernels.io.escape import html_text, one_line, printable
 from prunekernels.io.html_page import html_page as framed
 
 # behind what all pages have in common
@@ -32,6 +33,10 @@ h2 { margin: 0; font-size: 1.08rem; overflow-wrap: anywhere; }
 .facts { margin: 0 0 .6rem; color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; unicode-bidi: plaintext; text-align: start; }
 .number { color: var(--soft); font-weight: 400; margin-inline-end: .5rem; }
+.number:last-child { color: inherit; font-weight: inherit; }
+article summary { margin: .6rem 0 0; font-size: .85rem; width: max-content; }
+.why { overflow-x: auto; } .why table { font-size: .85rem; margin-top: .3rem; }
+.why td { vertical-align: top; } .begin { min-width: 8rem; overflow-wrap: anywhere; }
 .mono { font: .88em/1.65 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .heading { font-weight: 600; }
 mark, del { color: inherit; background: rgb(var(--heat) / calc(var(--p) * var(--most)));
@@ -68,6 +73,10 @@ def html_body(result: Result) -> str:
 
 
 CLASSES: dict[str, str] = {**dict.fromkeys(("code", "fence", "table_row"), "mono"), "heading": "heading"}
+
+EMPTY = '<p class="none">This document is empty.</p>'
+# characters of a unit by which it is known in a table
+BEGIN = 60
 
 LEGEND = """<div class="legend">
 <span><mark style="--p:0.8">kept</mark></span>
@@ -108,12 +117,33 @@ def _article(index: int, document: PrunedDocument) -> str:
     # the labels of citations.py
     numbered = enumerate(document.spans, 1)
     units = "".join(_unit(document, span, f"{index + 1}.{at}") for at, span in numbered if span.kind != "markup")
-    body = f'<p class="text">{units}</p>' if units else '<p class="none">This document is empty.</p>'
+    body = f'<p class="text">{units}</p>{_why(index, document)}' if units else EMPTY
+    # "document 1" says its number itself
+    name = html_text(name_of(index, document)) if document.title or document.id is not None else ""
     return f"""<article{"" if n_kept else ' class="none-kept"'}>
-<h2 dir="auto"><span class="number">{index + 1}</span>{html_text(name_of(index, document))}</h2>
+<h2 dir="auto">{"" if name else "Document "}<span class="number">{index + 1}</span>{name}</h2>
 <p class="facts">{facts}</p>
 {body}
 </article>"""
+
+
+def _why(index: int, document: PrunedDocument) -> str:
+    """A line a unit: its label, its probability, whether and why it is kept, and how it begins."""
+    rows = "\n".join(
+        _row(document, span, f"{index + 1}.{at}") for at, span in enumerate(document.spans, 1) if span.kind != "markup"
+    )
+    return f"""<details><summary>why, unit by unit</summary><div class="why"><table>
+<thead><tr><th>unit</th><th class="n">probability</th><th>why</th><th>begins with</th></tr></thead>
+<tbody>{rows}</tbody></table></div></details>"""
+
+
+def _row(document: PrunedDocument, span: Span, label: str) -> str:
+    why = f"{'kept' if span.kept else 'dropped'}: {span.reason.replace('_', ' ')}"
+    begin = html_text(one_line(document.shown(span), BEGIN))
+    return (
+        f'<tr class="{"keep" if span.kept else "drop"}"><td>{label}</td><td class="n">{span.probability:.3f}</td>'
+        f'<td>{html_text(why)}</td><td class="begin" dir="auto">{begin}</td></tr>'
+    )
 
 
 def _unit(document: PrunedDocument, span: Span, label: str) -> str:

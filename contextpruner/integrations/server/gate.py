@@ -15,12 +15,13 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from fastapi.responses import JSONResponse
+from fastapi import Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contextpruner.integrations.server.json_log import log, log_error
 from contextpruner.integrations.server.metrics import Metrics
+from contextpruner.integrations.server.page_frame import refused_page
 from contextpruner.integrations.server.refusals import RefusedError, problem
 from contextpruner.integrations.server.settings import ServerSettings
 
@@ -81,14 +82,14 @@ class Gate:
                 receive = _replayed(await self._body(headers, receive, request), receive)
             await self.app(scope, receive, send)
         except RefusedError as refused:
-            await problem(refused)(scope, receive, send)
+            await _answer(scope, refused)(scope, receive, send)
         except _GoneError:
             request.status = GONE
         except Exception as error:  # noqa: BLE001 - whatever it is, others go on
             log_error("failed", error, id=request.id)
             if not request.status:
-                answer = JSONResponse({"detail": f"an error of the server; its log has it as {request.id}"}, 500)
-                await answer(scope, receive, send)
+                unexpected = RefusedError(500, f"an error of the server; its log has it as {request.id}")
+                await _answer(scope, unexpected)(scope, receive, send)
 
     async def _body(self, headers: Headers, receive: Receive, request: _Request) -> bytes:
         most = self.settings.max_body_bytes
@@ -126,6 +127,11 @@ class Gate:
         self.metrics.request(route, request.status, seconds)
         ms = round(1000 * seconds, 2)
         log("request", id=request.id, method=scope["method"], route=route, status=request.status, ms=ms)
+
+
+def _answer(scope: Scope, refused: RefusedError) -> Response:
+    """A refusal: of the form of the page, which a person sent, as a page too."""
+    return refused_page(refused) if scope["path"] == "/" else problem(refused)
 
 
 def is_known(headers: Headers, keys: tuple[str, ...]) -> bool:

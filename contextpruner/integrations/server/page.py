@@ -6,6 +6,7 @@ A form and no script; what comes back is `results.html_page` below it. Nothing i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
@@ -14,21 +15,15 @@ from fastapi.responses import HTMLResponse
 from contextpruner.documents.document import Given
 from contextpruner.documents.format_detection import FORMATS
 from contextpruner.integrations.server.gate import is_key
+from contextpruner.integrations.server.page_frame import framed, reason_html
 from contextpruner.integrations.server.refusals import RefusedError
 from contextpruner.integrations.server.service import Service
-from contextpruner.results.html_page import STYLE, html_body
+from contextpruner.results.html_page import html_body
 from contextpruner.results.result import Result
-from prunekernels.io.escape import CONTENT_SECURITY_POLICY, html_text
-from prunekernels.io.html_page import STYLE as COMMON_STYLE
+from prunekernels.io.escape import html_text
 
 # a line of this between two documents
 BETWEEN = "---"
-HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY.replace("form-action 'none'", "form-action 'self'"),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 EXAMPLE = {
     "question": "Who designed the dome of Florence Cathedral?",
     "documents": "Florence Cathedral stands in Tuscany. Its dome was designed by Filippo Brunelleschi, who won the "
@@ -43,22 +38,6 @@ RULES = {
     "max_tokens": "tokens, at most",
     "target_recall": "share of what answers",
 }
-FORM_STYLE = """
-.name { margin-bottom: 1rem; }
-form { display: grid; gap: .9rem; margin: 0 0 2rem; }
-label { display: grid; gap: .3rem; font-size: .88rem; color: var(--soft); }
-.switch label { display: inline; }
-input:not([type]), input[type=password], textarea, select { font: inherit; color: var(--ink);
-  background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .65rem;
-  width: 100%; min-height: 2.7rem; }
-textarea { resize: vertical; min-height: 11rem; line-height: 1.5; }
-.row { display: flex; flex-wrap: wrap; gap: .9rem; align-items: end; } .row label { flex: 1 1 9rem; }
-button { font: inherit; font-weight: 600; color: #fff; background: #1d7a4f; border: 0; border-radius: .4rem;
-  padding: 0 1.5rem; min-height: 2.7rem; cursor: pointer; } button:hover { background: #17633f; }
-:is(input, textarea, select, button):focus-visible { outline: 2px solid var(--kept); outline-offset: 2px; }
-.wrong { border-left: 4px solid #c0392b; padding: .5rem .9rem; background: var(--card); margin: 0 0 1.4rem;
-  overflow-wrap: anywhere; }
-"""
 
 
 def page_routes(service: Service) -> APIRouter:
@@ -67,7 +46,8 @@ def page_routes(service: Service) -> APIRouter:
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def form() -> HTMLResponse:
-        return _page(service, EXAMPLE, "", 200)
+        # nobody's text is in it, so that a browser may keep it and what was typed for the way back
+        return framed(_form(service, EXAMPLE, ""), cache="no-cache")
 
     @router.post("/")
     async def shown(request: Request) -> HTMLResponse:
@@ -78,9 +58,9 @@ def page_routes(service: Service) -> APIRouter:
                 raise RefusedError(401, "This server wants an API key.")
             result = await service.prune(request, given["question"], _documents(given), _rules(given))
         except RefusedError as refused:
-            wrong = f'<p class="wrong" role="alert">{html_text(refused.reason)}</p>'
-            return _page(service, given, wrong, refused.status)
-        return _page(service, given, _shown(result, service.settings.shadow), 200)
+            body = _form(service, given, reason_html(refused))
+            return framed(body, refused.status, retry_after=refused.retry_after)
+        return framed(_form(service, given, _shown(result, service.settings.shadow)))
 
     return router
 
@@ -116,7 +96,7 @@ def _rules(given: Mapping[str, str]) -> dict[str, object]:
     try:
         return {rule: int(value) if rule in ("top_k", "max_tokens") else float(value)}
     except ValueError:
-        raise RefusedError(422, f"{rule} wants a number, got {value[:40]!r}") from None
+        raise RefusedError(422, f"Want a number for \u201c{RULES[rule]}\u201d, got {value[:40]!r}.") from None
 
 
 def _shown(result: Result, shadow: bool) -> str:
@@ -124,7 +104,7 @@ def _shown(result: Result, shadow: bool) -> str:
     return note + html_body(result)
 
 
-def _page(service: Service, given: Mapping[str, str], below: str, status: int) -> HTMLResponse:
+def _form(service: Service, given: Mapping[str, str], below: str) -> str:
     def option(value: str, name: str, chosen: str) -> str:
         return f'<option value="{html_text(value)}"{" selected" if value == chosen else ""}>{html_text(name)}</option>'
 
@@ -132,17 +112,9 @@ def _page(service: Service, given: Mapping[str, str], below: str, status: int) -
     rules = "".join(option(value, name, given.get("rule", "")) for value, name in RULES.items())
     # the key is not sent back
     key = '<label>API key<input type="password" name="key" autocomplete="current-password" required></label>'
-    question, documents, value = (html_text(given.get(name, "")) for name in ("question", "documents", "value"))
-    page = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>contextpruner</title>
-<style>{COMMON_STYLE}{STYLE}{FORM_STYLE}</style>
-</head>
-<body><div class="all">
-<p class="tag name">contextpruner, labeler {html_text(type(service.pruner.labeler).__name__)}</p>
+    # not made printable: what goes back into a field is sent again as it came
+    question, documents, value = (escape(given.get(name, "")) for name in ("question", "documents", "value"))
+    return f"""<p class="tag name">contextpruner, labeler {html_text(type(service.pruner.labeler).__name__)}</p>
 <form method="post" action="/#result" accept-charset="utf-8">
 <label>Question<input name="question" value="{question}" dir="auto" required></label>
 <label><span>Documents, a line of <code>{BETWEEN}</code> between two</span>
@@ -156,10 +128,6 @@ def _page(service: Service, given: Mapping[str, str], below: str, status: int) -
 <button>Prune</button>
 </div>
 </form>
-<div id="result">
+<div id="result" tabindex="-1">
 {below}
-</div>
-</div></body>
-</html>
-"""
-    return HTMLResponse(page, status, HEADERS)
+</div>"""

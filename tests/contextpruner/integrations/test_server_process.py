@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from contextpruner import ContextPruner
 from contextpruner.integrations.client import PruneClient, RequestRefusedError
 from tests.contextpruner.integrations.served import KEPT, QUESTION, TEXT
+from tests.contextpruner.integrations.started_server import started_server
 
-ROOT = Path(__file__).resolve().parents[3]
 BODY = json.dumps({"question": QUESTION, "documents": [TEXT]}).encode()
 LIMIT = 100_000
 
@@ -26,33 +23,8 @@ LIMIT = 100_000
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A server that wants a key, and its port."""
-    keys = tmp_path_factory.mktemp("keys") / "keys.txt"
-    keys.write_text("a-key\n\n")
-    command = [
-        sys.executable,
-        "-m",
-        "contextpruner.cli",
-        "serve",
-        "--labeler",
-        "bm25",
-        "--port",
-        "0",
-        "--max-body",
-        str(LIMIT),
-    ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels"), *sys.path])}
-    process = subprocess.Popen(
-        [*command, "--api-keys", str(keys)], stderr=subprocess.PIPE, text=True, cwd=keys.parent, env=environment
-    )
-    assert process.stderr is not None
-    with process:
-        for line in process.stderr:
-            # every line is JSON, those of uvicorn too
-            event = json.loads(line)["event"]
-            if "running on" in event:
-                yield process, int(event.partition("127.0.0.1:")[2].split()[0])
-                break
-        process.kill()
+    with started_server(tmp_path_factory.mktemp("keys"), "--max-body", str(LIMIT)) as started:
+        yield started
 
 
 def connected(port: int, body: bytes, n_sent: int) -> socket.socket:

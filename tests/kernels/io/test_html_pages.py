@@ -8,7 +8,7 @@ from prunekernels.io.html_page import STYLE, html_page
 
 ROOT = Path(__file__).resolve().parents[3]
 # a form goes back to its server, which the policy of a page that is a file forbids
-OWN_FRAME = "contextpruner/integrations/server/page.py"
+OWN_FRAME = "contextpruner/integrations/server/page_frame.py"
 
 
 def test_no_page_has_a_frame_of_its_own() -> None:
