@@ -7,7 +7,7 @@ WORKDIR /source
 # what is tested, as pinned; torch in a layer of its own, so that a change of the code does not fetch it again
 COPY requirements/demo.txt requirements/test.txt requirements/
 RUN python -m venv --without-pip /opt/prunekit \
-    && pip --python /opt/prunekit install --constraint requirements/demo.txt torch
+    && pip --python /opt/prunekit install "$(grep '^torch==' requirements/demo.txt)"
 COPY . .
 RUN pip --python /opt/prunekit install --constraint requirements/demo.txt --constraint requirements/test.txt ".[serve]"
 
