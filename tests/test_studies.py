@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.studies import plots
 from benchmarks.studies.damaged_corpus import DAMAGED, KINDS, build
 from benchmarks.studies.fashion_mnist import wrong_labels
 from benchmarks.studies.packaged_texts import CHARACTERS, brown, cut, mail
@@ -107,14 +108,21 @@ def test_as_many_labels_are_wrong_as_asked() -> None:
     assert np.array_equal(wrong_labels(labels, 0.0, 10), labels)
 
 
-def test_a_picture_is_drawn(tmp_path: Path) -> None:
-    from benchmarks.studies.plots import draw
+def study_row(way: str, ratio: float | None, quality: float, against: float | None = None) -> StudyRow:
+    ends = (None, None, None) if against is None else (against, against - 0.1, against + 0.1)
+    return StudyRow("some", way, ratio, ratio or 1, quality, quality - 0.1, quality + 0.1, *ends, "", None, None, None,
+                    None, None, None, "", 0.0, 1.0)  # fmt: skip
 
-    def row(way: str, ratio: float | None, quality: float) -> StudyRow:
-        nothing = (None, None, None)
-        return StudyRow("some", way, ratio, ratio or 1, quality, quality - 0.1, quality + 0.1, *nothing, "", *nothing,
-                        *nothing, "", 0.0, 1.0)  # fmt: skip
 
-    path = draw([row("all", None, 0.9), row("random", 0.1, 0.5), row("random", 0.5, 0.8), row("own", 0.1, 0.6)],
-                tmp_path / "some.png")  # fmt: skip
-    assert path.read_bytes().startswith(b"\x89PNG")
+def test_a_picture_is_drawn_of_differences_from_the_draw(tmp_path: Path) -> None:
+    # bits: less is better, which the difference of `own` says
+    rows = [
+        study_row("all", None, 2.0), study_row("random", 0.1, 2.5), study_row("random", 0.5, 2.2),
+        study_row("own", 0.1, 2.3, 0.2), study_row("rs2", 0.5, 2.1), study_row("decides itself", None, 1.9, 0.3),
+    ]  # fmt: skip
+    drawn = {way: plots.differences(rows, way) for way in ("all", "own", "rs2", "decides itself")}
+    assert np.allclose(drawn["all"], [(0.1, 0.5, 0.5, 0.5), (0.5, 0.2, 0.2, 0.2)])
+    assert np.allclose(drawn["own"], [(0.1, 0.2, 0.1, 0.3)])
+    assert np.allclose(drawn["rs2"], [(0.5, 0.1, 0.1, 0.1)])
+    assert np.allclose(drawn["decides itself"], [(1, 0.3, 0.2, 0.4)])
+    assert plots.draw(rows, tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
