@@ -100,6 +100,7 @@ class LanguageModel(Proxy):
     device: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
 
+    version: ClassVar[int] = 2
     quality: ClassVar[str] = "bits per byte"
     higher_is_better: ClassVar[bool] = False
     margin: ClassVar[float] = 0.01
