@@ -157,16 +157,19 @@ def test_prompts_about_one_picture_share_its_tokens(subject: Subject, asked: lis
     repeats = Repeats.of([0, 0, 1, 1, 1], starts, length, 257)
     assert len(set(starts)) > 1
     assert len(repeats.first) == n_rows * length - 3 * 257
+    gate = subject.given.model.language_model.layers[0].mlp.gate_proj
+    sizes: list[int] = []
+    hook = gate.register_forward_hook(lambda module, given, made: sizes.append(given[0].flatten(0, -2).shape[0]))
+    # the same tokens in another row's place are no repeats, and seen to be none
+    wrong = Repeats.of([0, 0, 0, 1, 1], starts, length, 257)
     with torch.inference_mode():
         wanted = subject.given(**inputs).logits
-        with computed_once(subject.given, {(n_rows, length): repeats}):
-            found = subject.given(**inputs).logits
         real = inputs["attention_mask"].bool()
-        torch.testing.assert_close(found[real], wanted[real])
-        # the same tokens in another row's place would show
-        wrong = Repeats.of([0, 0, 0, 1, 1], starts, length, 257)
-        with computed_once(subject.given, {(n_rows, length): wrong}):
-            assert (subject.given(**inputs).logits - wanted)[real].abs().max() > 0.01
+        for one in (repeats, wrong):
+            with computed_once(subject.given, {(n_rows, length): one}, {}):
+                torch.testing.assert_close(subject.given(**inputs).logits[real], wanted[real])
+    hook.remove()
+    assert sizes == [n_rows * length, len(repeats.first), n_rows * length]
     assert "forward" not in vars(subject.given.model.language_model.layers[0].mlp)
 
 

@@ -158,14 +158,12 @@ def generated(subject: Subject, method: TokenMethod, pictures: Sequence[Picture]
     owners = [place for place, one in enumerate(pictures) for _ in one.questions]
     ids = inputs["input_ids"]
     starts, n_tokens = (ids == IDS[PAD]).sum(1).tolist(), int((ids[0] == IDS[IMAGE]).sum())
-    whole = [0] * len(owners)
-    shapes = {
-        # the picture's tokens, and what stands before them
-        (len(ids), ids.shape[1]): Repeats.of(owners, starts, ids.shape[1], 1 + n_tokens).to(ids.device),
-        (len(ids), n_tokens): Repeats.of(owners, whole, n_tokens, n_tokens).to(ids.device),
-    }
+    # the picture's tokens, and what stands before them
+    of_prompts = Repeats.of(owners, starts, ids.shape[1], 1 + n_tokens).to(ids.device)
+    of_pictures = Repeats.of(owners, [0] * len(owners), n_tokens, n_tokens).to(ids.device)
+    once = computed_once(model, {(len(ids), ids.shape[1]): of_prompts}, {(len(ids), n_tokens): of_pictures})
     longest = max(len(_told(one)) for picture in pictures for one in picture.questions)
-    with computed_once(model, shapes), prune(model, method) as report:
+    with once, prune(model, method) as report:
         found = model.generate(**inputs, max_new_tokens=longest, do_sample=False)
     told = iter(found[:, ids.shape[1] :].tolist())
     answers = [[(_told(one), next(told)) for one in picture.questions] for picture in pictures]

@@ -5,7 +5,7 @@
 
 A layer's projections and its MLP work token by token. While `computed_once` is open they are given one of each, and
 what they say is put wherever it belongs; attention itself runs as ever. Where the batch no longer has the shape of the
-prompts, behind a cut or when answers are written, nothing is done.
+prompts, behind a cut or when answers are written, or where its rows have parted, nothing is done.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration
 
 Shape = tuple[int, int]
+# of the largest number, far above rounding: rows that differ by more are no repeats
+PARTED = 1e-3
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
@@ -52,13 +54,18 @@ class Repeats:
 
 
 @contextmanager
-def computed_once(model: LlavaForConditionalGeneration, shapes: dict[Shape, Repeats]) -> Iterator[None]:
-    """While open, what works token by token in `model` computes one of each of the tokens that a shape repeats."""
+def computed_once(
+    model: LlavaForConditionalGeneration, prompts: dict[Shape, Repeats], pictures: dict[Shape, Repeats]
+) -> Iterator[None]:
+    """While open, what works token by token in `model` computes one of each of the tokens that a shape repeats.
+
+    `prompts` are of the decoder and `pictures` of the projector: what a cut leaves may be as long as a picture.
+    """
     layers = model.model.language_model.layers
-    modules = [model.model.multi_modal_projector, *(layer.mlp for layer in layers)]
-    modules += [getattr(layer.self_attn, name) for layer in layers for name in PROJECTIONS]
+    modules = [(layer.mlp, prompts) for layer in layers]
+    modules += [(getattr(layer.self_attn, name), prompts) for layer in layers for name in PROJECTIONS]
     with ExitStack() as stack:
-        for module in modules:
+        for module, shapes in [(model.model.multi_modal_projector, pictures), *modules]:
             stack.enter_context(attribute_replaced(module, "forward", _once(module, shapes)))
         yield
 
@@ -70,6 +77,11 @@ def _once(module: nn.Module, shapes: dict[Shape, Repeats]) -> Callable[[torch.Te
         repeats = shapes.get((values.shape[0], values.shape[1])) if values.ndim == 3 else None
         if repeats is None:
             return plain(values)
-        return plain(values.flatten(0, 1)[repeats.first])[repeats.place].unflatten(0, values.shape[:2])
+        flat = values.flatten(0, 1)
+        own = flat[repeats.first]
+        # a layer that some rows skip, or tokens that only some keep: rows about one picture have parted
+        if (own[repeats.place] - flat).abs().amax() > PARTED * flat.abs().amax():
+            return plain(values)
+        return plain(own)[repeats.place].unflatten(0, values.shape[:2])
 
     return forward
