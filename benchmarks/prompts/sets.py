@@ -32,7 +32,7 @@ NO_INTENT = "oos"
 WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 CALCULATOR = re.compile(r"<<[^>]*>>")
 # characters of a question and of an answer of GSM8K
-SHORT = 200
+SHORT = 140
 
 
 @dataclass(frozen=True)
