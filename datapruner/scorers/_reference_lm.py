@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from datapruner.corpus.byte_pairs import learned_byte_pairs
 from datapruner.scorers._causal_lm import LanguageModel, wrap
 from datapruner.scorers._learner import WEIGHT, Learner, Training, with_head
 from datapruner.scoring.workspace import Workspace
@@ -37,7 +38,7 @@ def train(texts: Sequence[str], training: Training, workspace: Workspace, name: 
     if _TOKENIZER in kept:
         tokenizer = require("tokenizers", "data").Tokenizer.from_str(kept[_TOKENIZER].tobytes().decode())
     else:
-        tokenizer = _trained_tokenizer(texts, training.vocabulary)
+        tokenizer = learned_byte_pairs(texts, training.vocabulary, [END])
     settings = _settings(tokenizer.get_vocab_size(), training)
     about = {_CONFIG: _bytes(json.dumps(settings, sort_keys=True)), _TOKENIZER: _bytes(tokenizer.to_str())}
     stream = _stream(tokenizer, texts)
@@ -60,21 +61,6 @@ def restored(arrays: dict[str, np.ndarray], dtype: torch.dtype, device: str) -> 
         check_state("a trained reference", model, with_head(tensors))
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, bos_token=END)
     return wrap(model.to(device, dtype).eval(), fast)
-
-
-def _trained_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
-    library = require("tokenizers", "data")
-    tokenizer = library.Tokenizer(library.models.BPE())
-    tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = library.decoders.ByteLevel()
-    trainer = library.trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[END],
-        initial_alphabet=sorted(library.pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
 
 
 def _stream(tokenizer: Tokenizer, texts: Sequence[str]) -> torch.Tensor:

@@ -1,28 +1,31 @@
-"""A small language model over bytes, judged by the bits that it needs for a byte of the held-out texts.
+"""A small language model, judged by the bits that it needs for a byte of the held-out texts.
 
-    quality = - sum over the bytes of the held-out texts of log2 p(byte | what stands before it in its window) / bytes
+    quality = - sum over the tokens of the held-out texts of log2 p(token | what stands before it in its window)
+              / bytes of the held-out texts in UTF-8
 
-Lower is better. Bytes need no tokenizer, which would have been learned from some rows and not from others. Training
-goes through the kept texts in an order drawn anew every epoch, as one stream with a separator before each text, cut
-into windows: every step learns from `batch_size` windows, so that equal steps are equal tokens, however long the kept
-texts are. The separators are read and learned, and no part of the quality.
+Lower is better. Tokens are byte pairs, learned once from all rows that could be kept, so that every selection is read
+in the same ones; bits of a byte, and not of a token, are what other vocabularies can be compared by. Training goes
+through the kept texts in an order drawn anew every epoch, as one stream with a separator before each text, cut into
+windows: every step learns from `batch_size` windows, so that equal steps are equal tokens, however long the kept texts
+are. The separators are read and learned, and no part of the quality.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 
-from datapruner.evaluation.proxies._byte_model import SEPARATOR, ByteModel
+from datapruner.corpus.byte_pairs import N_BYTES, learned_byte_pairs
+from datapruner.evaluation.proxies._causal_transformer import CausalTransformer
 from datapruner.evaluation.proxy import Proxy, Rows, Step, Task, device_of
 
-# windows of a forward pass that learns nothing
-BLOCK = 64
+# windows of a forward pass that learns nothing; texts that are encoded at a time
+BLOCK, TEXTS = 64, 4096
 
 
 class LanguageTask(Task):
@@ -33,21 +36,25 @@ class LanguageTask(Task):
             raise ValueError("language_model wants texts in both corpora: name the field")
         self.proxy, self.n_rows = proxy, len(train)
         self.device = device_of(proxy.device)
-        pieces = [_tokens(text) for text in train.texts]
+        self.n_bytes = sum(len(text.encode()) for text in test.texts)
+        if not self.n_bytes:
+            raise ValueError("language_model wants held-out texts that are not empty")
+        self.tokenizer = learned_byte_pairs(train.texts, proxy.vocabulary - 1)
+        # no text can have it: it is behind all that the tokenizer knows
+        self.separator = self.tokenizer.get_vocab_size()
+        pieces = [*self._encoded(train.texts)]
         self.tokens = np.concatenate(pieces)
         self.starts = np.append(0, np.cumsum([len(piece) for piece in pieces]))
-        held_out = np.concatenate([_tokens(text) for text in test.texts])
-        if not (held_out != SEPARATOR).any():
-            raise ValueError("language_model wants held-out texts that are not empty")
-        self.windows = _windows(held_out, proxy.window).to(self.device)
+        self.windows = _windows(np.concatenate([*self._encoded(test.texts)]), proxy.window).to(self.device)
 
     def model(self) -> torch.nn.Module:
-        return ByteModel(self.proxy.width, self.proxy.layers, self.proxy.window).to(self.device)
+        sizes = self.proxy.width, self.proxy.layers, self.proxy.window
+        return CausalTransformer(self.separator + 1, *sizes).to(self.device)
 
     def steps(self, epochs: Iterator[np.ndarray], weights: np.ndarray | None) -> Iterator[Step]:
         # the last token of a window is the first of the next: each is predicted once
         size, rows_a_step = self.proxy.window, self.proxy.batch_size
-        tokens, weighed = np.zeros(0, np.int16), np.zeros(0, np.float32)
+        tokens, weighed = np.zeros(0, np.int32), np.zeros(0, np.float32)
         for rows in epochs:
             tokens = np.concatenate([tokens, *(self.tokens[self.starts[row] : self.starts[row + 1]] for row in rows)])
             if weights is not None:
@@ -66,13 +73,18 @@ class LanguageTask(Task):
 
     @torch.no_grad()
     def quality(self, model: torch.nn.Module) -> float:
-        bits, count = 0.0, 0
+        nats = 0.0
         for windows in self.windows.split(BLOCK):
-            is_byte = (windows[:, 1:] >= 0) & (windows[:, 1:] != SEPARATOR)
+            is_text = (windows[:, 1:] >= 0) & (windows[:, 1:] != self.separator)
             losses = self._losses(model, windows.clamp_min(0))
-            bits += float((losses.double() * is_byte).sum()) / math.log(2)
-            count += int(is_byte.sum())
-        return bits / count
+            nats += float((losses.double() * is_text).sum())
+        return nats / math.log(2) / self.n_bytes
+
+    def _encoded(self, texts: Sequence[str]) -> Iterator[np.ndarray]:
+        """A separator and the tokens of each text, int32."""
+        for start in range(0, len(texts), TEXTS):
+            for item in self.tokenizer.encode_batch_fast([*texts[start : start + TEXTS]], add_special_tokens=False):
+                yield np.array([self.separator, *item.ids], np.int32)
 
     def _losses(self, model: torch.nn.Module, windows: torch.Tensor) -> torch.Tensor:
         """Nats of each token but the first of a window, float32 [n, t]."""
@@ -86,12 +98,15 @@ class LanguageTask(Task):
 
 @dataclass(frozen=True)
 class LanguageModel(Proxy):
-    """Rule: `layers` causal transformer layers of `width` over windows of `window` bytes, `batch_size` a step.
+    """Rule: `layers` causal transformer layers of `width` over windows of `window` tokens, `batch_size` a step.
+
+    The tokens are `vocabulary` byte pairs, the separator among them; 257 are the bytes themselves.
 
     With `dtype` bfloat16 the products are in it (autocast), the weights and what is learned stay float32: about half
     the time on a processor or GPU that has such products.
     """
 
+    vocabulary: int = 2048
     width: int = 128
     layers: int = 2
     window: int = 256
@@ -100,14 +115,18 @@ class LanguageModel(Proxy):
     device: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     quality: ClassVar[str] = "bits per byte"
     higher_is_better: ClassVar[bool] = False
     margin: ClassVar[float] = 0.01
     needs: ClassVar[tuple[str, ...]] = ("texts",)
-    cost: ClassVar[str] = "12 layers width^2 parameters; a forward and a backward pass over batch_size windows a step"
+    cost: ClassVar[str] = (
+        "12 layers width^2 + vocabulary width parameters; a forward and a backward pass over batch_size windows a step"
+    )
 
     def check(self) -> None:
+        if self.vocabulary <= N_BYTES:
+            raise ValueError(f"language_model wants a vocabulary of at least {N_BYTES + 1}, got {self.vocabulary}")
         if self.width < 8 or min(self.layers, self.window, self.batch_size) < 1 or not self.learning_rate > 0:
             raise ValueError(
                 "language_model wants a width of at least 8, layers, window and batch_size of at least 1 and a "
@@ -121,11 +140,6 @@ class LanguageModel(Proxy):
 
     def task(self, train: Rows, test: Rows) -> LanguageTask:
         return LanguageTask(self, train, test)
-
-
-def _tokens(text: str) -> np.ndarray:
-    """A separator and the bytes of the text, int16."""
-    return np.append(np.int16(SEPARATOR), np.frombuffer(text.encode(), np.uint8).astype(np.int16))
 
 
 def _windows(tokens: np.ndarray, size: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from datapruner.evaluation.equal_steps import Schedule, endless_epochs, train
-from datapruner.evaluation.proxies.language_model import LanguageModel
+from datapruner.evaluation.proxies.language_model import LanguageModel, LanguageTask
 from datapruner.evaluation.proxy import PROXIES, LabelledTask, Proxy, Rows, Task
 from prunekernels import registry, spec
 
@@ -54,7 +54,10 @@ PROXY_OF = {
     "mlp": ("mlp:width=8,batch_size=16,device=cpu", 60),
     "cnn": ("cnn:size=8,width=4,batch_size=16,learning_rate=0.02,device=cpu", 40),
     "text_transformer": ("text_transformer:words=6,table=64,width=8,batch_size=16,learning_rate=0.01,device=cpu", 40),
-    "language_model": ("language_model:width=32,layers=1,window=24,batch_size=16,learning_rate=0.02,device=cpu", 80),
+    "language_model": (
+        "language_model:vocabulary=257,width=32,layers=1,window=24,batch_size=16,learning_rate=0.02,device=cpu",
+        80,
+    ),
 }
 
 
@@ -137,37 +140,57 @@ def test_a_weight_counts_as_often_as_it_says() -> None:
 
 
 class Uniform(torch.nn.Module):
-    """Every token is as likely as any other."""
+    """Every token of `n` is as likely as any other."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(*tokens.shape, 257)
+        return torch.zeros(*tokens.shape, self.n)
 
 
 @pytest.mark.parametrize("window", [1, 3, 7, 64])
 def test_bits_per_byte_worked_by_hand(window: int) -> None:
     """log2 257 for every byte, bytes of UTF-8 and not letters, and none for what separates texts."""
     texts = Rows(["a", "b", "c"], ["é", "", "byte"])
-    task = LanguageModel(window=window, device="cpu").task(texts, texts)
-    assert task.quality(Uniform()) == pytest.approx(math.log2(257), abs=1e-6)
-    seen: list[int] = []
-    counted = task.windows
-    seen = [token for row in counted[:, 1:].tolist() for token in row if token >= 0]
+    task = LanguageModel(vocabulary=257, window=window, device="cpu").task(texts, texts)
+    assert task.quality(Uniform(257)) == pytest.approx(math.log2(257), abs=1e-6)
+    seen = [token for row in task.windows[:, 1:].tolist() for token in row if token >= 0]
     # each byte once, behind the separator in front of all
-    assert seen == [*"é".encode(), 256, 256, *b"byte"]
+    assert len({*seen}) == 7
+    assert seen == [*tokens(task, "é"), 256, 256, *tokens(task, "byte")]
+
+
+def test_bits_of_a_byte_where_tokens_are_pairs() -> None:
+    """A text of one token and four bytes needs a quarter of a token's bits for a byte."""
+    task = LanguageModel(vocabulary=300, device="cpu").task(Rows(["a"], ["fast fast fast"]), Rows(["b"], ["fast"] * 3))
+    n = task.separator + 1
+    assert 257 < n < 300
+    assert [len(tokens(task, text)) for text in ("fast", " fast", "pqrx")] == [1, 1, 4]
+    assert task.quality(Uniform(n)) == pytest.approx(math.log2(n) / 4, abs=1e-6)
+    # what other libraries take for the end of a text is text
+    assert task.tokenizer.decode(tokens(task, "<|endoftext|> é\n")) == "<|endoftext|> é\n"
+    assert task.separator not in tokens(task, "<|endoftext|>")
+    assert tuple(task.model()(torch.zeros(2, 5, dtype=torch.long)).shape) == (2, 5, n)
 
 
 def test_windows_of_a_stream_predict_each_token_once() -> None:
     texts = Rows(["a", "b"], ["abcdef", "gh"])
-    task = LanguageModel(window=3, batch_size=2, device="cpu").task(texts, texts)
+    task = LanguageModel(vocabulary=257, window=3, batch_size=2, device="cpu").task(texts, texts)
 
     def orders() -> Iterator[np.ndarray]:
         for _ in range(4):
             yield np.array([0, 1])
 
-    stream = [256, *b"abcdef", 256, *b"gh"] * 4
+    stream = [256, *tokens(task, "abcdef"), 256, *tokens(task, "gh")] * 4
     steps = [step.items for step in task.steps(orders(), None)]
     assert steps[0].tolist() == [stream[0:4], stream[3:7]]
     assert steps[1].tolist() == [stream[6:10], stream[9:13]]
+
+
+def tokens(task: LanguageTask, text: str) -> list[int]:
+    return task.tokenizer.encode(text).ids
 
 
 @pytest.mark.parametrize(
@@ -176,6 +199,7 @@ def test_windows_of_a_stream_predict_each_token_once() -> None:
         ("mlp:width=0", "width and layers"),
         ("cnn:channels=2", "1 or 3 channels"),
         ("language_model:width=4", "width of at least 8"),
+        ("language_model:vocabulary=256", "vocabulary of at least 257"),
         ("language_model:dtype=float16", "one of float32, bfloat16"),
         ("text_transformer:table=2", "table of at least 3"),
         ("linear_probe:batch_size=0", "batch_size of at least 1"),

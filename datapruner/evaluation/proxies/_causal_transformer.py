@@ -1,10 +1,8 @@
-"""A small causal transformer over bytes: 256 of them, and one more that stands before each text."""
+"""A small causal transformer over tokens, with learned positions and tied embeddings."""
 
 from __future__ import annotations
 
 import torch
-
-SEPARATOR, VOCABULARY = 256, 257
 
 
 class Block(torch.nn.Module):
@@ -26,23 +24,23 @@ class Block(torch.nn.Module):
         return hidden + self.narrow(torch.nn.functional.gelu(self.wide(self.norms[1](hidden))))
 
 
-class ByteModel(torch.nn.Module):
-    """int64 [n, t] to logits [n, t, 257] of the next byte."""
+class CausalTransformer(torch.nn.Module):
+    """int64 [n, t] to logits [n, t, vocabulary] of the next token."""
 
-    def __init__(self, width: int, layers: int, window: int) -> None:
+    def __init__(self, vocabulary: int, width: int, layers: int, window: int) -> None:
         super().__init__()
         heads = next(n for n in range(max(1, width // 32), 0, -1) if width % n == 0)
-        self.bytes = torch.nn.Embedding(VOCABULARY, width)
+        self.tokens = torch.nn.Embedding(vocabulary, width)
         self.places = torch.nn.Embedding(window, width)
         self.blocks = torch.nn.ModuleList(Block(width, heads) for _ in range(layers))
-        self.norm, self.head = torch.nn.LayerNorm(width), torch.nn.Linear(width, VOCABULARY, bias=False)
-        # bytes loud enough to be told apart at once: with 0.02 a training spends its first half on letter frequencies
-        torch.nn.init.normal_(self.bytes.weight, std=0.1)
+        self.norm, self.head = torch.nn.LayerNorm(width), torch.nn.Linear(width, vocabulary, bias=False)
+        # tokens loud enough to be told apart at once: with 0.02 a training spends its first half on their frequencies
+        torch.nn.init.normal_(self.tokens.weight, std=0.1)
         torch.nn.init.normal_(self.places.weight, std=0.03)
-        self.head.weight = self.bytes.weight
+        self.head.weight = self.tokens.weight
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        hidden = self.bytes(tokens) + self.places.weight[: tokens.shape[1]]
+        hidden = self.tokens(tokens) + self.places.weight[: tokens.shape[1]]
         for block in self.blocks:
             hidden = block(hidden)
         return self.head(self.norm(hidden))
