@@ -14,8 +14,11 @@ import pytest
 from benchmarks.studies import plots
 from benchmarks.studies.damaged_corpus import DAMAGED, KINDS, build
 from benchmarks.studies.fashion_mnist import wrong_labels
+from benchmarks.studies.grand_agreement import FULL, Sizes, agreements, scores_of_run
 from benchmarks.studies.packaged_texts import CHARACTERS, brown, cut, mail
 from benchmarks.studies.study import StudyRow
+from datapruner.evaluation.proxies.cnn import Cnn
+from datapruner.evaluation.proxy import Rows
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -126,3 +129,18 @@ def test_a_picture_is_drawn_of_differences_from_the_draw(tmp_path: Path) -> None
     assert np.allclose(drawn["rs2"], [(0.5, 0.1, 0.1, 0.1)])
     assert np.allclose(drawn["decides itself"], [(1, 0.3, 0.2, 0.4)])
     assert plots.draw(rows, tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scores_of_one_network_agree_where_they_have_the_same_rows() -> None:
+    draw, n = np.random.default_rng(0), 24
+    squares = draw.normal(size=(n, 3 * 8 * 8)).astype(np.float32)
+    rows = Rows([*map(str, range(n))], labels=draw.integers(0, 2, n), classes=[0, 1], vectors={"pixels": squares})
+    task = Cnn(vectors="pixels", width=4, batch_size=8, device="cpu").task(rows, rows)
+    sizes = Sizes(n, 10, 1, 6)
+    scores = scores_of_run(task, task.inputs, sizes, 0)
+    assert [len(scores[name]) for name in ("EL2N", "GraNd, last layer", FULL)] == [n, n, 10]
+    # the last layer's gradient is a part of the whole
+    assert (scores[FULL] > scores["GraNd, last layer"][:10]).all()
+    found = {row.scores: row for row in agreements({**scores, FULL: -scores["EL2N"][:10]}, sizes)}
+    assert found[f"EL2N and {FULL}"].spearman == pytest.approx(-1)
+    assert [found[name].rows for name in (f"EL2N and {FULL}", "EL2N and GraNd, last layer")] == [10, n]
