@@ -8,9 +8,9 @@ over byte pairs, judged by bits per byte on clean held-out texts of the same sou
 training reads as many. Perplexity is that of a small model which is trained on the other half of the corpus. The
 target of `dsir` and `quality` is half of the held-out texts, on which nothing is judged.
 
-The recorded size is what a core does in two hours: 3,600 texts and their damaged companions, 4.7 MB or 1.6 million
-tokens, of which a training reads four tenths where all are kept. A GPU does more: `--rows 40000 --steps 40000`, and a
-wider model.
+The recorded size is what a core does in an hour and a half: 3,600 texts and their damaged companions, 4.7 MB or 1.6
+million tokens, of which a training reads a third where all are kept. A GPU does more: `--rows 40000 --steps 40000`, and
+a wider model.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from datapruner.evaluation.kept_rows import keep
 from datapruner.evaluation.settings import Seeds, decides_itself
 from prunekernels.io.outputs import atomic_text
 
-SMALL, RECORDED = Sizes(700, 120, 60, 3), Sizes(3600, 200, 600, 5)
+SMALL, RECORDED = Sizes(700, 120, 60, 3), Sizes(3600, 200, 500, 5)
 RATIOS = (0.3, 0.5)
 SMALL_LM = "language_model:vocabulary=1024,width=64,layers=1,window=128,batch_size=8"
 LM = "language_model:width=128,layers=2,window=128,batch_size=8,learning_rate=0.003,dtype=bfloat16"

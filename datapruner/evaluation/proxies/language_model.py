@@ -6,8 +6,8 @@
 Lower is better. Tokens are byte pairs, learned once from all rows that could be kept, so that every selection is read
 in the same ones; bits of a byte, and not of a token, are what other vocabularies can be compared by. Training goes
 through the kept texts in an order drawn anew every epoch, as one stream with a separator before each text, cut into
-windows: every step learns from `batch_size` windows, so that equal steps are equal tokens, however long the kept texts
-are. The separators are read and learned, and no part of the quality.
+windows: every step learns from `batch_size` windows, of different places, so that equal steps are equal tokens, however
+long the kept texts are. The separators are read and learned, and no part of the quality.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from datapruner.evaluation.proxy import Proxy, Rows, Step, Task, device_of
 
 # windows of a forward pass that learns nothing; texts that are encoded at a time
 BLOCK, TEXTS = 64, 4096
+# windows from one of a step to its next in the stream: neighbours are of one text, and steps of them learn worse
+APART = 8
 
 
 class LanguageTask(Task):
@@ -54,18 +56,22 @@ class LanguageTask(Task):
     def steps(self, epochs: Iterator[np.ndarray], weights: np.ndarray | None) -> Iterator[Step]:
         # the last token of a window is the first of the next: each is predicted once
         size, rows_a_step = self.proxy.window, self.proxy.batch_size
+        taken = size * rows_a_step * APART
         tokens, weighed = np.zeros(0, np.int32), np.zeros(0, np.float32)
         for rows in epochs:
             tokens = np.concatenate([tokens, *(self.tokens[self.starts[row] : self.starts[row + 1]] for row in rows)])
             if weights is not None:
                 lengths = self.starts[rows + 1] - self.starts[rows]
                 weighed = np.concatenate([weighed, np.repeat(weights[rows], lengths)])
-            while len(tokens) > size * rows_a_step:
-                end = size * rows_a_step
-                items = torch.from_numpy(tokens[: end + 1].astype(np.int64)).unfold(0, size + 1, size)
-                own = None if weights is None else torch.from_numpy(weighed[1 : end + 1]).view(rows_a_step, size)
-                yield Step(items.to(self.device), None if own is None else own.to(self.device))
-                tokens, weighed = tokens[end:], weighed[end:]
+            while len(tokens) > taken:
+                items = torch.from_numpy(tokens[: taken + 1].astype(np.int64)).unfold(0, size + 1, size)
+                own = None if weights is None else torch.from_numpy(weighed[1 : taken + 1]).view(-1, size)
+                for first in range(APART):
+                    yield Step(
+                        items[first::APART].to(self.device),
+                        None if own is None else own[first::APART].to(self.device),
+                    )
+                tokens, weighed = tokens[taken:], weighed[taken:]
 
     def loss(self, model: torch.nn.Module, step: Step) -> torch.Tensor:
         losses = self._losses(model, step.items)
@@ -115,7 +121,7 @@ class LanguageModel(Proxy):
     device: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     quality: ClassVar[str] = "bits per byte"
     higher_is_better: ClassVar[bool] = False
     margin: ClassVar[float] = 0.01

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -176,17 +175,22 @@ def test_bits_of_a_byte_where_tokens_are_pairs() -> None:
 
 
 def test_windows_of_a_stream_predict_each_token_once() -> None:
+    """The stream is cut into windows in order; those of a step are eight apart, so that they are of different texts."""
     texts = Rows(["a", "b"], ["abcdef", "gh"])
     task = LanguageModel(vocabulary=257, window=3, batch_size=2, device="cpu").task(texts, texts)
-
-    def orders() -> Iterator[np.ndarray]:
-        for _ in range(4):
-            yield np.array([0, 1])
-
-    stream = [256, *tokens(task, "abcdef"), 256, *tokens(task, "gh")] * 4
-    steps = [step.items for step in task.steps(orders(), None)]
-    assert steps[0].tolist() == [stream[0:4], stream[3:7]]
-    assert steps[1].tolist() == [stream[6:10], stream[9:13]]
+    stream = [256, *tokens(task, "abcdef"), 256, *tokens(task, "gh")] * 20
+    windows = [stream[start : start + 4] for start in range(0, 3 * 48, 3)]
+    weights = np.array([1, 3], np.float32)
+    of_token = ([1] * 7 + [3] * 3) * 20
+    steps = [*islice(task.steps(iter([np.array([0, 1])] * 20), weights), 24)]
+    assert [step.items.tolist() for step in steps[:8]] == [[windows[n], windows[n + 8]] for n in range(8)]
+    assert [step.items.tolist() for step in steps[8:16]] == [[windows[n], windows[n + 8]] for n in range(16, 24)]
+    assert [window[1:] for step in steps for window in step.items.tolist()] == [
+        window[1:] for start in (0, 16, 32) for n in range(start, start + 8) for window in (windows[n], windows[n + 8])
+    ]
+    # a weight is that of the token which is predicted
+    assert steps[1].weights is not None
+    assert steps[1].weights.tolist() == [of_token[4:7], of_token[28:31]]
 
 
 def tokens(task: LanguageTask, text: str) -> list[int]:
