@@ -23,7 +23,7 @@ STUDIES = {
     "study_digits": ("scikit-learn", "accuracy"),
     "study_fashion_mnist": ("Fashion-MNIST", "accuracy"),
     "study_cifar": ("CIFAR-10, human labels", "accuracy"),
-    "study_text": ("damaged text, in", "bits per byte"),
+    "study_text": ("damaged text", "bits per byte"),
     "study_nlu": ("", "intent and slots"),
 }
 BASELINES = ("all", "random", "stratified", "rs2", "distillation", "all rows", "by lot, once", "by lot, anew")
