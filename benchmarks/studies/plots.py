@@ -42,7 +42,7 @@ def draw(rows: Sequence[StudyRow], path: Path) -> Path:
         panel.set_yscale("symlog", linthresh=LINEAR)
         panel.set_xlabel("kept, %")
         panel.set_title(setting)
-        ticks = sorted({round(100 * row.share, 1) for row in own if row.keep_ratio is not None})
+        ticks = sorted({round(100 * row.keep_ratio, 1) for row in own if row.keep_ratio is not None})
         panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         panel.minorticks_off()
     panels[0][0].set_ylabel("better than a draw of as much, by")
