@@ -1,6 +1,6 @@
 """Prefill and decoding of a LLaVA with a decoder of 1.1B random parameters, with all visual tokens and with a tenth.
 
-    python -m benchmarks.decoder_prefill               two CPU cores: a quarter of an hour; nothing else should run there
+    python -m benchmarks.decoder_prefill               two CPU cores: 15 minutes; nothing else should run there
     ... --visual-tokens 576 2880                       a part of it; nothing is recorded
     ... --small                                        a tiny decoder, to see that it runs; nothing is recorded
 
