@@ -5,7 +5,8 @@
 in evaluation mode; higher means harder. It costs a forward and a backward pass for each row: `grand` is the last
 layer's part of it in closed form, for the price of reading logits and features; of small CNNs on CIFAR-10 the two rank
 alike by a Spearman correlation of .66 (`benchmarks/studies/grand_agreement.py`). Take a checkpoint behind an epoch at
-least: what the paper reports of untrained networks has not been reproduced (Kirsch 2023, arXiv:2303.14753). For models that are no text classifiers: `datapruner.training.gradient_norms`.
+least: what the paper reports of untrained networks has not been reproduced (Kirsch 2023, arXiv:2303.14753). For models
+that are no text classifiers: `datapruner.training.gradient_norms`.
 """
 
 from __future__ import annotations
