@@ -6,6 +6,7 @@ which a GPU has units for, and none of the host's decisions, each of which a GPU
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from prunekernels import _sets
@@ -49,64 +50,118 @@ def rounds(points: torch.Tensor, n: int, start: int) -> torch.Tensor:
     """`n` picks among many `points` [N, D] by squared Euclidean distance, without all pairs; those of the walk over
     all pairs.
 
-    A row's distance to the nearest pick only falls, so that what is known of it is an upper bound. In each round
-    all rows learn the new picks in one product; then the rows on top, among themselves, are picked for as long as
-    they stand above the bound of all others.
+    A row's distance to the nearest pick only falls, so that what was known of it is an upper bound. In each round the
+    rows on top learn the picks that they do not know; then they are picked, by the pairs among themselves, for as long
+    as they stand above the bound of all others. Rows that never come to the top are hardly compared.
     """
-    picks = torch.empty(n, dtype=torch.int64, device=points.device)
-    norms = (points[:, None] @ points[..., None]).flatten()
-    nearest = torch.full_like(norms, torch.inf)
-    picks[0], known, count = _isolated(points, norms) if start < 0 else start, 0, 1
-    while count < n:
-        nearest = torch.minimum(nearest, _nearest_of(points, norms, picks[known:count]))
-        nearest[picks[known:count]], known = -torch.inf, count
-        front, limit, next_row = _front(nearest, max(CHUNK, min(16 * CHUNK, n)))
-        bound, pairs = nearest[front], _squared(gram(points[front]))
-        at = int(bound.argmax())
-        while count < n:
-            picks[count], count = front[at], count + 1
-            torch.minimum(bound, pairs[at], out=bound)
-            bound[at] = -torch.inf
+    race = Race(points, n, start)
+    size = max(2 * CHUNK, min(16 * CHUNK, len(points) // CHUNK))
+    while race.count < n:
+        front, limit, next_row = race.front(size)
+        # numpy's views of the same memory: its calls take a fifth of torch's time on so few numbers
+        rows, bound = front.numpy(), race.nearest[front].numpy()
+        pairs = _squared(gram(points[front])).numpy()
+        picked = [at := int(bound.argmax())]
+        while race.count + len(picked) < n:
+            np.minimum(bound, pairs[at], out=bound)
+            bound[at] = -np.inf
             at = int(bound.argmax())
             # a row outside wins where its bound is larger, or is as large and its index lower
-            if (-float(bound[at]), int(front[at])) > (-limit, next_row):
+            if (-float(bound[at]), int(rows[at])) > (-limit, next_row):
                 break
-    return picks
+            picked.append(at)
+        race.take(front[picked])
+    return race.picks
 
 
-def _front(nearest: torch.Tensor, size: int) -> tuple[torch.Tensor, float, int]:
-    """The `size` rows with the largest values, ascending; the largest value of the others, and the first with it."""
-    order = nearest.argsort(descending=True, stable=True)
-    front = order[:size].sort().values
-    if len(order) <= size:
-        return front, -torch.inf, len(order)
-    return front, float(nearest[order[size]]), int(order[size])
+class Race:
+    """The picks so far, of each row of `points` a bound on its distance to them, and how many of them it knows."""
 
+    def __init__(self, points: torch.Tensor, n: int, start: int) -> None:
+        self.points, self.norms = points, (points[:, None] @ points[..., None]).flatten()
+        self.picks = torch.empty(n, dtype=torch.int64, device=points.device)
+        self.picked = points.new_empty(n, points.shape[1])
+        self.known, self.count = torch.ones(len(points), dtype=torch.int64, device=points.device), 0
+        first = _isolated(points, self.norms) if start < 0 else torch.tensor(start, device=points.device)
+        own = first[None]
+        self.nearest = _pairs(points, self.norms, points[own], self.norms[own])[:, 0]
+        self.take(own)
 
-def _nearest_of(points: torch.Tensor, norms: torch.Tensor, picks: torch.Tensor) -> torch.Tensor:
-    """The squared distance of each row to the nearest of `picks`."""
-    blocks = picks.split(max(1, _sets.MAX_PAIRS // len(points)))
-    # a tall product is faster than a wide one
-    each = [_pairs(points, norms, points[block], norms[block]).amin(1) for block in blocks]
-    return torch.stack(each).amin(0)
+    def take(self, rows: torch.Tensor) -> None:
+        """Pick `rows`, in their order; they leave the race."""
+        new = slice(self.count, self.count + len(rows))
+        self.picks[new], self.picked[new] = rows, self.points[rows]
+        self.nearest[rows], self.known[rows] = -torch.inf, len(self.picks)
+        self.count = new.stop
+
+    def front(self, size: int) -> tuple[torch.Tensor, float, int]:
+        """The `size` rows with the largest distances, ascending; a bound on those of the others, and the first row that
+        has it."""
+        while True:
+            # more than the front: of those that learn something most fall behind
+            top = self._top(4 * size)
+            front = top[:size]
+            if int(self.known[front].min()) >= self.count:
+                break
+            self._learn(top)
+        if len(top) <= size:
+            return front.sort().values, -torch.inf, len(self.points)
+        return front.sort().values, float(self.nearest[top[size]]), int(top[size])
+
+    def _top(self, size: int) -> torch.Tensor:
+        """At least `size` rows, or all, by falling bound; ties by index."""
+        edge = self.nearest.topk(min(size, len(self.nearest))).values[-1]
+        rows = (self.nearest >= edge).nonzero()[:, 0]
+        return rows[self.nearest[rows].argsort(descending=True, stable=True)]
+
+    def _learn(self, rows: torch.Tensor) -> None:
+        """Bring the bounds of `rows` down to what the picks so far say."""
+        rows = rows[self.known[rows] < self.count]
+        rows = rows[self.known[rows].argsort(stable=True)]
+        known, sizes = self.known[rows].unique_consecutive(return_counts=True)
+        for first, own in zip(known.tolist(), rows.split(sizes.tolist()), strict=True):
+            new = slice(first, self.count)
+            distance = _pairs(self.points[own], self.norms[own], self.picked[new], self.norms[self.picks[new]])
+            self.nearest[own] = torch.minimum(self.nearest[own], distance.amin(1))
+        self.known[rows] = self.count
 
 
 def _isolated(points: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
-    """The row whose nearest neighbour is farthest; rows that a chunk of others rules out are never looked at."""
-    bound = torch.full_like(norms, torch.inf)
-    nearest = torch.full_like(norms, -torch.inf)
-    size = max(1, min(CHUNK, _sets.MAX_PAIRS // len(points)))
-    while True:
+    """The row whose nearest neighbour is farthest.
+
+    Rows are compared with a block of columns after the other and leave as soon as a neighbour is nearer than what the
+    best row found so far has; now and then those that may be the best are compared with all.
+    """
+    bound, nearest = torch.full_like(norms, torch.inf), torch.full_like(norms, -torch.inf)
+    every = torch.arange(len(points), device=points.device)
+    size = max(1, min(2 * CHUNK, _sets.MAX_PAIRS // len(points)))
+    n_blocks, due = -(-len(points) // size), 0
+    left = held = every
+    held_points, held_norms = points, norms
+    for block in range(n_blocks):
+        if len(left) < 0.75 * len(held):
+            # not each time: moving a row costs a third of comparing it
+            held, held_points, held_norms = left, points[left], norms[left]
+        columns = every[block::n_blocks]
+        distance = _pairs(held_points, held_norms, points[columns], norms[columns])
+        own = (held % n_blocks == block).nonzero()[:, 0]
+        distance[own, held[own] // n_blocks] = torch.inf
+        bound[held] = torch.minimum(bound[held], distance.amin(1))
+        if block >= due:
+            # next when four times as many columns were looked at
+            due = 4 * block + 3
+            best = left[bound[left].topk(min(max(1, size // 4), len(left))).indices]
+            distance = _pairs(points, norms, points[best], norms[best])
+            distance[best, torch.arange(len(best), device=best.device)] = torch.inf
+            nearest[best] = distance.amin(0)
+            bound = torch.minimum(bound, distance.amin(1))
         # equal rows stay in the race, for the lower index to win
-        open_bound = bound.masked_fill(nearest > -torch.inf, -torch.inf)
-        rows = open_bound.topk(min(size, len(points))).indices
-        rows = rows[(open_bound[rows] >= nearest.max()) & (nearest[rows] == -torch.inf)]
-        if not len(rows):
-            return nearest.argmax()
-        distance = _pairs(points, norms, points[rows], norms[rows])
-        distance[rows, torch.arange(len(rows), device=rows.device)] = torch.inf
-        nearest[rows] = distance.amin(0)
-        bound = torch.minimum(bound, distance.amin(1))
+        left = left[(bound[left] >= nearest.max()) & (nearest[left] == -torch.inf)]
+        if not len(left):
+            break
+    # compared with all
+    nearest[left] = bound[left]
+    return nearest.argmax()
 
 
 def _squared(dots: torch.Tensor) -> torch.Tensor:

@@ -142,6 +142,23 @@ def test_rounds_of_every_size_pick_the_same(metric, start, chunk, monkeypatch: p
         assert picks == _brute(features, n, metric, start)
 
 
+def test_rounds_compare_few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator, compared = torch.Generator().manual_seed(13), []
+    features = torch.randn(3000, 12, generator=generator)
+    # most rows lie close together, as patches of paper do
+    features[300:] = features[:20].repeat(135, 1) + 0.01 * features[300:]
+    pairs = _farthest_rounds._pairs
+
+    def counted(rows: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        compared.append(len(rows) * len(others[1]))
+        return pairs(rows, *others)
+
+    monkeypatch.setattr(_farthest_rounds, "_pairs", counted)
+    picks = farthest_point(features, 300, "euclidean", 0, backend="torch").tolist()
+    assert picks == _brute(features, 300, "euclidean", 0)
+    assert sum(compared) < 0.55 * 300 * 3000
+
+
 @pytest.mark.parametrize("chunk", [2, 8])
 def test_the_isolated_row_is_found_among_near_rivals(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_farthest_rounds, "CHUNK", chunk)
