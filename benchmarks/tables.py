@@ -36,12 +36,16 @@ def _run(run: dict) -> str:
     words = [column.replace("_", " ") for column in columns]
     lines = [_line(words), _line(["---"] * len(columns))]
     lines += [_line([_cell(row.get(column)) for column in columns]) for row in run["rows"]]
-    commit = (run["commit"] or "unknown")[:9] + (" with changes" if run["dirty"] else "")
+    # a run that was stopped and went on may be of several
+    commits = [commit[:9] for commit in run.get("commits") or [run["commit"] or "unknown"]]
+    code = (
+        f"{'commits' if len(commits) > 1 else 'commit'} {', '.join(commits)}{' with changes' if run['dirty'] else ''}"
+    )
     triton = f", triton {run['triton']}" if run["triton"] else ""
     lines += [
         "",
         f"*{run['device']}, {run['threads']} threads; torch {run['torch']}{triton}, python {run['python']}; "
-        f"commit {commit}, {run['date'][:10]}.*",
+        f"{code}, {run['date'][:10]}.*",
         "",
     ]
     return "\n".join(lines)

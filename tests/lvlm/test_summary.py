@@ -71,7 +71,7 @@ def test_at_equal_flops_a_method_inside_pays_for_the_layers_before_its_cut() -> 
 
 
 def test_which_methods_have_a_layer_to_choose_at_random_at() -> None:
-    texts = ("fastv:layer=2", "random_inside:layer=2", "sparsevlm:layers=1/2/3", "divprune", "pyramiddrop")
+    texts = ("fastv:layer=2", "random_inside:layer=2", "sparsevlm:layers=0/1/2", "divprune", "pyramiddrop")
     assert [cuts_once_inside(text) for text in texts] == [True, False, False, False, False]
 
 

@@ -17,6 +17,7 @@ from benchmarks.harness import DEVICE, append
 from benchmarks.lvlm.assembly import assembled
 from benchmarks.lvlm.retention.cases import RATIOS, Case, alike, cases, equal_flops, inside_tower
 from benchmarks.lvlm.retention.costs import equal_budget
+from benchmarks.lvlm.retention.details import DetailRow, details
 from benchmarks.lvlm.retention.journal import MEASURED, Journal, Session
 from benchmarks.lvlm.retention.summary import SummaryRow, opening, summary
 from benchmarks.lvlm.retention.table import Row, rows
@@ -78,16 +79,26 @@ def _run(
 def _record(name: str, found: Sequence[Row], journal: Journal) -> None:
     """Append the tables to the results, as of the machine that the answers are from."""
     sessions, entries = journal.sessions(), journal.entries()
-    on = about(dict(sessions[-1].machine), {one.sources for one in sessions}, sources(CODE))
+    on = measured_on(sessions)
     short = summary(found, entries)
-    tables: dict[str, Sequence[Row | SummaryRow]] = {
+    tables: dict[str, Sequence[Row | SummaryRow | DetailRow]] = {
         f"{name}_summary": short,
         f"{name}_flops": summary(found, entries, "flops"),
         f"{name}_opening": opening(short),
+        f"{name}_details": details(found, entries),
         name: found,
     }
     for table, own in tables.items():
         print(append(table, {**on, "rows": [dataclasses.asdict(row) for row in own]}))
+
+
+def measured_on(sessions: Sequence[Session]) -> dict[str, object]:
+    """The machine of the newest session; where each was of a commit and nothing else, `commits` names those of all."""
+    newest = dict(sessions[-1].machine)
+    if any(one.machine["dirty"] for one in sessions):
+        return about(newest, {one.sources for one in sessions}, sources(CODE))
+    commits = list(dict.fromkeys(one.machine["commit"] for one in sessions))
+    return newest if len(commits) == 1 else {**newest, "commits": commits}
 
 
 def told(row: Row) -> str:

@@ -89,7 +89,7 @@ def _row(row: Row, rows: Sequence[Row], entries: Mapping[tuple[str, str], Entry]
         if (one.method, one.keep_ratio, one.positions, one.budget)
         == (row.method, row.keep_ratio, row.positions, row.budget)
     }
-    own = _marks(None if row.method == FULL else row.method, row.keep_ratio, row.positions, entries)
+    own = marks_of(None if row.method == FULL else row.method, row.keep_ratio, row.positions, entries)
     return SummaryRow(
         method=row.method,
         keep_ratio=row.keep_ratio,
@@ -118,13 +118,13 @@ def _downsample_of(row: Row, rows: Sequence[Row], budget: str) -> str:
 def _verdict(own: Marks, row: Row, baseline: str, entries: Mapping[tuple[str, str], Entry]) -> Verdict | Literal[""]:
     if row.method in (FULL, baseline):
         return ""
-    other = _marks(baseline, row.keep_ratio, "compact" if _name(baseline) == DOWNSAMPLE else "keep", entries)
+    other = marks_of(baseline, row.keep_ratio, "compact" if _name(baseline) == DOWNSAMPLE else "keep", entries)
     if not other or len(other) != len(own):
         return ""
     return verdict(*difference_interval(own, other))
 
 
-def _marks(text: str | None, keep_ratio: float, positions: str, entries: Mapping[tuple[str, str], Entry]) -> Marks:
+def marks_of(text: str | None, keep_ratio: float, positions: str, entries: Mapping[tuple[str, str], Entry]) -> Marks:
     """Of all kinds together, picture by picture."""
     name = Case(text, keep_ratio, positions).name
     own = [entries.get((name, kind)) for kind in KINDS]
