@@ -1,4 +1,4 @@
-"""A tower, sprites and a recipe so small that a step takes no time."""
+"""A tower, sprites and a recipe so small that a step takes no time; a model that knows two pictures by heart."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn.functional import cross_entropy
 
-from benchmarks.lvlm.features import Standard, shards_of
+from benchmarks.lvlm.assembly import assemble
+from benchmarks.lvlm.export import export
+from benchmarks.lvlm.features import SCALE, Standard, shards_of
+from benchmarks.lvlm.learner import new_learner
+from benchmarks.lvlm.packing import Example, Seen, pack
+from benchmarks.lvlm.questions import Question
 from benchmarks.lvlm.recipe import Recipe
+from benchmarks.lvlm.retention.subject import Picture, Subject
 from benchmarks.lvlm.sprites import Sprites
 from benchmarks.lvlm.vocabulary import CONTENTS, DIGITS, EMOJI, FASHION
 
@@ -33,6 +40,13 @@ test:
 decoder: {{width: 32, inner: 48, layers: 2, heads: 4}}
 training: {{steps: 6, batch_tokens: 600, warm_up: 1, decay: 0.5, precision: float32, thinned: 0.5}}
 """
+QUESTIONS = tuple(
+    [
+        Question("region", "what is in the top left ?", name),
+        Question("number", "what number is on the red sign ?", number),
+    ]
+    for name, number in (("cat", "4 7"), ("dog", "3 1"))
+)
 
 
 @pytest.fixture
@@ -79,6 +93,41 @@ def recipe_in(folder: Path) -> Recipe:
 def standard() -> Standard:
     """Mean and deviation that halves can hold."""
     return Standard(torch.arange(WIDTH) / 4 - 1, torch.tensor([0.5, 2.0] * (WIDTH // 2)))
+
+
+@pytest.fixture(scope="session")
+def asked() -> list[Picture]:
+    """Two pictures of other brightness and colours."""
+    draw = torch.Generator().manual_seed(0)
+    return [
+        Picture(torch.randn(1, 3, 224, 224, generator=draw) + (-1) ** number, questions)
+        for number, questions in enumerate(QUESTIONS)
+    ]
+
+
+@pytest.fixture(scope="session")
+def subject(tmp_path_factory: pytest.TempPathFactory, standard: Standard, asked: list[Picture]) -> Subject:
+    """A model that has learned the answers by heart."""
+    recipe = recipe_in(tmp_path_factory.mktemp("lvlm"))
+    learner = new_learner(recipe)
+    export(learner, recipe, standard, "card")
+    made = Subject.load(assemble(recipe.model, recipe.tower, recipe.run.parent / "first"))
+    examples = []
+    for picture in asked:
+        hidden = made.hidden(picture.pixels)[0, 1:].clone()
+        features = (hidden - standard.mean) / standard.deviation * SCALE
+        examples.append(Example(features, torch.zeros(256, 4, dtype=torch.uint8), picture.questions))
+    optimizer = torch.optim.Adam(learner.parameters(), 5e-3)
+    for step in range(60):
+        left = torch.randperm(256, generator=torch.Generator().manual_seed(step))[:64].sort().values
+        said = learner(pack(examples, [Seen(left, step % 2 == 0)] * 2))
+        loss = cross_entropy(said.logits, said.targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.7
+    export(learner.eval(), recipe, standard, "card")
+    return Subject.load(assemble(recipe.model, recipe.tower, recipe.run.parent / "whole"))
 
 
 def with_training(recipe: Recipe, **changes: object) -> Recipe:

@@ -10,7 +10,7 @@ from benchmarks.lvlm.retention.subject import Picture
 from benchmarks.lvlm.retention.summary import SummaryRow, opening, summary
 from benchmarks.lvlm.retention.table import rows
 from benchmarks.lvlm.scene import KINDS
-from tests.lvlm.test_retention import QUESTIONS
+from tests.lvlm.conftest import QUESTIONS
 
 N = 60
 KEPT = ("random", "divprune", "fastv:layer=2", "stride", "random_inside:layer=2")

@@ -3,119 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 
 import pytest
 import torch
-from torch import nn
 
 from tests.tokenpruner import vision_models as vision
-from tests.tokenpruner.adapters import families
 from tests.tokenpruner.adapters.family_checks import fed
 from tests.tokenpruner.caches import cache_from, with_cache
-from tests.tokenpruner.conftest import IMAGE, N, build, encode, split, state
-from tests.tokenpruner.methods.test_tome import merge
-from tokenpruner import BlockContext, BlockMethod, prepare, prune
-from tokenpruner.methods.random_patches import RandomPatches
+from tests.tokenpruner.conftest import IMAGE, N, build, encode, split
+from tests.tokenpruner.vision_transformer.tower_replay import METHODS, Loudest, by_hand, encoded, llava
+from tokenpruner import prepare, prune
 from tokenpruner.methods.tome import ToMe
 from tokenpruner.methods.zero_tprune import ZeroTPrune
-from tokenpruner.models import projected_towers
 
 ROWS = [[2, "I", 3, "I", 1], [4], [1, "I", 2]]
-METHODS = (ToMe(r=3), ZeroTPrune(keep_ratio=0.3), RandomPatches(keep_ratio=0.5))
+
 # rotary positions are float32, and a padded row has others
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 NOTHING = (ToMe(r=0), ZeroTPrune(keep_ratio=1.0))
-
-
-@dataclasses.dataclass(frozen=True)
-class Loudest(BlockMethod):
-    """Keeps the patches of the largest norm: `counts` go behind each of the first blocks."""
-
-    counts: tuple[int, ...] = (5, 4)
-    reads = frozenset({"keys"})
-
-    def removals(self, n_patches, n_blocks):
-        if n_blocks < len(self.counts):
-            raise ValueError(f"want {len(self.counts)} blocks, got {n_blocks}")
-        return list(self.counts)
-
-    def importance(self, context: BlockContext) -> torch.Tensor:
-        return context.hidden[:, context.protected :].float().norm(dim=-1)
-
-
-def tower_by_hand(model, image, method, n_blocks):
-    """Features [M, D] of one picture behind the projector, block by block, and the patches at whose places they are."""
-    tower, first = model.model.vision_tower, 1
-    hidden = vision.entered(tower, image[None])[0]
-    sizes, places = torch.ones(len(hidden), dtype=torch.float64), list(range(len(hidden)))
-    counts = method.removals(N, n_blocks)
-    for number, block in enumerate(vision.blocks(tower)[:n_blocks]):
-        hidden, _, keys = vision.worked(block, hidden, sizes)
-        gone = counts[number] if number < len(counts) else 0
-        if gone and isinstance(method, ToMe):
-            hidden, sizes, stand = merge(hidden, keys, sizes, gone, first)
-            places = [places[i] for i in stand]
-        elif gone:
-            order = sorted(range(first, len(hidden)), key=lambda i, h=hidden: float(h[i].norm()))
-            rows = [i for i in range(len(hidden)) if i not in order[:gone]]
-            hidden, sizes, places = hidden[rows], sizes[rows], [places[i] for i in rows]
-    if n_blocks == len(vision.blocks(tower)) and hasattr(tower, "layernorm") and model.hidden_is_last:
-        hidden = tower.layernorm(hidden)
-    return model.model.multi_modal_projector(hidden[first:]), [place - first for place in places[first:]]
-
-
-def by_hand(model, row, method, positions="compact"):
-    """Logits of one row's shorter sequence, made without hooks, cache or our gather; and which columns are left."""
-    ids = row["input_ids"][0]
-    embeds, columns = model.get_input_embeddings()(ids), (ids == IMAGE).nonzero().flatten().tolist()
-    layer = model.config.vision_feature_layer
-    n_blocks = len(vision.blocks(model.model.vision_tower)) + 1 + layer
-    parts, kept, done = [], [], 0
-    for column in range(len(ids)):
-        if column not in columns:
-            parts.append(embeds[column][None])
-            kept.append(column)
-        elif columns.index(column) % N == 0:
-            features, places = tower_by_hand(model, row["pixel_values"][done], method, n_blocks)
-            parts.append(features)
-            kept += [column + place for place in places]
-            done += 1
-    hidden = torch.cat(parts)
-    where = torch.arange(len(kept)) if positions == "compact" else torch.tensor(kept)
-    causal = torch.ones(len(kept), len(kept), dtype=torch.bool).tril()[None, None]
-    additive = torch.zeros(causal.shape, dtype=hidden.dtype).masked_fill(~causal, torch.finfo(hidden.dtype).min)
-    decoder = model.model.language_model
-    out = decoder(inputs_embeds=hidden[None], attention_mask=additive, position_ids=where[None], use_cache=False)
-    return model.lm_head(out.last_hidden_state)[0], kept
-
-
-def encoded(model, inputs):
-    """The features of all pictures behind the projector, one below the other."""
-    features = model.model.get_image_features(inputs["pixel_values"]).pooler_output
-    return torch.cat([*features])
-
-
-def llava(kind="clip", layer=-1, n_blocks=3):
-    """A LLaVA with the tower of `vision_models`, whose features are those of hidden state `layer`."""
-    from transformers import LlavaConfig, LlavaForConditionalGeneration
-
-    tower = vision.build(kind, n_blocks=n_blocks)
-    text = build().config.text_config
-    config = LlavaConfig(
-        vision_config=tower.config, text_config=text, image_token_index=IMAGE, vision_feature_layer=layer
-    )
-    config.initializer_range = 0.3
-    torch.manual_seed(0)
-    model = LlavaForConditionalGeneration._from_config(config, attn_implementation="sdpa", dtype=torch.float64).eval()
-    model.model.vision_tower.load_state_dict(tower.state_dict())
-    model.generation_config.pad_token_id = 0
-    model.generation_config.suppress_tokens = [IMAGE]
-    # hidden states of some towers end with what comes out of them, normed
-    with torch.no_grad():
-        out = model.model.vision_tower(vision.pixels(1), output_hidden_states=True)
-    model.hidden_is_last = torch.equal(out.hidden_states[-1], out.last_hidden_state)
-    return model
 
 
 @pytest.mark.parametrize("positions", ["auto", "keep"])
@@ -313,134 +218,3 @@ def test_paligemma(method):
             logits = feed.model(**alone).logits[0]
             torch.testing.assert_close(batch[number, -len(logits) :], logits, rtol=0, atol=2e-4)
     assert report.visual_after < report.visual_before
-
-
-REFUSED = {
-    "internvl": "want blocks that take|projector InternVLMultiModalProjector takes 128 numbers where a token has 32",
-    "gemma3": "projector Gemma3MultiModalProjector has mm_input_projection_weight",
-    "idefics3": "projector .* numbers where a token has 32",
-    "vipllava": "takes 160 numbers where a token has 32: several tokens or blocks at once",
-    "qwen2_vl": "want one vision transformer, patch embeddings and blocks, got 0",
-    "mistral3": "want one vision transformer, patch embeddings and blocks, got 0|takes",
-    "video_llava": "want one vision transformer, patch embeddings and blocks, got 2",
-}
-
-
-@pytest.mark.parametrize("name", families.params(REFUSED))
-def test_projectors_that_want_the_grid_are_refused(name):
-    feed = fed(name)
-    before = state(feed.model)
-    said = rf"inside the vision tower of .*({REFUSED[name]}).*; prune behind the projector, for example with DivPrune"
-    with pytest.raises(ValueError, match=said), prune(feed.model, ToMe()):
-        pass
-    with pytest.raises(ValueError, match=said):
-        prepare(feed.model, ToMe(), **feed.encode([[2, "I", 3]]))
-    assert state(feed.model) == before
-
-
-class Wide(nn.Module):
-    """Two tokens at once, behind a reshape that no module shows."""
-
-    def __init__(self, kind):
-        super().__init__()
-        self.first, self.kind = nn.Linear(32 if kind == "wide" else 16, 8), kind
-        self.more = {"wide": None, "conv": nn.Conv1d(8, 8, 1), "mixing": nn.MultiheadAttention(8, 2), "table": None}[
-            kind
-        ]
-        if kind == "table":
-            self.table = nn.Parameter(torch.zeros(16, 8))
-
-
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("wide", "takes 32 numbers where a token has 16"),
-        ("conv", "has Conv1d, which may want"),
-        ("mixing", "has MultiheadAttention, which may want"),
-        ("table", "has table, which may want"),
-    ],
-)
-def test_projectors_are_told_by_their_parts(kind, reason):
-    with pytest.raises(ValueError, match=reason):
-        projected_towers._check_per_token(Wide(kind), 16)
-
-
-def test_a_model_that_pools_behind_its_projector_is_refused(monkeypatch):
-    """It is seen in what comes out: the mean of a token and a place that holds none."""
-    model, inputs = build(), encode([[2, "I", 3]])
-    original = type(model.model).get_image_features
-
-    def pooled(self, *args, **kwargs):
-        output = original(self, *args, **kwargs)
-        output.pooler_output = [
-            own.unflatten(0, (-1, 2)).mean(1).repeat_interleave(2, 0) for own in output.pooler_output
-        ]
-        return output
-
-    monkeypatch.setattr(type(model.model), "get_image_features", pooled)
-    said = pytest.raises(ValueError, match="does more with the tokens behind its projector than to move them")
-    with torch.no_grad(), prune(model, Loudest()) as report, said:
-        model(**inputs)
-    assert not report.prefills
-
-
-def test_another_feature_layer_than_the_config_says_is_refused():
-    model, inputs = llava(layer=-1), encode([[2, "I", 3]])
-    said = pytest.raises(ValueError, match="want the 10 tokens that its tower has left, .* got 13")
-    with torch.no_grad(), prune(model, Loudest((3, 0, 4))), said:
-        model(**inputs, vision_feature_layer=-2)
-
-
-def test_the_model_is_left_as_it_was_found(watched):
-    model, inputs, check = watched
-    with torch.no_grad(), prune(model, ToMe(r=3)):
-        model(**inputs)
-    with pytest.raises(RuntimeError, match="stop"), prune(model, ToMe(r=3)):
-        raise RuntimeError("stop")
-    prepare(model, ToMe(r=3), **inputs)
-    check()
-
-
-def test_a_model_is_pruned_once_at_a_time(model):
-    with prune(model, ToMe()), pytest.raises(ValueError, match="is being pruned already"), prune(model, ZeroTPrune()):
-        pass
-
-
-def test_threads_with_methods_of_their_own():
-    model, inputs = build(), encode([[2, "I", 3]])
-    with torch.no_grad():
-        wanted = []
-        for method in METHODS:
-            with prune(model, method):
-                wanted.append(model(**inputs).logits)
-        whole, wrong = model(**inputs).logits, []
-
-        def work(number: int) -> None:
-            with torch.no_grad():
-                for _ in range(6):
-                    with prune(model, METHODS[number]) as report:
-                        if not torch.equal(model(**inputs).logits, wanted[number]) or report.n_passes != 1:
-                            wrong.append(number)
-
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(len(METHODS))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not wrong
-        assert torch.equal(model(**inputs).logits, whole)
-
-
-def test_features_of_an_earlier_call_are_refused():
-    """Nobody could say which of them are empty."""
-    from transformers import GenerationMixin
-
-    if not hasattr(GenerationMixin, "_expand_multimodal_outputs"):
-        pytest.skip("this release takes no features")
-    model, inputs = build(), encode([[2, "I", 3]])
-    with torch.no_grad(), prune(model, Loudest()):
-        earlier = model.model.get_image_features(inputs["pixel_values"])
-        copied = type(earlier)(**dict(earlier.items()))
-        rest = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-        with pytest.raises(ValueError, match="want images that are encoded by this call"):
-            model(**rest, mm_encoder_outputs={"image": copied})
