@@ -143,3 +143,10 @@ def test_each_device_shows_its_newest_run(tmp_path: Path) -> None:
     assert "shape" not in text
     assert "| only here |" in text
     assert "commit unknown with changes" in text
+
+
+def test_a_run_of_several_commits_names_them(tmp_path: Path) -> None:
+    path = harness.record("tiny", _rows(1.0), tmp_path)
+    run = json.loads(path.read_text("utf-8"))[0]
+    path.write_text(json.dumps([{**run, "commits": ["a" * 40, "b" * 40], "dirty": False}]))
+    assert "; commits aaaaaaaaa, bbbbbbbbb, 20" in tables.table("tiny", tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.lvlm.retention.__main__ import measured_on
 from benchmarks.lvlm.retention.cases import LEFT_OUT, RANDOM_INSIDE, Case, alike, cases
 from benchmarks.lvlm.retention.costs import Costs
 from benchmarks.lvlm.retention.intervals import interval
@@ -75,3 +76,18 @@ def test_cases_that_differ_in_positions_alone_go_together() -> None:
     assert (sizes["full"], sizes["tome 0.5 keep"], sizes["stride 0.25 keep"]) == (1, 2, 2)
     # inside the decoder what stays may hang on positions
     assert sizes["pyramiddrop 0.5 keep"] == sizes["pyramiddrop 0.5 compact"] == 1
+
+
+def test_a_record_names_the_commits_that_its_runs_were_of() -> None:
+    def session(commit: str | None, *, dirty: bool = False) -> Session:
+        return Session({"device": "one", "commit": commit, "dirty": dirty}, "code")
+
+    alone = measured_on([session("a"), session("a")])
+    assert alone == {"device": "one", "commit": "a", "dirty": False}
+    assert measured_on([session("a"), session("b"), session("a")])["commits"] == ["a", "b"]
+    assert measured_on([session("a"), session("b")])["commit"] == "b"
+    # of code that no commit has, and that is not what is here
+    for sessions in ([session("a", dirty=True), session("b")], [session(None, dirty=True)]):
+        found = measured_on(sessions)
+        assert found["dirty"]
+        assert "commits" not in found

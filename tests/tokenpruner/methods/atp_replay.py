@@ -116,6 +116,3 @@ def close(got, wanted):
 
 def stepwise(out):
     return torch.stack(out.logits, 1)
-
-
-# --- dropping ---

@@ -72,9 +72,6 @@ def test_no_weights_are_new_modules(model, prompt, tmp_path):
     assert 0 < report.visual_after < report.visual_before
 
 
-# --- soft masks ---
-
-
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_soft_masks_are_the_replay(model, prompt, singles, modules, method, side):
     inputs = prompt(RAGGED, side)
@@ -154,9 +151,6 @@ def test_modules_are_parameters_of_the_model(model, modules, tmp_path):
     assert sum(name.startswith("atp.cuts") for name, _ in model.named_parameters()) == 20
     modules.save(tmp_path)
     assert torch.equal(ATPModules.load(tmp_path).cuts[1].embed.weight, model.atp.cuts[1].embed.weight)
-
-
-# --- errors, and the model as it was ---
 
 
 def test_text_alone_is_not_masked(model, prompt, modules, method):

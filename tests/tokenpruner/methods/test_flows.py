@@ -19,9 +19,6 @@ def close(got, wanted):
     torch.testing.assert_close(got.double(), wanted.double(), rtol=0, atol=2e-5)
 
 
-# --- schedules ---
-
-
 @pytest.mark.parametrize("text", ["full", "2:0.25", "2:0.5+6:0.25", "2:0.5+5:skip", "1:skip", "3:skip+4:skip"])
 def test_a_schedule_comes_back(text):
     assert str(Flow.parse(text)) == text
@@ -73,9 +70,6 @@ def test_fields():
             Flows(wrong)
     with pytest.raises(ValueError, match="want layers from 1 to 2 of the 3"):
         Flows(("3:skip",)).stages(3)
-
-
-# --- the router ---
 
 
 def test_features_by_hand():

@@ -24,9 +24,6 @@ def close(got, wanted):
     torch.testing.assert_close(got.double(), wanted.double(), rtol=0, atol=2e-5)
 
 
-# --- schedule and router ---
-
-
 def test_a_schedule_for_the_mean_share():
     shares = FTP(0.7).shares(32)
     assert shares[0] == 0
@@ -143,9 +140,6 @@ def test_a_router_chooses_by_the_text(tmp_path):
     other = FTP(weights=str(tmp_path), schedule=(0, 0.9, 0.5)).select(given)
     assert other.tolist() == computed(trained()(four_factors(look.tolist(), 0.9))).nonzero().flatten().tolist()
     assert [stage.keep_ratio for stage in method.stages(3)] == [None, None]
-
-
-# --- in a model: tokens pass single layers by and come back ---
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -57,9 +57,6 @@ def test_wrong_sampling_rates(wrong):
         Spatial(rate=wrong)
 
 
-# --- the add-on ---
-
-
 def image(size, seed=0):
     side = math.isqrt(size)
     visual = torch.randn(size, 8, generator=torch.Generator().manual_seed(seed))

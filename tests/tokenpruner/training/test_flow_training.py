@@ -22,9 +22,6 @@ def close(got, wanted):
     torch.testing.assert_close(got.double(), wanted.double(), rtol=0, atol=2e-5)
 
 
-# --- what is measured ---
-
-
 @pytest.mark.parametrize("ends", [False, True])
 def test_agreement_by_hand(model, prompt, singles, ends):
     inputs = prompt(ROWS)
@@ -72,9 +69,6 @@ def test_what_cannot_be_measured_is_refused(model, prompt):
         agreements(model, [], method)
     with pytest.raises(ValueError, match="in training"):
         agreements(model.train(), [inputs], method)
-
-
-# --- what is learned ---
 
 
 def drawn(n=120, seed=0):
@@ -164,9 +158,6 @@ def test_wrong_settings_are_refused(wrong):
 def test_too_few_inputs_are_refused():
     with pytest.raises(ValueError, match="want more than 1 inputs, of which 1 are held out, got 1"):
         train_router(drawn(1)[0], FlowTraining(0.7))
-
-
-# --- and done ---
 
 
 def test_pruning_does_what_was_learned(model, prompt, tmp_path):

@@ -43,9 +43,6 @@ def answered(inputs, n_answer, seed):
     return inputs | {"input_ids": changed, "labels": labels}
 
 
-# --- a pass ---
-
-
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_pruning_computes_what_training_did(model, prompt, singles, tmp_path, side):
     router, inputs = trained(), prompt(RAGGED, side)
@@ -164,9 +161,6 @@ def test_refusals(model, method, router, match):
         pass
 
 
-# --- losses ---
-
-
 def routed(logits, attention, sizes, shares, n_layers=3):
     logits = torch.tensor(logits)
     return Routed(logits, (logits > 0).float(), torch.tensor(attention), sizes, shares, n_layers)
@@ -205,9 +199,6 @@ def test_wrong_losses(wrong):
         FTPLoss(**wrong)
 
 
-# --- learning ---
-
-
 def test_the_router_learns_how_many_tokens_to_compute(model, prompt, tmp_path):
     """The share moves to what the schedule asks for, the model stays, and pruning computes what training did."""
     model.float().requires_grad_(False)
@@ -234,9 +225,6 @@ def test_the_router_learns_how_many_tokens_to_compute(model, prompt, tmp_path):
     with torch.no_grad(), prune(model, FTP(weights=str(tmp_path))) as report:
         model(**batch)
     assert [[len(image.kept) for image in cut] for cut in report.prefills[0].cuts[:2]] == last.counts.T.tolist()
-
-
-# --- the search ---
 
 
 def test_the_search_keeps_the_mean_and_finds_what_is_planted():

@@ -93,9 +93,6 @@ def test_gradient_checkpointing_changes_nothing(model, prompt, modules, method, 
         model(**inputs, use_cache=False)
 
 
-# --- what has a say ---
-
-
 def answered(inputs, n_answer, seed):
     """Labels on the last tokens, which are others for each seed."""
     labels = torch.full_like(inputs["input_ids"], IGNORED)
@@ -162,9 +159,6 @@ def test_dropping_and_gradient_checkpointing(model, prompt, method, use_reentran
     assert torch.equal(found[0][0], found[1][0])
     for got, own in zip(found[1][1], found[0][1], strict=True):
         assert (own is None and got is None) or torch.equal(got, own)
-
-
-# --- learning ---
 
 
 def steps(model, modules, parameters, method, batch, n_steps=25):
