@@ -1,6 +1,6 @@
 """A method before the decoder put together of parts: who scores, who picks, and what goes into what.
 
-    composed:scorer=relevance,selector=dpp                              CDPruner
+    composed                                                            CDPruner: scorer=relevance,selector=dpp
     composed:scorer=class_attention,selector=dpp,merging=nearest        one that nobody has published
 
 Any scorer goes with any selector and any merging, and `positions` and the budget are those of every method. A selector
@@ -16,7 +16,7 @@ from typing import ClassVar
 from tokenpruner.base.before_decoder import ImageScorer, Merging, Method
 from tokenpruner.base.parts import Selector, part
 from tokenpruner.base.scorers.relevance import Relevance
-from tokenpruner.base.selectors.top import Top
+from tokenpruner.base.selectors.dpp import Dpp
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Composed(Method):
 
     keep_ratio: float = 64 / 576
     scorer: ImageScorer | str | None = Relevance()  # type: ignore[assignment]
-    selector: Selector | str = Top()  # type: ignore[assignment]
+    selector: Selector | str = Dpp()  # type: ignore[assignment]
     merging: Merging | str | None = None  # type: ignore[assignment]
     tower_layer: int = -2
 

@@ -24,9 +24,11 @@ from tokenpruner.methods._image_noise import image_keys, uniform
 N_TOKENS, RATIOS, POSITIONS = 256, (0.5, 0.25, 0.11, 0.05), ("keep", "compact")
 FULL, DOWNSAMPLE, RANDOM_INSIDE = "full", "downsample", "random_inside"
 BASELINES = (DOWNSAMPLE, "random", "stride", "pool", RANDOM_INSIDE)
-# methods inside the decoder as they fit one of 4 layers; sparsevlm cuts behind a layer
+# as they fit a decoder of 4 layers; sparsevlm cuts behind a layer
 FITTED = {
     "fastv": ("fastv:layer=1", "fastv:layer=2"),
+    # cdpruner by default; this is what its scores do alone
+    "composed": ("composed:scorer=relevance,selector=top",),
     "dart": ("dart:layer=1", "dart:layer=2"),
     "sparsevlm": ("sparsevlm:layers=0/1/2",),
     RANDOM_INSIDE: (f"{RANDOM_INSIDE}:layer=1", f"{RANDOM_INSIDE}:layer=2"),

@@ -26,7 +26,7 @@ from tokenpruner.methods.pyramiddrop import PyramidDrop
 @pytest.mark.parametrize(
     ("text", "method"),
     [
-        ("composed:selector=dpp,n_keep=6", CDPruner(n_keep=6)),
+        ("composed:n_keep=6", CDPruner(n_keep=6)),
         ('composed:scorer="relevance:sign=negative",selector=dpp,n_keep=6', CDPruner(n_keep=6, relevance="negative")),
         ("composed:selector=farthest_point,n_keep=6", DivPrune(n_keep=6)),
     ],
@@ -116,7 +116,7 @@ def test_no_scores_are_made_for_who_reads_none():
         ("composed:scorer=last_token", "want one of scorers as ImageScorer, got last_token"),
         ("composed_inside:scorer=relevance", "want one of scorers as LayerScorer, got relevance"),
         ("composed:selector=nearest", "tokenpruner.base.selectors has no 'nearest'; it has anchors, crops, dpp"),
-        ("composed:scorer=none", "top wants a scorer, got none"),
+        ("composed:scorer=none", "dpp wants a scorer, got none"),
         ("composed_inside:scorer=none", "top wants a scorer, got none"),
         ("composed:selector=crops:n=0", "want crops of at least 1, got 0"),
         ('composed:merging="nearest:by=pixels"', "nearest.by wants one of visual, keys, got 'pixels'"),
