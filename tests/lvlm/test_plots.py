@@ -22,6 +22,7 @@ ROWS = [
     row("divprune", 0.5, 0.95, "compact"), row("divprune", 0.25, 0.6, "compact"),
     row("divprune", 0.25, 0.99, "keep", budget="flops"),
     *(row(f"m{number}", 0.5, number / 10) for number in range(8)),
+    row("random_inside:layer=1", 0.5, 0.99), row("tome", 0.5, 0.2), row("zero_tprune", 0.5, 0.1),
     row("holov", 0.25, 0, refused="has no maps of attention"),
 ]  # fmt: skip
 
@@ -37,7 +38,9 @@ def test_a_method_has_its_better_positions_and_what_was_refused_no_line() -> Non
 
 
 def test_those_that_keep_most_are_named_and_no_baseline() -> None:
-    assert best(ROWS) == ["divprune", "m7", "m6", "m5", "m4", "m3"]
+    # the last is the best of those inside the tower
+    assert best(ROWS) == ["divprune", "m7", "m6", "m5", "tome"]
+    assert best([one for one in ROWS if one.method not in ("tome", "zero_tprune")])[-1] == "m4"
 
 
 def test_the_picture_has_a_column_for_each_kind(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@
 
 A row of panels an axis, a column a kind of picture. Both axes are shares of what the unpruned prompt takes: times of
 the one beside it in the same minutes, tower and all; FLOPs without the tower, which only a smaller picture and methods
-inside the tower spare. Baselines are dashed; of the others the `NAMED` that keep most over all kinds have a colour, the
-rest are grey. Each method has its better policy of positions. Bands are 95 % intervals.
+inside the tower spare. Baselines are broken lines; of the others the `NAMED` that keep most over all kinds have a
+colour, one inside the tower among them, and the rest are grey. Each method has its better policy of positions. Bands
+are 95 % intervals.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.harness import RESULTS
-from benchmarks.lvlm.retention.cases import BASELINES, FULL
+from benchmarks.lvlm.retention.cases import BASELINES, FULL, inside_tower
 from benchmarks.lvlm.retention.table import Row
 from prunekernels.extras import require
 from prunekernels.io.outputs import atomic_file
@@ -27,7 +28,7 @@ from prunekernels.io.outputs import atomic_file
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAMED = 6
+NAMED = 5
 AXES = {"FLOPs of the decoder, %": "flops", "time of a prompt, tower and choosing included, %": "time"}
 
 
@@ -66,13 +67,20 @@ def draw(rows: Sequence[Row], path: Path) -> Path:
 
 
 def best(rows: Sequence[Row]) -> list[str]:
-    """The methods, none of them a baseline, that keep most in the mean of all kinds and shares."""
+    """The methods, none of them a baseline, that keep most in the mean of all kinds and shares; one inside the tower is
+    among them, where there is one."""
     kept: dict[str, list[float]] = defaultdict(list)
     for kind in dict.fromkeys(row.pictures for row in rows):
         for method, own in lines([row for row in rows if row.pictures == kind]).items():
             kept[method] += [row.retention or 0 for row in own]
-    means = {method: sum(own) / len(own) for method, own in kept.items() if method not in BASELINES}
-    return sorted(means, key=lambda method: (-means[method], method))[:NAMED]
+    means = {method: sum(own) / len(own) for method, own in kept.items() if _name(method) not in BASELINES}
+    ordered = sorted(means, key=lambda method: (-means[method], method))
+    in_tower = [method for method in ordered if method in inside_tower()][:1]
+    return [*[method for method in ordered if method not in in_tower][: NAMED - len(in_tower)], *in_tower]
+
+
+def _name(method: str) -> str:
+    return method.partition(":")[0]
 
 
 def lines(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -94,14 +102,18 @@ def _panel(panel: Axes, rows: Sequence[Row], axis: str, named: Sequence[str]) ->
     panel.axhline(100 * (whole.accuracy or 0), color="black", linewidth=0.8, label="all tokens")
     panel.axvline(100, color="black", linewidth=0.4)
     drawn = lines(rows)
-    for method in sorted(drawn, key=lambda method: (method in named, method in BASELINES)):
-        own = drawn[method]
+    seen: list[str] = []
+    for method in sorted(drawn, key=lambda method: (method in named, _name(method) in BASELINES)):
+        own, name = drawn[method], _name(method)
         costs, shares = [_cost(row, whole, axis) for row in own], [100 * (row.accuracy or 0) for row in own]
-        if method not in named and method not in BASELINES:
+        if method not in named and name not in BASELINES:
             panel.plot(costs, shares, color="lightgrey", linewidth=0.8)
             continue
-        style = "--" if method in BASELINES else "-"
-        colour = f"C{BASELINES.index(method) + NAMED if method in BASELINES else named.index(method)}"
+        style, colour = "-", f"C{named.index(method)}" if method in named else f"C{NAMED + BASELINES.index(name)}"
+        if method not in named:
+            # a baseline at one layer and at another
+            style = ":" if name in seen else "--"
+            seen.append(name)
         panel.plot(costs, shares, style, color=colour, marker=".", label=method)
         low, high = ([100 * (getattr(row, name) or 0) for row in own] for name in ("accuracy_low", "accuracy_high"))
         panel.fill_between(costs, low, high, color=colour, alpha=0.08)
