@@ -54,15 +54,15 @@ def rounds(points: torch.Tensor, n: int, start: int) -> torch.Tensor:
     rows on top learn the picks that they do not know; then they are picked, by the pairs among themselves, for as long
     as they stand above the bound of all others. Rows that never come to the top are hardly compared.
     """
-    race = Race(points, n, start)
+    state = Traversal(points, n, start)
     size = max(2 * CHUNK, min(16 * CHUNK, len(points) // CHUNK))
-    while race.count < n:
-        front, limit, next_row = race.front(size)
+    while state.count < n:
+        front, limit, next_row = state.front(size)
         # numpy's views of the same memory: its calls take a fifth of torch's time on so few numbers
-        rows, bound = front.numpy(), race.nearest[front].numpy()
+        rows, bound = front.numpy(), state.nearest[front].numpy()
         pairs = _squared(gram(points[front])).numpy()
         picked = [at := int(bound.argmax())]
-        while race.count + len(picked) < n:
+        while state.count + len(picked) < n:
             np.minimum(bound, pairs[at], out=bound)
             bound[at] = -np.inf
             at = int(bound.argmax())
@@ -70,12 +70,12 @@ def rounds(points: torch.Tensor, n: int, start: int) -> torch.Tensor:
             if (-float(bound[at]), int(rows[at])) > (-limit, next_row):
                 break
             picked.append(at)
-        race.take(front[picked])
-    return race.picks
+        state.take(front[picked])
+    return state.picks
 
 
-class Race:
-    """The picks so far, of each row of `points` a bound on its distance to them, and how many of them it knows."""
+class Traversal:
+    """The picks so far; of each row a bound on its squared distance to them, and to how many of them that holds."""
 
     def __init__(self, points: torch.Tensor, n: int, start: int) -> None:
         self.points, self.norms = points, (points[:, None] @ points[..., None]).flatten()
@@ -88,7 +88,7 @@ class Race:
         self.take(own)
 
     def take(self, rows: torch.Tensor) -> None:
-        """Pick `rows`, in their order; they leave the race."""
+        """Pick `rows`, in their order; none is picked again."""
         new = slice(self.count, self.count + len(rows))
         self.picks[new], self.picked[new] = rows, self.points[rows]
         self.nearest[rows], self.known[rows] = -torch.inf, len(self.picks)
@@ -120,9 +120,11 @@ class Race:
         rows = rows[self.known[rows].argsort(stable=True)]
         known, sizes = self.known[rows].unique_consecutive(return_counts=True)
         for first, own in zip(known.tolist(), rows.split(sizes.tolist()), strict=True):
-            new = slice(first, self.count)
-            distance = _pairs(self.points[own], self.norms[own], self.picked[new], self.norms[self.picks[new]])
-            self.nearest[own] = torch.minimum(self.nearest[own], distance.amin(1))
+            step = max(1, _sets.MAX_PAIRS // len(own))
+            for start in range(first, self.count, step):
+                new = slice(start, min(start + step, self.count))
+                distance = _pairs(self.points[own], self.norms[own], self.picked[new], self.norms[self.picks[new]])
+                self.nearest[own] = torch.minimum(self.nearest[own], distance.amin(1))
         self.known[rows] = self.count
 
 
@@ -155,7 +157,7 @@ def _isolated(points: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
             distance[best, torch.arange(len(best), device=best.device)] = torch.inf
             nearest[best] = distance.amin(0)
             bound = torch.minimum(bound, distance.amin(1))
-        # equal rows stay in the race, for the lower index to win
+        # equal rows stay, for the lower index to win
         left = left[(bound[left] >= nearest.max()) & (nearest[left] == -torch.inf)]
         if not len(left):
             break
