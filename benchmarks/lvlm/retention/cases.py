@@ -128,7 +128,7 @@ def equal_flops(ratio: float, budgets: EqualBudget) -> list[Case]:
     for text in _texts():
         if text in budgets.kept_in_tower:
             fields = f"keep_ratio={budgets.kept_in_tower[text]:.4f}"
-        elif issubclass(_kind(text.partition(":")[0]), BudgetedLayerMethod):
+        elif issubclass(_kind(name_of(text)), BudgetedLayerMethod):
             fields = f"flops_ratio={budgets.decoder_share:.4f}"
         else:
             continue
@@ -148,12 +148,17 @@ def alike(cases: Sequence[Case]) -> list[list[Case]]:
 
 def inside_tower() -> list[str]:
     """The text forms of the methods inside the vision tower."""
-    return [text for text in _texts() if issubclass(_kind(text.partition(":")[0]), BlockMethod)]
+    return [text for text in _texts() if issubclass(_kind(name_of(text)), BlockMethod)]
 
 
 def _texts() -> list[str]:
     names = [*BASELINES, *(name for name in registry.names(METHODS) if name not in (*BASELINES, *LEFT_OUT))]
     return [text for name in names for text in FITTED.get(name, (name,))]
+
+
+def name_of(text: str) -> str:
+    """The name of the method of a text form."""
+    return text.partition(":")[0]
 
 
 def _kind(name: str) -> type[TokenMethod]:
@@ -162,17 +167,17 @@ def _kind(name: str) -> type[TokenMethod]:
 
 def policies(text: str) -> tuple[str, ...]:
     """The positions that a method can have here: a smaller picture has those of a smaller picture."""
-    return ("compact",) if text.partition(":")[0] == DOWNSAMPLE else POSITIONS
+    return ("compact",) if name_of(text) == DOWNSAMPLE else POSITIONS
 
 
 def is_before(text: str) -> bool:
     """Whether the method of a text form prunes before the decoder."""
-    return issubclass(_kind(text.partition(":")[0]), Method)
+    return issubclass(_kind(name_of(text)), Method)
 
 
 def is_ahead(text: str) -> bool:
     """Whether the method of a text form has chosen when the decoder begins."""
-    return issubclass(_kind(text.partition(":")[0]), Method | BlockMethod)
+    return issubclass(_kind(name_of(text)), Method | BlockMethod)
 
 
 def cuts_once_inside(text: str) -> bool:

@@ -10,7 +10,7 @@ from benchmarks.lvlm.retention.cases import DOWNSAMPLE, FULL
 from benchmarks.lvlm.retention.intervals import Verdict, difference_interval, verdict
 from benchmarks.lvlm.retention.journal import Entry
 from benchmarks.lvlm.retention.summary import OPENING, marks_of, summary
-from benchmarks.lvlm.retention.table import Row
+from benchmarks.lvlm.retention.table import Row, share
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,8 @@ def _detail(method: str, rows: Sequence[Row], entries: Mapping[tuple[str, str], 
     same = {one.pictures: one for one in rows if (one.method, one.keep_ratio, one.positions, one.budget) == wanted}
     main, reading = same.get("main"), same.get("reading")
     own, compact = (marks_of(text, ratio, policy, entries) for policy in (positions, "compact"))
-    flat, renumbered, smaller = (
-        [one for right in marks for one in right]
-        for marks in (own, compact, marks_of(DOWNSAMPLE, OPENING, "compact", entries))
-    )
-    is_easy = list(zip(flat, smaller, strict=True)) if smaller else []
-    has_both = method != FULL and positions == "keep" and len(renumbered) == len(flat)
+    smaller = marks_of(DOWNSAMPLE, OPENING, "compact", entries) or None
+    has_both = method != FULL and positions == "keep" and len(compact) == len(own)
     return DetailRow(
         method=method,
         region=main.region if main else None,
@@ -59,12 +55,8 @@ def _detail(method: str, rows: Sequence[Row], entries: Mapping[tuple[str, str], 
         digit=main.digit if main else None,
         number=reading.number if reading else None,
         word=reading.word if reading else None,
-        easy=_mean([right for right, easy in is_easy if easy]),
-        hard=_mean([right for right, easy in is_easy if not easy]),
-        compact_less_keep=(sum(renumbered) - sum(flat)) / len(flat) if has_both else None,
+        easy=share(own, smaller, True),
+        hard=share(own, smaller, False),
+        compact_less_keep=(share(compact) or 0) - (share(own) or 0) if has_both else None,
         compact_against_keep=verdict(*difference_interval(compact, own)) if has_both else "",
     )
-
-
-def _mean(marks: Sequence[bool]) -> float | None:
-    return sum(marks) / len(marks) if marks else None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.harness import RESULTS
-from benchmarks.lvlm.retention.cases import BASELINES, FULL, inside_tower
+from benchmarks.lvlm.retention.cases import BASELINES, FULL, inside_tower, name_of
 from benchmarks.lvlm.retention.table import Row
 from prunekernels.extras import require
 from prunekernels.io.outputs import atomic_file
@@ -73,14 +73,10 @@ def best(rows: Sequence[Row]) -> list[str]:
     for kind in dict.fromkeys(row.pictures for row in rows):
         for method, own in lines([row for row in rows if row.pictures == kind]).items():
             kept[method] += [row.retention or 0 for row in own]
-    means = {method: sum(own) / len(own) for method, own in kept.items() if _name(method) not in BASELINES}
+    means = {method: sum(own) / len(own) for method, own in kept.items() if name_of(method) not in BASELINES}
     ordered = sorted(means, key=lambda method: (-means[method], method))
     in_tower = [method for method in ordered if method in inside_tower()][:1]
     return [*[method for method in ordered if method not in in_tower][: NAMED - len(in_tower)], *in_tower]
-
-
-def _name(method: str) -> str:
-    return method.partition(":")[0]
 
 
 def lines(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -103,8 +99,8 @@ def _panel(panel: Axes, rows: Sequence[Row], axis: str, named: Sequence[str]) ->
     panel.axvline(100, color="black", linewidth=0.4)
     drawn = lines(rows)
     seen: list[str] = []
-    for method in sorted(drawn, key=lambda method: (method in named, _name(method) in BASELINES)):
-        own, name = drawn[method], _name(method)
+    for method in sorted(drawn, key=lambda method: (method in named, name_of(method) in BASELINES)):
+        own, name = drawn[method], name_of(method)
         costs, shares = [_cost(row, whole, axis) for row in own], [100 * (row.accuracy or 0) for row in own]
         if method not in named and name not in BASELINES:
             panel.plot(costs, shares, color="lightgrey", linewidth=0.8)

@@ -23,6 +23,7 @@ from benchmarks.lvlm.retention.cases import (
     Case,
     cuts_once_inside,
     is_before,
+    name_of,
 )
 from benchmarks.lvlm.retention.intervals import Verdict, difference_interval, verdict
 from benchmarks.lvlm.retention.journal import Entry
@@ -60,7 +61,7 @@ def summary(
     found = []
     for row in rows:
         is_wanted = row.pictures == KINDS[0] and not row.refused and _is_at(row, budget)
-        if is_wanted and row.positions == ("compact" if _name(row.method) == DOWNSAMPLE else "keep"):
+        if is_wanted and row.positions == ("compact" if name_of(row.method) == DOWNSAMPLE else "keep"):
             found.append(_row(row, rows, entries, budget))
     return sorted(found, key=lambda row: (-row.keep_ratio, -(row.main or 0) - (row.small or 0) - (row.reading or 0)))
 
@@ -70,14 +71,10 @@ def _is_at(row: Row, budget: str) -> bool:
     return row.budget == budget or (budget == "flops" and (row.method == FULL or is_before(row.method)))
 
 
-def _name(method: str) -> str:
-    return method.partition(":")[0]
-
-
 def opening(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
     """At `OPENING` of the tokens: all of them, the baselines, and the `BEST` methods that answer most beside these."""
     own = [row for row in rows if row.keep_ratio in (OPENING, 1)]
-    is_baseline = [row.method == FULL or _name(row.method) in BASELINES for row in own]
+    is_baseline = [row.method == FULL or name_of(row.method) in BASELINES for row in own]
     best = [row for row, is_known in zip(own, is_baseline, strict=True) if not is_known][:BEST]
     return [row for row, is_known in zip(own, is_baseline, strict=True) if is_known or row in best]
 
@@ -112,13 +109,13 @@ def _random_of(method: str) -> str:
 def _downsample_of(row: Row, rows: Sequence[Row], budget: str) -> str:
     """The smaller picture of as many tokens, or of the same FLOPs."""
     same = [one.method for one in rows if one.budget == budget and one.keep_ratio == row.keep_ratio]
-    return next((method for method in same if _name(method) == DOWNSAMPLE), DOWNSAMPLE)
+    return next((method for method in same if name_of(method) == DOWNSAMPLE), DOWNSAMPLE)
 
 
 def _verdict(own: Marks, row: Row, baseline: str, entries: Mapping[tuple[str, str], Entry]) -> Verdict | Literal[""]:
     if row.method in (FULL, baseline):
         return ""
-    other = marks_of(baseline, row.keep_ratio, "compact" if _name(baseline) == DOWNSAMPLE else "keep", entries)
+    other = marks_of(baseline, row.keep_ratio, "compact" if name_of(baseline) == DOWNSAMPLE else "keep", entries)
     if not other or len(other) != len(own):
         return ""
     return verdict(*difference_interval(own, other))

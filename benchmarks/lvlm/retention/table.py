@@ -80,21 +80,21 @@ def _row(case: Case, pictures: Sequence[Picture], entry: Entry, full: Marks, sma
     told = dataclasses.replace(
         row,
         asked=sum(map(len, entry.right)),
-        accuracy=_share(entry.right),
+        accuracy=share(entry.right),
         accuracy_low=low,
         accuracy_high=high,
-        retention=(_share(entry.right) or 0) / max(_share(full) or 0, 1e-9),
+        retention=(share(entry.right) or 0) / max(share(full) or 0, 1e-9),
         retention_low=kept_low,
         retention_high=kept_high,
-        easy=_share(entry.right, smaller, True),
-        hard=_share(entry.right, smaller, False),
+        easy=share(entry.right, smaller, True),
+        hard=share(entry.right, smaller, False),
     )
     more: dict[str, float] = _by_kind(entry.right, kinds)
     more |= dataclasses.asdict(entry.costs) if entry.costs else {}
     return dataclasses.replace(told, **more)  # type: ignore[arg-type]
 
 
-def _share(right: Marks, others: Marks | None = None, wanted: bool | None = None) -> float | None:
+def share(right: Marks, others: Marks | None = None, wanted: bool | None = None) -> float | None:
     """Of the questions of which `others` say what is `wanted`, of all without them."""
     if others is None and wanted is not None:
         return None
